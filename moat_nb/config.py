@@ -1,0 +1,196 @@
+"""The Config: a parsed, validated ``moat.yaml`` as frozen values.
+
+Nothing here knows of containers. ``parse.py`` makes these values from YAML; sizes are MiB where
+the name ends in ``_mb``, as in Moat's own file, and durations are seconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+__all__ = [
+    "WORKSPACE",
+    "Config",
+    "Container",
+    "Dependency",
+    "Exclude",
+    "Hooks",
+    "KernelOptions",
+    "MountEntry",
+    "Network",
+    "Rule",
+    "Secret",
+    "Service",
+    "UnusedKey",
+    "VolumeEntry",
+]
+
+WORKSPACE = "/workspace"
+"""Where the project stands in every sandbox, as in Moat."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exclude:
+    """One item of ``mounts[].exclude``: a path or glob relative to the mount's target."""
+
+    pattern: str
+    where: str
+    """``file:line:column`` of the item, for errors that only the filesystem can reveal."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MountEntry:
+    source: Path
+    """Absolute, ``~`` expanded, relative sources taken from the file's directory; no link in it
+    has been followed."""
+    target: str
+    """Absolute POSIX path, normalised."""
+    read_only: bool = False
+    exclude: tuple[Exclude, ...] = ()
+    where: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VolumeEntry:
+    name: str
+    target: str
+    read_only: bool = False
+    type: Literal["bind", "volume"] = "bind"
+    where: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Secret:
+    """``NAME: scheme://rest``. Holds the reference only; the value is fetched at launch."""
+
+    name: str
+    scheme: Literal["env", "op", "ssm"]
+    reference: str
+    where: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dependency:
+    """One item of ``dependencies``.
+
+    ``kind`` says who installs it: ``python`` picks the base image, ``pip`` and ``npm`` are
+    package managers, ``tool`` is a command-line program (git, node, uv, ...), ``service`` is a
+    sidecar, ``unknown`` is a name of Moat's that moat_nb cannot install (refused when an image
+    is built, so that one file can serve both programs).
+    """
+
+    kind: Literal["python", "pip", "npm", "tool", "service", "unknown"]
+    name: str
+    version: str | None = None
+    """``X.Y`` or ``N`` after the ``@``; for pip a PEP 440 specifier such as ``>=2,<3``."""
+    where: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Service:
+    name: str
+    env: tuple[tuple[str, str], ...] = ()
+    image: str | None = None
+    memory_mb: int | None = None
+    wait: bool = True
+    models: tuple[str, ...] = ()
+    where: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """``host`` (``*`` stands for one label), and its ordered ``allow|deny METHOD PATH`` lines."""
+
+    host: str
+    lines: tuple[tuple[Literal["allow", "deny"], str, str], ...] = ()
+    where: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """``policy`` is None when the file has no ``network:`` key at all."""
+
+    policy: Literal["permissive", "strict", "none", "bridge"] | None = None
+    rules: tuple[Rule, ...] = ()
+    host_ports: tuple[int, ...] = ()
+    where: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hooks:
+    post_build_root: str | None = None
+    post_build: str | None = None
+    pre_run: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Container:
+    memory_mb: int | None = None
+    cpus: float | None = None
+    dns: tuple[str, ...] = ()
+    ulimits: tuple[tuple[str, int, int], ...] = ()
+    """``(name, soft, hard)``; -1 means unlimited."""
+    where: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class KernelOptions:
+    """Our own keys, under ``kernel:``; the defaults are moat-yaml's."""
+
+    runtime: str | None = None
+    packages: tuple[str, ...] = ()
+    argv: tuple[str, ...] = ()
+    """Empty: ipykernel, forked from the guest. ``{connection_file}`` is substituted."""
+    preload: tuple[str, ...] = ()
+    skip_dependencies: tuple[str, ...] = ()
+    pool: int = 0
+    tmpfs_size_mb: int = 1024
+    pids: int = 512
+    gpus: Literal["all"] | int | None = None
+    isolation: Literal["gvisor"] | None = None
+    idle_timeout: float | None = None
+    max_lifetime: float | None = None
+    cell_timeout: float | None = None
+    transport: Literal["auto", "ipc", "tcp"] = "auto"
+    where: dict[str, str] = field(default_factory=dict, compare=False, repr=False)
+    """``file:line:column`` of each key that the file gives."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnusedKey:
+    """A top-level key that means nothing to a kernel: accepted, and listed by ``plan``."""
+
+    name: str
+    where: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    path: Path
+    """The file; its directory is the project."""
+    name: str
+    mounts: tuple[MountEntry, ...] = ()
+    """In the file's order, ``.:/workspace`` added in front unless the file mounts there."""
+    volumes: tuple[VolumeEntry, ...] = ()
+    workspace_mode: Literal["bind", "volume"] = "bind"
+    env: tuple[tuple[str, str], ...] = ()
+    secrets: tuple[Secret, ...] = ()
+    dependencies: tuple[Dependency, ...] = ()
+    base_image: str | None = None
+    services: tuple[Service, ...] = ()
+    network: Network = Network()
+    hooks: Hooks = Hooks()
+    container: Container = Container()
+    command: tuple[str, ...] = ()
+    ports: tuple[tuple[str, int], ...] = ()
+    runtime: Literal["docker", "apple"] | None = None
+    kernel: KernelOptions = KernelOptions()
+    unused: tuple[UnusedKey, ...] = ()
+    where: dict[str, str] = field(default_factory=dict, compare=False, repr=False)
+    """``file:line:column`` of each top-level key, for errors at launch."""
+
+    @property
+    def directory(self) -> Path:
+        return self.path.parent

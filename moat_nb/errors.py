@@ -1,0 +1,97 @@
+"""Every error that moat_nb raises on purpose.
+
+MoatError
+├── ConfigError          moat.yaml says what cannot be honoured; holds all its Problems
+│   └── NotSupportedYet  valid, but this version does not honour it
+├── RuntimeUnavailable   the runtime that was asked for (or any at all) cannot be used here
+├── ImageError           the image is missing or its build failed
+├── StartError           the sandbox did not start
+│   └── ProofError       it started, but an exclude's promise does not hold
+├── SandboxGone          the sandbox ended while it was in use
+└── CommandError         a command in the sandbox exited with a code other than 0
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+__all__ = [
+    "CommandError",
+    "ConfigError",
+    "ImageError",
+    "MoatError",
+    "NotSupportedYet",
+    "Problem",
+    "ProofError",
+    "RuntimeUnavailable",
+    "SandboxGone",
+    "StartError",
+]
+
+
+class MoatError(Exception):
+    """The root of all of moat_nb's errors; its text is meant for the user as it stands."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """One thing that is wrong: where (``file:line:column``, 1-based), what, and how to mend it.
+
+    ``where`` is the file's name alone when the problem has no position, as with a file that is
+    too large to be read.
+    """
+
+    where: str
+    what: str
+    mend: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what}" + (f"; {self.mend}" if self.mend else "")
+
+
+class ConfigError(MoatError):
+    """All the problems of one file, so that one run shows them all."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class NotSupportedYet(ConfigError):
+    """The file is valid, and asks for what this version does not do; nothing was started."""
+
+
+class RuntimeUnavailable(MoatError):
+    pass
+
+
+class ImageError(MoatError):
+    pass
+
+
+class StartError(MoatError):
+    pass
+
+
+class ProofError(StartError):
+    pass
+
+
+class SandboxGone(MoatError):
+    pass
+
+
+class CommandError(MoatError):
+    """A command's exit code was not 0.
+
+    ``returncode`` is negative, as in :mod:`subprocess`, when a signal ended the command.
+    """
+
+    def __init__(self, argv: Sequence[str], returncode: int, stderr: str = "") -> None:
+        self.argv = tuple(argv)
+        self.returncode = returncode
+        self.stderr = stderr
+        ended = f"signal {-returncode}" if returncode < 0 else f"exit code {returncode}"
+        tail = f"\n{stderr.rstrip()}" if stderr.strip() else ""
+        super().__init__(f"{' '.join(argv)}: {ended}{tail}")

@@ -1,0 +1,58 @@
+"""What plans need to know of the machine they are made on, read once and passed as a value."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["MOAT_USER", "Host", "User"]
+
+
+@dataclass(frozen=True)
+class User:
+    uid: int
+    gid: int
+
+    def __str__(self) -> str:
+        return f"{self.uid}:{self.gid}"
+
+
+MOAT_USER = User(5000, 5000)
+"""Moat's own ``moatuser``: who a kernel runs as when the launcher and the workspace are root's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Host:
+    user: User
+    """Who launches."""
+    home: Path
+    data_dir: Path
+    """Where bind volumes persist: ``$XDG_DATA_HOME/moat-nb``."""
+    memory: int
+    """Bytes of RAM."""
+    executable: str
+    """The launcher's python, which bubblewrap's kernels run on."""
+    prefixes: tuple[str, ...]
+    """The directories that interpreter needs: its venv, the installation it was made from, and
+    directories of ``sys.path`` outside both (an editable install's source)."""
+
+    @classmethod
+    def current(cls) -> Host:
+        home = Path.home()
+        data_home = os.environ.get("XDG_DATA_HOME") or home / ".local" / "share"
+        return cls(
+            user=User(os.getuid(), os.getgid()),
+            home=home,
+            data_dir=Path(data_home) / "moat-nb",
+            memory=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+            executable=sys.executable,
+            prefixes=_prefixes(),
+        )
+
+
+def _prefixes() -> tuple[str, ...]:
+    # The package's own parent is left out: an editable install's parent is the whole checkout,
+    # and the sandbox needs the guest alone, which is bound by itself.
+    return tuple(dict.fromkeys((sys.prefix, sys.base_prefix)))

@@ -1,0 +1,64 @@
+"""The ways to start a ContainerSpec. Each is one module with one class; REGISTRY names them.
+
+A runtime's duty is small: say whether it can be used, put a spec into the engine's words, start
+it and hand over its leash. Spawning, signalling, waiting and proving are the guest's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from moat_nb.janitor import Janitor
+    from moat_nb.spec import ContainerSpec
+
+__all__ = ["Availability", "Leash", "Runtime"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Availability:
+    """``detail`` is the version and facts when usable, else the reason; ``mend`` what to do."""
+
+    usable: bool
+    detail: str
+    mend: str = ""
+
+
+class Leash(Protocol):
+    """The guest's stdin and stdout as one duplex byte stream, held for the sandbox's life.
+
+    When it ends, by :meth:`close` or by the launcher's death, the guest ends and the container
+    removes itself. ``send`` and ``receive`` are called from one thread each.
+    """
+
+    def send(self, data: bytes) -> None:
+        """Write all of ``data`` to the guest; OSError when it is gone."""
+
+    def receive(self) -> bytes:
+        """The next bytes of the guest's stdout, blocking; ``b""`` once it ended."""
+
+    def close(self) -> None:
+        """End the sandbox and return when it is gone; harmless when it already is."""
+
+    def last_words(self) -> str:
+        """How the container ended, and the tail of its stderr; for errors."""
+
+
+class Runtime(Protocol):
+    name: str
+
+    def available(self) -> Availability:
+        """Looks at the machine, at most a second; never raises."""
+
+    def render(self, spec: ContainerSpec) -> Any:
+        """The engine's words for ``spec``: JSON-serialisable, whole, and pure.
+
+        Raises NotSupportedYet or RuntimeUnavailable when the runtime cannot honour a setting.
+        """
+
+    def start(self, spec: ContainerSpec, janitor: Janitor) -> Leash:
+        """Start it. What must be removed whatever happens is told to the janitor *first*.
+
+        Raises StartError with the engine's own words; nothing stays behind then.
+        """

@@ -1,0 +1,81 @@
+"""ContainerSpec: everything an engine must be told to start one container, as a value."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field, replace
+from typing import Literal
+
+from moat_nb.host import User
+from moat_nb.mounts import Bind, MountPlan
+from moat_nb.security import Hardening, Limits
+
+__all__ = ["GUEST_PATH", "HOME", "ContainerSpec", "Instance"]
+
+GUEST_PATH = "/run/moat/guest.py"
+"""Where the guest stands inside the sandbox, read-only."""
+
+HOME = "/home/moat"
+"""HOME inside the sandbox: a tmpfs of its own."""
+
+LABEL = "moat.nb"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Instance:
+    """What makes one start of a spec different from the next."""
+
+    id: str
+    """8 hexadecimal digits."""
+    sockets: str
+    """A host directory for the kernels' sockets, bound at the same path inside."""
+    owner: str
+    """``pid:start-time:boot-id`` of the launcher."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContainerSpec:
+    name: str
+    role: Literal["kernel", "sidecar"]
+    project: str
+    """The directory of moat.yaml, for the labels."""
+    runtime: str
+    image: str | None
+    """A tag or digest; None on a runtime that uses the host's own files (bubblewrap)."""
+    command: tuple[str, ...]
+    user: User
+    env: tuple[tuple[str, str], ...]
+    """Never a secret: those travel over the leash, with the kernel that needs them."""
+    workdir: str
+    mounts: MountPlan
+    limits: Limits
+    hardening: Hardening = field(default_factory=Hardening)
+    network: Literal["none"] = "none"
+    gpus: Literal["all"] | int | None = None
+    dns: tuple[str, ...] = ()
+    labels: tuple[tuple[str, str], ...] = ()
+    notices: tuple[str, ...] = ()
+    """What the user must be told at a start: the choice of runtime, no network, limits."""
+
+    @property
+    def digest(self) -> str:
+        """A hash of the whole spec: equal digests start equal sandboxes."""
+        text = json.dumps(asdict(self), sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def instantiate(self, instance: Instance) -> ContainerSpec:
+        """The spec of one start: named, labelled, and with its sockets' directory."""
+        labels = {
+            f"{LABEL}.sandbox": instance.id,
+            f"{LABEL}.role": self.role,
+            f"{LABEL}.project": self.project,
+            f"{LABEL}.owner": instance.owner,
+            f"{LABEL}.spec": self.digest,
+        }
+        return replace(
+            self,
+            name=f"moat-{self.name}-{instance.id}",
+            labels=tuple(sorted({**dict(self.labels), **labels}.items())),
+            mounts=self.mounts.with_mounts(Bind(source=instance.sockets, target=instance.sockets)),
+        )
