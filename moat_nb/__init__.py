@@ -1,3 +1,62 @@
-"""Jupyter kernels in sandboxes that a project's ``moat.yaml`` describes."""
+"""Jupyter kernels in sandboxes that a project's ``moat.yaml`` describes.
+
+    import moat_nb
+
+    with moat_nb.Sandbox.launch(".") as box:
+        print(box.run(["python3", "-c", "print(6 * 7)"]).stdout)
+
+Names are imported when they are first used: a client that only loads the kernel provisioner's
+entry point does not pay for the rest.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from moat_nb.config import Config as Config
+    from moat_nb.errors import CommandError as CommandError
+    from moat_nb.errors import ConfigError as ConfigError
+    from moat_nb.errors import ImageError as ImageError
+    from moat_nb.errors import MoatError as MoatError
+    from moat_nb.errors import NotSupportedYet as NotSupportedYet
+    from moat_nb.errors import ProofError as ProofError
+    from moat_nb.errors import RuntimeUnavailable as RuntimeUnavailable
+    from moat_nb.errors import SandboxGone as SandboxGone
+    from moat_nb.errors import StartError as StartError
+    from moat_nb.link import MountProof as MountProof
+    from moat_nb.parse import load as load
+    from moat_nb.planning import plan as plan
+    from moat_nb.sandbox import Sandbox as Sandbox
+    from moat_nb.spec import ContainerSpec as ContainerSpec
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "CommandError": "errors",
+    "Config": "config",
+    "ConfigError": "errors",
+    "ContainerSpec": "spec",
+    "ImageError": "errors",
+    "MoatError": "errors",
+    "MountProof": "link",
+    "NotSupportedYet": "errors",
+    "ProofError": "errors",
+    "RuntimeUnavailable": "errors",
+    "Sandbox": "sandbox",
+    "SandboxGone": "errors",
+    "StartError": "errors",
+    "load": "parse",
+    "plan": "planning",
+}
+
+__all__ = list(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"moat_nb.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value

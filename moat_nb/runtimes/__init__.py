@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from moat_nb.config import Config
     from moat_nb.janitor import Janitor
+    from moat_nb.progress import Progress
     from moat_nb.spec import ContainerSpec
 
 __all__ = ["Availability", "Leash", "Runtime"]
@@ -50,6 +52,15 @@ class Runtime(Protocol):
 
     def available(self) -> Availability:
         """Looks at the machine, at most a second; never raises."""
+
+    def prepare(self, config: Config, progress: Progress, janitor: Janitor) -> str | None:
+        """Have ready what a sandbox of ``config`` runs on: the image's tag, None without images.
+
+        Raises ImageError, or ConfigError naming the dependencies that cannot be had.
+        """
+
+    def notices(self, spec: ContainerSpec) -> tuple[str, ...]:
+        """What the user must be told of how this runtime honours ``spec``."""
 
     def render(self, spec: ContainerSpec) -> Any:
         """The engine's words for ``spec``: JSON-serialisable, whole, and pure.

@@ -1,0 +1,36 @@
+# `make demo` and `make test` work on a fresh Debian or Ubuntu machine with python3 and make.
+SHELL := /bin/sh
+VENV ?= .venv
+PY := $(VENV)/bin/python
+
+.PHONY: demo test lint clean
+
+demo: $(VENV)/.demo
+	@sh .ci/need bwrap:bubblewrap
+	@$(PY) -m moat_nb demo
+
+test: $(VENV)/.test
+	@sh .ci/need bwrap:bubblewrap dockerd:docker.io mmdebstrap:mmdebstrap ip:iproute2
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/pytest
+
+$(PY):
+	@sh .ci/venv $(VENV)
+
+$(VENV)/.demo: $(PY) pyproject.toml
+	$(PY) -m pip install --quiet --editable '.[demo]'
+	@touch $@
+
+$(VENV)/.test: $(PY) pyproject.toml
+	$(PY) -m pip install --quiet --editable '.[test,demo]'
+	@touch $@
+
+lint: $(VENV)/.test
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+	$(VENV)/bin/mypy
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

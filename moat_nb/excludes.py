@@ -1,0 +1,111 @@
+"""The one validator of exclude paths, for moat.yaml, the command line and the widget; and globs.
+
+An exclude is a path relative to a mount's target. ``*`` stands for any characters of one
+component, a leading dot included (an exclude hides, so it rather takes more than a shell would);
+``**`` as a component stands for any number of directories, none included. As in Moat, harmless
+spellings are normalised rather than refused: ``node_modules/``, ``./x`` and ``a//b``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
+from typing import TypeAlias
+
+__all__ = ["States", "advance", "begin", "check", "check_all", "is_glob", "normalise"]
+
+_UNSUPPORTED = re.compile(r"[^A-Za-z0-9/._*-]")
+# NAME_MAX of Linux's file systems, and a quarter of PATH_MAX, which leaves room for the target.
+_MAX_COMPONENT = 255
+_MAX_LENGTH = 1024
+
+States: TypeAlias = frozenset[tuple[int, tuple[str, ...]]]
+"""What is left to match of each glob: the glob's number, and its remaining components."""
+
+
+def normalise(pattern: str) -> str:
+    """``pattern`` without empty and ``.`` components; what :func:`check` accepts stays accepted."""
+    return "/".join(part for part in pattern.split("/") if part not in {"", "."})
+
+
+def is_glob(pattern: str) -> bool:
+    return "*" in pattern
+
+
+def check(pattern: str) -> str | None:
+    """What is wrong with one exclude, in words for the user; None when nothing is.
+
+    Never raises, whatever the string.
+    """
+    if not pattern:
+        return "an exclude must not be empty"
+    if len(pattern) > _MAX_LENGTH:
+        return f"an exclude of {len(pattern)} characters; at most {_MAX_LENGTH} are allowed"
+    found = _UNSUPPORTED.search(pattern)
+    if found:
+        allowed = "letters, digits and / . - _ *"
+        return f"{pattern!r} has the unsupported character {found[0]!r}; allowed are {allowed}"
+    if pattern.startswith("/"):
+        return f"{pattern!r} is absolute; an exclude is relative to the mount's target"
+    parts = pattern.split("/")
+    if ".." in parts:
+        return f"{pattern!r} must not contain '..'"
+    if not normalise(pattern):
+        return f"{pattern!r} is the mount's target itself; name something below it"
+    if max(map(len, parts)) > _MAX_COMPONENT:
+        return f"a component of {max(map(len, parts))} characters; at most {_MAX_COMPONENT} exist"
+    return None
+
+
+def check_all(patterns: Sequence[str]) -> list[tuple[int, str]]:
+    """``(index, words)`` for every wrong exclude of one mount, by index.
+
+    On top of :func:`check`, of two alike the later is a duplicate, and one below another is
+    redundant with it.
+    """
+    words = {i: problem for i, text in enumerate(patterns) if (problem := check(text))}
+    first: dict[str, int] = {}
+    for i, text in enumerate(patterns):
+        if i not in words and first.setdefault(normalise(text), i) != i:
+            words[i] = f"{text!r} is a duplicate of {patterns[first[normalise(text)]]!r}"
+    for path, i in first.items():
+        parts = path.split("/")
+        above = ("/".join(parts[:length]) for length in range(1, len(parts)))
+        outer = next((first[parent] for parent in above if parent in first), None)
+        if outer is not None:
+            words[i] = f"{patterns[i]!r} is redundant with {patterns[outer]!r}"
+    return sorted(words.items())
+
+
+def begin(patterns: Iterable[str]) -> States:
+    """The states at the mount's target, of accepted patterns."""
+    return frozenset((number, _components(pattern)) for number, pattern in enumerate(patterns))
+
+
+def advance(states: States, name: str) -> tuple[int | None, States]:
+    """Step down into the entry ``name``.
+
+    Gives the lowest number of a glob that matches the entry itself, and the states below it.
+    """
+    after: set[tuple[int, tuple[str, ...]]] = set()
+    for number, parts in states:
+        any_depth = parts[0] == "**"
+        if any_depth:
+            after.add((number, parts))
+        head, *tail = parts[any_depth:]
+        if fnmatchcase(name, head):
+            after.add((number, tuple(tail)))
+    matched = min((number for number, parts in after if not parts), default=None)
+    return matched, frozenset((number, parts) for number, parts in after if parts)
+
+
+def _components(pattern: str) -> tuple[str, ...]:
+    parts: list[str] = []
+    for part in normalise(pattern).split("/"):
+        if part != "**" or parts[-1:] != ["**"]:
+            parts.append(part)
+    # All that is below a directory is covered when each of its entries is.
+    if parts[-1] == "**":
+        parts[-1] = "*"
+    return tuple(parts)

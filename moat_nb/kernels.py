@@ -1,0 +1,65 @@
+"""Kernels as jupyter_client sees them, started in a sandbox that is already there."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from jupyter_client.blocking.client import BlockingKernelClient
+from jupyter_client.kernelspec import KernelSpec
+from jupyter_client.manager import KernelManager
+
+from moat_nb.provisioner import MoatProvisioner
+
+if TYPE_CHECKING:
+    from moat_nb.sandbox import Sandbox
+
+__all__ = ["Kernel"]
+
+READY_TIMEOUT = 60.0
+
+
+class Kernel(KernelManager):
+    """A KernelManager whose kernel runs in a given sandbox; ``kc`` is a connected client.
+
+    ``restart_kernel`` and ``shutdown_kernel`` leave the sandbox as it is. A context manager that
+    shuts the kernel down.
+    """
+
+    kc: BlockingKernelClient
+
+    @classmethod
+    def start(cls, sandbox: Sandbox, **options: Any) -> Kernel:
+        kernel = cls()
+        kernel._kernel_spec = KernelSpec(
+            argv=["python3", "-m", "ipykernel_launcher", "-f", "{connection_file}"],
+            display_name=f"moat: {sandbox.config.name}",
+            language="python",
+        )
+        kernel.kernel_id = str(uuid.uuid4())
+        kernel.provisioner = MoatProvisioner(
+            sandbox=sandbox,
+            kernel_id=kernel.kernel_id,
+            kernel_spec=kernel._kernel_spec,
+            parent=kernel,
+        )
+        kernel.start_kernel(**options)
+        try:
+            kernel.kc = kernel.client()
+            kernel.kc.start_channels()
+            kernel.kc.wait_for_ready(timeout=READY_TIMEOUT)
+        except BaseException:
+            kernel.close()
+            raise
+        return kernel
+
+    def close(self) -> None:
+        """Disconnect the client and shut the kernel down at once."""
+        self.kc.stop_channels()
+        self.shutdown_kernel(now=True)
+
+    def __enter__(self) -> Kernel:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

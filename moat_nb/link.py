@@ -1,0 +1,279 @@
+"""The launcher's end of the leash: the guest's messages, and the processes it runs for us.
+
+What arrives here comes from a sandbox, whose kernels may have taken the guest over: a line has a
+length limit, a field a type, and whatever does not fit ends the sandbox.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import queue
+import signal
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
+
+from moat_nb.errors import ProofError, SandboxGone, StartError
+from moat_nb.runtimes import Leash
+
+__all__ = ["Exit", "Link", "MountProof", "Process"]
+
+MAX_LINE = 4 << 20
+"""Bytes. The guest's own longest message, 64 KiB of output in base64, is far below it."""
+
+Output = Callable[[int, bytes], None]
+"""Called from the link's thread with the stream (1 or 2) and what was written to it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MountProof:
+    """What the guest found when it tried an exclude; sizes in bytes."""
+
+    path: str
+    type: str
+    mode: int
+    writable: bool
+    executable: bool
+    size: int
+    used: int
+    problem: str | None = None
+
+    @classmethod
+    def parse(cls, found: Any) -> MountProof:
+        problem = found.get("problem")
+        return cls(
+            path=str(found["path"])[:4096],
+            type=str(found["type"])[:64],
+            mode=int(found.get("mode", 0)),
+            writable=bool(found.get("writable", False)),
+            executable=bool(found.get("executable", False)),
+            size=int(found.get("size", 0)),
+            used=int(found.get("used", 0)),
+            problem=None if problem is None else str(problem)[:1000],
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exit:
+    """How a process ended. ``code`` is as in :mod:`subprocess`: negative for a signal."""
+
+    code: int
+    oom: bool = False
+    """The kernel killed it because the sandbox's memory limit was reached."""
+
+    def __str__(self) -> str:
+        if self.oom:
+            return "out of memory: the sandbox's memory limit was reached"
+        if self.code < 0:
+            return f"killed by {_signal_name(-self.code)}"
+        return f"exit code {self.code}"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+class Process:
+    """A process in the sandbox, led by the guest."""
+
+    def __init__(self, link: Link, id: str, on_output: Output | None) -> None:
+        self._link = link
+        self.id = id
+        self.on_output = on_output
+        self.spawned: Future[int] = Future()
+        self.exited: Future[Exit] = Future()
+        self._input_taken = threading.Semaphore(1)
+
+    def poll(self) -> Exit | None:
+        """How it ended, or None while it runs; never blocks."""
+        return self.exited.result() if self.exited.done() else None
+
+    def wait(self, timeout: float | None = None) -> Exit:
+        return self.exited.result(timeout)
+
+    def signal(self, signum: int) -> None:
+        """Signal the whole process group; harmless when it has ended."""
+        if not self.exited.done():
+            self._link.send("signal", id=self.id, signum=int(signum))
+
+    def write(self, data: bytes | None) -> None:
+        """Write to its stdin, at most 64 KiB a call, once the last piece was taken; None ends
+        it. Returns at once when the process has ended."""
+        while not self._input_taken.acquire(timeout=0.1):
+            if self.exited.done():
+                return
+        text = None if data is None else base64.b64encode(data).decode()
+        self._link.send("input", id=self.id, data=text)
+
+    def ended(self, how: Exit) -> None:
+        if not self.spawned.done():
+            self.spawned.set_exception(SandboxGone("the sandbox ended before the process began"))
+        if not self.exited.done():
+            self.exited.set_result(how)
+
+
+class Link:
+    """Owns the leash: one thread reads it, any thread may send.
+
+    ``on_event(kind, fields)`` hears what concerns the sandbox as a whole: ``mount_lost`` with
+    the exclude's path, and ``gone`` with the reason, once, when the leash has ended.
+    """
+
+    def __init__(self, leash: Leash, on_event: Callable[[str, str], None]) -> None:
+        self._leash = leash
+        self._on_event = on_event
+        self._processes: dict[str, Process] = {}
+        self._answers: dict[str, queue.Queue[list[dict[str, Any]]]] = {}
+        self._lock = threading.Lock()
+        self._counter = 0
+        self.gone: str | None = None
+        self.ready: Future[tuple[MountProof, ...]] = Future()
+        self.thread = threading.Thread(target=self._read, name="moat-leash", daemon=True)
+        self.thread.start()
+
+    # -------- to the guest
+
+    def send(self, kind: str, **fields: Any) -> None:
+        """Raises SandboxGone when the guest is."""
+        line = json.dumps({"type": kind, **fields}).encode() + b"\n"
+        with self._lock:
+            try:
+                self._leash.send(line)
+            except OSError as error:
+                raise SandboxGone(self.gone or f"the sandbox has ended: {error}") from error
+
+    def spawn(
+        self,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        cwd: str,
+        fork: bool = False,
+        connection: Mapping[str, Any] | None = None,
+        stdin: bool = False,
+        on_output: Output | None = None,
+    ) -> Process:
+        """Start a process and wait until it runs; StartError with the guest's words if not."""
+        with self._lock:
+            self._counter += 1
+            id = str(self._counter)
+        process = Process(self, id, on_output)
+        self._processes[id] = process
+        if self.gone is not None:
+            raise SandboxGone(self.gone)
+        self.send(
+            "spawn",
+            id=id,
+            argv=list(argv),
+            env=dict(env),
+            cwd=cwd,
+            fork=fork,
+            connection=connection,
+            stdin=stdin,
+        )
+        process.spawned.result()
+        return process
+
+    def usage(self, timeout: float = 5.0) -> dict[str, tuple[int, int]]:
+        """``{path: (size, used)}`` in bytes of the excludes now."""
+        with self._lock:
+            self._counter += 1
+            id = str(self._counter)
+        answer: queue.Queue[list[dict[str, Any]]] = queue.Queue()
+        self._answers[id] = answer
+        try:
+            self.send("usage", id=id)
+            mounts = answer.get(timeout=timeout)
+        except queue.Empty:
+            raise SandboxGone("the guest does not answer") from None
+        finally:
+            del self._answers[id]
+        return {str(m["path"]): (int(m["size"]), int(m["used"])) for m in mounts}
+
+    # -------- from the guest
+
+    def _read(self) -> None:
+        reason = "the sandbox has ended"
+        buffer = bytearray()
+        try:
+            while chunk := self._leash.receive():
+                buffer += chunk
+                *lines, rest = buffer.split(b"\n")
+                for line in lines:
+                    self._handle(json.loads(line))
+                if len(rest) > MAX_LINE:
+                    raise ValueError("a message without end")
+                buffer = bytearray(rest)
+        except OSError as error:
+            reason = f"the leash broke: {error}"
+        except (ValueError, KeyError, TypeError, AttributeError, binascii.Error) as error:
+            reason = f"the guest sent what no guest of ours sends ({error}), so it was ended"
+            self._leash.close()
+        self._end(reason)
+
+    def _handle(self, message: dict[str, Any]) -> None:
+        kind = message["type"]
+        if kind in ("ready", "refused"):
+            self._started(tuple(MountProof.parse(found) for found in message["mounts"]))
+        elif kind == "mount_lost":
+            self._on_event("mount_lost", str(message["path"])[:4096])
+        elif kind == "usage":
+            answer = self._answers.get(str(message["id"]))
+            if answer is not None:
+                answer.put(list(message["mounts"]))
+        else:
+            process = self._processes.get(str(message["id"]))
+            if process is not None:
+                self._handle_process(kind, process, message)
+
+    def _started(self, mounts: tuple[MountProof, ...]) -> None:
+        if self.ready.done():
+            raise ValueError("ready twice")
+        broken = [mount for mount in mounts if mount.problem is not None]
+        if broken:
+            self.ready.set_exception(ProofError("\n".join(_broken_promise(m) for m in broken)))
+        else:
+            self.ready.set_result(mounts)
+
+    def _handle_process(self, kind: str, process: Process, message: dict[str, Any]) -> None:
+        if kind == "output":
+            if process.on_output is not None:
+                process.on_output(int(message["stream"]), base64.b64decode(message["data"]))
+        elif kind == "spawned":
+            process.spawned.set_result(int(message["pid"]))
+        elif kind == "failed":
+            self._processes.pop(process.id)
+            process.spawned.set_exception(StartError(str(message["error"])[:2000]))
+        elif kind == "input_taken":
+            process._input_taken.release()
+        elif kind == "exited":
+            self._processes.pop(process.id)
+            signum, code = message["signal"], message["code"]
+            number = -int(signum) if signum is not None else int(code)
+            process.ended(Exit(code=number, oom=bool(message["oom"])))
+        else:
+            raise ValueError(f"unknown message {kind!r:.40}")
+
+    def _end(self, reason: str) -> None:
+        words = self._leash.last_words()
+        self.gone = f"{reason}: {words}" if words else reason
+        if not self.ready.done():
+            self.ready.set_exception(StartError(self.gone))
+        for process in list(self._processes.values()):
+            process.ended(Exit(code=-int(signal.SIGKILL)))
+        self._on_event("gone", self.gone)
+
+
+def _broken_promise(mount: MountProof) -> str:
+    return (
+        f"{mount.path}: the exclude does not hold: {mount.problem}; the sandbox was not started. "
+        "`moat-nb doctor` shows what this engine can do; bubblewrap (`--runtime bubblewrap`) "
+        "needs no engine"
+    )

@@ -1,0 +1,78 @@
+"""Making the mount points that are missing on the host, before an engine makes them as root."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from moat_nb.errors import StartError
+from moat_nb.host import User
+from moat_nb.janitor import Janitor
+from moat_nb.mounts import MountPlan, MountPoint
+
+__all__ = ["make_mount_points"]
+
+_DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def make_mount_points(plan: MountPlan, owner: User, janitor: Janitor) -> None:
+    """Make each missing mount point as ``owner``, and have the janitor remove it at the end.
+
+    Raises StartError when a directory cannot be written, or when something stands in the way
+    that was not there when the plan was made. No link is followed: the plan refused links, and
+    one that appeared since is somebody's attempt.
+    """
+    for directory in plan.keep:
+        Path(directory).mkdir(parents=True, exist_ok=True)
+        if os.getuid() == 0:
+            os.chown(directory, owner.uid, owner.gid)
+    for point in plan.missing:
+        try:
+            _make(point, owner, janitor)
+        except OSError as error:
+            raise StartError(
+                f"{point.root}/{point.relative}: cannot make the mount point: {error.strerror}; "
+                "make it yourself, or take it out of moat.yaml"
+            ) from error
+
+
+def _make(point: MountPoint, owner: User, janitor: Janitor) -> None:
+    parts = point.relative.split("/")
+    directory = os.open(point.root, _DIRECTORY & ~os.O_NOFOLLOW)
+    try:
+        for depth, name in enumerate(parts, start=1):
+            kind = point.kind if depth == len(parts) else "directory"
+            relative = "/".join(parts[:depth])
+            if not _exists(name, directory):
+                janitor.mount_point(point.root, relative, None)
+                janitor.mount_point(point.root, relative, _make_one(name, kind, directory, owner))
+            if kind == "directory":
+                below = os.open(name, _DIRECTORY, dir_fd=directory)
+                os.close(directory)
+                directory = below
+    finally:
+        os.close(directory)
+
+
+def _exists(name: str, directory: int) -> bool:
+    try:
+        os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _make_one(name: str, kind: str, directory: int, owner: User) -> tuple[int, int]:
+    """The device and inode of what was made; (0, 0) when somebody else was quicker."""
+    try:
+        if kind == "directory":
+            os.mkdir(name, 0o755, dir_fd=directory)
+        else:
+            flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+            os.close(os.open(name, flags, 0o644, dir_fd=directory))
+    except FileExistsError:
+        return 0, 0
+    if os.getuid() == 0:
+        os.chown(name, owner.uid, owner.gid, dir_fd=directory, follow_symlinks=False)
+    status = os.stat(name, dir_fd=directory, follow_symlinks=False)
+    return status.st_dev, status.st_ino

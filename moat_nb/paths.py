@@ -1,0 +1,39 @@
+"""Paths on the host and inside a sandbox, each turned into the other by the mount plan. Pure."""
+
+from __future__ import annotations
+
+import posixpath
+from pathlib import PurePosixPath
+
+from moat_nb.mounts import Bind, Mount, MountPlan
+
+__all__ = ["to_host", "to_sandbox"]
+
+
+def to_sandbox(path: str, plan: MountPlan) -> str | None:
+    """Where a host path stands inside; None when no bind shows it, or an exclude covers it."""
+    host = PurePosixPath(posixpath.normpath(path))
+    binds = [mount for mount in plan if isinstance(mount, Bind)]
+    for bind in sorted(binds, key=lambda bind: len(bind.source), reverse=True):
+        if host.is_relative_to(bind.source):
+            inside = posixpath.join(bind.target, host.relative_to(bind.source))
+            inside = posixpath.normpath(inside)
+            if _on_top(inside, plan) is bind:
+                return inside
+    return None
+
+
+def to_host(path: str, cwd: str, plan: MountPlan) -> str | None:
+    """The host path behind a path inside, relative ones taken from ``cwd``; None when it lies in
+    an exclude, a volume or the image."""
+    inside = posixpath.normpath(posixpath.join(cwd, path))
+    mount = _on_top(inside, plan)
+    if not isinstance(mount, Bind):
+        return None
+    relative = PurePosixPath(inside).relative_to(mount.target)
+    return posixpath.normpath(posixpath.join(mount.source, relative))
+
+
+def _on_top(inside: str, plan: MountPlan) -> Mount | None:
+    covering = [m for m in plan if PurePosixPath(inside).is_relative_to(m.target)]
+    return max(covering, key=lambda mount: len(mount.target), default=None)

@@ -1,0 +1,252 @@
+"""From a Config to a ContainerSpec: which runtime, which mounts, which limits. No engine needed."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from moat_nb.config import WORKSPACE, Config
+from moat_nb.errors import NotSupportedYet, Problem, RuntimeUnavailable
+from moat_nb.host import MOAT_USER, Host, User
+from moat_nb.image import image_plan
+from moat_nb.mounts import Bind, EmptyFile, Mount, MountPlan, Tmpfs, Volume, build
+from moat_nb.runtimes import Runtime
+from moat_nb.runtimes.apple import Apple
+from moat_nb.runtimes.bubblewrap import Bubblewrap
+from moat_nb.runtimes.docker import Docker
+from moat_nb.security import MIB, Hardening, Limits
+from moat_nb.spec import GUEST_PATH, HOME, ContainerSpec
+from moat_nb.survey import survey
+
+__all__ = ["RUNTIMES", "choose", "plan", "unsupported"]
+
+RUNTIMES: dict[str, Callable[[Host, Mapping[str, str]], Runtime]] = {
+    "docker": lambda host, environ: Docker("docker", environ),
+    "podman": lambda host, environ: Docker("podman", environ),
+    "bubblewrap": lambda host, environ: Bubblewrap(host),
+    "apple": lambda host, environ: Apple(host),
+}
+
+PRELOAD = (
+    "ipykernel.kernelapp",
+    "ipykernel.ipkernel",
+    "ipykernel.zmqshell",
+    "ipykernel.debugger",
+    "IPython.core.completer",
+)
+"""What every ipykernel imports between its start and its first reply; debugpy is a third of it."""
+
+SCRATCH_MB = 512
+"""MiB of /tmp and of HOME."""
+
+
+def plan(
+    config: Config,
+    runtime: str | None = None,
+    *,
+    host: Host | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> ContainerSpec:
+    """What would run, as a value; nothing is started and nothing on the host is changed.
+
+    ``runtime`` is a name of :data:`RUNTIMES`; None chooses as :func:`choose` does. Raises
+    ConfigError with all that the filesystem says against the file, and RuntimeUnavailable.
+    """
+    host = host or Host.current()
+    environ = os.environ if environ is None else environ
+    chosen, why = choose(runtime, config, host, environ)
+    return make_spec(config, chosen, host, why)
+
+
+def choose(
+    wish: str | None, config: Config, host: Host, environ: Mapping[str, str]
+) -> tuple[Runtime, str]:
+    """The runtime, and the sentence that says why: a wish, the file's, else what answers here."""
+    for name, source in (
+        (wish, "asked for"),
+        (config.kernel.runtime, "kernel.runtime"),
+        (config.runtime, "runtime"),
+    ):
+        if name is not None and name != "auto":
+            return _named(name, host, environ), f"runtime: {name} ({source})"
+    engine = Docker("docker", environ)
+    found = engine.available()
+    if found.usable:
+        return engine, f"runtime: docker ({found.detail})"
+    if sys.platform == "darwin":
+        return Apple(host), f"runtime: apple (no engine answers: {found.detail})"
+    return Bubblewrap(host), f"runtime: bubblewrap (no engine answers: {found.detail})"
+
+
+def _named(name: str, host: Host, environ: Mapping[str, str]) -> Runtime:
+    if name == "kubernetes":
+        raise RuntimeUnavailable("kubernetes: not supported yet; use docker, podman or bubblewrap")
+    if name not in RUNTIMES:
+        raise RuntimeUnavailable(f"{name}: no such runtime; there are {', '.join(RUNTIMES)}")
+    return RUNTIMES[name](host, environ)
+
+
+def make_spec(config: Config, runtime: Runtime, host: Host, why: str) -> ContainerSpec:
+    """The spec of a project's kernel sandbox on ``runtime``, chosen for the reason ``why``."""
+    problems = unsupported(config)
+    if problems:
+        raise NotSupportedYet(problems)
+    user = kernel_user(config, host)
+    memory = config.container.memory_mb
+    limits = Limits(
+        memory=memory * MIB if memory is not None else host.memory // 2,
+        pids=config.kernel.pids,
+        cpus=config.container.cpus,
+        ulimits=_ulimits(config),
+    )
+    mounts = make_mounts(config, host, limits)
+    on_host = runtime.name == "bubblewrap"
+    image = None if on_host else image_plan(config)
+    spec = ContainerSpec(
+        name=config.name,
+        role="kernel",
+        project=str(config.directory),
+        runtime=runtime.name,
+        image=None if image is None else image.base,
+        command=_guest_command(host.executable if on_host else "python3", mounts, config),
+        user=user,
+        env=_environment(config, host if on_host else None),
+        workdir=WORKSPACE,
+        mounts=mounts,
+        limits=limits,
+        hardening=Hardening(isolation=config.kernel.isolation),
+        gpus=config.kernel.gpus,
+        dns=config.container.dns,
+    )
+    notices = (
+        why,
+        *_notices(config, user, host),
+        *(image.notices if image is not None else ()),
+        *runtime.notices(spec),
+    )
+    return replace(spec, notices=notices)
+
+
+def kernel_user(config: Config, host: Host) -> User:
+    """Who the kernel runs as: the launcher; if that is root, the workspace's owner, else
+    ``moatuser``.
+
+    A launcher that is not root never gets another user's rights, whoever owns the workspace.
+    """
+    if host.user.uid != 0:
+        return host.user
+    status = _workspace(config).stat()
+    return User(status.st_uid, status.st_gid) if status.st_uid != 0 else MOAT_USER
+
+
+def _workspace(config: Config) -> Path:
+    for mount in config.mounts:
+        if mount.target == WORKSPACE:
+            return mount.source
+    return config.directory
+
+
+def make_mounts(config: Config, host: Host, limits: Limits) -> MountPlan:
+    """Look at the filesystem once, and lay everything out."""
+    found = survey(config, home=host.home)
+    size = min(config.kernel.tmpfs_size_mb * MIB, limits.memory // 2)
+    scratch = min(SCRATCH_MB * MIB, limits.memory // 2)
+    mounts: list[Mount] = [*found.binds]
+    keep = []
+    for volume in config.volumes:
+        if volume.type == "bind":
+            source = str(host.data_dir / "volumes" / config.name / volume.name)
+            keep.append(source)
+            mounts.append(Bind(source=source, target=volume.target, read_only=volume.read_only))
+        else:
+            name = f"moat-{config.name}-{volume.name}"
+            mounts.append(Volume(name=name, target=volume.target, read_only=volume.read_only))
+    mounts += [
+        Tmpfs(target=cover.target, size=size)
+        if cover.kind == "directory"
+        else EmptyFile(target=cover.target)
+        for cover in found.covers
+    ]
+    mounts.append(Tmpfs(target="/tmp", size=scratch, role="tmp"))
+    mounts.append(Tmpfs(target=HOME, size=scratch, role="home"))
+    return MountPlan(mounts=build(mounts), missing=found.missing, keep=tuple(keep))
+
+
+def _guest_command(python: str, mounts: MountPlan, config: Config) -> tuple[str, ...]:
+    excludes = [
+        {"path": mount.target, "kind": "file" if isinstance(mount, EmptyFile) else "directory"}
+        for mount in mounts.excludes
+    ]
+    preload = [] if config.kernel.argv else [*PRELOAD, *config.kernel.preload]
+    settings = json.dumps({"excludes": excludes, "preload": preload})
+    return python, GUEST_PATH, settings
+
+
+def _environment(config: Config, on_host: Host | None) -> tuple[tuple[str, str], ...]:
+    env = {"HOME": HOME, "USER": "moat", "LOGNAME": "moat", "LANG": "C.UTF-8"}
+    if on_host is not None:
+        programs = str(Path(on_host.executable).parent)
+        env["PATH"] = f"{programs}:/usr/local/bin:/usr/bin:/bin"
+    env.update(config.env)
+    return tuple(sorted(env.items()))
+
+
+def _ulimits(config: Config) -> tuple[tuple[str, int, int], ...]:
+    named = {limit[0]: limit for limit in (*Limits(memory=0).ulimits, *config.container.ulimits)}
+    return tuple(sorted(named.values()))
+
+
+def _notices(config: Config, user: User, host: Host) -> tuple[str, ...]:
+    words = ["network: none (the kernel has loopback only)"]
+    if host.user.uid == 0:
+        workspace = _workspace(config)
+        status = workspace.stat()
+        writable = status.st_uid == user.uid or status.st_mode & 0o002
+        words.append(f"user: {user}" + ("" if status.st_uid else " (moatuser, as root is refused)"))
+        if not writable:
+            words.append(
+                f"{workspace} belongs to root: the kernel, {user}, cannot write there; "
+                f"`chown {user} {workspace}` if it should"
+            )
+    return tuple(words)
+
+
+def unsupported(config: Config) -> tuple[Problem, ...]:
+    """Valid keys that this version does not honour: refused, never dropped."""
+    kernel = config.kernel
+
+    def where(key: str) -> str:
+        return config.where.get(key, config.path.name)
+
+    asked = {
+        "services": bool(config.services)
+        or any(dependency.kind == "service" for dependency in config.dependencies),
+        "ports": bool(config.ports),
+        "network.policy": config.network.policy not in (None, "none"),
+        "network.rules": bool(config.network.rules),
+        "network.host": bool(config.network.host_ports),
+        "workspace.mode: volume": config.workspace_mode == "volume",
+        "container.dns": bool(config.container.dns),
+        "kernel.pool": kernel.pool > 0,
+        "kernel.idle_timeout": kernel.idle_timeout is not None,
+        "kernel.max_lifetime": kernel.max_lifetime is not None,
+        "kernel.cell_timeout": kernel.cell_timeout is not None,
+        "kernel.transport: tcp": kernel.transport == "tcp",
+    }
+    mends = {
+        "network.policy": "the kernel has no network for now: say `policy: none`",
+        "services": "take it out of dependencies, or list it in kernel.skip_dependencies",
+    }
+    return tuple(
+        Problem(
+            where=where(key.split(".")[0].split(":")[0]),
+            what=f"{key} is not supported yet",
+            mend=mends.get(key, f"take {key.split(':')[0]} out"),
+        )
+        for key, used in asked.items()
+        if used
+    )

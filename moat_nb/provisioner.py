@@ -1,0 +1,220 @@
+"""The jupyter_client provisioner: what a KernelManager calls to have its kernel in a sandbox.
+
+One instance lives as long as its manager, over all restarts, and its methods may be called from
+different event loops; so nothing here belongs to a loop, and what blocks runs in a thread.
+
+The order of calls (jupyter_client 8): ``pre_launch``, ``launch_kernel``, ``post_launch``; then
+``poll`` every 3 s; at the end ``send_signal`` (an interrupt), ``shutdown_requested`` unless
+now=True, ``terminate``, ``kill``, ``wait``, ``cleanup``. Only ``cleanup`` says reliably whether a
+restart follows, so the sandbox is kept until ``cleanup(restart=False)``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jupyter_client.connect import KernelConnectionInfo
+from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
+from traitlets import Unicode
+
+from moat_nb.errors import MoatError, SandboxGone
+from moat_nb.paths import to_host, to_sandbox
+
+if TYPE_CHECKING:
+    from moat_nb.link import Process
+    from moat_nb.sandbox import Sandbox
+
+__all__ = ["MoatProvisioner"]
+
+MAJOR, MINOR = sys.version_info[:2]
+PYTHONS = frozenset({"python", f"python{sys.version_info[0]}", f"python{MAJOR}.{MINOR}"})
+
+HOST_ONLY = frozenset(
+    {"HOME", "JPY_PARENT_PID", "LOGNAME", "PATH", "PWD", "PYTHONEXECUTABLE", "PYTHONHOME"}
+    | {"PYTHONPATH", "SHELL", "TMPDIR", "USER", "VIRTUAL_ENV"}
+)
+"""Variables that describe the host, whatever a client sets them to. ``JPY_PARENT_PID`` besides
+makes ipykernel exit, as the parent that it names is not to be seen in a sandbox."""
+
+
+class MoatProvisioner(KernelProvisionerBase):
+    project = Unicode(
+        "", config=True, help="The directory of moat.yaml; empty: sought from the cwd upward."
+    )
+    runtime = Unicode("", config=True, help="docker, podman, bubblewrap or apple; empty: auto.")
+
+    def __init__(self, *, sandbox: Sandbox | None = None, **traits: Any) -> None:
+        super().__init__(**traits)
+        self._sandbox = sandbox
+        self._owns_sandbox = sandbox is None
+        self._process: Process | None = None
+        self._cwd: str | None = None
+        self._env: dict[str, str] = {}
+
+    # -------- launch
+
+    async def pre_launch(self, **kwargs: Any) -> dict[str, Any]:
+        self._process = None
+        given = dict(kwargs.pop("env", os.environ))
+        kwargs = await super().pre_launch(env=given, **kwargs)
+        self._env = meant_for_kernel(kwargs["env"], os.environ, self.kernel_spec.env)
+        self._cwd = kwargs.get("cwd")
+        kwargs["cmd"] = self._command(kwargs.pop("extra_arguments", []))
+        return kwargs
+
+    def _command(self, extra: list[str]) -> list[str]:
+        argv = list(self.kernel_spec.argv)
+        if "moat_nb" in argv[:3]:  # the shim's, for clients that know no provisioners
+            argv = ["python3", "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        elif argv and (argv[0] == sys.executable or Path(argv[0]).name in PYTHONS):
+            argv[0] = "python3"
+        return argv + list(extra)
+
+    async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> KernelConnectionInfo:
+        try:
+            await asyncio.to_thread(self._launch, cmd)
+        except BaseException:
+            # The manager never calls cleanup() when this raises.
+            await self.cleanup(restart=False)
+            raise
+        return self.connection_info
+
+    def _launch(self, cmd: list[str]) -> None:
+        from moat_nb.sandbox import Sandbox
+
+        if self._sandbox is None or self._sandbox.gone is not None:
+            if not self._owns_sandbox and self._sandbox is not None:
+                raise SandboxGone(str(self._sandbox.gone))
+            self._stop_sandbox()
+            self._sandbox = Sandbox.launch(
+                self.project or self._cwd or ".", self.runtime or None, on_event=self._hear
+            )
+            for notice in self._sandbox.spec.notices:
+                self.log.info("moat: %s", notice)
+            self.connection_info = {}
+        sandbox = self._sandbox
+        if not self.connection_info:
+            self.connection_info = new_connection(sandbox.next_socket_prefix())
+        argv = list(sandbox.config.kernel.argv) or cmd
+        self._process = sandbox.spawn(
+            argv,
+            env=self._env,
+            cwd=to_sandbox(self._cwd, sandbox.spec.mounts) if self._cwd else None,
+            fork=argv[1:3] == ["-m", "ipykernel_launcher"],
+            connection=json_ready(self.connection_info),
+            on_output=lambda stream, data: sandbox.log.write(data),
+        )
+
+    def _hear(self, kind: str, text: str) -> None:
+        if kind == "gone" and self._process is not None:
+            self.log.warning("moat: %s", text)
+
+    # -------- the process
+
+    @property
+    def has_process(self) -> bool:
+        return self._process is not None
+
+    async def poll(self) -> int | None:
+        if self._process is None:
+            return 0
+        how = self._process.poll()
+        return None if how is None else how.code
+
+    async def wait(self) -> int | None:
+        process = self._process
+        if process is None:
+            return 0
+        how = await asyncio.to_thread(process.wait)
+        if how.oom:
+            self.log.warning("moat: the kernel ended: %s", how)
+        self._process = None
+        return how.code
+
+    async def send_signal(self, signum: int) -> None:
+        if self._process is None:
+            return
+        if signum == 0:
+            return
+        # A kernel or a sandbox that is gone already is what the caller was after.
+        with contextlib.suppress(SandboxGone):
+            await asyncio.to_thread(self._process.signal, signum)
+
+    async def kill(self, restart: bool = False) -> None:
+        await self.send_signal(signal.SIGKILL)
+
+    async def terminate(self, restart: bool = False) -> None:
+        await self.send_signal(signal.SIGTERM)
+
+    async def cleanup(self, restart: bool = False) -> None:
+        if not restart and self._owns_sandbox:
+            await asyncio.to_thread(self._stop_sandbox)
+
+    def _stop_sandbox(self) -> None:
+        sandbox, self._sandbox = self._sandbox, None
+        self.connection_info = {}
+        if sandbox is not None:
+            sandbox.stop()
+
+    # -------- what others ask
+
+    async def get_provisioner_info(self) -> dict[str, Any]:
+        info = await super().get_provisioner_info()
+        info["connection_info"] = json_ready(self.connection_info)
+        info["sandbox"] = self._sandbox.id if self._sandbox is not None else None
+        return info
+
+    async def load_provisioner_info(self, provisioner_info: dict[str, Any]) -> None:
+        raise MoatError(
+            "a sandbox ends with its launcher, so another process cannot take its kernel over"
+        )
+
+    def resolve_path(self, path: str) -> str | None:
+        """The host's file behind a path inside; None when the host has none."""
+        if self._sandbox is None:
+            return None
+        spec = self._sandbox.spec
+        cwd = to_sandbox(self._cwd, spec.mounts) if self._cwd else None
+        return to_host(path, cwd or spec.workdir, spec.mounts)
+
+
+def meant_for_kernel(
+    given: Mapping[str, str], inherited: Mapping[str, str], spec_env: Mapping[str, str]
+) -> dict[str, str]:
+    """What of ``given`` a client set for the kernel: not what it merely inherited of the host's.
+
+    Clients hand over a copy of their whole environment with a few entries added; the kernelspec's
+    own ``env`` is always meant.
+    """
+    return {
+        name: value
+        for name, value in given.items()
+        if name in spec_env or (inherited.get(name) != value and name not in HOST_ONLY)
+    }
+
+
+def new_connection(prefix: str) -> KernelConnectionInfo:
+    """Connection info over sockets ``PREFIX-1`` to ``PREFIX-5``; ``key`` is bytes."""
+    return {
+        "transport": "ipc",
+        "ip": prefix,
+        "shell_port": 1,
+        "iopub_port": 2,
+        "stdin_port": 3,
+        "control_port": 4,
+        "hb_port": 5,
+        "key": secrets.token_hex(32).encode(),  # type: ignore[typeddict-item] # bytes, it says str
+        "signature_scheme": "hmac-sha256",
+    }
+
+
+def json_ready(connection: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: v.decode() if isinstance(v, bytes) else v for k, v in connection.items()}

@@ -1,0 +1,200 @@
+"""Apple's ``container`` >= 1.0, one virtual machine a container, over its command line and pipes.
+
+Every option used here is in the ``container run`` section of apple/container's
+docs/command-reference.md at 1.0.0, but for ``--network none``, which only its source shows
+(NetworkClient.noNetworkName, since 0.6.0); a version without it refuses an unknown network, so
+the promise of no network is kept or the sandbox does not start.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+import moat_nb
+from moat_nb.errors import NotSupportedYet, Problem, StartError
+from moat_nb.host import Host
+from moat_nb.mounts import TMPFS_MODE, Bind, EmptyFile, Mount, Tmpfs, Volume
+from moat_nb.runtimes import Availability, Runtime
+from moat_nb.runtimes.pipes import PipeLeash, spawn
+from moat_nb.runtimes.rlimits import rlimits
+from moat_nb.security import MIB
+from moat_nb.spec import GUEST_PATH, ContainerSpec
+
+if TYPE_CHECKING:
+    from moat_nb.janitor import Janitor
+
+__all__ = ["Apple"]
+
+OLDEST = (1, 0, 0)
+"""The first version with ``--shm-size`` and ``--ulimit``; ``--cap-drop`` came with 0.12.0."""
+
+PROBE_SECONDS = 0.5
+REMOVE_SECONDS = 10.0
+
+PACKAGE = str(Path(moat_nb.__file__).parent)
+"""Bound as a whole, for single files cannot be; the guest is one file in it."""
+
+_SEPARATORS = ",="
+"""What ends a value of ``--mount``, for which there is no escape."""
+
+
+class Apple(Runtime):
+    """The runtime; ``program`` is the ``container`` command."""
+
+    name = "apple"
+
+    def __init__(self, host: Host, program: str = "container") -> None:
+        self.host = host
+        self.program = program
+
+    def available(self) -> Availability:
+        mend = "install container 1.0 or newer from github.com/apple/container/releases"
+        if shutil.which(self.program) is None:
+            detail = f"{self.program}: not installed"
+            return Availability(usable=False, detail=detail, mend=mend)
+        words = self._run("--version", seconds=PROBE_SECONDS)
+        match = re.search(r"(\d+)\.(\d+)\.(\d+)", words or "")
+        if match is None:
+            return Availability(usable=False, detail=f"{self.program} does not answer", mend=mend)
+        version = tuple(int(number) for number in match.groups())
+        if version < OLDEST:
+            detail = f"container {match[0]} is too old"
+            return Availability(usable=False, detail=detail, mend=mend)
+        if self._run("system", "status", seconds=PROBE_SECONDS) is None:
+            detail = f"container {match[0]}: its services are not running"
+            return Availability(usable=False, detail=detail, mend="run container system start")
+        return Availability(usable=True, detail=f"container {match[0]}")
+
+    def notices(self, spec: ContainerSpec) -> tuple[str, ...]:
+        """What the user must be told of the limits here."""
+        return (
+            f"limits: the virtual machine has {spec.limits.memory // MIB} MiB; "
+            f"{spec.limits.pids} processes for the kernel's user",
+            "apple: there is no no-new-privileges and no seccomp filter; all capabilities are "
+            "dropped, and the virtual machine's Linux kernel is the sandbox's own",
+        )
+
+    def render(self, spec: ContainerSpec) -> list[str]:
+        """The whole command line. Raises NotSupportedYet."""
+        problems = [
+            Problem(where=f"{spec.project}/moat.yaml", what=f"apple: {what}", mend=mend)
+            for what, mend in _unsupported(spec)
+        ]
+        if problems:
+            raise NotSupportedYet(problems)
+        return [self.program, "run", *_options(spec), str(spec.image), *spec.command[1:]]
+
+    def start(self, spec: ContainerSpec, janitor: Janitor) -> PipeLeash:
+        """Start it. The janitor speaks to engines' sockets and there is none: ``--rm`` removes
+        the container when the guest ends, and the guest ends with the pipes."""
+        argv = self.render(spec)
+        for mount in spec.mounts:
+            if isinstance(mount, Bind) and not Path(mount.source).is_dir():
+                raise StartError(
+                    f"{mount.source}: apple binds directories only; bind the directory it is in, "
+                    "or use docker"
+                )
+        return _Container(spawn(argv, os.environ), self, spec.name)
+
+    def remove(self, name: str) -> None:
+        """End a container that did not end by itself; harmless when it did."""
+        self._run("delete", "--force", name, seconds=REMOVE_SECONDS)
+
+    def _run(self, *words: str, seconds: float) -> str | None:
+        """What the command printed; None when it failed or took longer."""
+        with contextlib.suppress(OSError, subprocess.SubprocessError):
+            return subprocess.run(
+                [self.program, *words], capture_output=True, check=True, text=True, timeout=seconds
+            ).stdout
+        return None
+
+
+class _Container(PipeLeash):
+    """A leash whose child is only the client: the container itself runs under a service."""
+
+    def __init__(self, process: subprocess.Popen[bytes], runtime: Apple, name: str) -> None:
+        super().__init__(process)
+        self._runtime = runtime
+        self._name = name
+
+    def close(self) -> None:
+        super().close()
+        self._runtime.remove(self._name)
+
+
+def _options(spec: ContainerSpec) -> Iterator[str]:
+    limits = spec.limits
+    yield from ("--name", spec.name, "--rm", "--interactive", "--init", "--progress", "none")
+    yield from ("--network", "none", "--no-dns")
+    yield from ("--user", str(spec.user), "--workdir", spec.workdir)
+    for capability in spec.hardening.cap_drop:
+        yield from ("--cap-drop", capability)
+    if spec.hardening.read_only_root:
+        yield "--read-only"
+    yield from ("--memory", _mib(limits.memory), "--shm-size", _mib(limits.shm))
+    if limits.cpus is not None:
+        yield from ("--cpus", f"{limits.cpus:g}")
+    # There is no limit of processes but this one, which holds as the kernel's user is not root.
+    for name, values in rlimits(limits, nproc=limits.pids).items():
+        yield from ("--ulimit", f"{name}={values}")
+    for name, value in spec.env:
+        yield from ("--env", f"{name}={value}")
+    for name, value in spec.labels:
+        yield from ("--label", f"{name}={value}")
+    for mount in _mounts(spec):
+        yield from ("--mount", _mount(mount))
+    yield from ("--entrypoint", spec.command[0])
+
+
+def _mounts(spec: ContainerSpec) -> tuple[Mount, ...]:
+    directory = str(PurePosixPath(GUEST_PATH).parent)
+    return spec.mounts.with_mounts(Bind(source=PACKAGE, target=directory, read_only=True)).mounts
+
+
+def _mount(mount: Mount) -> str:
+    if isinstance(mount, Tmpfs):
+        mode = f"mode={TMPFS_MODE:o}"
+        return f"type=tmpfs,destination={mount.target},{mode},size={_mib(mount.size)}"
+    assert isinstance(mount, Bind)
+    read_only = ",readonly" if mount.read_only else ""
+    return f"type=bind,source={mount.source},target={mount.target}{read_only}"
+
+
+def _mib(size: int) -> str:
+    """Sizes have a granularity of 1 MiB there."""
+    return f"{max(1, size // MIB)}M"
+
+
+def _unsupported(spec: ContainerSpec) -> Iterator[tuple[str, str]]:
+    """What ``container`` cannot honour, and what to do instead."""
+    docker = "use docker"
+    if spec.role == "sidecar":
+        yield "containers cannot share a network there, so there are no services", docker
+    if spec.image is None:
+        yield "no image is given", "name one: base_image"
+    if spec.user.uid == 0:
+        yield "the kernel's user is root, whom no process limit holds", "use another user"
+    for mount in spec.mounts:
+        if isinstance(mount, EmptyFile):
+            yield f"exclude {mount.target}: a single file cannot be covered", docker
+        if isinstance(mount, Volume):
+            yield f"volume {mount.name}: belongs to root when new", "use type bind, or docker"
+        for path in (mount.target, mount.source if isinstance(mount, Bind) else ""):
+            if set(path) & set(_SEPARATORS):
+                yield f"mount {path}: a path with ',' or '=' cannot be given", "rename it"
+    cpus = spec.limits.cpus
+    if cpus is not None and (cpus < 1 or cpus != int(cpus)):
+        yield f"container.cpus {cpus:g}: only whole processors", "give a whole number"
+    if spec.gpus is not None:
+        yield f"kernel.gpus {spec.gpus}: there are no GPUs in the virtual machine", docker
+    if spec.dns:
+        yield f"container.dns {', '.join(spec.dns)}: there is no network", "take dns out"
+    if spec.hardening.isolation is not None:
+        yield f"kernel.isolation {spec.hardening.isolation}: each has a kernel already", "drop it"

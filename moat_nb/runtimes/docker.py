@@ -1,0 +1,385 @@
+"""Docker Engine >= 20.10 and Podman >= 4.3, over the docker SDK and a unix socket."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import socket
+import struct
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import moat_nb
+from moat_nb.config import Config
+from moat_nb.errors import ImageError, RuntimeUnavailable, StartError
+from moat_nb.image import ensure_image, image_plan
+from moat_nb.janitor import Janitor, UnixConnection
+from moat_nb.mounts import TMPFS_MODE, Bind, EmptyFile, MountPlan, Tmpfs, Volume
+from moat_nb.progress import Progress
+from moat_nb.runtimes import Availability
+from moat_nb.security import MIB
+from moat_nb.spec import GUEST_PATH, ContainerSpec
+
+if TYPE_CHECKING:
+    import docker
+
+__all__ = ["Docker", "EngineFacts", "ask_facts", "connect", "engine_errors", "sockets"]
+
+PACKAGE = Path(moat_nb.__file__).parent
+STDERR_TAIL = 64 << 10
+ENGINE_TIMEOUT = 60
+"""Seconds for one answer of the engine; a build streams its own while it runs."""
+INODES_PER_MIB = 256
+"""Twice what ``npm install`` of small files needs (4 KiB a file), so inodes cannot be used to
+exhaust memory that ``size`` does not count."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineFacts:
+    """What ``render`` must know of the engine; the defaults are Docker Engine's."""
+
+    podman: bool = False
+    rootless: bool = False
+    version: str = ""
+    api: str = ""
+
+
+def sockets(environ: Mapping[str, str]) -> dict[str, str]:
+    """``{unix socket's path: "docker" or "podman"}``, in the order in which they are tried."""
+    if url := environ.get("DOCKER_HOST"):
+        return {url.removeprefix("unix://"): "docker"}
+    run = environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}"
+    return {
+        "/var/run/docker.sock": "docker",
+        f"{run}/docker.sock": "docker",
+        f"{run}/podman/podman.sock": "podman",
+        "/run/podman/podman.sock": "podman",
+    }
+
+
+def connect(path: str) -> docker.APIClient:
+    """An SDK client of the engine at a unix socket."""
+    import docker
+
+    return docker.APIClient(base_url=f"unix://{path}", version="auto", timeout=ENGINE_TIMEOUT)
+
+
+def engine_errors() -> tuple[type[Exception], ...]:
+    """What a call of the SDK raises when the engine refuses, hangs, or is not there."""
+    import docker.errors
+    import requests.exceptions
+
+    return docker.errors.DockerException, requests.exceptions.RequestException, OSError
+
+
+class Docker:
+    """``name`` is docker or podman: a wish, as one socket may be served by either."""
+
+    def __init__(
+        self, name: str, environ: Mapping[str, str], facts: EngineFacts | None = None
+    ) -> None:
+        self.name = name
+        self._environ = environ
+        self._facts = facts
+        self.socket: str | None = None
+
+    def available(self) -> Availability:
+        failures = []
+        for path, kind in sockets(self._environ).items():
+            if self.name == "podman" and kind == "docker" and "DOCKER_HOST" not in self._environ:
+                continue
+            if not path.startswith("/"):
+                return Availability(
+                    usable=False,
+                    detail=f"DOCKER_HOST is {path}: an engine on another machine",
+                    mend="only engines on a unix socket of this machine are supported yet",
+                )
+            try:
+                self._facts = ask_facts(path)
+            except (OSError, http.client.HTTPException, ValueError) as error:
+                failures.append(f"{path}: {_reason(error)}")
+                continue
+            if self.name == "podman" and not self._facts.podman:
+                failures.append(f"{path}: it is Docker Engine, not Podman")
+                continue
+            self.socket = path
+            engine = "Podman" if self._facts.podman else "Docker Engine"
+            return Availability(usable=True, detail=f"{engine} {self._facts.version} at {path}")
+        return Availability(
+            usable=False,
+            detail="; ".join(failures) or "no socket of an engine",
+            mend="start the engine, and be in its group (`id -nG` shows yours)",
+        )
+
+    def prepare(self, config: Config, progress: Progress, janitor: Janitor) -> str:
+        from docker import DockerClient
+
+        client = DockerClient(base_url=f"unix://{self._answering()}", timeout=ENGINE_TIMEOUT)
+        try:
+            return ensure_image(image_plan(config), client, progress, janitor)
+        except engine_errors() as error:
+            raise ImageError(f"{self.name} at {self.socket}: {error}") from error
+        finally:
+            client.close()
+
+    def notices(self, spec: ContainerSpec) -> tuple[str, ...]:
+        return ()
+
+    def _answering(self) -> str:
+        """The socket of an engine that answers; RuntimeUnavailable when there is none."""
+        if self.socket is None:
+            found = self.available()
+            if not found.usable:
+                raise RuntimeUnavailable(f"{self.name}: {found.detail}; {found.mend}")
+        assert self.socket is not None
+        return self.socket
+
+    def render(self, spec: ContainerSpec) -> dict[str, Any]:
+        """The body of ``POST /containers/create``, and the name it goes under."""
+        return {"name": spec.name, "body": _body(spec, self._facts or EngineFacts())}
+
+    def start(self, spec: ContainerSpec, janitor: Janitor) -> DockerLeash:
+        import docker.errors
+
+        path = self._answering()
+        words = self.render(spec)
+        client = connect(path)
+        janitor.container(path, spec.name)
+        try:
+            client.create_container_from_config(words["body"], words["name"])
+            leash = DockerLeash(client, spec.name)
+            client.start(spec.name)
+        except docker.errors.ImageNotFound as error:
+            raise ImageError(f"the image {spec.image} is missing: {error.explanation}") from error
+        except docker.errors.APIError as error:
+            raise StartError(f"{self.name} refused: {error.explanation}") from error
+        except engine_errors() as error:
+            raise StartError(f"{self.name} at {self.socket}: {error}") from error
+        return leash
+
+
+def _reason(error: Exception) -> str:
+    text = str(error)
+    if "Permission denied" in text:
+        return "permission denied"
+    if "No such file" in text or "Connection refused" in text:
+        return "nothing answers there"
+    return text
+
+
+def ask_facts(path: str) -> EngineFacts:
+    """Asked without the SDK, whose import alone takes longer than a whole `moat-nb plan` may."""
+    version = _get(path, "/version")
+    info = _get(path, "/info")
+    components = version.get("Components") or [{}]
+    return EngineFacts(
+        podman="podman" in str(components[0].get("Name", "")).lower(),
+        rootless=any("rootless" in str(option) for option in info.get("SecurityOptions") or []),
+        version=str(version.get("Version", "")),
+        api=str(version.get("ApiVersion", "")),
+    )
+
+
+def _get(path: str, what: str) -> dict[str, Any]:
+    connection = UnixConnection(path, timeout=3)
+    try:
+        connection.request("GET", what)
+        answer = json.loads(connection.getresponse().read())
+    finally:
+        connection.close()
+    if not isinstance(answer, dict):
+        raise ValueError(f"GET {what} answered {answer!r:.60}")
+    return answer
+
+
+# ---------------------------------------------------------------- rendering
+
+
+def _body(spec: ContainerSpec, facts: EngineFacts) -> dict[str, Any]:
+    # In a rootless engine uid 0 inside is the user outside: files it writes are the user's.
+    user = "0:0" if facts.rootless else str(spec.user)
+    return {
+        "Image": spec.image,
+        "Cmd": list(spec.command),
+        "Entrypoint": [],
+        "User": user,
+        "Env": [f"{name}={value}" for name, value in spec.env],
+        "WorkingDir": spec.workdir,
+        "Hostname": "moat",
+        "Labels": dict(spec.labels),
+        "OpenStdin": True,
+        "StdinOnce": True,
+        "AttachStdin": True,
+        "AttachStdout": True,
+        "AttachStderr": True,
+        "NetworkDisabled": False,
+        "HostConfig": _host_config(spec, facts),
+    }
+
+
+def _host_config(spec: ContainerSpec, facts: EngineFacts) -> dict[str, Any]:
+    limits, hardening = spec.limits, spec.hardening
+    config: dict[str, Any] = {
+        "AutoRemove": True,
+        "Init": True,
+        "NetworkMode": spec.network,
+        "IpcMode": "private",
+        "CgroupnsMode": "private",
+        "CapDrop": list(hardening.cap_drop),
+        "SecurityOpt": ["no-new-privileges:true"] if hardening.no_new_privileges else [],
+        "ReadonlyRootfs": hardening.read_only_root,
+        "PidsLimit": limits.pids,
+        "Memory": limits.memory,
+        "MemorySwap": limits.memory,
+        "ShmSize": limits.shm,
+        "Ulimits": [
+            {"Name": name, "Soft": soft, "Hard": hard} for name, soft, hard in limits.ulimits
+        ],
+        # The leash runs over stdout, and kernels' own output over the leash: the launcher keeps
+        # a bounded log of it, so the engine need not keep another.
+        "LogConfig": {"Type": "none"},
+        "Mounts": _mounts(spec.mounts),
+        "Tmpfs": _tmpfs(spec, facts),
+    }
+    if limits.cpus is not None:
+        config["NanoCpus"] = round(limits.cpus * 1e9)
+    if spec.dns:
+        config["Dns"] = list(spec.dns)
+    if spec.gpus is not None:
+        count = -1 if spec.gpus == "all" else spec.gpus
+        config["DeviceRequests"] = [{"Count": count, "Capabilities": [["gpu"]]}]
+    if hardening.isolation == "gvisor":
+        config["Runtime"] = "runsc"
+    return config
+
+
+def _mounts(plan: MountPlan) -> list[dict[str, Any]]:
+    """``Mounts``, not ``Binds``: a missing source is then an error, not a new directory."""
+    guest = Bind(source=str(PACKAGE / "guest.py"), target=GUEST_PATH, read_only=True)
+    rendered = []
+    for mount in (guest, *plan):
+        if isinstance(mount, EmptyFile):
+            empty = str(PACKAGE / "empty")
+            mount = Bind(source=empty, target=mount.target, read_only=True)  # noqa: PLW2901
+        if isinstance(mount, Bind):
+            rendered.append(
+                {
+                    "Type": "bind",
+                    "Source": mount.source,
+                    "Target": mount.target,
+                    "ReadOnly": mount.read_only,
+                }
+            )
+        elif isinstance(mount, Volume):
+            rendered.append(
+                {
+                    "Type": "volume",
+                    "Source": mount.name,
+                    "Target": mount.target,
+                    "ReadOnly": mount.read_only,
+                }
+            )
+    return rendered
+
+
+def _tmpfs(spec: ContainerSpec, facts: EngineFacts) -> dict[str, str]:
+    """``HostConfig.Tmpfs``: the one form that every engine mounts as it is told.
+
+    ``TmpfsOptions`` loses ``exec`` below API 1.46, and without ``uid=`` runc below 1.1.8 leaves
+    a tmpfs over an existing directory 0755 root, which the guest could not put right. Podman
+    refuses ``uid=`` and would copy the covered directory's files in without ``notmpcopyup``.
+    """
+    tail = "notmpcopyup" if facts.podman else f"uid={spec.user.uid},gid={spec.user.gid}"
+    rendered = {}
+    for mount in spec.mounts:
+        if isinstance(mount, Tmpfs):
+            options = f"rw,exec,nosuid,nodev,mode={TMPFS_MODE:o},size={mount.size},{tail}"
+            if not facts.podman:
+                options += f",nr_inodes={mount.size // MIB * INODES_PER_MIB}"
+            rendered[mount.target] = options
+    return rendered
+
+
+# ---------------------------------------------------------------- the leash
+
+
+class DockerLeash:
+    """The attach stream of a container that was made with ``StdinOnce``.
+
+    Attached before the start, so that nothing is missed; the engine frames stdout and stderr
+    with eight bytes: the stream's number, three zeros, and the length (big endian).
+    """
+
+    def __init__(self, client: docker.APIClient, name: str) -> None:
+        self._client = client
+        params = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
+        wrapper = client.attach_socket(name, params=params)
+        self._wrapper = wrapper  # closing it would close the socket
+        self._socket: socket.socket = getattr(wrapper, "_sock", wrapper)
+        self._socket.settimeout(None)
+        self._left = 0
+        self._stream = 0
+        self._stderr = bytearray()
+        self._status: int | None = None
+        self._waiter = threading.Thread(
+            target=self._wait, args=(name,), name="moat-wait", daemon=True
+        )
+        self._waiter.start()
+
+    def _wait(self, name: str) -> None:
+        # Asked for before the start: AutoRemove takes the exit code away with the container.
+        try:
+            answer = self._client.wait(name, timeout=None, condition="removed")
+            self._status = answer.get("StatusCode")
+        except engine_errors():
+            self._status = None
+
+    def send(self, data: bytes) -> None:
+        self._socket.sendall(data)
+
+    def receive(self) -> bytes:
+        while True:
+            if self._left == 0:
+                header = self._exactly(8)
+                if not header:
+                    return b""
+                self._stream, self._left = struct.unpack(">BxxxL", header)
+                continue
+            data = self._socket.recv(min(self._left, 1 << 16))
+            if not data:
+                return b""
+            self._left -= len(data)
+            if self._stream == 1:
+                return data
+            self._stderr += data
+            del self._stderr[:-STDERR_TAIL]
+
+    def _exactly(self, count: int) -> bytes:
+        data = b""
+        while len(data) < count:
+            part = self._socket.recv(count - len(data))
+            if not part:
+                return b""
+            data += part
+        return data
+
+    def close(self) -> None:
+        try:
+            self._socket.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            return
+        self._socket.close()
+
+    def last_words(self) -> str:
+        self._waiter.join(timeout=5)
+        words = []
+        if self._status is not None:
+            oom = " (SIGKILL; out of memory, or killed)" if self._status == 137 else ""
+            words.append(f"the container exited with {self._status}{oom}")
+        if tail := bytes(self._stderr).decode(errors="replace").strip():
+            words.append("\n".join(tail.splitlines()[-20:]))
+        return "\n".join(words)

@@ -1,0 +1,320 @@
+"""The Sandbox: a live container with the guest in it. All live state of moat_nb is here."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shlex
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from moat_nb.config import Config
+from moat_nb.errors import CommandError, SandboxGone, StartError
+from moat_nb.host import Host
+from moat_nb.janitor import Janitor
+from moat_nb.link import Link, MountProof, Output, Process
+from moat_nb.log import BoundedLog
+from moat_nb.mountpoints import make_mount_points
+from moat_nb.overrides import override
+from moat_nb.parse import load
+from moat_nb.planning import choose, make_spec
+from moat_nb.progress import Progress, Silent
+from moat_nb.rundir import Note, Owner, RunDir, base_directory, sweep
+from moat_nb.runtimes import Leash, Runtime
+from moat_nb.secrets import fetch
+from moat_nb.spec import ContainerSpec, Instance
+
+if TYPE_CHECKING:
+    from moat_nb.kernels import Kernel
+
+__all__ = ["Sandbox"]
+
+START_TIMEOUT = 60.0
+"""Seconds from the engine's start to the guest's proof; it takes 0.25 where nothing is wrong."""
+
+logger = logging.getLogger("moat_nb")
+
+
+@dataclass
+class _Started:
+    """What one start made; all of it ends with :meth:`stop`."""
+
+    janitor: Janitor
+    spec: ContainerSpec
+    run_dir: RunDir
+    log: BoundedLog
+    leash: Leash | None = None
+    link: Link | None = None
+    proofs: tuple[MountProof, ...] = ()
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def stop(self) -> None:
+        with self.lock:
+            if self.leash is not None:
+                self.leash.close()
+            self.janitor.finish()
+            if self.link is not None:
+                self.link.thread.join(timeout=5)
+            self.log.close()
+
+
+class Sandbox:
+    """A running sandbox. Made by :meth:`launch`; a context manager that stops it.
+
+    Its methods block, may be called from any thread, and raise SandboxGone once it has ended.
+    ``on_event(kind, text)`` hears ``mount_lost`` with an exclude's path, and ``gone`` with the
+    reason, from a thread of its own.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        runtime: Runtime,
+        spec: ContainerSpec,
+        *,
+        environ: Mapping[str, str],
+        secrets: Mapping[str, str],
+        progress: Progress,
+        on_event: Callable[[str, str], None] | None = None,
+    ) -> None:
+        self.config = config
+        self.spec = spec
+        self._runtime = runtime
+        self._environ = environ
+        self._secrets = dict(secrets)
+        self._progress = progress
+        self._on_event = on_event
+        self._counter = 0
+        self._started = self._start()
+
+    @classmethod
+    def launch(
+        cls,
+        path: Path | str = ".",
+        runtime: str | None = None,
+        *,
+        progress: Progress | None = None,
+        on_event: Callable[[str, str], None] | None = None,
+        environ: Mapping[str, str] | None = None,
+        **overrides: Any,
+    ) -> Sandbox:
+        """Start the sandbox of the nearest ``moat.yaml`` at or above ``path``.
+
+        ``overrides`` change the file's settings for this start: ``image`` (a tag), ``memory_mb``,
+        ``cpus``, ``env`` (a mapping, added), ``mounts`` (``"source:target[:ro]"`` strings, added).
+        Raises ConfigError, RuntimeUnavailable, ImageError, StartError or ProofError; nothing
+        that was started stays behind then.
+        """
+        environ = os.environ if environ is None else environ
+        host = Host.current()
+        config = override(load(path, home=host.home), home=host.home, **overrides)
+        chosen, why = choose(runtime, config, host, environ)
+        return cls(
+            config,
+            chosen,
+            make_spec(config, chosen, host, why),
+            environ=environ,
+            secrets=fetch(config.secrets, environ),
+            progress=progress or Silent(),
+            on_event=on_event,
+        )
+
+    # -------- starting and stopping
+
+    def _start(self) -> _Started:
+        owner = Owner.of(os.getpid())
+        assert owner is not None
+        base = base_directory(self._environ, os.getuid())
+        sweep(base)
+        janitor = Janitor()
+        started = None
+        try:
+            run_dir = RunDir.make(base, self.spec.user, janitor)
+            image = self._runtime.prepare(self.config, self._progress, janitor)
+            self.spec = replace(self.spec, image=image)
+            instance = Instance(id=run_dir.id, sockets=str(run_dir.sockets), owner=str(owner))
+            spec = self.spec.instantiate(instance)
+            started = _Started(janitor, spec, run_dir, BoundedLog(run_dir.log))
+            run_dir.write_note(self._note(run_dir, spec, owner))
+            self._bring_up(started)
+        except BaseException:
+            if started is None:
+                janitor.finish()
+            else:
+                started.stop()
+            raise
+        return started
+
+    def _bring_up(self, started: _Started) -> None:
+        self._progress.stage(f"starting {started.spec.name}")
+        make_mount_points(started.spec.mounts, started.spec.user, started.janitor)
+        started.leash = self._runtime.start(started.spec, started.janitor)
+        started.link = Link(started.leash, self._hear)
+        try:
+            started.proofs = started.link.ready.result(timeout=START_TIMEOUT)
+        except TimeoutError:
+            raise StartError(f"the guest gave no sign in {START_TIMEOUT:.0f} s") from None
+        if self.config.hooks.pre_run is not None:
+            self._pre_run(started, self.config.hooks.pre_run)
+
+    def _note(self, run_dir: RunDir, spec: ContainerSpec, owner: Owner) -> Note:
+        return Note(
+            id=run_dir.id,
+            name=self.spec.name,
+            project=spec.project,
+            runtime=spec.runtime,
+            image=spec.image,
+            container=spec.name,
+            started=time.time(),
+            owner=owner,
+        )
+
+    def _pre_run(self, started: _Started, script: str) -> None:
+        self._progress.stage("hooks.pre_run")
+        assert started.link is not None
+        output = bytearray()
+
+        def show(stream: int, data: bytes) -> None:
+            output.extend(data[: (64 << 10) - len(output)])
+            self._progress.log(data.decode(errors="replace"))
+
+        process = started.link.spawn(
+            ["/bin/sh", "-c", script], env=self._secrets, cwd=started.spec.workdir, on_output=show
+        )
+        how = process.wait()
+        if how.code != 0:
+            tail = output.decode(errors="replace").strip()
+            raise StartError(f"hooks.pre_run ({shlex.quote(script)}): {how}\n{tail}")
+
+    def _hear(self, kind: str, text: str) -> None:
+        if kind == "mount_lost":
+            logger.warning(
+                "%s: the exclude came undone: the directory was removed or renamed, and the "
+                "host's own shows there now; reset the sandbox",
+                text,
+            )
+        if self._on_event is not None:
+            self._on_event(kind, text)
+
+    def stop(self) -> None:
+        """End the sandbox with all that runs in it, and return when nothing is left of it."""
+        self._started.stop()
+
+    def reset(self) -> None:
+        """A new container in place of this one: what was in its tmpfs is gone."""
+        self.stop()
+        self._started = self._start()
+
+    def __enter__(self) -> Sandbox:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def __repr__(self) -> str:
+        state = "running" if self.gone is None else "gone"
+        return f"<Sandbox {self._started.spec.name} on {self.spec.runtime}, {state}>"
+
+    # -------- what it is
+
+    @property
+    def id(self) -> str:
+        return self._started.run_dir.id
+
+    @property
+    def sockets(self) -> Path:
+        """The host directory for kernels' sockets; at the same path inside."""
+        return self._started.run_dir.sockets
+
+    @property
+    def gone(self) -> str | None:
+        """Why it ended, or None while it runs."""
+        return self._link.gone
+
+    @property
+    def log(self) -> BoundedLog:
+        return self._started.log
+
+    @property
+    def _link(self) -> Link:
+        link = self._started.link
+        assert link is not None
+        return link
+
+    def mounts(self) -> tuple[MountProof, ...]:
+        """What the guest proved of each exclude, with its use as it is now."""
+        usage = self._link.usage()
+        return tuple(
+            replace(proof, size=usage[proof.path][0], used=usage[proof.path][1])
+            if proof.path in usage
+            else proof
+            for proof in self._started.proofs
+        )
+
+    # -------- what runs in it
+
+    def spawn(
+        self,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: str | None = None,
+        **options: Any,
+    ) -> Process:
+        """Start a process; ``options`` are :meth:`Link.spawn`'s. ``cwd`` is a path inside."""
+        return self._link.spawn(
+            argv,
+            env={**self._secrets, **(env or {})},
+            cwd=cwd or self._started.spec.workdir,
+            **options,
+        )
+
+    def run(
+        self,
+        argv: Sequence[str],
+        check: bool = False,
+        *,
+        cwd: str | None = None,
+        env: Mapping[str, str] | None = None,
+        on_output: Output | None = None,
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Run a command to its end.
+
+        Its output is in the result's ``stdout`` and ``stderr`` (bytes), or goes to
+        ``on_output(stream, data)`` as it comes. ``check`` raises CommandError for an exit code
+        other than 0. A command that cannot be started raises StartError.
+        """
+        pieces: dict[int, list[bytes]] = {1: [], 2: []}
+
+        def collect(stream: int, data: bytes) -> None:
+            pieces[stream].append(data)
+
+        how = self.spawn(argv, cwd=cwd, env=env, on_output=on_output or collect).wait()
+        if self.gone is not None:
+            raise SandboxGone(self.gone)
+        stdout, stderr = b"".join(pieces[1]), b"".join(pieces[2])
+        if check and how.code != 0:
+            raise CommandError(argv, how.code, stderr.decode(errors="replace"))
+        return subprocess.CompletedProcess(list(argv), how.code, stdout, stderr)
+
+    def start_kernel(self, **options: Any) -> Kernel:
+        """Start one more kernel here, and return its manager with a connected client."""
+        from moat_nb.kernels import Kernel
+
+        return Kernel.start(self, **options)
+
+    def next_socket_prefix(self) -> str:
+        """A path for one kernel's sockets, ``PREFIX-1`` to ``PREFIX-5``."""
+        self._counter += 1
+        return str(self.sockets / str(self._counter))

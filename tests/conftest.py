@@ -1,0 +1,94 @@
+"""What the tests share: one engine and one image for the run, and projects to start."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import docker
+import pytest
+
+from moat_nb.host import User
+from tests.base_image import ensure_base_image
+from tests.engine import find_or_start
+from tests.ordinary_user import ORDINARY
+
+Project = Callable[..., Path]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Engine:
+    url: str
+    client: docker.DockerClient
+    base_image: str
+    """Debian with python3 and pip."""
+    kernel_image: str
+    """The same with ipykernel."""
+
+
+@pytest.fixture(scope="session")
+def run_directory() -> Iterator[Path]:
+    """A directory of this test run that every user may pass, unlike pytest's own."""
+    directory = Path(tempfile.mkdtemp(prefix="moat-nb-tests-", dir="/var/tmp"))
+    directory.chmod(0o711)
+    yield directory
+    shutil.rmtree(directory)
+
+
+@pytest.fixture(scope="session")
+def engine(run_directory: Path) -> Iterator[Engine]:
+    """The engine that answers, else a private one; a run without an engine fails."""
+    path, private = find_or_start(run_directory / "engine")
+    before = os.environ.get("DOCKER_HOST")
+    os.environ["DOCKER_HOST"] = f"unix://{path}"
+    client = docker.DockerClient(base_url=f"unix://{path}")
+    try:
+        base, kernel = ensure_base_image(client, run_directory / "image")
+        yield Engine(url=f"unix://{path}", client=client, base_image=base, kernel_image=kernel)
+    finally:
+        if private is None:
+            remove_images(client)
+        client.close()
+        if private is not None:
+            private.stop()
+        os.environ.pop("DOCKER_HOST")
+        if before is not None:
+            os.environ["DOCKER_HOST"] = before
+
+
+def remove_images(client: docker.DockerClient) -> None:
+    for image in client.images.list():
+        for tag in image.tags:
+            if tag.startswith(("moat-nb/test-", "moat-nb-test/")):
+                client.images.remove(tag)
+
+
+@pytest.fixture
+def owner() -> User:
+    """Who owns the tests' projects: never root, as a workspace of root's is read-only inside."""
+    return ORDINARY if os.getuid() == 0 else User(os.getuid(), os.getgid())
+
+
+@pytest.fixture
+def project(run_directory: Path, owner: User, request: pytest.FixtureRequest) -> Iterator[Project]:
+    """``project(text, **directories)``: makes a project with that moat.yaml, the user's own."""
+    made = []
+
+    def make(text: str, name: str = "project") -> Path:
+        parent = Path(tempfile.mkdtemp(dir=run_directory))
+        parent.chmod(0o755)
+        made.append(parent)
+        directory = parent / name
+        directory.mkdir()
+        (directory / "moat.yaml").write_text(text)
+        for path in (directory, directory / "moat.yaml"):
+            os.chown(path, owner.uid, owner.gid)
+        return directory
+
+    yield make
+    for parent in made:
+        shutil.rmtree(parent)
