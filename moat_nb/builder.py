@@ -12,6 +12,7 @@ import io
 import re
 import secrets
 import shutil
+import ssl
 import tarfile
 import tempfile
 from collections import deque
@@ -28,7 +29,11 @@ if TYPE_CHECKING:
     from moat_nb.janitor import Janitor
     from moat_nb.progress import Progress
 
-__all__ = ["BuildLog", "Order", "PullTally", "build", "pull"]
+__all__ = ["FILES", "BuildLog", "Order", "PullTally", "build", "pull"]
+
+FILES = "moat"
+"""The directory in a build's context: ``pip.whl``, ``wheels/`` and ``ca.pem``, the certificates
+that this machine trusts."""
 
 _STEP = re.compile(r"step (\d+)/(\d+) ?: (.*)", re.IGNORECASE)
 _LAYER = re.compile(r" ?-{2,3}> (Using cache ?)?([0-9a-f]{11,64})?")
@@ -113,7 +118,7 @@ class Order:
     tag: str
     dockerfile: str
     requirements: tuple[str, ...] = ()
-    """What to fetch wheels of; the Dockerfile copies them from ``moat/`` in the context."""
+    """What to fetch wheels of; the Dockerfile copies :data:`FILES`."""
     labels: dict[str, str] = field(default_factory=dict, hash=False)
     network_steps: tuple[str, ...] = ()
     """What needs the network, in words; empty: the build has none."""
@@ -151,14 +156,24 @@ def build(
     # A file without a name: nothing of it can be left behind.
     with tempfile.TemporaryFile() as context:
         with tarfile.open(fileobj=context, mode="w") as tar:
-            text = order.dockerfile.encode()
-            entry = tarfile.TarInfo("Dockerfile")
-            entry.size = len(text)
-            tar.addfile(entry, io.BytesIO(text))
+            _add_text(tar, "Dockerfile", order.dockerfile.encode())
             if target is not None:
+                _add_text(tar, f"{FILES}/ca.pem", _trusted())
                 _add_wheels(tar, order.requirements, target, progress, janitor)
         context.seek(0)
         _run(order, context, client, progress)
+
+
+def _add_text(tar: tarfile.TarFile, name: str, text: bytes) -> None:
+    entry = tarfile.TarInfo(name)
+    entry.size = len(text)
+    tar.addfile(entry, io.BytesIO(text))
+
+
+def _trusted() -> bytes:
+    """The bundle of certificates that this machine's python trusts, if it is a file."""
+    bundle = ssl.get_default_verify_paths().cafile
+    return Path(bundle).read_bytes() if bundle else b""
 
 
 def _add_wheels(
@@ -177,9 +192,9 @@ def _add_wheels(
         wheels.download(["pip"], target, directory / "pip", progress)
         wheels.download(requirements, target, directory / "wheels", progress)
         (pip,) = (directory / "pip").iterdir()
-        tar.add(pip, "moat/pip.whl", filter=_anonymous)
+        tar.add(pip, f"{FILES}/pip.whl", filter=_anonymous)
         for wheel in sorted((directory / "wheels").iterdir()):
-            tar.add(wheel, f"moat/wheels/{wheel.name}", filter=_anonymous)
+            tar.add(wheel, f"{FILES}/wheels/{wheel.name}", filter=_anonymous)
     finally:
         shutil.rmtree(directory, ignore_errors=True)
 

@@ -59,6 +59,13 @@ _INSTALL = (
     "--no-cache-dir",
 )
 
+_NPM = (
+    # The host's authorities, for a network whose proxy signs with one of its own.
+    *("env", "NODE_EXTRA_CA_CERTS=/opt/moat/ca.pem"),
+    # Node's wheel would have it install beside itself, where nothing is on the PATH.
+    *("npm", "install", "--global", "--prefix=/usr/local", "--no-audit", "--no-fund"),
+)
+
 _APT = (
     "apt-get update"
     " && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends {packages}"
@@ -128,10 +135,10 @@ class ImagePlan:
         if self.apt:
             yield f"RUN {_APT.format(packages=' '.join(self.apt))}"
         if self.requirements:
-            yield "COPY moat /opt/moat"
+            yield f"COPY {builder.FILES} /opt/moat"
             yield _run(*_INSTALL, *self.requirements)
         if self.npm:
-            yield _run("npm", "install", "--global", "--prefix=/usr/local", *self.npm)
+            yield _run(*_NPM, *self.npm)
         if self.hooks.post_build_root:
             yield _run("/bin/sh", "-ec", self.hooks.post_build_root)
         if self.hooks.post_build:

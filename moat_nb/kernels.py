@@ -9,6 +9,7 @@ from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import KernelManager
 
+from moat_nb.connection import IPYKERNEL_ARGV
 from moat_nb.provisioner import MoatProvisioner
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class Kernel(KernelManager):
     def start(cls, sandbox: Sandbox, **options: Any) -> Kernel:
         kernel = cls()
         kernel._kernel_spec = KernelSpec(
-            argv=["python3", "-m", "ipykernel_launcher", "-f", "{connection_file}"],
+            argv=list(IPYKERNEL_ARGV),
             display_name=f"moat: {sandbox.config.name}",
             language="python",
         )

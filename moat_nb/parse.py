@@ -163,9 +163,8 @@ def _read(file: Path, label: str) -> bytes:
     neither a pipe nor a device is waited for.
     """
     try:
-        descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        with open(descriptor, "rb") as stream:  # noqa: PTH123 - a descriptor has no path
-            if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        with open(file, "rb", opener=_open) as stream:  # noqa: PTH123 - Path.open has no opener
+            if stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
                 return stream.read(MAX_BYTES + 1)
     except OSError as error:
         if file.is_symlink():
@@ -175,6 +174,10 @@ def _read(file: Path, label: str) -> bytes:
             problem = Problem(where=label, what=f"cannot be read: {error.strerror}")
         raise ConfigError([problem]) from None
     raise ConfigError([Problem(where=label, what="is not a regular file")])
+
+
+def _open(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
 
 
 def _label(file: Path) -> str:

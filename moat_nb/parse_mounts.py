@@ -112,14 +112,23 @@ def with_mounts(config: Config, texts: Sequence[str], *, home: Path) -> Config:
 
 
 def git_excludes(mounts: Sequence[MountEntry]) -> tuple[Exclude, ...]:
-    """The workspace's excludes that would leave (part of) ``.git`` out of a copy of it."""
+    """The workspace's excludes that name ``.git`` or something in it.
+
+    A ``**`` does not name it: ``**/node_modules`` is meant for the files of the project.
+    """
     return tuple(
         exclude
         for mount in mounts
         if mount.target == WORKSPACE
         for exclude in mount.exclude
-        if fnmatchcase(".git", exclude.pattern.split("/")[0])
+        if _names_git(exclude.pattern)
     )
+
+
+def _names_git(pattern: str) -> bool:
+    matched, _ = excludes.advance(excludes.begin([pattern]), ".git")
+    first = pattern.split("/")[0]
+    return matched is not None or (first != "**" and fnmatchcase(".git", first))
 
 
 def _workspace(directory: Path, where: str) -> MountEntry:

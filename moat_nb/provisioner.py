@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import secrets
 import signal
 import sys
 from collections.abc import Mapping
@@ -25,6 +24,7 @@ from jupyter_client.connect import KernelConnectionInfo
 from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
 from traitlets import Unicode
 
+from moat_nb.connection import IPYKERNEL_ARGV, json_ready, new_connection
 from moat_nb.errors import MoatError, SandboxGone
 from moat_nb.paths import to_host, to_sandbox
 
@@ -73,7 +73,7 @@ class MoatProvisioner(KernelProvisionerBase):
     def _command(self, extra: list[str]) -> list[str]:
         argv = list(self.kernel_spec.argv)
         if "moat_nb" in argv[:3]:  # the shim's, for clients that know no provisioners
-            argv = ["python3", "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+            argv = list(IPYKERNEL_ARGV)
         elif argv and (argv[0] == sys.executable or Path(argv[0]).name in PYTHONS):
             argv[0] = "python3"
         return argv + list(extra)
@@ -103,14 +103,11 @@ class MoatProvisioner(KernelProvisionerBase):
         sandbox = self._sandbox
         if not self.connection_info:
             self.connection_info = new_connection(sandbox.next_socket_prefix())
-        argv = list(sandbox.config.kernel.argv) or cmd
-        self._process = sandbox.spawn(
-            argv,
+        self._process = sandbox.spawn_kernel(
+            list(sandbox.config.kernel.argv) or cmd,
+            json_ready(self.connection_info),
             env=self._env,
-            cwd=to_sandbox(self._cwd, sandbox.spec.mounts) if self._cwd else None,
-            fork=argv[1:3] == ["-m", "ipykernel_launcher"],
-            connection=json_ready(self.connection_info),
-            on_output=lambda stream, data: sandbox.log.write(data),
+            host_cwd=self._cwd,
         )
 
     def _hear(self, kind: str, text: str) -> None:
@@ -199,22 +196,3 @@ def meant_for_kernel(
         for name, value in given.items()
         if name in spec_env or (inherited.get(name) != value and name not in HOST_ONLY)
     }
-
-
-def new_connection(prefix: str) -> KernelConnectionInfo:
-    """Connection info over sockets ``PREFIX-1`` to ``PREFIX-5``; ``key`` is bytes."""
-    return {
-        "transport": "ipc",
-        "ip": prefix,
-        "shell_port": 1,
-        "iopub_port": 2,
-        "stdin_port": 3,
-        "control_port": 4,
-        "hb_port": 5,
-        "key": secrets.token_hex(32).encode(),  # type: ignore[typeddict-item] # bytes, it says str
-        "signature_scheme": "hmac-sha256",
-    }
-
-
-def json_ready(connection: Mapping[str, Any]) -> dict[str, Any]:
-    return {k: v.decode() if isinstance(v, bytes) else v for k, v in connection.items()}

@@ -24,7 +24,7 @@ from moat_nb.errors import StartError
 from moat_nb.host import User
 from moat_nb.janitor import Janitor
 
-__all__ = ["Note", "Owner", "RunDir", "base_directory", "notes", "sweep"]
+__all__ = ["Note", "Owner", "RunDir", "base_directory", "make_base", "notes", "sweep"]
 
 SOCKET_PATH_LIMIT = 107
 LONGEST_SOCKET = len("/12345678/s/123456-5")
@@ -90,7 +90,7 @@ class RunDir:
         run_dir = cls(base / secrets.token_hex(4))
         janitor.directory(str(run_dir.path))
         try:
-            _make_base(base)
+            make_base(base)
             # Kernels of another user must get through to s/, and see nothing beside it.
             run_dir.path.mkdir(mode=0o711)
             run_dir.sockets.mkdir(mode=0o700)
@@ -126,7 +126,8 @@ def base_directory(environ: Mapping[str, str], uid: int) -> Path:
     raise StartError(f"no directory for sockets: tried {', '.join(map(str, candidates))}")
 
 
-def _make_base(base: Path) -> None:
+def make_base(base: Path) -> None:
+    """Make the directory unless it is there; StartError when it is somebody else's."""
     base.mkdir(mode=0o711, exist_ok=True)
     status = base.lstat()
     # In /tmp somebody else may have been there first.

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from moat_nb.config import Config
+from moat_nb.connection import IPYKERNEL
 from moat_nb.errors import CommandError, SandboxGone, StartError
 from moat_nb.host import Host
 from moat_nb.janitor import Janitor
@@ -23,6 +24,7 @@ from moat_nb.log import BoundedLog
 from moat_nb.mountpoints import make_mount_points
 from moat_nb.overrides import override
 from moat_nb.parse import load
+from moat_nb.paths import to_sandbox
 from moat_nb.planning import choose, make_spec
 from moat_nb.progress import Progress, Silent
 from moat_nb.rundir import Note, Owner, RunDir, base_directory, sweep
@@ -307,6 +309,29 @@ class Sandbox:
         if check and how.code != 0:
             raise CommandError(argv, how.code, stderr.decode(errors="replace"))
         return subprocess.CompletedProcess(list(argv), how.code, stdout, stderr)
+
+    def spawn_kernel(
+        self,
+        argv: Sequence[str],
+        connection: Mapping[str, Any],
+        *,
+        env: Mapping[str, str],
+        host_cwd: str | None,
+    ) -> Process:
+        """Start a kernel for a client that has ``connection`` (JSON-ready).
+
+        ``{connection_file}`` in ``argv`` becomes a file inside; ``host_cwd`` is mapped to where
+        the sandbox has it, if it has. What the kernel writes to its own stdout goes to the log.
+        """
+        cwd = to_sandbox(host_cwd, self._started.spec.mounts) if host_cwd else None
+        return self.spawn(
+            argv,
+            env=env,
+            cwd=cwd,
+            fork=tuple(argv[: len(IPYKERNEL)]) == IPYKERNEL,
+            connection=connection,
+            on_output=lambda stream, data: self.log.write(data),
+        )
 
     def start_kernel(self, **options: Any) -> Kernel:
         """Start one more kernel here, and return its manager with a connected client."""

@@ -66,7 +66,10 @@ def test_a_byte_order_mark_moves_no_position() -> None:
         ("a: &a\n  b: *a\n", "moat.yaml:2:6: the alias *a stands inside its own anchor"),
         ("a: 1\nb: 2\na: 3\n", "moat.yaml:3:1: duplicate key 'a', first given at line 1"),
         ("? [a]\n: 1\n", "moat.yaml:1:3: a key that is not a string"),
-        ("a: !!python/object/apply:os.system [id]\n", "moat.yaml:1:4: the tag 'tag:yaml.org,2002:p"),
+        (
+            "a: !!python/object/apply:os.system [id]\n",
+            "moat.yaml:1:4: the tag 'tag:yaml.org,2002:p",
+        ),
         ("a: !mine 1\n", "moat.yaml:1:4: the tag '!mine'; tags are not allowed; remove the tag"),
         ("a: !!binary aGk=\n", "moat.yaml:1:4: the tag 'tag:yaml.org,2002:binary'"),
     ],

@@ -229,7 +229,9 @@ def test_native_programs_are_built_of_processes_and_pipes_under_the_filter(tmp_p
         """
         set -e
         tar -cf - /etc/hostname 2>/dev/null | tar -tf - >/dev/null
-        if command -v node >/dev/null; then test "$(node -e 'setTimeout(() => console.log(1), 1)')" = 1; fi
+        if command -v node >/dev/null; then
+          test "$(node -e 'setTimeout(() => console.log(1), 1)')" = 1
+        fi
         find /usr/bin -name sh | sort | head -1 | xargs ls -l >/dev/null
         echo ok
         """
