@@ -20,11 +20,11 @@ $(PY):
 	@sh .ci/venv $(VENV)
 
 $(VENV)/.demo: $(PY) pyproject.toml
-	$(PY) -m pip install --quiet --editable '.[demo]'
+	$(PY) -m pip install --quiet --editable .
 	@touch $@
 
 $(VENV)/.test: $(PY) pyproject.toml
-	$(PY) -m pip install --quiet --editable '.[test,demo]'
+	$(PY) -m pip install --quiet --editable '.[test]'
 	@touch $@
 
 lint: $(VENV)/.test

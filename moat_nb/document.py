@@ -107,9 +107,9 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
 def compose(data: bytes, problems: Problems) -> Node:
     """The tree of one YAML document; of an empty one, an empty mapping.
 
-    Duplicate keys, keys that are no scalars and tags are added to ``problems``. Raises
-    ConfigError for what leaves no tree to go on with: too large, not UTF-8, not YAML, a second
-    document, an alias to nothing or to a node around itself, too many nodes, too deep.
+    Duplicate keys, keys that are no scalars, tags and NUL characters are added to ``problems``.
+    Raises ConfigError for what leaves no tree to go on with: too large, not UTF-8, not YAML, a
+    second document, an alias to nothing or to a node around itself, too many nodes, too deep.
     """
     text = _decode(data, problems)
     builder = _Builder(problems)
@@ -196,6 +196,9 @@ class _Builder:
             self._attach(self._aliased(str(event.anchor), where), where)
         elif isinstance(event, yaml.ScalarEvent):
             self._check_tag(event, where)
+            if "\0" in event.value:
+                # Only an escape can bring one; neither a path nor a variable can hold it.
+                self._problems.add(where, "a NUL character in a string", "remove it")
             node = Node(
                 **_place(event),
                 text=event.value,

@@ -42,6 +42,7 @@ class Keeper:
         self._runtime = runtime
         self._sandbox: Sandbox | None = None
         self._process: Process | None = None
+        self._news: tuple[str, ...] = ()
         self._shims: asyncio.Queue[tuple[asyncio.StreamReader, asyncio.StreamWriter]]
 
     async def run(self, first: socket.socket, address: str) -> None:
@@ -92,6 +93,7 @@ class Keeper:
             if self._sandbox is not None:
                 self._sandbox.stop()
             self._sandbox = Sandbox.launch(self._project, self._runtime or None)
+            self._news = self._sandbox.spec.notices
         sandbox = self._sandbox
         prefix = sandbox.next_socket_prefix()
         # The client's own key, and its encryption if it asks for one; only the way is ours.
@@ -120,8 +122,9 @@ class Keeper:
         """Until the kernel or the shim ends."""
         process, sandbox = self._process, self._sandbox
         assert process is not None and sandbox is not None
-        for notice in sandbox.spec.notices:
+        for notice in self._news:
             await _tell(writer, {"log": f"moat-nb: {notice}"})
+        self._news = ()
         ended = asyncio.create_task(asyncio.to_thread(process.wait))
         orders = asyncio.create_task(self._obey(reader, process))
         await asyncio.wait({ended, orders}, return_when=asyncio.FIRST_COMPLETED)

@@ -30,7 +30,8 @@ class Kernel(KernelManager):
     kc: BlockingKernelClient
 
     @classmethod
-    def start(cls, sandbox: Sandbox, **options: Any) -> Kernel:
+    def launch(cls, sandbox: Sandbox, **options: Any) -> Kernel:
+        """Start the kernel's process, without waiting until it answers; ``kc`` is not set."""
         kernel = cls()
         kernel._kernel_spec = KernelSpec(
             argv=list(IPYKERNEL_ARGV),
@@ -45,6 +46,12 @@ class Kernel(KernelManager):
             parent=kernel,
         )
         kernel.start_kernel(**options)
+        return kernel
+
+    @classmethod
+    def start(cls, sandbox: Sandbox, **options: Any) -> Kernel:
+        """Start a kernel and wait until it answers. ``options`` are ``start_kernel``'s."""
+        kernel = cls.launch(sandbox, **options)
         try:
             kernel.kc = kernel.client()
             kernel.kc.start_channels()

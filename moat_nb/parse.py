@@ -53,9 +53,11 @@ def find(start: Path) -> Path:
     absolute = Path(os.path.abspath(start))  # noqa: PTH100 - Path.absolute() keeps the `..`
     if absolute.suffix in {".yaml", ".yml"} and os.path.lexists(absolute):
         return absolute.parent.resolve() / absolute.name
-    if not absolute.exists():
+    if not os.path.lexists(absolute):
         raise ConfigError([Problem(where=str(start), what="no such file or directory")])
-    directory = (absolute if absolute.is_dir() else absolute.parent).resolve()
+    # os.path, for Path.is_dir() raises where a link leads to what may not be looked at.
+    is_directory = os.path.isdir(absolute)  # noqa: PTH112
+    directory = (absolute if is_directory else absolute.parent).resolve()
     for parent in (directory, *directory.parents):
         for name in FILE_NAMES:
             if os.path.lexists(parent / name):
@@ -163,7 +165,7 @@ def _read(file: Path, label: str) -> bytes:
     neither a pipe nor a device is waited for.
     """
     try:
-        with open(file, "rb", opener=_open) as stream:  # noqa: PTH123 - Path.open has no opener
+        with open(file, "rb", opener=_open) as stream:
             if stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
                 return stream.read(MAX_BYTES + 1)
     except OSError as error:

@@ -127,7 +127,7 @@ def git_excludes(mounts: Sequence[MountEntry]) -> tuple[Exclude, ...]:
 
 def _names_git(pattern: str) -> bool:
     matched, _ = excludes.advance(excludes.begin([pattern]), ".git")
-    first = pattern.split("/")[0]
+    first = pattern.split("/", maxsplit=1)[0]
     return matched is not None or (first != "**" and fnmatchcase(".git", first))
 
 

@@ -14,7 +14,6 @@ from typing import Literal, TypeAlias
 from moat_nb import excludes
 from moat_nb.config import Exclude
 from moat_nb.errors import ConfigError, Problem
-from moat_nb.mounts import is_below
 
 __all__ = [
     "Kind",
@@ -61,39 +60,30 @@ class View:
                 return self.sources[str(parent)], below
         return None, ""
 
-    def path(self, target: str) -> str | None:
-        """The host's path that is seen at ``target``."""
-        if target in self.sources:
-            return self.sources[target]
-        root, relative = self.place(target)
-        return None if root is None else f"{root}/{relative}"
+    def children(self, target: str, path: str | None) -> list[tuple[str, str | None, bool]]:
+        """What is seen in ``target``, which is the host's ``path``: name, path, directory or not.
 
-    def mounts_below(self, target: str) -> list[str]:
-        return [mount for mount in self.sources if is_below(mount, target)]
-
-    def names(self, target: str) -> list[str]:
-        """The entries seen in ``target``, sorted: the host's, and those that only mounts make.
-
-        Raises OSError when the host's directory cannot be read.
+        The host's entries and those that only mounts make, by name. Raises OSError when the
+        host's directory cannot be read.
         """
-        mounted = (PurePosixPath(m).relative_to(target).parts[0] for m in self.mounts_below(target))
-        return sorted({*mounted, *_list(self.path(target))})
-
-    def is_directory(self, target: str) -> bool:
-        """Whether ``target`` is a directory of the host's, or one that a mount below it makes."""
-        path = self.path(target)
-        try:
-            if path is not None and stat.S_ISDIR(os.lstat(path).st_mode):
-                return True
-        except OSError:
-            # Not there, or gone since: what cannot be read is named when it is listed.
-            pass
-        return bool(self.mounts_below(target))
+        result: dict[str, tuple[str | None, bool]]
+        result = {name: (f"{path}/{name}", is_directory) for name, is_directory in _list(path)}
+        prefix = target.rstrip("/") + "/"
+        for mount in self.sources:
+            if mount.startswith(prefix):
+                name = mount[len(prefix) :].split("/", 1)[0]
+                below = None if path is None else f"{path}/{name}"
+                result[name] = self.sources.get(prefix + name, below), True
+        return [(name, *result[name]) for name in sorted(result)]
 
 
-def _list(path: str | None) -> list[str]:
+def _list(path: str | None) -> list[tuple[str, bool]]:
+    """Names, and whether each is a directory; nothing where there is no directory."""
+    if path is None:
+        return []
     try:
-        return [] if path is None else [entry.name for entry in Path(path).iterdir()]
+        with os.scandir(path) as entries:
+            return [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
     except (FileNotFoundError, NotADirectoryError):
         return []
 
@@ -165,17 +155,18 @@ def expand(view: View, top: str, globs: Sequence[Exclude]) -> dict[str, Exclude]
     """
     matches: dict[str, Exclude] = {}
     looked_at = 0
-    pending = [(top, excludes.begin(exclude.pattern for exclude in globs))]
+    states = excludes.begin(exclude.pattern for exclude in globs)
+    pending = [(top, view.sources[top], states)]
     while pending:
-        target, states = pending.pop()
-        for name in _names(view, target, globs[0].where):
+        target, path, states = pending.pop()
+        for name, child, is_directory in _children(view, target, path, globs[0].where):
             looked_at += 1
-            path = posixpath.join(target, name)
-            number, below = excludes.advance(states, name)
-            if number is not None and path not in view.sources:
-                matches[path] = globs[number]
-            elif below and view.is_directory(path):
-                pending.append((path, below))
+            below = posixpath.join(target, name)
+            number, states_below = excludes.advance(states, name)
+            if number is not None and below not in view.sources:
+                matches[below] = globs[number]
+            elif states_below and is_directory:
+                pending.append((below, child, states_below))
         if len(matches) > MAX_MATCHES:
             what = f"this mount's globs match more than {MAX_MATCHES} paths"
             raise refusal(globs[0].where, what, "exclude a directory above them")
@@ -185,9 +176,11 @@ def expand(view: View, top: str, globs: Sequence[Exclude]) -> dict[str, Exclude]
     return matches
 
 
-def _names(view: View, target: str, where: str) -> list[str]:
+def _children(
+    view: View, target: str, path: str | None, where: str
+) -> list[tuple[str, str | None, bool]]:
     try:
-        return view.names(target)
+        return view.children(target, path)
     except OSError as error:
-        what = f"cannot look into {error.filename} for this mount's globs: {error.strerror}"
+        what = f"cannot look into {path} for this mount's globs: {error.strerror}"
         raise refusal(where, what, "exclude it by name, or make it readable") from None

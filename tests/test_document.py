@@ -70,6 +70,7 @@ def test_a_byte_order_mark_moves_no_position() -> None:
             "a: !!python/object/apply:os.system [id]\n",
             "moat.yaml:1:4: the tag 'tag:yaml.org,2002:p",
         ),
+        ('a: "x\\0y"\n', "moat.yaml:1:4: a NUL character in a string; remove it"),
         ("a: !mine 1\n", "moat.yaml:1:4: the tag '!mine'; tags are not allowed; remove the tag"),
         ("a: !!binary aGk=\n", "moat.yaml:1:4: the tag 'tag:yaml.org,2002:binary'"),
     ],

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 
 import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from moat_nb.config import Config, Container, KernelOptions, MountEntry, Network, UnusedKey
 from moat_nb.document import MAX_BYTES
@@ -15,6 +17,12 @@ from moat_nb.parse import find, load, read_config, slug
 
 HOME = Path("/home/ada")
 FILE = Path("/home/ada/My Project/moat.yaml")
+KEYS = (
+    *("name", "mounts", "volumes", "workspace", "env", "secrets", "dependencies", "base_image"),
+    *("services", "network", "hooks", "container", "command", "ports", "runtime", "sandbox"),
+    *("kernel", "source", "target", "exclude", "policy", "rules", "host", "memory", "ulimits"),
+    *("dns", "postgres", "ollama", "argv", "packages", "gpus", "skip_dependencies", "nofile"),
+)
 
 
 def config(text: str) -> Config:
@@ -248,10 +256,19 @@ def test_defaults_of_the_blocks_are_those_of_config() -> None:
     assert read.kernel == KernelOptions()
 
 
-def test_an_ordinary_file_is_read_in_a_few_milliseconds() -> None:
-    text = "name: demo\nenv:\n" + "".join(f"  A{i}: b\n" for i in range(50))
-    text += "mounts:\n  - {source: ., target: /workspace, exclude: [node_modules, .venv]}\n"
-    config(text)
-    started = time.perf_counter()
-    config(text)
-    assert time.perf_counter() - started < 0.02
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text("ab/.:*@~= ", max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(KEYS) | st.text(max_size=4), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+
+
+@given(st.dictionaries(st.sampled_from(KEYS), VALUES, max_size=6))
+def test_any_well_formed_file_gives_a_config_or_problems_with_places(content: object) -> None:
+    try:
+        assert config(yaml.safe_dump(content)).path == FILE
+    except ConfigError as error:
+        assert all(problem.where.startswith("moat.yaml:") for problem in error.problems)

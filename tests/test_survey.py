@@ -13,7 +13,7 @@ import pytest
 
 from moat_nb.errors import ConfigError
 from moat_nb.mounts import Bind, MountPoint
-from moat_nb.parse import load
+from moat_nb.parse import load, read_config
 from moat_nb.survey import Cover, Survey, missing_points, survey
 
 
@@ -80,7 +80,7 @@ def test_a_missing_exclude_is_a_directory_to_be_made_with_its_parents(project: P
         MountPoint(root=str(project), relative="x/y"),
         MountPoint(root=str(project), relative="a/b/c"),
     )
-    assert sorted(os.listdir(project)) == ["a", "moat.yaml"]
+    assert sorted(path.name for path in project.iterdir()) == ["a", "moat.yaml"]
 
 
 def test_a_read_only_directory_is_looked_at_like_any_other(project: Path) -> None:
@@ -115,10 +115,6 @@ def test_nested_mounts_need_mount_points_in_their_nearest_bind(project: Path) ->
     assert found.missing == (
         MountPoint(root=str(project), relative="cache"),
         MountPoint(root=f"{project}/data", relative="inner"),
-        MountPoint(root=str(project), relative="d/data"),
-    ) or found.missing == (
-        MountPoint(root=str(project), relative="cache"),
-        MountPoint(root=str(project / "data"), relative="inner"),
         MountPoint(root=str(project), relative="d/data"),
     )
 
@@ -303,7 +299,7 @@ class _inside:
 def test_a_source_that_would_give_away_the_host_is_refused(
     project: Path, source: str, rule: str
 ) -> None:
-    text = refused(project, f"mounts: [{{source: {source}, target: /x}}]")
+    text = refused(project, f"mounts: [{{source: '{source}', target: /x}}]")
     assert rule in text
     assert "/moat.yaml:1:10: the source " in text
 
@@ -378,17 +374,14 @@ def test_too_many_matches_are_refused(project: Path) -> None:
 
 
 def test_the_walk_of_a_glob_is_bounded(project: Path) -> None:
-    first = project / "d0"
-    first.mkdir()
-    for i in range(1001):
-        (first / f"{i}").touch()
-    for i in range(1, 101):
-        (project / f"d{i}").mkdir()
-        for j in range(1001):
-            os.link(first / f"{j}", project / f"d{i}" / f"{j}")
+    # One directory of a thousand files is seen a hundred times, through as many mounts of it.
+    make(project, *(f"d/{i}" for i in range(1000)))
+    many = "".join(f"- ./d:/workspace/m{i}\n" for i in range(99))
     message = "more than 100000 files to look at for this mount's globs; exclude large"
-    assert message in refused(project, workspace("**/x"))
-    assert covers(project, "**/x", *(f"d{i}" for i in range(2, 101)))
+    assert message in refused(project, workspace("**/x") + many)
+    assert look(project, workspace("**/x", "d") + many).covers == (
+        Cover(target="/workspace/d", kind="directory"),
+    )
 
 
 @pytest.fixture
@@ -420,10 +413,8 @@ def unreadable() -> Iterator[Path]:
     ],
 )
 def test_what_cannot_be_looked_at_is_refused(
-    unreadable: Path, tmp_path: Path, pattern: str, message: str | None
+    unreadable: Path, pattern: str, message: str | None
 ) -> None:
-    from moat_nb.parse import read_config
-
     config = read_config(
         workspace(pattern).encode(), path=unreadable / "moat.yaml", home=Path("/home/ada")
     )
@@ -438,7 +429,11 @@ def test_what_cannot_be_looked_at_is_refused(
 def test_load_and_survey_of_an_ordinary_project_take_under_20_milliseconds(project: Path) -> None:
     make(project, *(f"src/m{i}/f{j}.py" for i in range(20) for j in range(20)), "node_modules/")
     text = workspace("node_modules", ".venv", "**/__pycache__")
-    look(project, text)
-    started = time.perf_counter()
-    look(project, text)
-    assert time.perf_counter() - started < 0.02
+
+    def seconds() -> float:
+        started = time.perf_counter()
+        look(project, text)
+        return time.perf_counter() - started
+
+    # The best of a few, for other processes take their time from this one.
+    assert min(seconds() for _ in range(5)) < 0.02

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import moat_nb
 from moat_nb.errors import NotSupportedYet, Problem, StartError
 from moat_nb.host import Host
+from moat_nb.image import image_plan
 from moat_nb.mounts import TMPFS_MODE, Bind, EmptyFile, Mount, Tmpfs, Volume
 from moat_nb.runtimes import Availability, Runtime
 from moat_nb.runtimes.pipes import PipeLeash, spawn
@@ -28,7 +29,9 @@ from moat_nb.security import MIB
 from moat_nb.spec import GUEST_PATH, ContainerSpec
 
 if TYPE_CHECKING:
+    from moat_nb.config import Config
     from moat_nb.janitor import Janitor
+    from moat_nb.progress import Progress
 
 __all__ = ["Apple"]
 
@@ -71,6 +74,22 @@ class Apple(Runtime):
             detail = f"container {match[0]}: its services are not running"
             return Availability(usable=False, detail=detail, mend="run container system start")
         return Availability(usable=True, detail=f"container {match[0]}")
+
+    def prepare(self, config: Config, progress: Progress, janitor: Janitor) -> str:
+        """The base image, which has to have all that is asked for: none is built here yet."""
+        plan = image_plan(config)
+        if config.base_image is None or not plan.only_ipykernel:
+            raise NotSupportedYet(
+                [
+                    Problem(
+                        where=str(config.path),
+                        what="apple: images are not built here yet",
+                        mend="build one that has ipykernel and the dependencies, name it as "
+                        "base_image, and take the dependencies out",
+                    )
+                ]
+            )
+        return plan.base
 
     def notices(self, spec: ContainerSpec) -> tuple[str, ...]:
         """What the user must be told of the limits here."""

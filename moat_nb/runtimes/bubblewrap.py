@@ -14,8 +14,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from moat_nb.errors import NotSupportedYet, Problem, StartError
+from moat_nb.errors import ConfigError, NotSupportedYet, Problem, StartError
 from moat_nb.host import MOAT_USER, Host, User
+from moat_nb.host_dependencies import missing
 from moat_nb.mounts import TMPFS_MODE, Bind, EmptyFile, Mount, Tmpfs, Volume
 from moat_nb.runtimes import Availability, Runtime, seccomp, staging
 from moat_nb.runtimes.bubblewrap_facts import (
@@ -32,7 +33,9 @@ from moat_nb.security import MIB
 from moat_nb.spec import GUEST_PATH, HOME, ContainerSpec
 
 if TYPE_CHECKING:
+    from moat_nb.config import Config
     from moat_nb.janitor import Janitor
+    from moat_nb.progress import Progress
 
 __all__ = ["Bubblewrap"]
 
@@ -78,6 +81,12 @@ class Bubblewrap(Runtime):
             return Availability(usable=False, detail=f"{found}: {failure}", mend=mend())
         limits = "prlimit" if facts.limiter == "none" else "systemd-run"
         return Availability(usable=True, detail=f"{found}, limits by {limits}")
+
+    def prepare(self, config: Config, progress: Progress, janitor: Janitor) -> None:
+        """Nothing is installed here: ConfigError names the dependencies that the host lacks."""
+        path = os.pathsep.join((str(Path(self.host.executable).parent), OUTSIDE["PATH"]))
+        if problems := missing(config, path):
+            raise ConfigError(problems)
 
     def notices(self, spec: ContainerSpec) -> tuple[str, ...]:
         """Which limits are in force here, for the user."""

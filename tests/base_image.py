@@ -1,0 +1,129 @@
+"""A base image for the tests, made from Debian's packages where no registry can be reached.
+
+How mmdebstrap gets root's rights for the files it makes, tried in this order:
+
+- root: ``--mode=root``.
+- an ordinary user: ``--mode=unshare``. Needs newuidmap (Debian's uidmap) and a range for the user
+  in /etc/subuid and /etc/subgid, which useradd gives; fails where the distribution forbids user
+  namespaces.
+- anyone who may use the engine: mmdebstrap of this machine in a container with nothing but
+  read-only binds of its programs. Needs a local engine on Debian or Ubuntu, and none of the above.
+
+fakechroot needs a further package, and chrootless cannot configure all of these packages.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import secrets
+import subprocess
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from docker import DockerClient
+from docker.errors import ContainerError, ImageNotFound
+
+from moat_nb.config import Config
+from moat_nb.image import ensure_image, image_plan
+from moat_nb.progress import Silent
+
+SUITE = "bookworm"
+PACKAGES = ("python3", "python3-pip", "python3-venv", "ca-certificates")
+REPOSITORY = "moat-nb-test/base"
+
+# All that mmdebstrap and apt are made of; /etc has apt's configuration and certificates.
+_PROGRAMS = ("/usr", "/bin", "/sbin", "/lib", "/lib64", "/etc", "/var/lib/dpkg")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaseImages:
+    """Tags: Debian with python3, pip and venv, and the same with ipykernel."""
+
+    plain: str
+    kernel: str
+
+
+@contextlib.contextmanager
+def base_images(client: DockerClient, cache: Path) -> Iterator[BaseImages]:
+    """Both images under tags of this run's own; the tags are gone afterwards.
+
+    ``cache`` keeps the root filesystem from run to run: half a minute the first time.
+    """
+    run = secrets.token_hex(4)
+    plain, kernel = f"{REPOSITORY}:{run}", None
+    try:
+        tar = root_filesystem(client, cache)
+        client.api.import_image_from_file(str(tar), repository=REPOSITORY, tag=run)
+        # Made by what is tested, so that the tests of everything else rest on it too.
+        config = Config(path=cache / "moat.yaml", name=f"test-{run}", base_image=plain)
+        kernel = ensure_image(image_plan(config), client, Silent())
+        yield BaseImages(plain=plain, kernel=kernel)
+    finally:
+        for tag in filter(None, (kernel, plain)):
+            with contextlib.suppress(ImageNotFound):
+                client.api.remove_image(tag, force=True)
+
+
+def root_filesystem(client: DockerClient, cache: Path) -> Path:
+    """The tar of a Debian root filesystem, made in ``cache`` if it is not there yet."""
+    tar = cache / f"{SUITE}.tar"
+    if tar.exists():
+        return tar
+    cache.mkdir(parents=True, exist_ok=True)
+    # A name of its own, so that runs at the same time do not meet and none is left half done.
+    unfinished = cache / f"{SUITE}.{secrets.token_hex(4)}.tar"
+    try:
+        _bootstrap(client, unfinished)
+        unfinished.rename(tar)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return tar
+
+
+def _bootstrap(client: DockerClient, tar: Path) -> None:
+    mode = "root" if os.geteuid() == 0 else "unshare"
+    done = subprocess.run(_mmdebstrap(mode, str(tar)), capture_output=True, text=True, check=False)
+    if done.returncode == 0:
+        return
+    try:
+        _bootstrap_in_container(client, tar)
+    except ContainerError as error:
+        raise RuntimeError(
+            f"no base image for the tests: mmdebstrap --mode={mode} says:\n{done.stderr}\n"
+            f"and in a container:\n{error.stderr!r}"
+        ) from error
+
+
+def _mmdebstrap(mode: str, tar: str) -> list[str]:
+    include = f"--include={','.join(PACKAGES)}"
+    return ["mmdebstrap", f"--mode={mode}", "--variant=minbase", include, SUITE, tar]
+
+
+def _bootstrap_in_container(client: DockerClient, tar: Path) -> None:
+    image = f"{REPOSITORY}-tools:{secrets.token_hex(4)}"
+    repository, _, tag = image.rpartition(":")
+    client.api.import_image_from_data(_empty_tar(), repository=repository, tag=tag)
+    binds = [f"{path}:{path}:ro" for path in _PROGRAMS if Path(path).exists()]
+    try:
+        client.containers.run(
+            image,
+            # Without mounts of its own it needs no more capabilities than any container has.
+            [*_mmdebstrap("root", f"/out/{tar.name}"), "--skip=chroot/mount"],
+            volumes=[*binds, f"{tar.parent.resolve()}:/out"],
+            tmpfs={"/tmp": "rw,exec,dev,suid", "/var/tmp": "rw"},
+            environment={"HOME": "/tmp", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
+            network_mode="host",
+            remove=True,
+        )
+    finally:
+        client.api.remove_image(image, force=True)
+
+
+def _empty_tar() -> bytes:
+    file = io.BytesIO()
+    tarfile.open(fileobj=file, mode="w").close()
+    return file.getvalue()
