@@ -67,11 +67,14 @@ def find(start: Path) -> Path:
     raise ConfigError([Problem(where=str(start), what=what, mend=mend)])
 
 
-def load(path: Path | str, *, home: Path) -> Config:
-    """Find (see :func:`find`) and read a file; ConfigError holds all that is wrong with it."""
+def load(path: Path | str, *, home: Path | None = None) -> Config:
+    """Find (see :func:`find`) and read a file; ConfigError holds all that is wrong with it.
+
+    ``home`` is what ``~`` stands for, the launcher's own home unless given.
+    """
     file = find(Path(path))
     label = _label(file)
-    return read_config(_read(file, label), path=file, home=home, label=label)
+    return read_config(_read(file, label), path=file, home=home or Path.home(), label=label)
 
 
 def read_config(data: bytes, *, path: Path, home: Path, label: str | None = None) -> Config:

@@ -111,7 +111,9 @@ class MoatProvisioner(KernelProvisionerBase):
         )
 
     def _hear(self, kind: str, text: str) -> None:
-        if kind == "gone" and self._process is not None:
+        if kind == "pre_run":
+            self.log.info("moat: %s", text.rstrip())
+        elif kind == "gone" and self._process is not None:
             self.log.warning("moat: %s", text)
 
     # -------- the process

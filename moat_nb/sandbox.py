@@ -6,6 +6,7 @@ import logging
 import os
 import shlex
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -26,7 +27,7 @@ from moat_nb.overrides import override
 from moat_nb.parse import load
 from moat_nb.paths import to_sandbox
 from moat_nb.planning import choose, make_spec
-from moat_nb.progress import Progress, Silent
+from moat_nb.progress import Progress, for_user
 from moat_nb.rundir import Note, Owner, RunDir, base_directory, sweep
 from moat_nb.runtimes import Leash, Runtime
 from moat_nb.secrets import fetch
@@ -70,8 +71,9 @@ class Sandbox:
     """A running sandbox. Made by :meth:`launch`; a context manager that stops it.
 
     Its methods block, may be called from any thread, and raise SandboxGone once it has ended.
-    ``on_event(kind, text)`` hears ``mount_lost`` with an exclude's path, and ``gone`` with the
-    reason, from a thread of its own.
+    ``on_event(kind, text)`` hears ``pre_run`` with what hooks.pre_run prints (otherwise it goes to
+    stderr), ``mount_lost`` with an exclude's path, and ``gone`` with the reason, from a thread of
+    its own.
     """
 
     def __init__(
@@ -82,7 +84,7 @@ class Sandbox:
         *,
         environ: Mapping[str, str],
         secrets: Mapping[str, str],
-        progress: Progress,
+        progress: Callable[[], Progress] = for_user,
         on_event: Callable[[str, str], None] | None = None,
     ) -> None:
         self.config = config
@@ -90,7 +92,7 @@ class Sandbox:
         self._runtime = runtime
         self._environ = environ
         self._secrets = dict(secrets)
-        self._progress = progress
+        self._new_progress = progress
         self._on_event = on_event
         self._counter = 0
         self._started = self._start()
@@ -101,7 +103,7 @@ class Sandbox:
         path: Path | str = ".",
         runtime: str | None = None,
         *,
-        progress: Progress | None = None,
+        progress: Callable[[], Progress] = for_user,
         on_event: Callable[[str, str], None] | None = None,
         environ: Mapping[str, str] | None = None,
         **overrides: Any,
@@ -110,6 +112,9 @@ class Sandbox:
 
         ``overrides`` change the file's settings for this start: ``image`` (a tag), ``memory_mb``,
         ``cpus``, ``env`` (a mapping, added), ``mounts`` (``"source:target[:ro]"`` strings, added).
+        ``progress`` makes the display of a start that takes long; by default a bar on a terminal
+        or in a notebook, after 2 s.
+
         Raises ConfigError, RuntimeUnavailable, ImageError, StartError or ProofError; nothing
         that was started stays behind then.
         """
@@ -123,7 +128,7 @@ class Sandbox:
             make_spec(config, chosen, host, why),
             environ=environ,
             secrets=fetch(config.secrets, environ),
-            progress=progress or Silent(),
+            progress=progress,
             on_event=on_event,
         )
 
@@ -136,6 +141,7 @@ class Sandbox:
         sweep(base)
         janitor = Janitor()
         started = None
+        self._progress = self._new_progress()
         try:
             run_dir = RunDir.make(base, self.spec.user, janitor)
             image = self._runtime.prepare(self.config, self._progress, janitor)
@@ -151,6 +157,8 @@ class Sandbox:
             else:
                 started.stop()
             raise
+        finally:
+            self._progress.close()
         return started
 
     def _bring_up(self, started: _Started) -> None:
@@ -180,19 +188,20 @@ class Sandbox:
     def _pre_run(self, started: _Started, script: str) -> None:
         self._progress.stage("hooks.pre_run")
         assert started.link is not None
-        output = bytearray()
-
-        def show(stream: int, data: bytes) -> None:
-            output.extend(data[: (64 << 10) - len(output)])
-            self._progress.log(data.decode(errors="replace"))
-
         process = started.link.spawn(
-            ["/bin/sh", "-c", script], env=self._secrets, cwd=started.spec.workdir, on_output=show
+            ["/bin/sh", "-c", script],
+            env=self._secrets,
+            cwd=started.spec.workdir,
+            on_output=lambda stream, data: self._show(started.log, data),
         )
         how = process.wait()
         if how.code != 0:
-            tail = output.decode(errors="replace").strip()
+            tail = started.log.tail().strip()
             raise StartError(f"hooks.pre_run ({shlex.quote(script)}): {how}\n{tail}")
+
+    def _show(self, log: BoundedLog, data: bytes) -> None:
+        log.write(data)
+        self._hear("pre_run", data.decode(errors="replace"))
 
     def _hear(self, kind: str, text: str) -> None:
         if kind == "mount_lost":
@@ -203,6 +212,8 @@ class Sandbox:
             )
         if self._on_event is not None:
             self._on_event(kind, text)
+        elif kind == "pre_run":
+            sys.stderr.write(text)
 
     def stop(self) -> None:
         """End the sandbox with all that runs in it, and return when nothing is left of it."""

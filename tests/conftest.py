@@ -13,7 +13,7 @@ import docker
 import pytest
 
 from moat_nb.host import User
-from tests.base_image import ensure_base_image
+from tests.base_image import base_images
 from tests.engine import find_or_start
 from tests.ordinary_user import ORDINARY
 
@@ -46,12 +46,18 @@ def engine(run_directory: Path) -> Iterator[Engine]:
     before = os.environ.get("DOCKER_HOST")
     os.environ["DOCKER_HOST"] = f"unix://{path}"
     client = docker.DockerClient(base_url=f"unix://{path}")
+    # The root filesystem takes half a minute; a developer may keep it from run to run.
+    cache = Path(os.environ.get("MOAT_TEST_CACHE") or run_directory / "image")
     try:
-        base, kernel = ensure_base_image(client, run_directory / "image")
-        yield Engine(url=f"unix://{path}", client=client, base_image=base, kernel_image=kernel)
-    finally:
-        if private is None:
+        with base_images(client, cache) as images:
+            yield Engine(
+                url=f"unix://{path}",
+                client=client,
+                base_image=images.plain,
+                kernel_image=images.kernel,
+            )
             remove_images(client)
+    finally:
         client.close()
         if private is not None:
             private.stop()
@@ -61,9 +67,10 @@ def engine(run_directory: Path) -> Iterator[Engine]:
 
 
 def remove_images(client: docker.DockerClient) -> None:
+    """Those of the tests' projects; on an engine that is not ours nothing must be left."""
     for image in client.images.list():
         for tag in image.tags:
-            if tag.startswith(("moat-nb/test-", "moat-nb-test/")):
+            if tag.startswith("moat-nb/test-"):
                 client.images.remove(tag)
 
 

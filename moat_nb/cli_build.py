@@ -1,0 +1,29 @@
+"""`moat-nb build`: the image, ahead of the first start."""
+
+from __future__ import annotations
+
+import os
+
+from moat_nb.host import Host
+from moat_nb.janitor import Janitor
+from moat_nb.parse import load
+from moat_nb.planning import choose, make_spec
+from moat_nb.progress import for_user
+
+__all__ = ["build"]
+
+
+def build(directory: str, runtime: str | None) -> int:
+    """Raises what a start would, of the file, the runtime and the image."""
+    host = Host.current()
+    config = load(directory, home=host.home)
+    chosen, why = choose(runtime, config, host, os.environ)
+    make_spec(config, chosen, host, why)  # a file that cannot start builds nothing
+    janitor, progress = Janitor(), for_user()
+    try:
+        image = chosen.prepare(config, progress, janitor)
+    finally:
+        progress.close()
+        janitor.finish()
+    print(image or f"nothing to build: {chosen.name} runs on the host's own files")
+    return 0

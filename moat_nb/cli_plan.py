@@ -1,0 +1,188 @@
+"""`moat-nb plan`: what would run, for people and for programs. Nothing is started."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from moat_nb.config import Config
+from moat_nb.host import Host
+from moat_nb.image import ImagePlan, image_plan
+from moat_nb.mounts import TMPFS_MODE, Bind, EmptyFile, Mount, MountPlan, Tmpfs, Volume
+from moat_nb.parse import load
+from moat_nb.planning import choose, make_spec
+from moat_nb.rundir import base_directory
+from moat_nb.spec import ContainerSpec, Instance
+from moat_nb.tables import amount, fields, table, wrap
+
+__all__ = ["Plan", "as_json", "as_text", "make", "plan"]
+
+PLACEHOLDER = "00000000"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    config: Config
+    why: str
+    """The choice of runtime, as ``runtime: NAME (reason)``."""
+    spec: ContainerSpec
+    """As it would be started, but for the id, which is :data:`PLACEHOLDER`."""
+    image: ImagePlan | None
+    rendered: Any
+    """``spec`` in the runtime's own words."""
+
+
+def plan(
+    directory: str, runtime: str | None, *, form: Literal["text", "json", "dockerfile"]
+) -> int:
+    found = make(directory, runtime)
+    if form == "json":
+        print(json.dumps(as_json(found), indent=2))
+    elif form == "text":
+        print(as_text(found))
+    elif found.image is not None and found.image.dockerfile:
+        print(found.image.dockerfile, end="")
+    else:
+        print(f"moat-nb: nothing is built: {_image(found)}", file=sys.stderr)
+    return 0
+
+
+def make(directory: str, runtime: str | None) -> Plan:
+    """Lay out the project at ``directory``; raises what :func:`moat_nb.planning.plan` does."""
+    host = Host.current()
+    config = load(directory, home=host.home)
+    chosen, why = choose(runtime, config, host, os.environ)
+    made = make_spec(config, chosen, host, why)
+    sockets = base_directory(os.environ, host.user.uid) / PLACEHOLDER / "s"
+    spec = made.instantiate(Instance(id=PLACEHOLDER, sockets=str(sockets), owner="0:0:0"))
+    return Plan(
+        config=config,
+        why=why,
+        spec=spec,
+        image=None if made.image is None else image_plan(config),
+        rendered=chosen.render(spec),
+    )
+
+
+# ---------------------------------------------------------------- for programs
+
+
+def as_json(plan: Plan) -> dict[str, Any]:
+    """``spec`` with each mount's type, and ``rendered`` in the runtime's words."""
+    spec = asdict(plan.spec)
+    spec["mounts"]["mounts"] = [{"type": kind(m), **asdict(m)} for m in plan.spec.mounts]
+    image = None
+    if plan.image is not None:
+        image = {**asdict(plan.image), "dockerfile": plan.image.dockerfile}
+    return {
+        "file": str(plan.config.path),
+        "spec": spec,
+        "image": image,
+        "loosened": plan.spec.hardening.loosened(),
+        "unused": [asdict(key) for key in plan.config.unused],
+        "rendered": plan.rendered,
+    }
+
+
+def kind(mount: Mount) -> str:
+    names = {Bind: "bind", Volume: "volume", Tmpfs: "tmpfs", EmptyFile: "empty file"}
+    return names[type(mount)]
+
+
+# ---------------------------------------------------------------- for people
+
+
+def as_text(plan: Plan) -> str:
+    config, spec = plan.config, plan.spec
+    parts = [
+        fields((name, value) for name, value in _facts(plan) if value),
+        "mounts, in order\n" + table([_COLUMNS, *map(_row, spec.mounts)], indent=2),
+    ]
+    if points := list(_mount_points(spec.mounts)):
+        parts.append("made on the host at the start\n" + table(points, indent=2))
+    if notices := [notice for notice in spec.notices if notice != plan.why]:
+        parts.append("notices\n" + "\n".join(wrap(n, "  - ", "    ") for n in notices))
+    if config.unused:
+        keys = [(key.where, key.name) for key in config.unused]
+        parts.append("keys not used: they mean nothing to a kernel\n" + table(keys, indent=2))
+    return "\n\n".join(parts)
+
+
+def _facts(plan: Plan) -> Iterator[tuple[str, str]]:
+    config, spec = plan.config, plan.spec
+    yield "project", str(config.path)
+    yield "name", config.name
+    yield "runtime", plan.why.removeprefix("runtime: ")
+    yield "image", _image(plan)
+    yield "user", str(spec.user)
+    yield "limits", _limits(spec)
+    yield "hardening", _hardening(spec)
+    yield "loosened", "; ".join(spec.hardening.loosened()) or "nothing"
+    yield "env", ", ".join(name for name, _ in spec.env)
+    yield "secrets", ", ".join(f"{secret.name} ({secret.scheme})" for secret in config.secrets)
+    yield "command", " ".join(config.command)
+
+
+def _image(plan: Plan) -> str:
+    image = plan.image
+    if image is None:
+        return "none: the host's own programs and this Python, read-only"
+    if not image.dockerfile:
+        return f"{image.base}, as it is"
+    added = [
+        f"{tool}: {', '.join(names)}"
+        for tool, names in (("pip", image.requirements), ("apt", image.apt), ("npm", image.npm))
+        if names
+    ]
+    hooks = asdict(image.hooks)
+    added += [f"hooks.{name}" for name in hooks if hooks[name] is not None]
+    return f"{image.base}, with {'; '.join(added)}"
+
+
+def _limits(spec: ContainerSpec) -> str:
+    limits = spec.limits
+    words = [f"memory {amount(limits.memory)}", f"{limits.pids} processes"]
+    words.append("all CPUs" if limits.cpus is None else f"{limits.cpus:g} CPUs")
+    words.append(f"/dev/shm {amount(limits.shm)}")
+    for name, soft, hard in limits.ulimits:
+        values = (("unlimited" if value < 0 else str(value)) for value in (soft, hard))
+        words.append(f"{name} {'/'.join(dict.fromkeys(values))}")
+    return ", ".join(words)
+
+
+def _hardening(spec: ContainerSpec) -> str:
+    hardening = spec.hardening
+    words = []
+    if hardening.cap_drop:
+        words.append(f"capabilities dropped: {', '.join(hardening.cap_drop)}")
+    if hardening.no_new_privileges:
+        words.append("no new privileges")
+    if hardening.read_only_root:
+        words.append("read-only root filesystem")
+    if hardening.isolation is not None:
+        words.append(f"isolation {hardening.isolation}")
+    return ", ".join((*words, f"network {spec.network}"))
+
+
+_COLUMNS = ("TARGET", "TYPE", "MODE", "SOURCE OR SIZE")
+
+
+def _row(mount: Mount) -> tuple[str, str, str, str]:
+    if isinstance(mount, Tmpfs):
+        purpose = "" if mount.role == "exclude" else f" ({mount.role})"
+        return mount.target, "tmpfs", f"{TMPFS_MODE:o} rw", amount(mount.size) + purpose
+    if isinstance(mount, EmptyFile):
+        return mount.target, kind(mount), "ro", "covers an excluded file"
+    mode = "ro" if mount.read_only else "rw"
+    return mount.target, kind(mount), mode, mount.source if isinstance(mount, Bind) else mount.name
+
+
+def _mount_points(mounts: MountPlan) -> Iterator[tuple[str, str]]:
+    for point in mounts.missing:
+        yield f"{point.root}/{point.relative}", "removed at the end if still empty"
+    for directory in mounts.keep:
+        yield directory, "kept"
