@@ -18,7 +18,6 @@ from types import FrameType, TracebackType
 
 from moat_nb.config import Config
 from moat_nb.errors import ConfigError, MoatError, Problem, SandboxGone, StartError
-from moat_nb.host import Host
 from moat_nb.link import Exit, Process
 from moat_nb.parse import load
 from moat_nb.progress import Silent, for_user
@@ -48,22 +47,20 @@ def run(
 
     Raises MoatError when the sandbox does not start or ends under the command.
     """
-    argv = argv or _command(load(directory, home=Host.current().home))
-    progress = Silent() if quiet else for_user()
-    with Signals() as signals:
+    argv = argv or _command(load(directory))
+    progress = Silent if quiet else for_user
+    with (
+        Signals() as signals,
+        Sandbox.launch(directory, runtime, progress=progress, mounts=mounts) as box,
+    ):
+        for notice in () if quiet else box.spec.notices:
+            print(f"moat-nb: {notice}", file=sys.stderr)
         try:
-            box = Sandbox.launch(directory, runtime, progress=progress, mounts=list(mounts))
-        finally:
-            progress.close()
-        with box:
-            for notice in () if quiet else box.spec.notices:
-                print(f"moat-nb: {notice}", file=sys.stderr)
-            try:
-                return _follow(box, argv, signals)
-            except StartError as error:
-                print(f"moat-nb: {error}", file=sys.stderr)
-                missing = str(error).startswith(os.strerror(2))
-                return NOT_FOUND if missing else CANNOT_RUN
+            return _follow(box, argv, signals)
+        except StartError as error:
+            print(f"moat-nb: {error}", file=sys.stderr)
+            missing = str(error).startswith(os.strerror(2))
+            return NOT_FOUND if missing else CANNOT_RUN
 
 
 def _command(config: Config) -> tuple[str, ...]:

@@ -48,6 +48,8 @@ WATCH_SECONDS = 2.0
 CHUNK = 1 << 16
 KERNEL_OOM_SCORE = 300
 """When memory runs out the engine shall kill a kernel, not the guest that reports it."""
+READ_AT_START = ("PYTHON", "LANG", "LC_", "TZ", "LD_", "MALLOC_")
+"""Variables that an interpreter, or its C library, reads once: a fork has read the guest's."""
 
 
 # ---------------------------------------------------------------- the excludes' proof
@@ -56,9 +58,13 @@ KERNEL_OOM_SCORE = 300
 def mount_table() -> Dict[str, Tuple[str, Set[str]]]:
     """``{mount point: (filesystem type, set of options)}``; the last mount at a point is on top."""
     table = {}
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as lines:
+    # A path may hold anything that some str method takes for the end of a word or line; the
+    # kernel escapes no more than space, tab, newline and backslash.
+    with open(
+        "/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape", newline="\n"
+    ) as lines:
         for line in lines:
-            fields = line.split()
+            fields = line.split(" ")
             separator = fields.index("-")
             path = _unescape(fields[4])
             table[path] = (fields[separator + 1], set(fields[5].split(",")))
@@ -291,7 +297,7 @@ class Guest:
         for name in self.config["preload"]:
             try:
                 importlib.import_module(name)
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 self.import_error = "%s: %s" % (type(error).__name__, error)
                 return
         gc.collect()
@@ -352,6 +358,8 @@ class Guest:
                 argv = [part.replace("{connection_file}", connection_file) for part in argv]
             process = self.start(id, argv, env, cwd, fork, stdin, connection_file)
         except OSError as error:
+            if connection_file is not None:
+                unlink_quietly(connection_file)
             self.send("failed", id=id, error=describe(error, argv, cwd))
             return
         self.processes[id] = process
@@ -361,7 +369,7 @@ class Guest:
         """Whether a forked kernel would be what a fresh interpreter with ``env`` is."""
 
         def settings(variables: Any) -> Dict[str, str]:
-            return {k: v for k, v in variables.items() if k.startswith("PYTHON")}
+            return {k: v for k, v in variables.items() if k.startswith(READ_AT_START)}
 
         return settings(env) == settings(self.environ) and threading.active_count() == 1
 
@@ -375,36 +383,56 @@ class Guest:
         stdin: bool,
         connection_file: Optional[str],
     ) -> Process:
-        out_read, out_write = os.pipe()
-        err_read, err_write = os.pipe()
-        in_write: Optional[int] = None
+        ends: Dict[str, int] = {}
+        try:
+            pid = self.fork(ends, argv, env, cwd, fork, stdin)
+        except OSError:
+            for descriptor in ends.values():
+                os.close(descriptor)
+            raise
+        for name in ("out", "err"):
+            self.poll.register(ends[name], select.POLLIN)
+        pipes = {ends["out"]: 1, ends["err"]: 2}
+        return Process(id, pid, pipes, ends.get("in"), connection_file)
+
+    def fork(
+        self,
+        ends: Dict[str, int],
+        argv: List[str],
+        env: Dict[str, str],
+        cwd: str,
+        fork: bool,
+        stdin: bool,
+    ) -> int:
+        """Fork a child that has become its program; its pid, and our ends of its pipes.
+
+        ``ends`` holds every descriptor that is open, also when an OSError is raised.
+        """
+        ends["out"], ends["child's out"] = os.pipe()
+        ends["err"], ends["child's err"] = os.pipe()
         if stdin:
-            in_read, in_write = os.pipe()
+            ends["child's in"], ends["in"] = os.pipe()
         else:
-            in_read = os.open(os.devnull, os.O_RDONLY)
-        report_read, report_write = os.pipe()
+            ends["child's in"] = os.open(os.devnull, os.O_RDONLY)
+        ends["report"], ends["child's report"] = os.pipe()
+        child_ends = [ends["child's " + name] for name in ("in", "out", "err", "report")]
         pid = os.fork()
         if pid == 0:
-            enter_child((in_read, out_write, err_write), report_write, argv, env, cwd, fork)
-        for child_end in (out_write, err_write, in_read, report_write):
-            os.close(child_end)
+            enter_child(child_ends, argv, env, cwd, fork)
+        for name in [name for name in ends if name.startswith("child's ")]:
+            os.close(ends.pop(name))
         report = b""
         while True:
-            part = os.read(report_read, CHUNK)
+            part = os.read(ends["report"], CHUNK)
             if not part:
                 break
             report += part
-        os.close(report_read)
+        os.close(ends.pop("report"))
         if report:
             os.waitpid(pid, 0)
-            for our_end in (out_read, err_read, in_write):
-                if our_end is not None:
-                    os.close(our_end)
-            code, _, name = report.partition(b":")
-            raise OSError(int(code), os.strerror(int(code)), name.decode(errors="replace"))
-        for descriptor in (out_read, err_read):
-            self.poll.register(descriptor, select.POLLIN)
-        return Process(id, pid, {out_read: 1, err_read: 2}, in_write, connection_file)
+            code, _, step = report.partition(b":")
+            raise OSError(int(code), os.strerror(int(code)), step.decode())
+        return pid
 
     def on_input(self, id: str, data: Optional[str]) -> None:
         process = self.processes.get(id)
@@ -422,8 +450,8 @@ class Guest:
         if process is not None and process.status is None:
             try:
                 os.killpg(process.pid, signum)
-            except ProcessLookupError:
-                pass
+            except OSError:
+                pass  # a group that has just ended, or no signal at all: nothing to report to
 
     def on_usage(self, id: str) -> None:
         mounts = []
@@ -447,8 +475,9 @@ class Guest:
                 self.write_child(process, descriptor, event)
                 return
 
-    def read_child(self, process: Process, descriptor: int) -> None:
-        data = os.read(descriptor, CHUNK)
+    def read_child(self, process: Process, descriptor: int, limit: int = CHUNK) -> int:
+        """Pass on what the process wrote, at most ``limit`` bytes; how many there were."""
+        data = os.read(descriptor, min(limit, CHUNK))
         if data:
             self.send(
                 "output",
@@ -456,11 +485,14 @@ class Guest:
                 stream=process.pipes[descriptor],
                 data=base64.b64encode(data).decode(),
             )
-            return
+        else:
+            self.close_pipe(process, descriptor)
+        return len(data)
+
+    def close_pipe(self, process: Process, descriptor: int) -> None:
         self.poll.unregister(descriptor)
         os.close(descriptor)
         del process.pipes[descriptor]
-        self.finish(process)
 
     def write_child(self, process: Process, descriptor: int, event: int) -> None:
         try:
@@ -495,17 +527,13 @@ class Guest:
                     self.finish(process)
 
     def drain(self, process: Process) -> None:
-        # A daemon that the process left behind may hold its pipes for ever, so what it wrote
-        # is read to here and no further.
+        # A daemon that the process left behind may hold its pipes for ever, and fill them as
+        # fast as they are read; so what is in them now is read, and no more.
         for descriptor in list(process.pipes):
-            os.set_blocking(descriptor, False)
-            try:
-                while descriptor in process.pipes:
-                    self.read_child(process, descriptor)
-            except BlockingIOError:
-                self.poll.unregister(descriptor)
-                os.close(descriptor)
-                del process.pipes[descriptor]
+            left = waiting_bytes(descriptor)
+            while left > 0:
+                left -= self.read_child(process, descriptor, left)
+            self.close_pipe(process, descriptor)
 
     def finish(self, process: Process) -> None:
         if process.status is None or process.pipes or process.id not in self.processes:
@@ -519,7 +547,7 @@ class Guest:
         if process.connection_file is not None:
             unlink_quietly(process.connection_file)
         del self.processes[process.id]
-        kills, self.oom_kills = oom_kills() - self.oom_kills, oom_kills()
+        before, self.oom_kills = self.oom_kills, oom_kills()
         signalled = os.WTERMSIG(process.status) if os.WIFSIGNALED(process.status) else None
         code = os.WEXITSTATUS(process.status) if os.WIFEXITED(process.status) else None
         self.send(
@@ -527,7 +555,7 @@ class Guest:
             id=process.id,
             code=code,
             signal=signalled,
-            oom=signalled == signal.SIGKILL and kills > 0,
+            oom=signalled == signal.SIGKILL and self.oom_kills > before,
         )
 
     def watch_mounts(self) -> None:
@@ -540,7 +568,9 @@ class Guest:
 def describe(error: OSError, argv: List[str], cwd: str) -> str:
     if error.filename == "chdir":
         return "%s: the working directory %s" % (error.strerror, cwd)
-    return "%s: %s" % (error.strerror, argv[0] if error.filename == "exec" else error.filename)
+    if error.filename == "exec":
+        return "%s: %s" % (error.strerror, argv[0] if argv else "no command was given")
+    return str(error)
 
 
 def write_connection_file(id: str, connection: Dict[str, Any], env: Dict[str, str]) -> str:
@@ -556,6 +586,15 @@ def write_connection_file(id: str, connection: Dict[str, Any], env: Dict[str, st
     return name
 
 
+def waiting_bytes(descriptor: int) -> int:
+    """How much can be read from a pipe at once."""
+    import fcntl
+    import struct
+    import termios
+
+    return struct.unpack("i", fcntl.ioctl(descriptor, termios.FIONREAD, b"\0\0\0\0"))[0]
+
+
 def unlink_quietly(name: str) -> None:
     try:
         os.unlink(name)
@@ -564,23 +603,24 @@ def unlink_quietly(name: str) -> None:
 
 
 def enter_child(
-    standard: Tuple[int, int, int],
-    report: int,
+    ends: List[int],
     argv: List[str],
     env: Dict[str, str],
     cwd: str,
     fork: bool,
 ) -> NoReturn:
-    """In the forked child: cut every tie to the guest, then become the process."""
+    """In the forked child: cut every tie to the guest, then become the process.
+
+    ``ends`` become descriptors 0, 1, 2 and 3; the last tells the guest of an error, or ends.
+    """
     step = "setsid"
     try:
         signal.set_wakeup_fd(-1)
-        for signum in (signal.SIGCHLD, signal.SIGINT, signal.SIGPIPE, signal.SIGTERM):
+        for signum in (signal.SIGCHLD, signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ):
             signal.signal(signum, signal.SIG_DFL)
         os.setsid()
-        for target, descriptor in enumerate(standard):
-            os.dup2(descriptor, target)
-        os.dup2(report, 3, inheritable=False)
+        for target, descriptor in enumerate(ends):
+            os.dup2(descriptor, target, inheritable=target < 3)
         os.closerange(4, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
         raise_oom_score()
         step = "chdir"
@@ -588,8 +628,10 @@ def enter_child(
         step = "exec"
         if not fork:
             os.execvpe(argv[0], argv, env)
-    except OSError as error:
-        os.write(3, ("%s:%s" % (error.errno, step)).encode())
+    except (OSError, ValueError, IndexError) as error:
+        # A NUL in a word, a "=" in a variable's name, no words at all: Python's own refusals.
+        code = error.errno if isinstance(error, OSError) else errno.EINVAL
+        os.write(3, ("%s:%s" % (code, step)).encode())
         os._exit(127)
     os.close(3)
     os.environ.clear()
@@ -608,7 +650,11 @@ def raise_oom_score() -> None:
 def run_kernel(argv: List[str]) -> None:
     """What ``python -m ipykernel_launcher ARGS`` does, in an interpreter that is warm already."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    for signum in (signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(signum, signal.SIG_IGN)  # as every python starts
     gc.unfreeze()
+    if "numpy.random" in sys.modules:
+        sys.modules["numpy.random"].seed()  # or each kernel would draw the same numbers
     launcher = importlib.util.find_spec("ipykernel_launcher")
     sys.argv = [launcher.origin if launcher and launcher.origin else argv[2], *argv[3:]]
     from ipykernel import kernelapp

@@ -94,8 +94,7 @@ class Display:
         with self._lock:
             if self._bar is not None:
                 self._bar.bar_format = KNOWN_AMOUNT
-                self._bar.total = total
-                self._bar.n = done
+                self._bar.n = 100 * done / total if total else 0
                 self._bar.refresh()
 
     def log(self, line: str) -> None:
@@ -124,7 +123,12 @@ class Display:
             print(f"moat-nb: {self._text}", file=self._stream, flush=True)
         else:
             self._bar = self._bar_class(
-                desc=self._text, file=self._stream, leave=False, bar_format=UNKNOWN_AMOUNT
+                desc=self._text,
+                # Percents: a notebook's bar cannot have its total set later, as a pull's is.
+                total=100,
+                file=self._stream,
+                leave=False,
+                bar_format=UNKNOWN_AMOUNT,
             )
 
     def _end(self) -> None:

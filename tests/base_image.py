@@ -51,7 +51,8 @@ class BaseImages:
 def base_images(client: DockerClient, cache: Path) -> Iterator[BaseImages]:
     """Both images under tags of this run's own; the tags are gone afterwards.
 
-    ``cache`` keeps the root filesystem from run to run: half a minute the first time.
+    ``cache`` keeps the root filesystem, so a directory that outlives the run saves half a minute
+    of the next.
     """
     run = secrets.token_hex(4)
     plain, kernel = f"{REPOSITORY}:{run}", None

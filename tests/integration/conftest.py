@@ -1,0 +1,120 @@
+"""What the tests on real sandboxes share: each runs on every runtime, and none is skipped."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from moat_nb import Sandbox
+from moat_nb.host import User
+from tests.conftest import Engine, Project
+from tests.integration.leftovers import Watch
+from tests.integration.table import TABLE, Table
+
+MIB = 1 << 20
+
+
+@dataclass(kw_only=True)
+class Launcher:
+    """Makes projects, and starts their sandboxes on one runtime."""
+
+    runtime: str
+    owner: User
+    engine: Engine | None
+    """None where the runtime needs none."""
+    _project: Project
+    _running: list[Sandbox] = field(default_factory=list)
+    _watches: list[Watch] = field(default_factory=list)
+
+    def yaml(self, *, exclude: tuple[str, ...] = (), python: bool = False, **keys: Any) -> str:
+        """A moat.yaml with ``exclude`` on the workspace; ``python`` when kernels are started."""
+        kernel = {} if python else {"argv": ["python3"]}
+        text: dict[str, Any] = {
+            "name": "test-box",
+            "network": {"policy": "none"},
+            "mounts": [{"source": ".", "target": "/workspace", "exclude": list(exclude)}],
+            **keys,
+            "kernel": {**kernel, **keys.get("kernel", {})},
+        }
+        if self.engine is not None:
+            image = self.engine.kernel_image if python else self.engine.base_image
+            text.setdefault("base_image", image)
+        return yaml.safe_dump(text, allow_unicode=True)
+
+    def project(self, *exclude: str, directory: str = "project", **keys: Any) -> Path:
+        """A project of the owner's; see :meth:`yaml`."""
+        made = self._project(self.yaml(exclude=exclude, **keys), directory)
+        self._watches.append(Watch(made))
+        return made
+
+    def launch(self, project: Path, **options: Any) -> Sandbox:
+        """Start it; it is stopped after the test, if the test did not."""
+        box = Sandbox.launch(project, self.runtime, **options)
+        self._running.append(box)
+        return box
+
+    def give(self, path: Path, owner: User) -> None:
+        """Make ``path`` somebody's, where the tests may."""
+        if os.getuid() == 0:
+            os.chown(path, owner.uid, owner.gid, follow_symlinks=False)
+
+    def directory(self, path: Path) -> Path:
+        """A directory as an earlier install left it: root:root 0755 where the tests run as root,
+        as no kernel of ours could write to it."""
+        path.mkdir(parents=True)
+        path.chmod(0o755)
+        return path
+
+    def left(self, project: Path) -> list[str]:
+        """What a sandbox of ``project`` left behind; waits 5 seconds for it to go."""
+        (watch,) = (watch for watch in self._watches if watch.project == project)
+        return watch.left(self.engine, seconds=5)
+
+    def end(self) -> None:
+        for box in self._running:
+            box.stop()
+        left = [text for watch in self._watches for text in watch.left(self.engine, seconds=5)]
+        assert left == []
+
+
+@pytest.fixture(params=["docker", "bubblewrap"])
+def launcher(
+    request: pytest.FixtureRequest, project: Project, owner: User
+) -> Iterator[Launcher]:
+    """One runtime; after the test nothing may be left of what was started on it."""
+    engine = request.getfixturevalue("engine") if request.param == "docker" else None
+    made = Launcher(runtime=request.param, owner=owner, engine=engine, _project=project)
+    yield made
+    made.end()
+
+
+def wait_until(true: Callable[[], bool], seconds: float = 5) -> bool:
+    """Whether ``true`` came true in time."""
+    give_up = time.monotonic() + seconds
+    while time.monotonic() < give_up:
+        if true():
+            return True
+        time.sleep(0.05)
+    return true()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[TABLE] = Table()
+
+
+@pytest.fixture
+def table(pytestconfig: pytest.Config) -> Table:
+    return pytestconfig.stash[TABLE]
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    if config.stash[TABLE].rows:
+        terminalreporter.section("attacks")
+        terminalreporter.write(config.stash[TABLE].text())

@@ -1,0 +1,134 @@
+"""What a person sees of long work, and does not see of short work."""
+
+from __future__ import annotations
+
+import io
+import time
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+from moat_nb.builder import PullTally
+from moat_nb.progress import Display, Silent, _choose
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def wait_for(stream: io.StringIO, text: str) -> None:
+    give_up = time.monotonic() + 10
+    while text not in stream.getvalue():
+        assert time.monotonic() < give_up, f"{text!r} is not in {stream.getvalue()!r}"
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("stream", [io.StringIO(), Terminal()])
+def test_short_work_shows_nothing(stream: io.StringIO) -> None:
+    display = Display(stream, _choose, delay=60)
+    display.stage("pulling x")
+    display.update(1, 2)
+    display.log("a line")
+    display.close()
+    assert stream.getvalue() == ""
+
+
+def test_long_work_shows_itself_on_a_terminal_though_nothing_more_is_said() -> None:
+    terminal = Terminal()
+    display = Display(terminal, _choose, delay=0.05)
+    display.stage("pulling x")
+    wait_for(terminal, "pulling x")
+    display.close()
+
+
+def test_a_terminal_shows_stage_amount_and_last_line_in_place_and_is_left_clean() -> None:
+    terminal = Terminal()
+    display = Display(terminal, _choose, delay=0)
+    display.stage("pulling x")
+    wait_for(terminal, "pulling x")
+    display.update(1, 4)
+    wait_for(terminal, "25%")
+    display.log("Unpacking jq\n")
+    wait_for(terminal, "Unpacking jq")
+    display.stage("building y")
+    wait_for(terminal, "building y")
+    display.close()
+    assert "\n" not in terminal.getvalue()
+    assert terminal.getvalue().endswith("\r")
+
+
+def test_a_log_gets_one_line_a_stage() -> None:
+    log = io.StringIO()
+    display = Display(log, _choose, delay=0)
+    display.stage("pulling x")
+    wait_for(log, "pulling x")
+    display.update(1, 4)
+    display.log("Unpacking jq")
+    display.stage("building y")
+    display.close()
+    assert log.getvalue() == "moat-nb: pulling x\nmoat-nb: building y\n"
+
+
+def test_nothing_shows_after_close() -> None:
+    log = io.StringIO()
+    display = Display(log, _choose, delay=0.05)
+    display.close()
+    display.stage("pulling x")
+    time.sleep(0.2)
+    assert log.getvalue() == ""
+
+
+def test_a_notebook_gets_a_widget() -> None:
+    code = (
+        "import time\n"
+        "from moat_nb.progress import Display, _choose\n"
+        "import sys\n"
+        "display = Display(sys.stderr, _choose, delay=0)\n"
+        "display.stage('pulling x')\n"
+        "time.sleep(1)\n"
+        "display.update(1, 4)\n"
+        "display.close()\n"
+    )
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
+    NotebookClient(notebook, timeout=60).execute()
+    widgets = notebook.metadata["widgets"]["application/vnd.jupyter.widget-state+json"]["state"]
+    (bar,) = [
+        state["state"] for state in widgets.values() if state["model_name"] == "FloatProgressModel"
+    ]
+    assert (bar["value"], bar["max"]) == (25.0, 100.0)
+    texts = [state["state"].get("value", "") for state in widgets.values()]
+    # tqdm writes figure spaces, which a browser does not fold.
+    assert "pulling x  25%" in [str(text).replace("\u2007", " ") for text in texts]
+
+
+class Recorder(Silent):
+    def __init__(self) -> None:
+        self.updates: list[tuple[int, int]] = []
+
+    def update(self, done: int, total: int) -> None:
+        self.updates.append((done, total))
+
+
+def test_a_pull_counts_the_bytes_of_all_layers() -> None:
+    seen = Recorder()
+    tally = PullTally(seen)
+    for event in (
+        {"status": "Pulling from library/python", "id": "3.11-slim"},
+        {"status": "Pulling fs layer", "progressDetail": {}, "id": "one"},
+        {"status": "Downloading", "progressDetail": {"current": 10, "total": 40}, "id": "one"},
+        {"status": "Downloading", "progressDetail": {"current": 5, "total": 60}, "id": "two"},
+        {"status": "Download complete", "progressDetail": {}, "id": "one"},
+        {"status": "Extracting", "progressDetail": {"current": 1, "total": 99}, "id": "one"},
+    ):
+        tally.read(event)
+    assert seen.updates == [(10, 40), (15, 100), (45, 100)]
+    assert tally.error is None
+
+
+def test_a_pull_keeps_the_engines_word_of_failure() -> None:
+    tally = PullTally(Silent())
+    tally.read({"error": "manifest unknown", "errorDetail": {"message": "manifest unknown"}})
+    tally.read({"status": "Done"})
+    assert tally.error == "manifest unknown"
