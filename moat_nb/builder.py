@@ -8,6 +8,7 @@ API gives it only to clients that bring a session protocol of its own.
 from __future__ import annotations
 
 import contextlib
+import http.client
 import io
 import re
 import secrets
@@ -15,6 +16,7 @@ import shutil
 import ssl
 import tarfile
 import tempfile
+import time
 from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +24,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from moat_nb import wheels
 from moat_nb.errors import ImageError
+from moat_nb.spec import LABEL
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -32,13 +35,19 @@ if TYPE_CHECKING:
 __all__ = ["FILES", "BuildLog", "Order", "PullTally", "build", "pull"]
 
 FILES = "moat"
-"""The directory in a build's context: ``pip.whl``, ``wheels/`` and ``ca.pem``, the certificates
-that this machine trusts."""
+"""The directory in a build's context: ``wheels/``, ``pip.whl``, which is a link to pip's own, and
+``ca.pem``, the certificates that this machine trusts."""
+
+INTERRUPT_SECONDS = 5.0
+"""For an engine to end a step whose build was given up: 0.3 s were seen on Docker 20.10."""
 
 _STEP = re.compile(r"step (\d+)/(\d+) ?: (.*)", re.IGNORECASE)
 _LAYER = re.compile(r" ?-{2,3}> (Using cache ?)?([0-9a-f]{11,64})?")
-_CHATTER = re.compile(r" ---> (Running in|\[Warning\])|Removing intermediate container ")
-_COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+_CHATTER = re.compile(
+    r" ---> (Running in|\[Warning\])|Removing intermediate container "
+    r"|Successfully (built [0-9a-f]{12}|tagged \S+)$"
+)
+_UNPRINTABLE = re.compile(r"\x1b\[[0-9;]*[A-Za-z]|[\x00-\x08\x0e-\x1f\x7f]")
 
 
 class PullTally:
@@ -70,7 +79,8 @@ class BuildLog:
     def __init__(self, progress: Progress) -> None:
         self.error: str | None = None
         self.layers: list[str] = []
-        """Ids of the layers that this build made itself, oldest first."""
+        """Ids of the layers that this build made itself, oldest first, as far as it can be
+        told: a step's own output comes in the same stream and may look the same."""
         self._progress = progress
         self._step = ""
         self._tail: deque[str] = deque(maxlen=wheels.TAIL_LINES)
@@ -79,7 +89,7 @@ class BuildLog:
     def read(self, event: dict[str, Any]) -> None:
         self.error = event.get("error", self.error)
         for line in event.get("stream", "").splitlines():
-            self._read_line(_COLOUR.sub("", line))
+            self._read_line(_UNPRINTABLE.sub("", line))
 
     def _read_line(self, line: str) -> None:
         if step := _STEP.fullmatch(line):
@@ -102,13 +112,29 @@ class BuildLog:
         lines = [self._step, *self._tail, failure] if self._step else [failure]
         return "\n".join(line.rstrip() for line in lines)
 
-    def discard_layers(self, client: DockerClient) -> None:
-        """Remove the layers of a build that failed; parents that others use stay."""
-        from docker.errors import APIError
+    def discard_layers(self, client: DockerClient, patience: float = 0) -> None:
+        """Remove the layers of a build that failed; parents that others use stay.
 
+        ``patience`` is how long, in seconds, the engine may take to end a step that it is at.
+        """
+        give_up = time.monotonic() + patience
         for layer in reversed(self.layers):
-            with contextlib.suppress(APIError):
-                client.api.remove_image(layer, noprune=True)
+            while not _remove(layer, client) and time.monotonic() < give_up:
+                time.sleep(0.1)
+
+
+def _remove(layer: str, client: DockerClient) -> bool:
+    """False when something uses it. What is not an untagged layer of ours is let be."""
+    from docker.errors import APIError
+
+    try:
+        found = client.api.inspect_image(layer)
+        labels = found["Config"]["Labels"] or {}
+        if not found["RepoTags"] and f"{LABEL}.image" in labels:
+            client.api.remove_image(layer, noprune=True)
+    except APIError as error:
+        return error.status_code != http.client.CONFLICT
+    return True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,6 +143,7 @@ class Order:
 
     tag: str
     dockerfile: str
+    """Labels its first layer as an image of ours; a failed build removes no other layers."""
     requirements: tuple[str, ...] = ()
     """What to fetch wheels of; the Dockerfile copies :data:`FILES`."""
     labels: dict[str, str] = field(default_factory=dict, hash=False)
@@ -189,12 +216,13 @@ def _add_wheels(
     directory.mkdir(mode=0o700)
     try:
         progress.stage(f"fetching wheels for {target}")
-        wheels.download(["pip"], target, directory / "pip", progress)
-        wheels.download(requirements, target, directory / "wheels", progress)
-        (pip,) = (directory / "pip").iterdir()
-        tar.add(pip, f"{FILES}/pip.whl", filter=_anonymous)
-        for wheel in sorted((directory / "wheels").iterdir()):
+        wheels.download(["pip", *requirements], target, directory, progress)
+        for wheel in sorted(directory.iterdir()):
             tar.add(wheel, f"{FILES}/wheels/{wheel.name}", filter=_anonymous)
+        (pip,) = directory.glob("pip-*.whl")
+        link = tarfile.TarInfo(f"{FILES}/pip.whl")
+        link.type, link.linkname = tarfile.SYMTYPE, f"wheels/{pip.name}"
+        tar.addfile(link)
     finally:
         shutil.rmtree(directory, ignore_errors=True)
 
@@ -232,7 +260,7 @@ def _run(order: Order, context: IO[bytes], client: DockerClient, progress: Progr
     except APIError as error:
         failure = str(error.explanation)
     except BaseException:
-        log.discard_layers(client)
+        log.discard_layers(client, patience=INTERRUPT_SECONDS)
         raise
     if failure is not None:
         log.discard_layers(client)

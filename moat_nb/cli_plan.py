@@ -103,7 +103,7 @@ def as_text(plan: Plan) -> str:
         "mounts, in order\n" + table([_COLUMNS, *map(_row, spec.mounts)], indent=2),
     ]
     if points := list(_mount_points(spec.mounts)):
-        parts.append("made on the host at the start\n" + table(points, indent=2))
+        parts.append("made on the host at the start, where missing\n" + table(points, indent=2))
     if notices := [notice for notice in spec.notices if notice != plan.why]:
         parts.append("notices\n" + "\n".join(wrap(n, "  - ", "    ") for n in notices))
     if config.unused:

@@ -7,6 +7,7 @@ stdin, and one passes signals on, since a signal handler must not wait for the l
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import queue
 import select
@@ -58,8 +59,8 @@ def run(
         try:
             return _follow(box, argv, signals)
         except StartError as error:
-            print(f"moat-nb: {error}", file=sys.stderr)
-            missing = str(error).startswith(os.strerror(2))
+            print(f"moat-nb: {error} (in the sandbox)", file=sys.stderr)
+            missing = str(error).startswith(os.strerror(errno.ENOENT))
             return NOT_FOUND if missing else CANNOT_RUN
 
 
@@ -73,6 +74,7 @@ def _command(config: Config) -> tuple[str, ...]:
 def _follow(box: Sandbox, argv: Sequence[str], signals: Signals) -> int:
     output = Output(signals)
     stdin = _stdin()
+    signals.hold()
     process = box.spawn(argv, stdin=stdin is not None, on_output=output)
     signals.forward_to(process)
     if stdin is not None:
@@ -149,7 +151,7 @@ class Signals:
 
     def __init__(self) -> None:
         self._requests: queue.SimpleQueue[int] = queue.SimpleQueue()
-        self._forwarding = False
+        self._holding = False
 
     def __enter__(self) -> Signals:
         before = {signum: signal.getsignal(signum) for signum in FORWARDED}
@@ -167,15 +169,18 @@ class Signals:
         for signum, handler in self._before.items():
             signal.signal(signum, handler)
 
+    def hold(self) -> None:
+        """From now on keep what comes for the command, which is about to be started."""
+        self._holding = True
+
     def forward_to(self, process: Process) -> None:
-        self._forwarding = True
         threading.Thread(target=self._forward, args=(process,), daemon=True).start()
 
     def send(self, signum: int) -> None:
         self._requests.put(signum)
 
     def _handle(self, signum: int, frame: FrameType | None) -> None:
-        if self._forwarding:
+        if self._holding:
             self.send(signum)
         elif signum == signal.SIGINT:
             raise KeyboardInterrupt

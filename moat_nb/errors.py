@@ -23,6 +23,7 @@ __all__ = [
     "MoatError",
     "NotSupportedYet",
     "Problem",
+    "ProgramNotFound",
     "ProofError",
     "RuntimeUnavailable",
     "SandboxGone",
@@ -76,6 +77,10 @@ class StartError(MoatError):
 
 class ProofError(StartError):
     pass
+
+
+class ProgramNotFound(StartError, FileNotFoundError):
+    """Clients of jupyter_client tell a kernelspec's missing program by FileNotFoundError."""
 
 
 class SandboxGone(MoatError):

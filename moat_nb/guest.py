@@ -48,6 +48,8 @@ WATCH_SECONDS = 2.0
 CHUNK = 1 << 16
 KERNEL_OOM_SCORE = 300
 """When memory runs out the engine shall kill a kernel, not the guest that reports it."""
+RESET_SIGNALS = [getattr(signal, "SIG" + n) for n in ("CHLD", "INT", "PIPE", "TERM", "XFSZ")]
+"""What python, the guest or the engine may have set; a program expects the defaults."""
 READ_AT_START = ("PYTHON", "LANG", "LC_", "TZ", "LD_", "MALLOC_")
 """Variables that an interpreter, or its C library, reads once: a fork has read the guest's."""
 
@@ -98,7 +100,7 @@ def _prove_directory(path: str, table: Dict[str, Tuple[str, Set[str]]]) -> Dict[
             return proof
         mode = _mend_mode(path)
         proof["mode"] = mode
-        foreign = os.listdir(path)
+        foreign = set(os.listdir(path)) - _mounted_below(path, table)
         proof["writable"] = _can_write(path)
         proof["executable"] = proof["writable"] and _can_execute(path)
     except OSError as error:
@@ -113,6 +115,12 @@ def _prove_directory(path: str, table: Dict[str, Tuple[str, Set[str]]]) -> Dict[
     elif not proof["executable"]:
         proof["problem"] = "programs in it cannot be run (noexec)"
     return proof
+
+
+def _mounted_below(path: str, table: Dict[str, Tuple[str, Set[str]]]) -> Set[str]:
+    """The entries of ``path`` on the way to mounts that the plan has inside the exclude."""
+    start = path + "/"
+    return {point[len(start) :].split("/")[0] for point in table if point.startswith(start)}
 
 
 def _measure(path: str) -> Dict[str, Any]:
@@ -234,7 +242,6 @@ class Process:
         self.pending = b""
         self.ending = False
         self.connection_file = connection_file
-        self.status: Optional[int] = None
 
 
 class BecomeKernel(Exception):
@@ -447,7 +454,7 @@ class Guest:
 
     def on_signal(self, id: str, signum: int) -> None:
         process = self.processes.get(id)
-        if process is not None and process.status is None:
+        if process is not None:
             try:
                 os.killpg(process.pid, signum)
             except OSError:
@@ -522,9 +529,8 @@ class Guest:
                 return
             for process in list(self.processes.values()):
                 if process.pid == pid:
-                    process.status = status
                     self.drain(process)
-                    self.finish(process)
+                    self.finish(process, status)
 
     def drain(self, process: Process) -> None:
         # A daemon that the process left behind may hold its pipes for ever, and fill them as
@@ -535,9 +541,7 @@ class Guest:
                 left -= self.read_child(process, descriptor, left)
             self.close_pipe(process, descriptor)
 
-    def finish(self, process: Process) -> None:
-        if process.status is None or process.pipes or process.id not in self.processes:
-            return
+    def finish(self, process: Process, status: int) -> None:
         if process.stdin is not None:
             try:
                 self.poll.unregister(process.stdin)
@@ -548,8 +552,8 @@ class Guest:
             unlink_quietly(process.connection_file)
         del self.processes[process.id]
         before, self.oom_kills = self.oom_kills, oom_kills()
-        signalled = os.WTERMSIG(process.status) if os.WIFSIGNALED(process.status) else None
-        code = os.WEXITSTATUS(process.status) if os.WIFEXITED(process.status) else None
+        signalled = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
+        code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else None
         self.send(
             "exited",
             id=process.id,
@@ -616,7 +620,7 @@ def enter_child(
     step = "setsid"
     try:
         signal.set_wakeup_fd(-1)
-        for signum in (signal.SIGCHLD, signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ):
+        for signum in RESET_SIGNALS:
             signal.signal(signum, signal.SIG_DFL)
         os.setsid()
         for target, descriptor in enumerate(ends):

@@ -23,6 +23,7 @@ from moat_nb.config import WORKSPACE, Config, Dependency, Hooks
 from moat_nb.dependencies import APT_PACKAGES
 from moat_nb.errors import ConfigError, ImageError, Problem
 from moat_nb.host import MOAT_USER
+from moat_nb.spec import LABEL
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -36,8 +37,8 @@ REPOSITORY = "moat-nb"
 """Our images are ``moat-nb/<name>:<hash>``; `clean` finds all of them by it, also those that
 are a base image's second name and so have no label of ours."""
 
-IMAGE_LABEL = "moat.nb.image"
-PROJECT_LABEL = "moat.nb.project"
+IMAGE_LABEL = f"{LABEL}.image"
+PROJECT_LABEL = f"{LABEL}.project"
 
 IPYKERNEL = "ipykernel>=6"
 

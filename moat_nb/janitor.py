@@ -14,7 +14,7 @@ import contextlib
 import http.client
 import json
 import os
-import shutil
+import signal
 import socket
 import stat
 import subprocess
@@ -43,6 +43,7 @@ class Janitor:
             stderr=subprocess.DEVNULL,
             cwd="/",
             env={},
+            bufsize=0,
             start_new_session=True,
         )
 
@@ -68,15 +69,16 @@ class Janitor:
             # A janitor that was killed is made up for in finish().
             with contextlib.suppress(BrokenPipeError):
                 self._process.stdin.write(json.dumps(duty).encode() + b"\n")
-                self._process.stdin.flush()
 
     def finish(self) -> None:
-        """Remove everything, and return when it is gone."""
+        """Remove everything, and return when it is gone; harmless when it already is."""
         with self._lock:
             assert self._process.stdin is not None
+            if self._process.stdin.closed:
+                return
             with contextlib.suppress(BrokenPipeError):
                 self._process.stdin.write(b'{"kind": "launcher_done"}\n')
-                self._process.stdin.close()
+            self._process.stdin.close()
             if self._process.wait() != 0:
                 clean(self._duties, linger=0)
             self._duties.clear()
@@ -84,14 +86,17 @@ class Janitor:
 
 def clean(duties: list[dict[str, Any]], linger: float) -> None:
     """Carry out ``duties``, last one first; what cannot be removed does not stop the rest."""
+    settled = time.monotonic() + linger
     made = {(d["root"], d["relative"]) for d in duties if d.get("inode") is not None}
     for duty in reversed(duties):
         with contextlib.suppress(OSError, http.client.HTTPException):
             if duty["kind"] == "container":
-                remove_container(duty["socket"], duty["name"], linger)
+                remove_container(duty["socket"], duty["name"], settled)
             elif duty["kind"] == "directory":
-                shutil.rmtree(duty["path"])
+                remove_tree(duty["path"])
             elif duty["inode"] is not None or (duty["root"], duty["relative"]) not in made:
+                # A bubblewrap that was just being started would make it again, as its own.
+                time.sleep(max(0.0, settled - time.monotonic()))
                 remove_mount_point(duty["root"], duty["relative"], duty["inode"])
 
 
@@ -108,10 +113,9 @@ class UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self._path)
 
 
-def remove_container(socket_path: str, name: str, linger: float) -> None:
-    """Ask the engine until it does not know ``name`` any more, for ``linger`` seconds and on."""
-    give_up = time.monotonic() + linger + 30
-    settled = time.monotonic() + linger
+def remove_container(socket_path: str, name: str, settled: float) -> None:
+    """Ask the engine until it does not know ``name`` any more, until ``settled`` and on."""
+    give_up = settled + 30
     while time.monotonic() < give_up:
         connection = UnixConnection(socket_path, timeout=30)
         try:
@@ -121,7 +125,7 @@ def remove_container(socket_path: str, name: str, linger: float) -> None:
             connection.close()
         if status == http.client.NOT_FOUND and time.monotonic() >= settled:
             return
-        time.sleep(0.02 if linger == 0 else 0.2)
+        time.sleep(0.02 if time.monotonic() >= settled else 0.2)
 
 
 def remove_mount_point(root: str, relative: str, inode: list[int] | None) -> None:
@@ -142,13 +146,74 @@ def remove_mount_point(root: str, relative: str, inode: list[int] | None) -> Non
             return
         if stat.S_ISDIR(status.st_mode):
             os.rmdir(name, dir_fd=directory)
-        elif status.st_size == 0:
+        elif stat.S_ISREG(status.st_mode) and status.st_size == 0:
             os.unlink(name, dir_fd=directory)
     finally:
         os.close(directory)
 
 
+def remove_tree(path: str) -> None:
+    """Remove a directory and all that is in it, whatever a sandbox has made of it.
+
+    A sandbox may nest directories deeper than a recursion reaches or an open descriptor for each
+    allows, close them (mode 0000), and put links in the place of what is being looked at. So each
+    directory's entries are moved up to the top, by descriptors that follow no link.
+    """
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    top = os.open(path, flags)
+    try:
+        # New entries appear as directories are emptied; each pass makes the tree one level
+        # shallower, and one that changes nothing is the last.
+        while names := os.listdir(top):  # noqa: PTH208 - a descriptor
+            if not [name for name in names if _remove_entry(name, top, flags)]:
+                break
+    finally:
+        os.close(top)
+    os.rmdir(path)  # noqa: PTH106 - pathlib takes 5 ms to import
+
+
+def _remove_entry(name: str, top: int, flags: int) -> bool:
+    """Remove an entry of ``top``, a directory's own entries moved there; whether that worked."""
+    try:
+        if not stat.S_ISDIR(os.stat(name, dir_fd=top, follow_symlinks=False).st_mode):
+            os.unlink(name, dir_fd=top)
+            return True
+        directory = _open_closed(name, top, flags)
+        try:
+            for below in os.listdir(directory):  # noqa: PTH208 - a descriptor
+                _lift(below, directory, top, flags)
+        finally:
+            os.close(directory)
+        os.rmdir(name, dir_fd=top)
+    except OSError:
+        return False
+    return True
+
+
+def _open_closed(name: str, parent: int, flags: int) -> int:
+    """Open a directory that its owner may have no right to read."""
+    handle = os.open(name, flags | os.O_PATH, dir_fd=parent)
+    try:
+        os.chmod(f"/proc/self/fd/{handle}", 0o700)  # noqa: PTH101 - a descriptor
+        return os.open(".", flags, dir_fd=handle)
+    finally:
+        os.close(handle)
+
+
+def _lift(name: str, directory: int, top: int, flags: int) -> None:
+    """Move an entry up; a directory must be writable for that, as its ``..`` changes."""
+    if stat.S_ISDIR(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode):
+        os.close(_open_closed(name, directory, flags))
+        os.rename(name, f"moat-{os.urandom(8).hex()}", src_dir_fd=directory, dst_dir_fd=top)
+    else:
+        os.unlink(name, dir_fd=directory)
+
+
 def main() -> None:
+    for signum in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+        # A service manager ends all processes of the launcher's at once, and this one must stay
+        # until the launcher's end.
+        signal.signal(signum, signal.SIG_IGN)
     duties = []
     launcher_died = True
     for line in sys.stdin.buffer:

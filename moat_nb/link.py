@@ -1,19 +1,18 @@
 """The launcher's end of the leash: the guest's messages, and the processes it runs for us.
 
 What arrives here comes from a sandbox, whose kernels may have taken the guest over: a line has a
-length limit, a field a type, and whatever does not fit ends the sandbox.
+length limit, a field a type and a range, and whatever does not fit ends the sandbox.
 """
 
 from __future__ import annotations
 
 import base64
-import binascii
 import json
-import queue
 import signal
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout  # not the built-in one before 3.11
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,8 +24,12 @@ __all__ = ["Exit", "Link", "MountProof", "Process"]
 MAX_LINE = 4 << 20
 """Bytes. The guest's own longest message, 64 KiB of output in base64, is far below it."""
 
+MAX_NUMBER = 1 << 63
+MAX_PATH = 4096
+
 Output = Callable[[int, bytes], None]
-"""Called from the link's thread with the stream (1 or 2) and what was written to it."""
+"""Called from the link's thread with the stream (1 or 2) and what was written to it; the sandbox
+ends when it raises."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,17 +47,35 @@ class MountProof:
 
     @classmethod
     def parse(cls, found: Any) -> MountProof:
-        problem = found.get("problem")
+        """From a guest's message; ValueError, KeyError or TypeError when it is no such thing."""
+        problem = found["problem"]
         return cls(
-            path=str(found["path"])[:4096],
-            type=str(found["type"])[:64],
-            mode=int(found.get("mode", 0)),
+            path=_text(found["path"], MAX_PATH),
+            type=_text(found["type"], 64),
+            mode=_number(found.get("mode", 0)),
             writable=bool(found.get("writable", False)),
             executable=bool(found.get("executable", False)),
-            size=int(found.get("size", 0)),
-            used=int(found.get("used", 0)),
-            problem=None if problem is None else str(problem)[:1000],
+            size=_number(found.get("size", 0)),
+            used=_number(found.get("used", 0)),
+            problem=None if problem is None else _text(problem, 1000),
         )
+
+
+def _parse_use(found: Any) -> tuple[str, tuple[int, int]]:
+    return _text(found["path"], MAX_PATH), (_number(found["size"]), _number(found["used"]))
+
+
+def _number(value: Any) -> int:
+    if type(value) is not int or not 0 <= value < MAX_NUMBER:
+        raise ValueError(f"{value!r:.40} is not a number that was asked for")
+    return value
+
+
+def _text(value: Any, limit: int) -> str:
+    """``value`` in one line, and without what would steer the terminal that it is shown on."""
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r:.40} is not a text")
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in value[:limit])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,9 +151,11 @@ class Link:
         self._leash = leash
         self._on_event = on_event
         self._processes: dict[str, Process] = {}
-        self._answers: dict[str, queue.Queue[list[dict[str, Any]]]] = {}
+        self._answers: dict[str, Future[dict[str, tuple[int, int]]]] = {}
+        self._watched: set[str] = set()
         self._lock = threading.Lock()
         self._counter = 0
+        self._broken: str | None = None
         self.gone: str | None = None
         self.ready: Future[tuple[MountProof, ...]] = Future()
         self.thread = threading.Thread(target=self._read, name="moat-leash", daemon=True)
@@ -186,24 +209,24 @@ class Link:
         with self._lock:
             self._counter += 1
             id = str(self._counter)
-        answer: queue.Queue[list[dict[str, Any]]] = queue.Queue()
+        answer: Future[dict[str, tuple[int, int]]] = Future()
         self._answers[id] = answer
+        if self.gone is not None:
+            raise SandboxGone(self.gone)
+        self.send("usage", id=id)
         try:
-            self.send("usage", id=id)
-            mounts = answer.get(timeout=timeout)
-        except queue.Empty:
+            return answer.result(timeout=timeout)
+        except FutureTimeout:
             raise SandboxGone("the guest does not answer") from None
         finally:
-            del self._answers[id]
-        return {str(m["path"]): (int(m["size"]), int(m["used"])) for m in mounts}
+            self._answers.pop(id, None)
 
     # -------- from the guest
 
     def _read(self) -> None:
-        reason = "the sandbox has ended"
         buffer = bytearray()
         try:
-            while chunk := self._leash.receive():
+            while chunk := self._receive():
                 buffer += chunk
                 *lines, rest = buffer.split(b"\n")
                 for line in lines:
@@ -211,53 +234,71 @@ class Link:
                 if len(rest) > MAX_LINE:
                     raise ValueError("a message without end")
                 buffer = bytearray(rest)
-        except OSError as error:
-            reason = f"the leash broke: {error}"
-        except (ValueError, KeyError, TypeError, AttributeError, binascii.Error) as error:
-            reason = f"the guest sent what no guest of ours sends ({error}), so it was ended"
-            self._leash.close()
+            reason = self._broken or "the sandbox has ended"
+        except Exception as error:
+            # Whatever a hostile message provokes (a RecursionError, an OverflowError, ...), those
+            # who wait must hear of the end.
+            reason = (
+                f"the guest sent what no guest of ours sends ({type(error).__name__}: "
+                f"{error!s:.200}), so it was ended"
+            )
+        self._leash.close()
         self._end(reason)
+
+    def _receive(self) -> bytes:
+        try:
+            return self._leash.receive()
+        except OSError as error:
+            self._broken = f"the leash broke: {error}"
+            return b""
 
     def _handle(self, message: dict[str, Any]) -> None:
         kind = message["type"]
         if kind in ("ready", "refused"):
-            self._started(tuple(MountProof.parse(found) for found in message["mounts"]))
+            self._started(kind, tuple(MountProof.parse(found) for found in message["mounts"]))
         elif kind == "mount_lost":
-            self._on_event("mount_lost", str(message["path"])[:4096])
+            path = _text(message["path"], MAX_PATH)
+            self._watched.remove(path)
+            self._on_event("mount_lost", path)
         elif kind == "usage":
-            answer = self._answers.get(str(message["id"]))
-            if answer is not None:
-                answer.put(list(message["mounts"]))
+            use = dict(_parse_use(found) for found in message["mounts"])
+            answer = self._answers.pop(message["id"], None)
+            if answer is not None:  # or it came after the one who asked had given up
+                answer.set_result(use)
         else:
-            process = self._processes.get(str(message["id"]))
-            if process is not None:
-                self._handle_process(kind, process, message)
+            self._handle_process(kind, self._processes[message["id"]], message)
 
-    def _started(self, mounts: tuple[MountProof, ...]) -> None:
+    def _started(self, kind: str, mounts: tuple[MountProof, ...]) -> None:
         if self.ready.done():
             raise ValueError("ready twice")
         broken = [mount for mount in mounts if mount.problem is not None]
         if broken:
             self.ready.set_exception(ProofError("\n".join(_broken_promise(m) for m in broken)))
+        elif kind == "refused":
+            raise ValueError("refused for no reason")
         else:
+            self._watched = {mount.path for mount in mounts}
             self.ready.set_result(mounts)
 
     def _handle_process(self, kind: str, process: Process, message: dict[str, Any]) -> None:
         if kind == "output":
+            stream, data = message["stream"], base64.b64decode(message["data"], validate=True)
+            if stream not in (1, 2):
+                raise ValueError(f"no stream {stream!r:.40}")
             if process.on_output is not None:
-                process.on_output(int(message["stream"]), base64.b64decode(message["data"]))
+                process.on_output(stream, data)
         elif kind == "spawned":
-            process.spawned.set_result(int(message["pid"]))
+            process.spawned.set_result(_number(message["pid"]))
         elif kind == "failed":
+            process.spawned.set_exception(StartError(_text(message["error"], 2000)))
             self._processes.pop(process.id)
-            process.spawned.set_exception(StartError(str(message["error"])[:2000]))
         elif kind == "input_taken":
             process._input_taken.release()
         elif kind == "exited":
-            self._processes.pop(process.id)
             signum, code = message["signal"], message["code"]
-            number = -int(signum) if signum is not None else int(code)
+            number = -_number(signum) if signum is not None else _number(code)
             process.ended(Exit(code=number, oom=bool(message["oom"])))
+            self._processes.pop(process.id)
         else:
             raise ValueError(f"unknown message {kind!r:.40}")
 
@@ -268,6 +309,8 @@ class Link:
             self.ready.set_exception(StartError(self.gone))
         for process in list(self._processes.values()):
             process.ended(Exit(code=-int(signal.SIGKILL)))
+        for answer in list(self._answers.values()):
+            answer.set_exception(SandboxGone(self.gone))
         self._on_event("gone", self.gone)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from pathlib import Path
 
@@ -13,12 +14,15 @@ TAIL = 8 << 10
 
 
 class BoundedLog:
-    """Thread-safe; a kernel that floods it costs 20 MiB of disk and no more."""
+    """Thread-safe; a kernel that floods it costs 20 MiB of disk and no more.
+
+    What does not fit on a full disk is missing from the file: no kernel ends for its log's sake.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lock = threading.Lock()
-        self._file = path.open("wb")
+        self._file = path.open("wb", buffering=0)
         self._tail = bytearray()
 
     def write(self, data: bytes) -> None:
@@ -27,12 +31,12 @@ class BoundedLog:
             del self._tail[:-TAIL]
             if self._file.closed:
                 return
-            if self._file.tell() + len(data) > FILE_LIMIT:
-                self._file.close()
-                self._path.replace(self._path.with_name("log.1"))
-                self._file = self._path.open("wb")
-            self._file.write(data)
-            self._file.flush()
+            with contextlib.suppress(OSError):
+                if self._file.tell() + len(data) > FILE_LIMIT:
+                    self._path.replace(self._path.with_name("log.1"))
+                    self._file.close()
+                    self._file = self._path.open("wb", buffering=0)
+                self._file.write(data)
 
     def tail(self) -> str:
         """The last 8 KiB, as text."""

@@ -23,9 +23,13 @@ def make_mount_points(plan: MountPlan, owner: User, janitor: Janitor) -> None:
     one that appeared since is somebody's attempt.
     """
     for directory in plan.keep:
-        Path(directory).mkdir(parents=True, exist_ok=True)
-        if os.getuid() == 0:
-            os.chown(directory, owner.uid, owner.gid)
+        try:
+            _keep(directory, owner)
+        except OSError as error:
+            raise StartError(
+                f"{directory}: cannot make the volume's directory: {error.strerror}; "
+                "make it yourself, or set XDG_DATA_HOME to where you can"
+            ) from error
     for point in plan.missing:
         try:
             _make(point, owner, janitor)
@@ -34,6 +38,12 @@ def make_mount_points(plan: MountPlan, owner: User, janitor: Janitor) -> None:
                 f"{point.root}/{point.relative}: cannot make the mount point: {error.strerror}; "
                 "make it yourself, or take it out of moat.yaml"
             ) from error
+
+
+def _keep(directory: str, owner: User) -> None:
+    Path(directory).mkdir(parents=True, exist_ok=True)
+    if os.getuid() == 0:
+        os.chown(directory, owner.uid, owner.gid)
 
 
 def _make(point: MountPoint, owner: User, janitor: Janitor) -> None:

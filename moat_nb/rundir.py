@@ -11,10 +11,10 @@ The paths are short because a unix socket's may have 107 bytes at most.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
-import shutil
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -22,7 +22,7 @@ from pathlib import Path
 
 from moat_nb.errors import StartError
 from moat_nb.host import User
-from moat_nb.janitor import Janitor
+from moat_nb.janitor import Janitor, remove_tree
 
 __all__ = ["Note", "Owner", "RunDir", "base_directory", "make_base", "notes", "sweep"]
 
@@ -92,7 +92,8 @@ class RunDir:
         try:
             make_base(base)
             # Kernels of another user must get through to s/, and see nothing beside it.
-            run_dir.path.mkdir(mode=0o711)
+            run_dir.path.mkdir()
+            run_dir.path.chmod(0o711)  # as mkdir's mode, a umask of 077 would take it away
             run_dir.sockets.mkdir(mode=0o700)
             if os.getuid() == 0:
                 os.chown(run_dir.sockets, kernel_user.uid, kernel_user.gid)
@@ -152,6 +153,7 @@ def sweep(base: Path) -> list[str]:
     swept = []
     for run_dir, note in notes(base):
         if note is not None and not note.owner.alive:
-            shutil.rmtree(run_dir.path, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                remove_tree(str(run_dir.path))
             swept.append(run_dir.id)
     return swept

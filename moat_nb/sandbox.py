@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import TimeoutError as FutureTimeout  # not the built-in one before 3.11
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
@@ -168,7 +169,7 @@ class Sandbox:
         started.link = Link(started.leash, self._hear)
         try:
             started.proofs = started.link.ready.result(timeout=START_TIMEOUT)
-        except TimeoutError:
+        except FutureTimeout:
             raise StartError(f"the guest gave no sign in {START_TIMEOUT:.0f} s") from None
         if self.config.hooks.pre_run is not None:
             self._pre_run(started, self.config.hooks.pre_run)

@@ -51,10 +51,17 @@ def _ask(argv: list[str], environ: Mapping[str, str]) -> str:
         raise LookupError(f"the command {argv[0]!r} is not installed")
     try:
         done = subprocess.run(
-            argv, env=dict(environ), capture_output=True, text=True, timeout=TIMEOUT, check=False
+            argv, env=dict(environ), capture_output=True, timeout=TIMEOUT, check=False
         )
     except subprocess.TimeoutExpired:
         raise LookupError(f"{argv[0]} did not answer in {TIMEOUT} s") from None
+    except OSError as error:
+        raise LookupError(f"the command {argv[0]!r} cannot be run: {error.strerror}") from None
     if done.returncode != 0:
-        raise LookupError(f"{argv[0]}: {done.stderr.strip() or f'exit code {done.returncode}'}")
-    return done.stdout
+        words = done.stderr.decode(errors="replace").strip()
+        raise LookupError(f"{argv[0]}: {words or f'exit code {done.returncode}'}")
+    try:
+        return done.stdout.decode()
+    except UnicodeDecodeError:
+        # Without the cause, which holds the value.
+        raise LookupError(f"{argv[0]} gave a value that is not UTF-8 text") from None

@@ -7,6 +7,7 @@ that one, and the build installs from files.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import subprocess
@@ -15,9 +16,10 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from moat_nb.errors import ImageError
+from moat_nb.spec import LABEL
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -148,17 +150,19 @@ def probe(client: DockerClient, image: str) -> Target:
             entrypoint=["python3", "-B", "-c", _PROBE],
             command=[],
             host_config=limits,
-            labels={"moat.nb.image": "1"},
+            labels={f"{LABEL}.image": "1"},
             use_config_proxy=False,
-        )
+        )["Id"]
         # Attached before the start: the container takes its log with it when it is removed.
-        output = api.attach(container["Id"], stdout=True, stderr=True, stream=True)
-        try:
-            api.start(container["Id"])
-        except APIError:
-            api.remove_container(container["Id"], force=True)
-            raise
-        answer = b"".join(output).decode(errors="replace")
+        output: Any = api.attach(container, stderr=True, stream=True)
+        # The stream's own close() leaves the socket to the garbage collector.
+        with contextlib.closing(output._response):
+            try:
+                api.start(container)
+            except APIError:
+                api.remove_container(container, force=True)
+                raise
+            answer = b"".join(output).decode(errors="replace")
     except APIError as error:
         raise ImageError(
             f"{image}: its python3 cannot be run: {error.explanation}; a kernel's image needs "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -70,7 +71,8 @@ def remove_images(client: docker.DockerClient) -> None:
     """Those of the tests' projects; on an engine that is not ours nothing must be left."""
     for image in client.images.list():
         for tag in image.tags:
-            if tag.startswith("moat-nb/test-"):
+            # Those with a run's number are removed by that run, which may not be this one.
+            if re.match(r"moat-nb/test-(?![0-9a-f]{8}:)", tag):
                 client.images.remove(tag)
 
 

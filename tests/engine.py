@@ -52,7 +52,8 @@ class PrivateEngine:
             self._process.terminate()
             self._process.wait(timeout=30)
         # A container that was being removed as the engine stopped leaves its mounts behind.
-        mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").open()]
+        table = Path("/proc/self/mountinfo").read_text().splitlines()
+        mounts = [line.split()[4] for line in table]
         for mount in sorted(mounts, reverse=True):
             if mount.startswith(f"{self.directory}/"):
                 subprocess.run(["umount", "--lazy", mount], check=True)

@@ -9,8 +9,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from moat_nb.builder import PullTally
-from moat_nb.progress import Display, Silent, _choose
+from moat_nb.progress import Display, _choose
 
 
 class Terminal(io.StringIO):
@@ -87,7 +86,7 @@ def test_a_notebook_gets_a_widget() -> None:
         "import sys\n"
         "display = Display(sys.stderr, _choose, delay=0)\n"
         "display.stage('pulling x')\n"
-        "time.sleep(1)\n"
+        "while display._bar is None: time.sleep(0.01)\n"
         "display.update(1, 4)\n"
         "display.close()\n"
     )
@@ -101,34 +100,3 @@ def test_a_notebook_gets_a_widget() -> None:
     texts = [state["state"].get("value", "") for state in widgets.values()]
     # tqdm writes figure spaces, which a browser does not fold.
     assert "pulling x  25%" in [str(text).replace("\u2007", " ") for text in texts]
-
-
-class Recorder(Silent):
-    def __init__(self) -> None:
-        self.updates: list[tuple[int, int]] = []
-
-    def update(self, done: int, total: int) -> None:
-        self.updates.append((done, total))
-
-
-def test_a_pull_counts_the_bytes_of_all_layers() -> None:
-    seen = Recorder()
-    tally = PullTally(seen)
-    for event in (
-        {"status": "Pulling from library/python", "id": "3.11-slim"},
-        {"status": "Pulling fs layer", "progressDetail": {}, "id": "one"},
-        {"status": "Downloading", "progressDetail": {"current": 10, "total": 40}, "id": "one"},
-        {"status": "Downloading", "progressDetail": {"current": 5, "total": 60}, "id": "two"},
-        {"status": "Download complete", "progressDetail": {}, "id": "one"},
-        {"status": "Extracting", "progressDetail": {"current": 1, "total": 99}, "id": "one"},
-    ):
-        tally.read(event)
-    assert seen.updates == [(10, 40), (15, 100), (45, 100)]
-    assert tally.error is None
-
-
-def test_a_pull_keeps_the_engines_word_of_failure() -> None:
-    tally = PullTally(Silent())
-    tally.read({"error": "manifest unknown", "errorDetail": {"message": "manifest unknown"}})
-    tally.read({"status": "Done"})
-    assert tally.error == "manifest unknown"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -147,12 +148,16 @@ class Docker:
 
         path = self._answering()
         words = self.render(spec)
-        client = connect(path)
-        janitor.container(path, spec.name)
         try:
-            client.create_container_from_config(words["body"], words["name"])
-            leash = DockerLeash(client, spec.name)
-            client.start(spec.name)
+            with contextlib.ExitStack() as undo:
+                client = connect(path)
+                undo.callback(client.close)
+                janitor.container(path, spec.name)
+                client.create_container_from_config(words["body"], words["name"])
+                leash = DockerLeash(client, spec.name)
+                undo.callback(leash.close)
+                client.start(spec.name)
+                undo.pop_all()
         except docker.errors.ImageNotFound as error:
             raise ImageError(f"the image {spec.image} is missing: {error.explanation}") from error
         except docker.errors.APIError as error:
@@ -318,7 +323,7 @@ class DockerLeash:
         self._client = client
         params = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
         wrapper = client.attach_socket(name, params=params)
-        self._wrapper = wrapper  # closing it would close the socket
+        self._wrapper = wrapper
         self._socket: socket.socket = getattr(wrapper, "_sock", wrapper)
         self._socket.settimeout(None)
         self._left = 0
@@ -337,6 +342,8 @@ class DockerLeash:
             self._status = answer.get("StatusCode")
         except engine_errors():
             self._status = None
+        finally:
+            self._client.close()
 
     def send(self, data: bytes) -> None:
         self._socket.sendall(data)
@@ -368,11 +375,11 @@ class DockerLeash:
         return data
 
     def close(self) -> None:
-        try:
+        with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            return
+        # The SDK's wrapper counts as a user of the socket: until it is closed, so is nothing.
         self._socket.close()
+        self._wrapper.close()
 
     def last_words(self) -> str:
         self._waiter.join(timeout=5)

@@ -35,7 +35,7 @@ class Launcher:
 
     def yaml(self, *, exclude: tuple[str, ...] = (), python: bool = False, **keys: Any) -> str:
         """A moat.yaml with ``exclude`` on the workspace; ``python`` when kernels are started."""
-        kernel = {} if python else {"argv": ["python3"]}
+        kernel = {} if python else {"argv": ["python3", "{connection_file}"]}
         text: dict[str, Any] = {
             "name": "test-box",
             "network": {"policy": "none"},
@@ -72,10 +72,10 @@ class Launcher:
         path.chmod(0o755)
         return path
 
-    def left(self, project: Path) -> list[str]:
-        """What a sandbox of ``project`` left behind; waits 5 seconds for it to go."""
+    def left(self, project: Path, seconds: float = 5) -> list[str]:
+        """What a sandbox of ``project`` left behind; waits for it to go."""
         (watch,) = (watch for watch in self._watches if watch.project == project)
-        return watch.left(self.engine, seconds=5)
+        return watch.left(self.engine, seconds=seconds)
 
     def end(self) -> None:
         for box in self._running:
@@ -85,12 +85,22 @@ class Launcher:
 
 
 @pytest.fixture(params=["docker", "bubblewrap"])
-def launcher(
-    request: pytest.FixtureRequest, project: Project, owner: User
-) -> Iterator[Launcher]:
-    """One runtime; after the test nothing may be left of what was started on it."""
-    engine = request.getfixturevalue("engine") if request.param == "docker" else None
-    made = Launcher(runtime=request.param, owner=owner, engine=engine, _project=project)
+def launcher(request: pytest.FixtureRequest) -> Launcher:
+    """Each runtime in turn; after the test nothing may be left of what was started on it."""
+    found: Launcher = request.getfixturevalue(f"on_{request.param}")
+    return found
+
+
+@pytest.fixture
+def on_docker(engine: Engine, project: Project, owner: User) -> Iterator[Launcher]:
+    made = Launcher(runtime="docker", owner=owner, engine=engine, _project=project)
+    yield made
+    made.end()
+
+
+@pytest.fixture
+def on_bubblewrap(project: Project, owner: User) -> Iterator[Launcher]:
+    made = Launcher(runtime="bubblewrap", owner=owner, engine=None, _project=project)
     yield made
     made.end()
 

@@ -13,11 +13,18 @@ class Table:
 
     rows: list[tuple[str, str, str, str, str]] = field(default_factory=list)
 
+    def add(self, *row: str) -> None:
+        attack, runtime, expected, happened, control = row
+        self.rows.append((attack, runtime, expected, happened, control))
+
     def text(self) -> str:
         head = ("attack", "runtime", "expected", "happened", "control")
-        rows = [head, *sorted(self.rows)]
+        rows = [head, *self.rows]
         widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
-        lines = ("  ".join(word.ljust(w) for word, w in zip(row, widths)).rstrip() for row in rows)
+        lines = (
+            "  ".join(word.ljust(w) for word, w in zip(row, widths, strict=True)).rstrip()
+            for row in rows
+        )
         return "\n".join(lines) + "\n"
 
 

@@ -162,11 +162,11 @@ def test_globs_cover_what_they_match_and_nothing_else(launcher):
 
     box = launcher.launch(project)
     assert shell(box, "find packages -type f -size +0 | sort").split() == ["packages/a/src/file"]
-    assert [mount.path for mount in box.mounts()] == [
+    assert {mount.path for mount in box.mounts()} == {
         "/workspace/packages/a/node_modules",
         "/workspace/packages/a/src/tls.key",
         "/workspace/packages/b/node_modules",
-    ]
+    }
 
 
 def test_an_excluded_file_is_neither_read_nor_written(launcher):
@@ -178,7 +178,13 @@ def test_an_excluded_file_is_neither_read_nor_written(launcher):
 
     box = launcher.launch(project)
     assert shell(box, "cat .env shown.env") == "OPEN=1"
-    for attempt in ("echo x >.env", "echo x >>.env", "rm -f .env", "mv .env other", "chmod 777 .env"):
+    for attempt in (
+        "echo x >.env",
+        "echo x >>.env",
+        "rm -f .env",
+        "mv .env other",
+        "chmod 777 .env",
+    ):
         assert box.run(["sh", "-c", attempt]).returncode != 0, attempt
     box.stop()
     assert snapshot(project) == before
@@ -198,11 +204,11 @@ def test_a_symlinked_exclude_is_refused_before_anything_starts(launcher):
 
 
 def test_each_exclude_is_a_tmpfs_of_its_own_with_mode_size_and_exec_as_proved(launcher):
-    project = launcher.project(*BOTH, ".env", kernel={"tmpfs_size_mb": 16})
+    project = launcher.project(*BOTH, ".env", kernel={"tmpfs_size": 16})
     (project / ".env").write_text("secret")
     box = launcher.launch(project)
     found = {mount.path: mount for mount in box.mounts()}
-    assert list(found) == ["/workspace/.env", "/workspace/.venv", "/workspace/node_modules"]
+    assert set(found) == {"/workspace/.env", "/workspace/.venv", "/workspace/node_modules"}
     for name in BOTH:
         proof = found[f"/workspace/{name}"]
         assert (proof.type, proof.mode) == ("tmpfs", 0o1777)
@@ -227,7 +233,7 @@ except OSError as error:
 
 
 def test_an_exclude_is_full_at_its_size_and_not_before(launcher):
-    project = launcher.project(*BOTH, kernel={"tmpfs_size_mb": 16})
+    project = launcher.project(*BOTH, kernel={"tmpfs_size": 16})
     box = launcher.launch(project)
     written, error = box.run(["python3", "-c", FILL, "node_modules"], check=True).stdout.split()
     assert error == b"ENOSPC"
@@ -301,7 +307,7 @@ def test_reset_empties_the_excludes_and_leaves_the_workspace(launcher):
     shell(box, "touch lib/installed /tmp/scratch kept")
     box.reset()
     assert box.id != first
-    assert shell(box, "ls lib /tmp kept") == "kept\n\n/tmp:\n\nlib:\n"
+    assert shell(box, "ls lib kept; test ! -e /tmp/scratch") == "kept\n\nlib:\n"
 
 
 def test_a_kernels_restart_keeps_what_was_installed(launcher):

@@ -46,15 +46,17 @@ class Installed:
     env: dict[str, str]
 
     def jupyter(self, *argv: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
+        done = subprocess.run(
             [sys.executable, "-m", *argv],
             cwd=self.project,
             env=self.env,
             capture_output=True,
             text=True,
             timeout=120,
-            check=check,
+            check=False,
         )
+        assert done.returncode == 0 or not check, done.stderr
+        return done
 
     def manager(self) -> KernelManager:
         specs = KernelSpecManager(kernel_dirs=[str(self.prefix / "share/jupyter/kernels")])
@@ -168,7 +170,11 @@ def test_nbconvert_executes_a_notebook(installed: Installed) -> None:
 def test_papermill_passes_parameters(installed: Installed) -> None:
     cell = nbformat.v4.new_code_cell("n = 1", metadata={"tags": ["parameters"]})
     notebook = nbformat.v4.new_notebook(cells=[cell, nbformat.v4.new_code_cell("print(n * 2)")])
-    notebook.metadata["kernelspec"] = {"name": installed.name, "language": "python"}
+    notebook.metadata["kernelspec"] = {
+        "name": installed.name,
+        "display_name": "in a sandbox",
+        "language": "python",
+    }
     nbformat.write(notebook, installed.project / "n.ipynb")
     installed.jupyter("papermill", "n.ipynb", "out.ipynb", "-p", "n", "21")
     executed = nbformat.read(installed.project / "out.ipynb", as_version=4)

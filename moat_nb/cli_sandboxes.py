@@ -1,0 +1,137 @@
+"""`moat-nb ps`, `logs` and `stop`: the sandboxes that this user's processes have started."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from moat_nb.ending import end
+from moat_nb.errors import MoatError
+from moat_nb.listing import Listed, find, sandboxes
+from moat_nb.rundir import RunDir, base_directory
+from moat_nb.tables import duration, table
+
+__all__ = ["logs", "ps", "stop"]
+
+FOLLOW_SECONDS = 0.2
+"""Between two looks at a log that is followed."""
+
+
+def ps(*, as_json: bool) -> int:
+    found = _mine()
+    if as_json:
+        print(json.dumps([_record(one) for one in found], indent=2))
+    elif found:
+        print(table([_COLUMNS, *map(_row, found)]))
+    return 0
+
+
+def logs(which: str | None, *, follow: bool) -> int:
+    """Raises MoatError when there is no such sandbox."""
+    found = _mine()
+    if which is not None:
+        one = find(which, found)
+    elif found:
+        one = found[-1]
+    else:
+        raise MoatError("there are no sandboxes of yours, and a log goes with its sandbox")
+    older = one.run_dir.log.with_name("log.1")
+    if older.exists():
+        _print(older.read_bytes())
+    if follow:
+        _follow(one.run_dir)
+    elif one.run_dir.log.exists():
+        _print(one.run_dir.log.read_bytes())
+    return 0
+
+
+def stop(which: str | None) -> int:
+    """End one sandbox, or all with None. Raises MoatError, once every one was tried."""
+    found = _mine()
+    failures = []
+    for one in found if which is None else (find(which, found),):
+        try:
+            print(f"{one.title}: {_stop(one)}")
+        except MoatError as error:
+            failures.append(str(error))
+    if failures:
+        raise MoatError("\n".join(failures))
+    return 0
+
+
+def _stop(one: Listed) -> str:
+    if one.note is None:
+        raise MoatError(f"{one.title}: it is starting, and so far its launcher alone can stop it")
+    if not end(one.note, one.run_dir.sockets, os.environ):
+        return "had ended already"
+    return "stopped"
+
+
+def _mine() -> tuple[Listed, ...]:
+    return sandboxes(base_directory(os.environ, os.getuid()), os.environ)
+
+
+# ---------------------------------------------------------------- ps
+
+_COLUMNS = ("ID", "NAME", "STATE", "AGE", "RUNTIME", "OWNER", "PROJECT", "IMAGE")
+
+
+def _row(one: Listed) -> tuple[str, ...]:
+    note = one.note
+    if note is None:
+        return (one.run_dir.id, "-", one.state, "-", "-", "-", "-", "-")
+    age = duration(time.time() - note.started)
+    project = _short(note.project)
+    owner, image = str(note.owner.pid), note.image or "-"
+    return (note.id, note.name, one.state, age, note.runtime, owner, project, image)
+
+
+def _short(path: str) -> str:
+    home = Path.home()
+    return f"~/{Path(path).relative_to(home)}" if Path(path).is_relative_to(home) else path
+
+
+def _record(one: Listed) -> dict[str, Any]:
+    """The note with ``state``, ``age`` in seconds and ``log``; of a start only these and ``id``."""
+    known = asdict(one.note) if one.note else {"id": one.run_dir.id}
+    age = round(time.time() - one.note.started, 3) if one.note else None
+    return {**known, "state": one.state, "age": age, "log": str(one.run_dir.log)}
+
+
+# ---------------------------------------------------------------- logs
+
+
+def _print(data: bytes) -> None:
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
+
+
+def _follow(run_dir: RunDir) -> None:
+    """Print the log as it grows, over rotations, until its directory is gone."""
+    log = run_dir.log.open("rb")
+    try:
+        while True:
+            there = run_dir.path.exists()
+            if data := log.read():
+                _print(data)
+            elif not there:
+                return
+            elif _rotated(run_dir.log, log.fileno()):
+                log.close()
+                log = run_dir.log.open("rb")
+            else:
+                time.sleep(FOLLOW_SECONDS)
+    finally:
+        log.close()
+
+
+def _rotated(path: Path, descriptor: int) -> bool:
+    try:
+        return path.stat().st_ino != os.fstat(descriptor).st_ino
+    except FileNotFoundError:
+        return False  # for this moment there is none

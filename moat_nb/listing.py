@@ -1,0 +1,59 @@
+"""Sandboxes as other processes of the same user see them: which there are, and in what state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from moat_nb.ending import is_running
+from moat_nb.errors import MoatError
+from moat_nb.rundir import Note, RunDir, notes
+
+__all__ = ["Listed", "find", "sandboxes"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listed:
+    run_dir: RunDir
+    note: Note | None
+    state: Literal["starting", "running", "ended", "stale"]
+    """``ended``: its launcher still holds on to it; ``stale``: its launcher is dead."""
+
+    @property
+    def title(self) -> str:
+        return f"{self.run_dir.id} ({self.note.name})" if self.note else self.run_dir.id
+
+
+def sandboxes(base: Path, environ: Mapping[str, str]) -> tuple[Listed, ...]:
+    """Those below ``base``, oldest first; ``environ`` names the engine, as for a start."""
+    found = [
+        Listed(run_dir=run_dir, note=note, state=_state(run_dir, note, environ))
+        for run_dir, note in notes(base)
+    ]
+    return tuple(sorted(found, key=lambda one: one.note.started if one.note else float("inf")))
+
+
+def _state(
+    run_dir: RunDir, note: Note | None, environ: Mapping[str, str]
+) -> Literal["starting", "running", "ended", "stale"]:
+    if note is None:
+        return "starting"
+    if not note.owner.alive:
+        return "stale"
+    return "running" if is_running(note, run_dir.sockets, environ) else "ended"
+
+
+def find(which: str, among: tuple[Listed, ...]) -> Listed:
+    """The one with this id or name; MoatError when there is none, or more than one."""
+    matching = [
+        one for one in among if which in (one.run_dir.id, one.note.name if one.note else None)
+    ]
+    if not matching:
+        there = ", ".join(one.title for one in among) or "none"
+        raise MoatError(f"{which}: no sandbox of yours has this name or id; there are: {there}")
+    if len(matching) > 1:
+        ids = ", ".join(one.run_dir.id for one in matching)
+        raise MoatError(f"{which}: {len(matching)} sandboxes have this name; say which: {ids}")
+    return matching[0]

@@ -1,0 +1,332 @@
+"""Images built on a real engine: what they contain, how they fail, and that nothing is left."""
+
+from __future__ import annotations
+
+import io
+import secrets
+import signal
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from moat_nb import builder, wheels
+from moat_nb.config import Config, Dependency, Hooks, KernelOptions
+from moat_nb.errors import ImageError
+from moat_nb.image import PROJECT_LABEL, ImagePlan, ensure_image, image_plan
+from moat_nb.progress import Silent
+
+if TYPE_CHECKING:
+    from tests.conftest import Engine
+
+pytestmark = pytest.mark.engine
+
+# Another language's kernel asks for no wheels, so tests of other things build in a moment.
+NO_WHEELS = KernelOptions(argv=("ir",))
+
+Plan = Callable[..., ImagePlan]
+
+
+class Recorder(Silent):
+    """A Progress that remembers; ``interrupt`` is a line of output at which Ctrl-C is pressed."""
+
+    def __init__(self, interrupt: str | None = None) -> None:
+        self.stages: list[str] = []
+        self.updates: list[tuple[int, int]] = []
+        self._interrupt = interrupt
+
+    def stage(self, text: str) -> None:
+        self.stages.append(text)
+
+    def update(self, done: int, total: int) -> None:
+        self.updates.append((done, total))
+
+    def log(self, line: str) -> None:
+        if line.strip() == self._interrupt:
+            raise KeyboardInterrupt
+
+
+@pytest.fixture
+def plan(engine: Engine) -> Iterator[Plan]:
+    """Makes plans of one project of this test's own, whose images are removed afterwards."""
+    name = f"test-image-{secrets.token_hex(4)}"
+
+    def make(**fields: Any) -> ImagePlan:
+        fields = {"base_image": engine.base_image, "kernel": NO_WHEELS, **fields}
+        return image_plan(Config(path=Path("/srv/survey/moat.yaml"), name=name, **fields))
+
+    yield make
+    for image in engine.client.api.images(f"moat-nb/{name}"):
+        for tag in image["RepoTags"]:
+            engine.client.api.remove_image(tag)
+
+
+@pytest.fixture
+def traces(engine: Engine) -> Callable[[], list[str]]:
+    """Containers and untagged images of ours, and directories of wheels, that were not there."""
+
+    def found() -> set[str]:
+        ours = {"label": "moat.nb.image=1"}
+        containers = engine.client.api.containers(all=True, filters=ours)
+        images = engine.client.api.images(filters={**ours, "dangling": True})
+        directories = Path(tempfile.gettempdir()).glob("moat-nb-wheels-*")
+        return {item["Id"] for item in (*containers, *images)} | {str(path) for path in directories}
+
+    before = found()
+    return lambda: sorted(found() - before)
+
+
+def run(engine: Engine, image: str, *argv: str) -> str:
+    output = engine.client.containers.run(
+        image, argv, entrypoint=[], network_mode="none", remove=True
+    )
+    return str(output.decode())
+
+
+def import_empty(engine: Engine, name: str) -> None:
+    repository, _, version = name.rpartition(":")
+    empty = io.BytesIO()
+    tarfile.open(fileobj=empty, mode="w").close()
+    engine.client.api.import_image_from_data(empty.getvalue(), repository=repository, tag=version)
+
+
+def needs(kind: Any, name: str, version: str | None = None) -> Dependency:
+    return Dependency(kind=kind, name=name, version=version, where="moat.yaml:3:5")
+
+
+def test_pip_packages_and_ipykernel_are_there_and_import(
+    engine: Engine, plan: Plan, traces: Callable[[], list[str]]
+) -> None:
+    seen = Recorder()
+    # On the image with ipykernel, which the run's setup made on one without.
+    six = needs("pip", "six", "==1.16.0")
+    asked = plan(base_image=engine.kernel_image, dependencies=(six,), kernel=KernelOptions())
+    tag = ensure_image(asked, engine.client, seen)
+    code = "import six, ipykernel; print(six.__version__, int(ipykernel.__version__[0]) >= 6)"
+    assert run(engine, tag, "python3", "-c", code) == "1.16.0 True\n"
+    assert [stage.split()[0] for stage in seen.stages] == ["fetching", "building"]
+    assert seen.updates[0] == (0, seen.updates[0][1])
+    assert traces() == []
+
+
+def test_an_image_that_is_there_is_found_at_once_and_not_built_again(
+    engine: Engine, plan: Plan
+) -> None:
+    asked = plan(hooks=Hooks(post_build="true"))
+    first = ensure_image(asked, engine.client, Silent())
+    seen = Recorder()
+    times = []
+    for _ in range(5):
+        began = time.perf_counter()
+        assert ensure_image(asked, engine.client, seen) == first
+        times.append(time.perf_counter() - began)
+    assert seen.stages == []
+    assert sorted(times)[2] < 0.05
+
+
+def test_a_base_image_with_ipykernel_that_suffices_gets_a_second_name_and_no_layer(
+    engine: Engine, plan: Plan
+) -> None:
+    seen = Recorder()
+    asked = plan(base_image=engine.kernel_image, kernel=KernelOptions())
+    tag = ensure_image(asked, engine.client, seen)
+    inspect = engine.client.api.inspect_image
+    assert inspect(tag)["Id"] == inspect(engine.kernel_image)["Id"]
+    assert seen.stages == []
+
+
+def test_another_languages_kernel_with_no_wishes_runs_on_the_base_image_itself(
+    engine: Engine, plan: Plan
+) -> None:
+    assert ensure_image(plan(), engine.client, Silent()) == engine.base_image
+
+
+def test_a_base_image_that_changed_under_its_name_makes_another_image(
+    engine: Engine, plan: Plan
+) -> None:
+    moving = f"moat-nb-test/moving:{secrets.token_hex(4)}"
+    repository, _, version = moving.rpartition(":")
+    asked = plan(base_image=moving, hooks=Hooks(post_build="true"))
+    tags = set()
+    try:
+        for base in (engine.base_image, engine.kernel_image):
+            engine.client.api.tag(base, repository, version)
+            tags.add(ensure_image(asked, engine.client, Silent()))
+    finally:
+        engine.client.api.remove_image(moving)
+    assert len(tags) == 2
+
+
+def test_hooks_run_in_the_workspace_as_root_and_then_as_moatuser(
+    engine: Engine, plan: Plan
+) -> None:
+    say = "echo $(id -un) $(pwd) $HOME\ncd /home/moatuser"
+    hooks = Hooks(
+        post_build_root=f"{say}\ntouch /opt/by-root", post_build=f"{say}\ntouch by-moatuser"
+    )
+    seen: list[str] = []
+    progress = Recorder()
+    progress.log = seen.append  # type: ignore[method-assign]
+    tag = ensure_image(plan(hooks=hooks), engine.client, progress)
+    assert seen == ["root /workspace /root", "moatuser /workspace /home/moatuser"]
+    owners = run(engine, tag, "stat", "-c", "%u", "/opt/by-root", "/home/moatuser/by-moatuser")
+    assert owners == "0\n5000\n"
+    assert run(engine, tag, "id", "-u") == "5000\n"
+
+
+def test_an_image_says_that_it_is_ours_and_which_projects(engine: Engine, plan: Plan) -> None:
+    tag = ensure_image(plan(hooks=Hooks(post_build="true")), engine.client, Silent())
+    labels = engine.client.api.inspect_image(tag)["Config"]["Labels"]
+    assert labels == {"moat.nb.image": "1", PROJECT_LABEL: "/srv/survey"}
+
+
+def test_a_failing_hook_shows_its_step_and_its_last_words_and_leaves_nothing(
+    engine: Engine, plan: Plan, traces: Callable[[], list[str]]
+) -> None:
+    hooks = Hooks(post_build_root="true", post_build="seq 100 >&2\necho no compiler >&2\nexit 7")
+    with pytest.raises(ImageError) as caught:
+        ensure_image(plan(hooks=hooks), engine.client, Silent())
+    first, *rest = str(caught.value).splitlines()
+    assert "failed at step" in first
+    assert first.endswith(r'RUN ["/bin/sh", "-ec", "seq 100 >&2\necho no compiler >&2\nexit 7"]')
+    words, mend = rest[: wheels.TAIL_LINES], rest[-1]
+    assert words == [*(str(number) for number in range(72, 101)), "no compiler"]
+    assert rest[-2].endswith("returned a non-zero code: 7")
+    assert "/srv/survey/moat.yaml" in mend
+    assert traces() == []
+
+
+def test_a_hook_cannot_have_another_image_removed_by_naming_it(engine: Engine, plan: Plan) -> None:
+    name = f"moat-nb-test/bystander:{secrets.token_hex(4)}"
+    import_empty(engine, name)
+    try:
+        bystander = engine.client.api.inspect_image(name)["Id"].removeprefix("sha256:")
+        hooks = Hooks(post_build=f"echo ' ---> {bystander[:12]}'; exit 1")
+        with pytest.raises(ImageError):
+            ensure_image(plan(hooks=hooks), engine.client, Silent())
+    finally:
+        engine.client.api.remove_image(name)  # fails if it is gone
+
+
+def test_wheels_that_cannot_be_fetched_show_pips_words_and_leave_nothing(
+    engine: Engine, plan: Plan, traces: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    with pytest.raises(ImageError, match="No matching distribution found") as caught:
+        ensure_image(plan(kernel=KernelOptions()), engine.client, Silent())
+    assert str(caught.value).endswith("The image is what /srv/survey/moat.yaml asks for")
+    assert traces() == []
+
+
+def test_ctrl_c_ends_a_build_and_leaves_nothing(
+    engine: Engine, plan: Plan, traces: Callable[[], list[str]]
+) -> None:
+    asked = plan(hooks=Hooks(post_build_root="true", post_build="echo begun\nsleep 100"))
+    with pytest.raises(KeyboardInterrupt):
+        ensure_image(asked, engine.client, Recorder(interrupt="begun"))
+    wait_for(lambda: traces() == [])
+
+
+def test_a_killed_launcher_leaves_no_container_of_its_build(
+    engine: Engine, traces: Callable[[], list[str]]
+) -> None:
+    code = (
+        "import sys, docker; from moat_nb import builder, progress; "
+        "builder.build(builder.Order(tag='moat-nb/test-killed:1', network_steps=('hook',), "
+        "dockerfile='FROM ' + sys.argv[2] + '\\nLABEL moat.nb.image=1\\nRUN sleep 100\\n'), "
+        "None, docker.DockerClient(base_url=sys.argv[1]), progress.Silent(), None)"
+    )
+    argv = [sys.executable, "-c", code, engine.url, engine.base_image]
+    containers = engine.client.api.containers
+    with subprocess.Popen(argv) as launcher:
+        try:
+            wait_for(lambda: containers(filters={"label": "moat.nb.image=1"}) != [])
+        finally:
+            launcher.send_signal(signal.SIGKILL)
+    wait_for(lambda: containers(all=True, filters={"label": "moat.nb.image=1"}) == [])
+    # Only the launcher could have removed the layers; they are labelled for `moat-nb clean`.
+    for image in traces():
+        engine.client.api.remove_image(image)
+
+
+def wait_for(done: Callable[[], bool], seconds: float = 5) -> None:
+    give_up = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < give_up
+        time.sleep(0.1)
+
+
+def test_a_missing_base_image_says_what_the_engine_said_and_what_to_do(
+    engine: Engine, plan: Plan, traces: Callable[[], list[str]]
+) -> None:
+    # A registry of this machine that does not run: nothing is asked of any other.
+    name = "127.0.0.1:9/survey/base:1"
+    with pytest.raises(ImageError) as caught:
+        ensure_image(plan(base_image=name), engine.client, Silent())
+    assert str(caught.value).startswith(f"{name} is not on this machine, and pulling it failed: ")
+    assert "connection refused" in str(caught.value)
+    assert "base_image in /srv/survey/moat.yaml" in str(caught.value)
+    assert traces() == []
+
+
+def test_a_base_image_without_python_is_named_before_anything_is_fetched(
+    engine: Engine, plan: Plan, traces: Callable[[], list[str]]
+) -> None:
+    name = f"moat-nb-test/empty:{secrets.token_hex(4)}"
+    import_empty(engine, name)
+    seen = Recorder()
+    try:
+        with pytest.raises(ImageError, match=f"{name}: its python3 cannot be run: .*base_image"):
+            ensure_image(plan(base_image=name, kernel=KernelOptions()), engine.client, seen)
+        assert seen.stages == []
+        assert traces() == []
+    finally:
+        engine.client.api.remove_image(name)
+
+
+def test_the_probe_sees_the_images_own_interpreter(engine: Engine) -> None:
+    said = run(
+        engine, engine.base_image, "python3", "-c", "import sys; print(sys.version_info[:2])"
+    )
+    found = wheels.probe(engine.client, engine.base_image)
+    major, minor = found.python.split(".")
+    assert f"({major}, {minor})\n" == said
+    assert found.ipykernel is None
+    assert wheels.probe(engine.client, engine.kernel_image).ipykernel is not None
+
+
+def test_debians_tools_are_installed_with_network(engine: Engine, plan: Plan) -> None:
+    seen = Recorder()
+    tag = ensure_image(plan(dependencies=(needs("tool", "jq"),)), engine.client, seen)
+    assert run(engine, tag, "jq", "-n", "1+1") == "2\n"
+    assert seen.stages == [f"building {tag} with network, for apt (jq)"]
+
+
+@pytest.mark.parametrize(("network_steps", "alone"), [((), True), (("apt (jq)",), False)])
+def test_a_build_has_a_network_only_if_a_step_needs_one(
+    engine: Engine, network_steps: tuple[str, ...], alone: bool
+) -> None:
+    tag = f"moat-nb/test-network:{secrets.token_hex(4)}"
+    order = builder.Order(
+        tag=tag,
+        dockerfile=f"FROM {engine.base_image}\nRUN ls /sys/class/net > /interfaces\n",
+        network_steps=network_steps,
+    )
+    builder.build(order, None, engine.client, Silent(), None)
+    try:
+        assert (run(engine, tag, "cat", "/interfaces").split() == ["lo"]) is alone
+    finally:
+        engine.client.api.remove_image(tag)
+
+
+def test_node_comes_as_a_wheel_and_npm_installs_programs(engine: Engine, plan: Plan) -> None:
+    asked = plan(dependencies=(needs("tool", "node", "20"), needs("npm", "semver", "7")))
+    tag = ensure_image(asked, engine.client, Silent())
+    assert run(engine, tag, "node", "--version").startswith("v20.")
+    assert run(engine, tag, "semver", "--range", "^1", "1.2.3", "2.0.0") == "1.2.3\n"
