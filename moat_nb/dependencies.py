@@ -23,7 +23,7 @@ _SAME_NAME = (
     *("gfortran", "git", "git-lfs", "gnupg", "graphviz", "htop", "imagemagick", "jq", "less"),
     *("make", "nano", "ninja-build", "openssh-client", "pandoc", "patch", "pkg-config"),
     *("procps", "ripgrep", "rsync", "sqlite3", "tree", "unzip", "vim", "wget", "xz-utils"),
-    *("zip"),
+    "zip",
 )
 
 APT_PACKAGES: Mapping[str, str] = {

@@ -13,6 +13,7 @@ import http.client
 import os
 import select
 import signal
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -55,12 +56,15 @@ def end(note: Note, sockets: Path, environ: Mapping[str, str]) -> bool:
         Apple(Host.current()).remove(note.container)
         return True
     engine = _engine_with(note.container, environ)
-    if engine is not None:
-        try:
-            remove_container(engine, note.container, linger=0)
-        except (OSError, http.client.HTTPException) as error:
-            raise MoatError(f"{note.container}: {engine} did not remove it: {error}") from error
-    return engine is not None
+    if engine is None:
+        return False
+    try:
+        remove_container(engine, note.container, settled=time.monotonic())
+    except (OSError, http.client.HTTPException) as error:
+        raise MoatError(f"{note.container}: {engine} did not remove it: {error}") from error
+    if _engine_with(note.container, environ) is not None:
+        raise MoatError(f"{note.container}: {engine} did not remove it; look into its log")
+    return True
 
 
 # ---------------------------------------------------------------- engines

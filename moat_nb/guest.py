@@ -13,7 +13,7 @@ To the guest:
 From the guest:
     ready    {mounts, python}      the excludes' promises hold
     refused  {mounts}              they do not; the guest exits
-    spawned  {id, pid} / failed {id, error}
+    spawned  {id, pid} / failed {id, error, missing}   missing: there is no such program
     output   {id, stream, data}    bytes (base64) of its stdout (1) or stderr (2)
     input_taken {id}               the last ``input`` was written; send the next
     exited   {id, code, signal, oom}
@@ -355,7 +355,10 @@ class Guest:
         fork = fork and self.can_fork(env)
         if fork and self.import_error:
             self.send(
-                "failed", id=id, error="the kernel's modules do not import: " + self.import_error
+                "failed",
+                id=id,
+                error="the kernel's modules do not import: " + self.import_error,
+                missing=False,
             )
             return
         connection_file = None
@@ -367,7 +370,8 @@ class Guest:
         except OSError as error:
             if connection_file is not None:
                 unlink_quietly(connection_file)
-            self.send("failed", id=id, error=describe(error, argv, cwd))
+            missing = error.filename == "exec" and error.errno == errno.ENOENT
+            self.send("failed", id=id, error=describe(error, argv, cwd), missing=missing)
             return
         self.processes[id] = process
         self.send("spawned", id=id, pid=process.pid)
@@ -596,7 +600,8 @@ def waiting_bytes(descriptor: int) -> int:
     import struct
     import termios
 
-    return struct.unpack("i", fcntl.ioctl(descriptor, termios.FIONREAD, b"\0\0\0\0"))[0]
+    count: int = struct.unpack("i", fcntl.ioctl(descriptor, termios.FIONREAD, b"\0\0\0\0"))[0]
+    return count
 
 
 def unlink_quietly(name: str) -> None:

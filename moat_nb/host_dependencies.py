@@ -13,6 +13,19 @@ from moat_nb.errors import Problem
 
 __all__ = ["missing"]
 
+PROGRAMS = {
+    "build-essential": "cc",
+    "gnupg": "gpg",
+    "graphviz": "dot",
+    "imagemagick": "convert",
+    "ninja-build": "ninja",
+    "openssh-client": "ssh",
+    "procps": "ps",
+    "ripgrep": "rg",
+    "xz-utils": "xz",
+}
+"""The program to look for, where a dependency is a package of another name."""
+
 NODE_MODULES = ("/usr/lib/node_modules", "/usr/local/lib/node_modules")
 """Where npm puts global packages, of the directories that a sandbox sees."""
 
@@ -50,11 +63,15 @@ def _lacks(item: Dependency, path: str) -> Iterator[tuple[str, str]]:
     elif item.kind == "npm":
         if not any(Path(directory, item.name).is_dir() for directory in NODE_MODULES):
             yield "not among npm's global packages", f"npm install --global {item.name}"
-    elif item.kind != "service" and shutil.which(item.name, path=path) is None:
+    elif item.kind != "service" and not _has_program(item.name, path):
         yield (
             "not found on this machine, and bubblewrap installs nothing",
             "install it, use docker, or list it in kernel.skip_dependencies",
         )
+
+
+def _has_program(name: str, path: str) -> bool:
+    return shutil.which(PROGRAMS.get(name, name), path=path) is not None
 
 
 def _lacks_distribution(text: str) -> Iterator[tuple[str, str]]:

@@ -16,7 +16,7 @@ from concurrent.futures import TimeoutError as FutureTimeout  # not the built-in
 from dataclasses import dataclass
 from typing import Any
 
-from moat_nb.errors import ProofError, SandboxGone, StartError
+from moat_nb.errors import ProgramNotFound, ProofError, SandboxGone, StartError
 from moat_nb.runtimes import Leash
 
 __all__ = ["Exit", "Link", "MountProof", "Process"]
@@ -290,7 +290,8 @@ class Link:
         elif kind == "spawned":
             process.spawned.set_result(_number(message["pid"]))
         elif kind == "failed":
-            process.spawned.set_exception(StartError(_text(message["error"], 2000)))
+            kind_of = ProgramNotFound if message["missing"] is True else StartError
+            process.spawned.set_exception(kind_of(_text(message["error"], 2000)))
             self._processes.pop(process.id)
         elif kind == "input_taken":
             process._input_taken.release()

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from moat_nb.errors import StartError
 from moat_nb.host import User
 from moat_nb.janitor import Janitor
 from moat_nb.mounts import MountPlan, MountPoint
+from moat_nb.paths import covered
+from moat_nb.rundir import Made, Note, RunDir, notes
 
 __all__ = ["make_mount_points"]
 
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def make_mount_points(plan: MountPlan, owner: User, janitor: Janitor) -> None:
+def make_mount_points(
+    plan: MountPlan, owner: User, janitor: Janitor, run_dir: RunDir, note: Note
+) -> None:
     """Make each missing mount point as ``owner``, and have the janitor remove it at the end.
+
+    What another sandbox of the project made, and this one needs, is removed by whichever ends
+    last; for that it all stands in the sandboxes' notes, this one's ``note`` among them.
 
     Raises StartError when a directory cannot be written, or when something stands in the way
     that was not there when the plan was made. No link is followed: the plan refused links, and
@@ -30,14 +38,32 @@ def make_mount_points(plan: MountPlan, owner: User, janitor: Janitor) -> None:
                 f"{directory}: cannot make the volume's directory: {error.strerror}; "
                 "make it yourself, or set XDG_DATA_HOME to where you can"
             ) from error
+    # Written before the others are read: of two that meet here each sees the other.
+    note = replace(note, covers=covered(plan))
+    run_dir.write_note(note)
+    made = _adopt(note, run_dir, janitor)
     for point in plan.missing:
         try:
-            _make(point, owner, janitor)
+            made += _make(point, owner, janitor, str(run_dir.note))
         except OSError as error:
             raise StartError(
                 f"{point.root}/{point.relative}: cannot make the mount point: {error.strerror}; "
                 "make it yourself, or take it out of moat.yaml"
             ) from error
+    run_dir.write_note(replace(note, made=tuple(made)))
+
+
+def _adopt(note: Note, run_dir: RunDir, janitor: Janitor) -> list[Made]:
+    """What other sandboxes made of what this one covers."""
+    adopted = []
+    for other, their in notes(run_dir.path.parent):
+        for made in their.made if their is not None and other != run_dir else ():
+            path = f"{made.root}/{made.relative}/"
+            if any(f"{point}/".startswith(path) for point in note.covers):
+                inode = (made.device, made.inode)
+                janitor.mount_point(made.root, made.relative, inode, str(run_dir.note))
+                adopted.append(made)
+    return adopted
 
 
 def _keep(directory: str, owner: User) -> None:
@@ -46,7 +72,8 @@ def _keep(directory: str, owner: User) -> None:
         os.chown(directory, owner.uid, owner.gid)
 
 
-def _make(point: MountPoint, owner: User, janitor: Janitor) -> None:
+def _make(point: MountPoint, owner: User, janitor: Janitor, note: str) -> list[Made]:
+    made = []
     parts = point.relative.split("/")
     directory = os.open(point.root, _DIRECTORY & ~os.O_NOFOLLOW)
     try:
@@ -54,14 +81,17 @@ def _make(point: MountPoint, owner: User, janitor: Janitor) -> None:
             kind = point.kind if depth == len(parts) else "directory"
             relative = "/".join(parts[:depth])
             if not _exists(name, directory):
-                janitor.mount_point(point.root, relative, None)
-                janitor.mount_point(point.root, relative, _make_one(name, kind, directory, owner))
+                janitor.mount_point(point.root, relative, None, note)
+                inode = _make_one(name, kind, directory, owner)
+                janitor.mount_point(point.root, relative, inode, note)
+                made.append(Made(point.root, relative, *inode))
             if kind == "directory":
                 below = os.open(name, _DIRECTORY, dir_fd=directory)
                 os.close(directory)
                 directory = below
     finally:
         os.close(directory)
+    return made
 
 
 def _exists(name: str, directory: int) -> bool:

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 
 from moat_nb.mounts import Bind, Mount, MountPlan
 
-__all__ = ["to_host", "to_sandbox"]
+__all__ = ["covered", "to_host", "to_sandbox"]
 
 
 def to_sandbox(path: str, plan: MountPlan) -> str | None:
@@ -32,6 +32,17 @@ def to_host(path: str, cwd: str, plan: MountPlan) -> str | None:
         return None
     relative = PurePosixPath(inside).relative_to(mount.target)
     return posixpath.normpath(posixpath.join(mount.source, relative))
+
+
+def covered(plan: MountPlan) -> tuple[str, ...]:
+    """The host paths that mounts of the plan stand on: those that lie in a bind's target."""
+    points = []
+    for mount in plan:
+        below = MountPlan(mounts=tuple(other for other in plan if other is not mount))
+        point = to_host(mount.target, "/", below)
+        if point is not None:
+            points.append(point)
+    return tuple(points)
 
 
 def _on_top(inside: str, plan: MountPlan) -> Mount | None:

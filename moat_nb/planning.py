@@ -95,7 +95,6 @@ def make_spec(config: Config, runtime: Runtime, host: Host, why: str) -> Contain
     problems = unsupported(config)
     if problems:
         raise NotSupportedYet(problems)
-    user = kernel_user(config, host)
     memory = config.container.memory_mb
     limits = Limits(
         memory=memory * MIB if memory is not None else host.memory // 2,
@@ -104,6 +103,8 @@ def make_spec(config: Config, runtime: Runtime, host: Host, why: str) -> Contain
         ulimits=_ulimits(config),
     )
     mounts = make_mounts(config, host, limits)
+    # Looks at the workspace, so after the survey, which says in words when there is none.
+    user = kernel_user(config, host)
     on_host = runtime.name == "bubblewrap"
     image = None if on_host else image_plan(config)
     spec = ContainerSpec(
@@ -218,24 +219,27 @@ def _notices(config: Config, user: User, host: Host) -> tuple[str, ...]:
 def unsupported(config: Config) -> tuple[Problem, ...]:
     """Valid keys that this version does not honour: refused, never dropped."""
     kernel = config.kernel
+    dependencies = [item for item in config.dependencies if item.kind == "service"]
+    positions = {"services": dependencies[0].where} if dependencies else {}
+    positions |= config.where | {f"kernel.{key}": at for key, at in kernel.where.items()}
 
     def where(key: str) -> str:
-        return config.where.get(key, config.path.name)
+        return positions.get(key) or positions.get(key.split(".")[0], config.path.name)
 
     asked = {
-        "services": bool(config.services)
-        or any(dependency.kind == "service" for dependency in config.dependencies),
-        "ports": bool(config.ports),
-        "network.policy": config.network.policy not in (None, "none"),
-        "network.rules": bool(config.network.rules),
-        "network.host": bool(config.network.host_ports),
-        "workspace.mode: volume": config.workspace_mode == "volume",
-        "container.dns": bool(config.container.dns),
-        "kernel.pool": kernel.pool > 0,
-        "kernel.idle_timeout": kernel.idle_timeout is not None,
-        "kernel.max_lifetime": kernel.max_lifetime is not None,
-        "kernel.cell_timeout": kernel.cell_timeout is not None,
-        "kernel.transport: tcp": kernel.transport == "tcp",
+        ("services", ""): bool(config.services or dependencies),
+        ("ports", ""): bool(config.ports),
+        ("network.policy", ""): config.network.policy not in (None, "none"),
+        ("network.rules", ""): bool(config.network.rules),
+        ("network.host", ""): bool(config.network.host_ports),
+        ("workspace.mode", ": volume"): config.workspace_mode == "volume",
+        ("container.dns", ""): bool(config.container.dns),
+        ("kernel.pool", ""): kernel.pool > 0,
+        ("kernel.idle_timeout", ""): kernel.idle_timeout is not None,
+        ("kernel.max_lifetime", ""): kernel.max_lifetime is not None,
+        ("kernel.cell_timeout", ""): kernel.cell_timeout is not None,
+        ("kernel.transport", ": tcp"): kernel.transport == "tcp",
+        ("kernel.preload", " beside kernel.argv"): bool(kernel.preload and kernel.argv),
     }
     mends = {
         "network.policy": "the kernel has no network for now: say `policy: none`",
@@ -243,10 +247,10 @@ def unsupported(config: Config) -> tuple[Problem, ...]:
     }
     return tuple(
         Problem(
-            where=where(key.split(".")[0].split(":")[0]),
-            what=f"{key} is not supported yet",
-            mend=mends.get(key, f"take {key.split(':')[0]} out"),
+            where=where(key),
+            what=f"{key}{how} is not supported yet",
+            mend=mends.get(key, f"take {key} out"),
         )
-        for key, used in asked.items()
+        for (key, how), used in asked.items()
         if used
     )

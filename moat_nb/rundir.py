@@ -19,12 +19,13 @@ import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from moat_nb.errors import StartError
 from moat_nb.host import User
 from moat_nb.janitor import Janitor, remove_tree
 
-__all__ = ["Note", "Owner", "RunDir", "base_directory", "make_base", "notes", "sweep"]
+__all__ = ["Made", "Note", "Owner", "RunDir", "base_directory", "make_base", "notes", "sweep"]
 
 SOCKET_PATH_LIMIT = 107
 LONGEST_SOCKET = len("/12345678/s/123456-5")
@@ -57,6 +58,15 @@ class Owner:
         return f"{self.pid}:{self.start}:{self.boot}"
 
 
+class Made(NamedTuple):
+    """A mount point that was missing: ``root/relative``, and the inode that it was given."""
+
+    root: str
+    relative: str
+    device: int
+    inode: int
+
+
 @dataclass(frozen=True, kw_only=True)
 class Note:
     """What is written down about a live sandbox for other processes of the same user."""
@@ -70,6 +80,10 @@ class Note:
     started: float
     """Seconds since the epoch."""
     owner: Owner
+    covers: tuple[str, ...] = ()
+    """Host paths that a mount of it stands on."""
+    made: tuple[Made, ...] = ()
+    """Those of them, and directories above them, that a start made."""
 
 
 @dataclass(frozen=True)
@@ -105,8 +119,15 @@ class RunDir:
     def id(self) -> str:
         return self.path.name
 
+    @property
+    def note(self) -> Path:
+        return self.path / "sandbox.json"
+
     def write_note(self, note: Note) -> None:
-        (self.path / "sandbox.json").write_text(json.dumps(asdict(note)))
+        """Replace the note in one step: others read it at any time."""
+        new = self.path / "sandbox.new"
+        new.write_text(json.dumps(asdict(note)))
+        new.replace(self.note)
 
 
 def base_directory(environ: Mapping[str, str], uid: int) -> Path:
@@ -143,6 +164,7 @@ def notes(base: Path) -> Iterator[tuple[RunDir, Note | None]]:
         try:
             fields = json.loads((path / "sandbox.json").read_text())
             fields["owner"] = Owner(**fields["owner"])
+            fields["made"] = tuple(Made(*made) for made in fields["made"])
             yield RunDir(path), Note(**fields)
         except (OSError, ValueError, TypeError, KeyError):
             yield RunDir(path), None

@@ -150,7 +150,8 @@ class Sandbox:
             instance = Instance(id=run_dir.id, sockets=str(run_dir.sockets), owner=str(owner))
             spec = self.spec.instantiate(instance)
             started = _Started(janitor, spec, run_dir, BoundedLog(run_dir.log))
-            run_dir.write_note(self._note(run_dir, spec, owner))
+            note = self._note(run_dir, spec, owner)
+            make_mount_points(spec.mounts, spec.user, janitor, run_dir, note)
             self._bring_up(started)
         except BaseException:
             if started is None:
@@ -164,7 +165,6 @@ class Sandbox:
 
     def _bring_up(self, started: _Started) -> None:
         self._progress.stage(f"starting {started.spec.name}")
-        make_mount_points(started.spec.mounts, started.spec.user, started.janitor)
         started.leash = self._runtime.start(started.spec, started.janitor)
         started.link = Link(started.leash, self._hear)
         try:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from moat_nb.config import Config, KernelOptions
-from moat_nb.kernelspec import kernel_json, language_of
+from moat_nb.kernelspec import LOGOS, kernel_json, language_of
 
 
 @pytest.fixture
@@ -113,6 +114,13 @@ def test_the_language_is_told_from_the_kernels_command_line(argv, language):
 
 
 # ---------------------------------------------------------------- install
+
+
+@pytest.mark.parametrize("size", [32, 64])
+def test_a_logo_has_the_size_that_its_name_says(size):
+    header = (LOGOS / f"logo-{size}x{size}.png").read_bytes()[:24]
+    assert header[:8] == b"\x89PNG\r\n\x1a\n"
+    assert struct.unpack(">II", header[16:]) == (size, size)
 
 
 def test_jupyter_lists_an_installed_kernel_with_its_logos(run, data, project):

@@ -175,7 +175,7 @@ def test_a_process_runs_writes_and_exits(far: Far) -> None:
 def test_a_process_that_cannot_be_started_raises_the_guests_words(far: Far) -> None:
     far.ready()
     pending = far.pool.submit(far.link.spawn, ["x"], env={}, cwd="/")
-    far.tell("failed", id=far.hear()["id"], error="No such file or directory: x")
+    far.tell("failed", id=far.hear()["id"], error="No such file or directory: x", missing=True)
     with pytest.raises(StartError, match="^No such file or directory: x$"):
         pending.result(timeout=5)
     assert far.spawn().poll() is None
@@ -411,7 +411,7 @@ HOSTILE_LATER: dict[str, Callable[[str], bytes]] = {
     "an id of another type": lambda id: message("input_taken", id=int(id)),
     "an id that cannot be looked up": lambda id: message("input_taken", id=[id]),
     "spawned twice": lambda id: message("spawned", id=id, pid=8),
-    "failed after spawned": lambda id: message("failed", id=id, error="x"),
+    "failed after spawned": lambda id: message("failed", id=id, error="x", missing=False),
     "an infinite pid": lambda id: b'{"type": "spawned", "id": "2", "pid": 1e999}',
     "an exit without a code": lambda id: message("exited", id=id, code=None, signal=None, oom=0),
     "an exit with a field missing": lambda id: message("exited", id=id, code=0),

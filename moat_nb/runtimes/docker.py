@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import moat_nb
 from moat_nb.config import Config
 from moat_nb.errors import ImageError, RuntimeUnavailable, StartError
+from moat_nb.host import User
 from moat_nb.image import ensure_image, image_plan
 from moat_nb.janitor import Janitor, UnixConnection
 from moat_nb.mounts import TMPFS_MODE, Bind, EmptyFile, MountPlan, Tmpfs, Volume
@@ -205,13 +206,11 @@ def _get(path: str, what: str) -> dict[str, Any]:
 
 
 def _body(spec: ContainerSpec, facts: EngineFacts) -> dict[str, Any]:
-    # In a rootless engine uid 0 inside is the user outside: files it writes are the user's.
-    user = "0:0" if facts.rootless else str(spec.user)
     return {
         "Image": spec.image,
         "Cmd": list(spec.command),
         "Entrypoint": [],
-        "User": user,
+        "User": str(_user(spec, facts)),
         "Env": [f"{name}={value}" for name, value in spec.env],
         "WorkingDir": spec.workdir,
         "Hostname": "moat",
@@ -224,6 +223,11 @@ def _body(spec: ContainerSpec, facts: EngineFacts) -> dict[str, Any]:
         "NetworkDisabled": False,
         "HostConfig": _host_config(spec, facts),
     }
+
+
+def _user(spec: ContainerSpec, facts: EngineFacts) -> User:
+    # In a rootless engine uid 0 inside is the user outside: files it writes are the user's.
+    return User(0, 0) if facts.rootless else spec.user
 
 
 def _host_config(spec: ContainerSpec, facts: EngineFacts) -> dict[str, Any]:
@@ -298,7 +302,8 @@ def _tmpfs(spec: ContainerSpec, facts: EngineFacts) -> dict[str, str]:
     a tmpfs over an existing directory 0755 root, which the guest could not put right. Podman
     refuses ``uid=`` and would copy the covered directory's files in without ``notmpcopyup``.
     """
-    tail = "notmpcopyup" if facts.podman else f"uid={spec.user.uid},gid={spec.user.gid}"
+    user = _user(spec, facts)
+    tail = "notmpcopyup" if facts.podman else f"uid={user.uid},gid={user.gid}"
     rendered = {}
     for mount in spec.mounts:
         if isinstance(mount, Tmpfs):

@@ -3,17 +3,17 @@
 import json
 import os
 import queue
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 
 import pytest
 
 from moat_nb.rundir import Owner, base_directory
-from tests.integration.conftest import wait_until
+from tests import ordinary_user
 from tests.integration.leftovers import run_directories
 
 
@@ -146,6 +146,8 @@ class Running:
         return code
 
 
+SLEEP = ("sh", "-c", "echo ready; sleep 60")
+
 TRAPPING = """
 import signal, time
 def caught(number, frame):
@@ -246,8 +248,34 @@ def test_stop_ends_a_sandbox_and_its_launcher_lives_on_to_see_it(launcher):
     assert other.run(["echo", "alive"]).stdout == b"alive\n"
 
 
+def test_stop_all_ends_every_sandbox_of_the_user_and_no_one_elses(
+    on_bubblewrap, run_directory, owner
+):
+    """The user is an ordinary one with directories of his own; the neighbour is ours."""
+    runtime_directory = run_directory / "xdg"
+    runtime_directory.mkdir(mode=0o700)
+    on_bubblewrap.give(runtime_directory, owner)
+    env = {"XDG_RUNTIME_DIR": str(runtime_directory), "HOME": "/nonexistent"}
+    neighbour = on_bubblewrap.launch(on_bubblewrap.project()) if os.getuid() == 0 else None
+    arguments, extra = ordinary_user.command(
+        words("run", "-q", on_bubblewrap.project(), "--runtime", "bubblewrap", "--", *SLEEP)
+    )
+    with (
+        subprocess.Popen(arguments, env={**env, **extra}, stdout=subprocess.PIPE) as first,
+        subprocess.Popen(arguments, env={**env, **extra}, stdout=subprocess.PIPE) as second,
+    ):
+        assert first.stdout.readline() == second.stdout.readline() == b"ready\n"
+        done = ordinary_user.run(words("stop", "--all"), env=env)
+        assert [line.partition(" ")[2] for line in done.stdout.splitlines()] == [
+            "(test-box): stopped",
+            "(test-box): stopped",
+        ]
+        assert (first.wait(30), second.wait(30)) == (125, 125)
+    assert neighbour is None or neighbour.run(["echo", "alive"]).stdout == b"alive\n"
+
+
 def test_run_says_125_when_its_sandbox_is_stopped_under_it(start):
-    running = start("sh", "-c", "echo ready; sleep 60")
+    running = start(*SLEEP)
     assert running.line() == "ready"
     (one,) = listed(running.project)
     assert moat("stop", one["id"]).returncode == 0
@@ -345,10 +373,13 @@ def test_a_directory_of_a_dead_launcher_is_removed(launcher):
     base = base_directory(os.environ, os.getuid())
     box = launcher.launch(launcher.project())
     note = json.loads((base / box.id / "sandbox.json").read_text())
+    pid, start, boot = dead_owner().split(":")
+    note |= {"id": "0123abcd", "owner": {"pid": int(pid), "start": start, "boot": boot}}
     left = base / "0123abcd"
     left.mkdir()
-    pid, start, boot = dead_owner().split(":")
-    note |= {"id": left.name, "owner": {"pid": int(pid), "start": start, "boot": boot}}
-    (left / "sandbox.json").write_text(json.dumps(note))
-    assert f"removed directory {left}\n".encode() in moat("clean").stdout
-    assert wait_until(lambda: not Path(left).exists())
+    try:
+        (left / "sandbox.json").write_text(json.dumps(note))
+        assert f"removed directory {left}\n".encode() in moat("clean").stdout
+        assert not left.exists()
+    finally:
+        shutil.rmtree(left, ignore_errors=True)

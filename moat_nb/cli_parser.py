@@ -1,0 +1,224 @@
+"""What the command line's words are: commands, options, and the help of each."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TypeAlias
+
+import moat_nb
+
+__all__ = ["parser"]
+
+_Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+EPILOG = """\
+example:
+  moat-nb plan                     what would run for the moat.yaml here
+  moat-nb run -- python3 -V        one command in its sandbox
+  moat-nb install                  a kernel for JupyterLab, VS Code and nbconvert
+
+`moat-nb COMMAND --help` says more of each. Exit codes: 0, 1 for an error, 2 for a usage error;
+`run` has its own. `moat-nb kernel` is for kernelspecs, which run it.
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(
+        prog="moat-nb",
+        description="Jupyter kernels in sandboxes that a project's moat.yaml describes.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    top.add_argument("--version", action="version", version=f"moat-nb {moat_nb.__version__}")
+    commands = top.add_subparsers(
+        dest="subcommand", metavar="COMMAND", title="commands", required=True
+    )
+    _add_project_commands(commands)
+    _add_kernelspec_commands(commands)
+    _add_sandbox_commands(commands)
+    _add_machine_commands(commands)
+    return top
+
+
+def _add(
+    commands: _Commands, name: str, summary: str, detail: str, example: str
+) -> argparse.ArgumentParser:
+    return commands.add_parser(
+        name,
+        help=summary,
+        description=f"{summary[0].upper()}{summary[1:]}.\n\n{detail}".rstrip(),
+        epilog=f"example:\n  {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def _add_directory(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "directory",
+        nargs="?",
+        default=".",
+        metavar="DIR",
+        help="where moat.yaml is sought, and upward from there (default: here)",
+    )
+
+
+def _add_runtime(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--runtime",
+        metavar="R",
+        help="docker, podman, bubblewrap or apple (default: the file's, else what answers here)",
+    )
+
+
+def _add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="for programs")
+
+
+# ---------------------------------------------------------------- a project's sandbox
+
+
+def _add_project_commands(commands: _Commands) -> None:
+    parser = _add(
+        commands,
+        "plan",
+        "show what would run, with nothing started",
+        "Needs no engine: `--runtime docker` is rendered without one.\n"
+        "The id of a real start stands as 00000000.",
+        "moat-nb plan notebooks --runtime bubblewrap",
+    )
+    _add_directory(parser)
+    _add_runtime(parser)
+    _add_json(parser)
+    parser.add_argument("--dockerfile", action="store_true", help="print the image's Dockerfile")
+
+    parser = _add(
+        commands,
+        "run",
+        "run one command in a new sandbox",
+        "Its output is passed on as it comes, and stdin unless that is a terminal; it gets no\n"
+        "terminal. Ctrl-C interrupts the command, a second one kills it. Without a command the\n"
+        "file's `command` runs. Nothing stays behind.\n\n"
+        "exit code: the command's own, 128+N if signal N ended it; 127 if there is no such\n"
+        "command, 126 if it cannot be run; 125 if the sandbox did not start, or ended early.",
+        "moat-nb run --mount ~/data:/data:ro -- python3 train.py",
+    )
+    parser.usage = "moat-nb run [-h] [--mount S:T[:ro]] [--runtime R] [--quiet] [DIR] [-- CMD ...]"
+    _add_directory(parser)
+    _add_runtime(parser)
+    parser.add_argument(
+        "--mount",
+        action="append",
+        default=[],
+        metavar="S:T[:ro]",
+        help="show host path S at T as well; may be repeated",
+    )
+    parser.add_argument("--quiet", "-q", action="store_true", help="no notices, no progress")
+
+    parser = _add(
+        commands,
+        "build",
+        "build the project's image now rather than at the first start",
+        "Does nothing when the image is there.",
+        "moat-nb build",
+    )
+    _add_directory(parser)
+    _add_runtime(parser)
+
+
+# ---------------------------------------------------------------- kernelspecs
+
+
+def _add_kernelspec_commands(commands: _Commands) -> None:
+    parser = _add(
+        commands,
+        "install",
+        "install a kernelspec for the project",
+        "The kernel is then offered by every Jupyter client as `Python 3 (moat: NAME)`.\n"
+        "Installing again replaces it.",
+        "moat-nb install . --sys-prefix",
+    )
+    _add_directory(parser)
+    _add_runtime(parser)
+    parser.add_argument("--name", metavar="N", help="the kernelspec's name (default: moat-NAME)")
+    place = parser.add_mutually_exclusive_group()
+    place.add_argument("--user", action="store_true", help="for this user (the default)")
+    place.add_argument(
+        "--sys-prefix",
+        action="store_const",
+        dest="prefix",
+        const=sys.prefix,
+        help="into this Python environment",
+    )
+    place.add_argument("--prefix", metavar="P", help="into P/share/jupyter/kernels")
+
+    parser = _add(
+        commands,
+        "uninstall",
+        "remove the project's kernelspecs, or one by name",
+        "Only kernelspecs that moat-nb installed are removed.",
+        "moat-nb uninstall moat-myproject",
+    )
+    parser.add_argument(
+        "which", nargs="?", default=".", metavar="DIR|NAME", help="default: the project here"
+    )
+
+
+# ---------------------------------------------------------------- running sandboxes
+
+
+def _add_sandbox_commands(commands: _Commands) -> None:
+    parser = _add(commands, "ps", "list your sandboxes", "", "moat-nb ps --json")
+    _add_json(parser)
+
+    parser = _add(
+        commands,
+        "logs",
+        "print what a sandbox's kernels wrote to their own stdout and stderr",
+        "Kept as long as the sandbox is: the last 10 to 20 MiB.",
+        "moat-nb logs myproject --follow",
+    )
+    parser.add_argument("which", nargs="?", metavar="NAME|ID", help="default: the newest")
+    parser.add_argument("--follow", "-f", action="store_true", help="go on until it ends")
+
+    parser = _add(
+        commands,
+        "stop",
+        "end a sandbox of another process",
+        "The process that started it lives on, and sees that its sandbox is gone.",
+        "moat-nb stop 3f9c01ab",
+    )
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("which", nargs="?", metavar="NAME|ID", help="as `moat-nb ps` shows it")
+    which.add_argument("--all", action="store_true", help="all of yours")
+
+
+# ---------------------------------------------------------------- the machine
+
+
+def _add_machine_commands(commands: _Commands) -> None:
+    parser = _add(
+        commands,
+        "clean",
+        "remove what killed launchers left",
+        "Directories and containers whose launcher is dead; running sandboxes are not touched.",
+        "moat-nb clean --images",
+    )
+    parser.add_argument("--images", action="store_true", help="the images that were built, too")
+
+    parser = _add(
+        commands,
+        "doctor",
+        "say what can be used here, and how to mend what cannot",
+        "Exit code 0 if any runtime is usable.",
+        "moat-nb doctor --json",
+    )
+    _add_json(parser)
+
+    _add(
+        commands,
+        "demo",
+        "run the quickstart notebook in a sandbox and show what was proved",
+        "",
+        "moat-nb demo",
+    )
