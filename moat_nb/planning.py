@@ -224,7 +224,7 @@ def unsupported(config: Config) -> tuple[Problem, ...]:
     positions |= config.where | {f"kernel.{key}": at for key, at in kernel.where.items()}
 
     def where(key: str) -> str:
-        return positions.get(key) or positions.get(key.split(".")[0], config.path.name)
+        return positions.get(key) or positions.get(key.split(".", maxsplit=1)[0], config.path.name)
 
     asked = {
         ("services", ""): bool(config.services or dependencies),

@@ -1,0 +1,106 @@
+"""What ``moat_nb`` gives, and what importing it costs."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import subprocess
+import sys
+
+import pytest
+
+import moat_nb
+from moat_nb import errors
+
+
+def test_the_public_names_are_these() -> None:
+    assert sorted(moat_nb.__all__) == [
+        "CommandError",
+        "Config",
+        "ConfigError",
+        "ContainerSpec",
+        "ImageError",
+        "MoatError",
+        "MountProof",
+        "NotSupportedYet",
+        "ProofError",
+        "RuntimeUnavailable",
+        "Sandbox",
+        "SandboxGone",
+        "StartError",
+        "load",
+        "plan",
+    ]
+
+
+@pytest.mark.parametrize("name", moat_nb.__all__)
+def test_each_public_name_is_the_one_of_its_home(name: str) -> None:
+    value = getattr(moat_nb, name)
+    assert getattr(importlib.import_module(value.__module__), name) is value
+    assert value.__module__.startswith("moat_nb.")
+
+
+def test_another_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="module 'moat_nb' has no attribute 'Sandbx'"):
+        moat_nb.Sandbx  # noqa: B018
+
+
+def modules_after(statement: str) -> set[str]:
+    script = f"import json, sys; {statement}; print(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
+    return set(json.loads(done.stdout))
+
+
+ENGINES = {"docker", "requests"}
+JUPYTER = {"jupyter_client", "ipykernel", "zmq", "traitlets"}
+
+
+@pytest.mark.parametrize(
+    ("statement", "unused"),
+    [
+        ("import moat_nb", ENGINES | JUPYTER),
+        ("from moat_nb import load, plan", ENGINES | JUPYTER),
+        ("from moat_nb import Sandbox", ENGINES),
+    ],
+)
+def test_what_is_slow_to_import_is_not_imported_before_it_is_used(
+    statement: str, unused: set[str]
+) -> None:
+    assert not modules_after(statement) & unused
+
+
+def test_importing_the_package_imports_nothing_else_of_it() -> None:
+    assert {name for name in modules_after("import moat_nb") if "moat_nb" in name} <= {
+        "moat_nb",
+        # an editable install's finder, where there is one
+        *(name for name in modules_after("pass") if "moat_nb" in name),
+    }
+
+
+def test_every_error_derives_from_the_root() -> None:
+    found = [value for value in vars(errors).values() if isinstance(value, type)]
+    raised = [kind for kind in found if issubclass(kind, BaseException)]
+    assert len(raised) >= 9
+    assert all(issubclass(kind, errors.MoatError) for kind in raised)
+    assert not issubclass(errors.MoatError, (OSError, ValueError))
+
+
+def test_problems_are_told_with_where_what_and_the_mend() -> None:
+    problem = errors.Problem(where="moat.yaml:3:1", what="no", mend="say yes")
+    bare = errors.Problem(where="moat.yaml", what="too large")
+    error = errors.ConfigError([problem, bare])
+    assert error.problems == (problem, bare)
+    assert str(error) == "moat.yaml:3:1: no; say yes\nmoat.yaml: too large"
+
+
+@pytest.mark.parametrize(
+    ("code", "stderr", "text"),
+    [
+        (3, "", "ls -l: exit code 3"),
+        (-9, "", "ls -l: signal 9"),
+        (3, "no such file\n\n", "ls -l: exit code 3\nno such file"),
+    ],
+)
+def test_a_command_that_failed_says_how(code: int, stderr: str, text: str) -> None:
+    error = errors.CommandError(["ls", "-l"], code, stderr)
+    assert (str(error), error.argv, error.returncode) == (text, ("ls", "-l"), code)
