@@ -24,6 +24,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from moat_nb import wheels
 from moat_nb.errors import ImageError
+from moat_nb.image import FILES
 from moat_nb.spec import LABEL
 
 if TYPE_CHECKING:
@@ -32,11 +33,7 @@ if TYPE_CHECKING:
     from moat_nb.janitor import Janitor
     from moat_nb.progress import Progress
 
-__all__ = ["FILES", "BuildLog", "Order", "PullTally", "build", "pull"]
-
-FILES = "moat"
-"""The directory in a build's context: ``wheels/``, ``pip.whl``, which is a link to pip's own, and
-``ca.pem``, the certificates that this machine trusts."""
+__all__ = ["BuildLog", "Order", "PullTally", "build", "pull"]
 
 INTERRUPT_SECONDS = 5.0
 """For an engine to end a step whose build was given up: 0.3 s were seen on Docker 20.10."""

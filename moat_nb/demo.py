@@ -25,6 +25,7 @@ from moat_nb.errors import MoatError
 from moat_nb.host import MOAT_USER
 from moat_nb.kernels import Kernel
 from moat_nb.sandbox import Sandbox
+from moat_nb.tables import table
 
 __all__ = ["main"]
 
@@ -48,8 +49,8 @@ def main() -> int:
             mounts = box.mounts()
             interfaces = box.run(["cat", "/proc/net/dev"], check=True).stdout.decode()
         print(
-            table(
-                ("exclude", "type", "mode", "write", "execute"),
+            _table(
+                ("EXCLUDE", "TYPE", "MODE", "WRITE", "EXECUTE"),
                 [
                     (m.path, m.type, f"{m.mode:o}", _yes(m.writable), _yes(m.executable))
                     for m in mounts
@@ -60,8 +61,8 @@ def main() -> int:
         names = [line.split(":")[0].strip() for line in interfaces.splitlines()[2:]]
         plain, sandboxed = time_starts(project)
         print(
-            table(
-                ("what", "result"),
+            _table(
+                ("WHAT", "RESULT"),
                 [
                     ("host's files", "untouched" if not touched else f"CHANGED: {touched}"),
                     ("network", f"{', '.join(names)} only"),
@@ -177,15 +178,8 @@ def _first_reply(client: BlockingKernelClient, begin: float) -> float:
     return taken
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Aligned columns under a rule."""
-    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
-    lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in (head, *rows)
-    ]
-    rule = "  ".join("-" * width for width in widths)
-    return "\n".join(("", lines[0], rule, *lines[1:]))
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+    return "\n" + table([head, *rows])
 
 
 def _yes(value: bool) -> str:

@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from moat_nb import builder, wheels
 from moat_nb.config import WORKSPACE, Config, Dependency, Hooks
 from moat_nb.dependencies import APT_PACKAGES
 from moat_nb.errors import ConfigError, ImageError, Problem
@@ -39,6 +38,10 @@ are a base image's second name and so have no label of ours."""
 
 IMAGE_LABEL = f"{LABEL}.image"
 PROJECT_LABEL = f"{LABEL}.project"
+
+FILES = "moat"
+"""The directory in a build's context: ``wheels/``, ``pip.whl``, which is a link to pip's own, and
+``ca.pem``, the certificates that this machine trusts."""
 
 IPYKERNEL = "ipykernel>=6"
 
@@ -136,7 +139,7 @@ class ImagePlan:
         if self.apt:
             yield f"RUN {_APT.format(packages=' '.join(self.apt))}"
         if self.requirements:
-            yield f"COPY {builder.FILES} /opt/moat"
+            yield f"COPY {FILES} /opt/moat"
             yield _run(*_INSTALL, *self.requirements)
         if self.npm:
             yield _run(*_NPM, *self.npm)
@@ -237,6 +240,9 @@ def ensure_image(
     ours is built. Raises ImageError with the failing step's own words; no container, layer or
     directory stays behind. ``janitor`` sees to the directory if the launcher is killed.
     """
+    # Not at the top: plans are made without them, and they take half of a plan's time to import.
+    from moat_nb import builder, wheels
+
     base_id = _image_id(client, plan.base) or _pull(plan, client, progress)
     if not plan.dockerfile:
         return plan.base
@@ -274,6 +280,8 @@ def _image_id(client: DockerClient, name: str) -> str | None:
 
 
 def _pull(plan: ImagePlan, client: DockerClient, progress: Progress) -> str:
+    from moat_nb import builder
+
     failure = builder.pull(plan.base, client, progress)
     found = None if failure else _image_id(client, plan.base)
     if found is None:

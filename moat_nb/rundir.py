@@ -164,6 +164,7 @@ def notes(base: Path) -> Iterator[tuple[RunDir, Note | None]]:
         try:
             fields = json.loads((path / "sandbox.json").read_text())
             fields["owner"] = Owner(**fields["owner"])
+            fields["covers"] = tuple(fields["covers"])
             fields["made"] = tuple(Made(*made) for made in fields["made"])
             yield RunDir(path), Note(**fields)
         except (OSError, ValueError, TypeError, KeyError):
