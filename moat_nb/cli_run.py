@@ -52,7 +52,7 @@ def run(
     progress = Silent if quiet else for_user
     with (
         Signals() as signals,
-        Sandbox.launch(directory, runtime, progress=progress, mounts=mounts) as box,
+        Sandbox.launch(directory, runtime, progress=progress, mounts=mounts, kernels=False) as box,
     ):
         for notice in () if quiet else box.spec.notices:
             print(f"moat-nb: {notice}", file=sys.stderr)

@@ -152,11 +152,11 @@ class Keeper:
 
 
 async def _connect_when_there(path: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """The kernel binds its sockets some time after its client connects to ours."""
-    for _ in range(600):
+    """A slow kernel binds its sockets some time after its client connects to ours."""
+    for _ in range(3000):
         with contextlib.suppress(FileNotFoundError, ConnectionRefusedError):
             return await asyncio.open_unix_connection(path, limit=CHUNK)
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.01)
     raise ConnectionRefusedError(path)
 
 

@@ -90,8 +90,13 @@ def _named(name: str, host: Host, environ: Mapping[str, str]) -> Runtime:
     return RUNTIMES[name](host, environ)
 
 
-def make_spec(config: Config, runtime: Runtime, host: Host, why: str) -> ContainerSpec:
-    """The spec of a project's kernel sandbox on ``runtime``, chosen for the reason ``why``."""
+def make_spec(
+    config: Config, runtime: Runtime, host: Host, why: str, *, kernels: bool = True
+) -> ContainerSpec:
+    """The spec of a project's kernel sandbox on ``runtime``, chosen for the reason ``why``.
+
+    ``kernels``: whether the guest imports what they need ahead of the first.
+    """
     problems = unsupported(config)
     if problems:
         raise NotSupportedYet(problems)
@@ -113,7 +118,11 @@ def make_spec(config: Config, runtime: Runtime, host: Host, why: str) -> Contain
         project=str(config.directory),
         runtime=runtime.name,
         image=None if image is None else image.base,
-        command=_guest_command(host.executable if on_host else "python3", mounts, config),
+        command=(
+            host.executable if on_host else "python3",
+            GUEST_PATH,
+            _guest_settings(mounts, config, kernels),
+        ),
         user=user,
         env=_environment(config, host if on_host else None),
         workdir=WORKSPACE,
@@ -177,14 +186,14 @@ def make_mounts(config: Config, host: Host, limits: Limits) -> MountPlan:
     return MountPlan(mounts=build(mounts), missing=found.missing, keep=tuple(keep))
 
 
-def _guest_command(python: str, mounts: MountPlan, config: Config) -> tuple[str, ...]:
+def _guest_settings(mounts: MountPlan, config: Config, kernels: bool) -> str:
     excludes = [
         {"path": mount.target, "kind": "file" if isinstance(mount, EmptyFile) else "directory"}
         for mount in mounts.excludes
     ]
-    preload = [] if config.kernel.argv else [*PRELOAD, *config.kernel.preload]
-    settings = json.dumps({"excludes": excludes, "preload": preload})
-    return python, GUEST_PATH, settings
+    forked = kernels and not config.kernel.argv
+    preload = [*PRELOAD, *config.kernel.preload] if forked else []
+    return json.dumps({"excludes": excludes, "preload": preload})
 
 
 def _environment(config: Config, on_host: Host | None) -> tuple[tuple[str, str], ...]:
@@ -219,15 +228,19 @@ def _notices(config: Config, user: User, host: Host) -> tuple[str, ...]:
 def unsupported(config: Config) -> tuple[Problem, ...]:
     """Valid keys that this version does not honour: refused, never dropped."""
     kernel = config.kernel
-    dependencies = [item for item in config.dependencies if item.kind == "service"]
-    positions = {"services": dependencies[0].where} if dependencies else {}
+    services = [
+        item
+        for item in config.dependencies
+        if item.kind == "service" and item.name not in kernel.skip_dependencies
+    ]
+    positions = {"services": services[0].where} if services else {}
     positions |= config.where | {f"kernel.{key}": at for key, at in kernel.where.items()}
 
     def where(key: str) -> str:
         return positions.get(key) or positions.get(key.split(".", maxsplit=1)[0], config.path.name)
 
     asked = {
-        ("services", ""): bool(config.services or dependencies),
+        ("services", ""): bool(services),
         ("ports", ""): bool(config.ports),
         ("network.policy", ""): config.network.policy not in (None, "none"),
         ("network.rules", ""): bool(config.network.rules),

@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from moat_nb.config import Config
-from moat_nb.connection import IPYKERNEL
+from moat_nb.connection import IPYKERNEL, PORTS
 from moat_nb.errors import CommandError, SandboxGone, StartError
 from moat_nb.host import Host
 from moat_nb.janitor import Janitor
@@ -41,6 +41,9 @@ __all__ = ["Sandbox"]
 
 START_TIMEOUT = 60.0
 """Seconds from the engine's start to the guest's proof; it takes 0.25 where nothing is wrong."""
+
+SOCKETS_TIMEOUT = 2.0
+"""Seconds; an ipykernel listens 0.1 s after it was forked."""
 
 logger = logging.getLogger("moat_nb")
 
@@ -107,6 +110,7 @@ class Sandbox:
         progress: Callable[[], Progress] = for_user,
         on_event: Callable[[str, str], None] | None = None,
         environ: Mapping[str, str] | None = None,
+        kernels: bool = True,
         **overrides: Any,
     ) -> Sandbox:
         """Start the sandbox of the nearest ``moat.yaml`` at or above ``path``.
@@ -115,6 +119,8 @@ class Sandbox:
         ``cpus``, ``env`` (a mapping, added), ``mounts`` (``"source:target[:ro]"`` strings, added).
         ``progress`` makes the display of a start that takes long; by default a bar on a terminal
         or in a notebook, after 2 s.
+
+        ``kernels=False`` is for commands alone: nothing is imported ahead of kernels to come.
 
         Raises ConfigError, RuntimeUnavailable, ImageError, StartError or ProofError; nothing
         that was started stays behind then.
@@ -126,7 +132,7 @@ class Sandbox:
         return cls(
             config,
             chosen,
-            make_spec(config, chosen, host, why),
+            make_spec(config, chosen, host, why, kernels=kernels),
             environ=environ,
             secrets=fetch(config.secrets, environ),
             progress=progress,
@@ -336,7 +342,7 @@ class Sandbox:
         the sandbox has it, if it has. What the kernel writes to its own stdout goes to the log.
         """
         cwd = to_sandbox(host_cwd, self._started.spec.mounts) if host_cwd else None
-        return self.spawn(
+        process = self.spawn(
             argv,
             env=env,
             cwd=cwd,
@@ -344,6 +350,8 @@ class Sandbox:
             connection=connection,
             on_output=lambda stream, data: self.log.write(data),
         )
+        _await_sockets(connection["ip"], process)
+        return process
 
     def start_kernel(self, **options: Any) -> Kernel:
         """Start one more kernel here, and return its manager with a connected client."""
@@ -355,3 +363,14 @@ class Sandbox:
         """A path for one kernel's sockets, ``PREFIX-1`` to ``PREFIX-5``."""
         self._counter += 1
         return str(self.sockets / str(self._counter))
+
+
+def _await_sockets(prefix: str, process: Process) -> None:
+    """Until the kernel listens, so that its client need not try again: ZeroMQ waits 0.1 s before
+    it does. A kernel that takes longer, or ends, is its client's to find out."""
+    paths = [f"{prefix}-{number}" for number in range(1, len(PORTS) + 1)]
+    give_up = time.monotonic() + SOCKETS_TIMEOUT
+    while time.monotonic() < give_up and process.poll() is None:
+        if all(os.path.lexists(path) for path in paths):
+            return
+        time.sleep(0.002)

@@ -231,8 +231,10 @@ def filled(path: Path) -> None:
 
 
 def replaced_by_a_file(path: Path) -> None:
+    other = path.with_name("other")
+    other.touch()  # before the inode of what it replaces is free to be used again
     path.rmdir()
-    path.touch()
+    other.rename(path)
 
 
 def replaced_by_another(path: Path) -> None:

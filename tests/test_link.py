@@ -176,7 +176,7 @@ def test_a_process_that_cannot_be_started_raises_the_guests_words(far: Far) -> N
     far.ready()
     pending = far.pool.submit(far.link.spawn, ["x"], env={}, cwd="/")
     far.tell("failed", id=far.hear()["id"], error="No such file or directory: x", missing=True)
-    with pytest.raises(StartError, match="^No such file or directory: x$"):
+    with pytest.raises(StartError, match=r"^No such file or directory: x$"):
         pending.result(timeout=5)
     assert far.spawn().poll() is None
 
@@ -293,7 +293,7 @@ class Waiters:
         assert self.write.exception(timeout=5) is None
         for call in (
             lambda: far.link.spawn(["x"], env={}, cwd="/"),
-            lambda: far.link.usage(),
+            far.link.usage,
         ):
             with pytest.raises(SandboxGone, match="exit code 137"):
                 call()

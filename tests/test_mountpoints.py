@@ -154,7 +154,7 @@ def test_volumes_directories_are_made_and_kept(start: Start, tmp_path: Path) -> 
 
 
 def test_a_volumes_directory_that_cannot_be_made_is_said_to_be_so(start: Start) -> None:
-    with pytest.raises(StartError, match="^/proc/v: cannot make the volume's directory: No such"):
+    with pytest.raises(StartError, match=r"^/proc/v: cannot make the volume's directory: No such"):
         start.make(MountPlan(mounts=(), keep=("/proc/v",)))
 
 

@@ -118,9 +118,7 @@ class Docker:
         )
 
     def prepare(self, config: Config, progress: Progress, janitor: Janitor) -> str:
-        from docker import DockerClient
-
-        client = DockerClient(base_url=f"unix://{self._answering()}", timeout=ENGINE_TIMEOUT)
+        client = self._connect()
         try:
             return ensure_image(image_plan(config), client, progress, janitor)
         except engine_errors() as error:
@@ -131,14 +129,19 @@ class Docker:
     def notices(self, spec: ContainerSpec) -> tuple[str, ...]:
         return ()
 
-    def _answering(self) -> str:
-        """The socket of an engine that answers; RuntimeUnavailable when there is none."""
+    def _connect(self) -> docker.DockerClient:
+        """To the engine that answers; RuntimeUnavailable when there is none."""
         if self.socket is None:
             found = self.available()
             if not found.usable:
                 raise RuntimeUnavailable(f"{self.name}: {found.detail}; {found.mend}")
-        assert self.socket is not None
-        return self.socket
+        assert self.socket is not None and self._facts is not None
+        import docker
+
+        # Told its version, the SDK does not ask for it at every start.
+        return docker.DockerClient(
+            base_url=f"unix://{self.socket}", version=self._facts.api, timeout=ENGINE_TIMEOUT
+        )
 
     def render(self, spec: ContainerSpec) -> dict[str, Any]:
         """The body of ``POST /containers/create``, and the name it goes under."""
@@ -147,13 +150,13 @@ class Docker:
     def start(self, spec: ContainerSpec, janitor: Janitor) -> DockerLeash:
         import docker.errors
 
-        path = self._answering()
-        words = self.render(spec)
         try:
             with contextlib.ExitStack() as undo:
-                client = connect(path)
+                client = self._connect().api
                 undo.callback(client.close)
-                janitor.container(path, spec.name)
+                words = self.render(spec)
+                assert self.socket is not None
+                janitor.container(self.socket, spec.name)
                 client.create_container_from_config(words["body"], words["name"])
                 leash = DockerLeash(client, spec.name)
                 undo.callback(leash.close)
