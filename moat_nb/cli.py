@@ -147,6 +147,12 @@ def _doctor(arguments: argparse.Namespace) -> int:
     return doctor(as_json=arguments.json)
 
 
+def _bench(arguments: argparse.Namespace) -> int:
+    from moat_nb.bench import main as bench
+
+    return bench(arguments.directory, runs=arguments.runs, as_json=arguments.json)
+
+
 def _demo(arguments: argparse.Namespace) -> int:
     from moat_nb.demo import main as demo
 
@@ -164,5 +170,6 @@ HANDLERS: dict[str, Callable[[argparse.Namespace], int]] = {
     "stop": _stop,
     "clean": _clean,
     "doctor": _doctor,
+    "bench": _bench,
     "demo": _demo,
 }

@@ -215,6 +215,19 @@ def _add_machine_commands(commands: _Commands) -> None:
     )
     _add_json(parser)
 
+    parser = _add(
+        commands,
+        "bench",
+        "measure how long kernels take, beside plain local ones",
+        "On every runtime that is usable here, with the project's image. Takes about 8 s a run.",
+        "moat-nb bench --runs 5",
+    )
+    _add_directory(parser)
+    parser.add_argument(
+        "--runs", type=int, default=15, metavar="N", help="readings of each measure (default: 15)"
+    )
+    _add_json(parser)
+
     _add(
         commands,
         "demo",

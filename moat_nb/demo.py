@@ -8,7 +8,6 @@ import json
 import os
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -17,10 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from jupyter_client.blocking.client import BlockingKernelClient
-from jupyter_client.manager import KernelManager
-
 import moat_nb
+from moat_nb.bench import first_reply, plain_kernel
 from moat_nb.errors import MoatError
 from moat_nb.host import MOAT_USER
 from moat_nb.kernels import Kernel
@@ -145,37 +142,15 @@ def time_starts(project: Path) -> tuple[float, float]:
     """Seconds of a plain local kernel's start and of one in a new sandbox."""
     plain, sandboxed = [], []
     for _ in range(TIMED_STARTS):
-        plain.append(_time_plain())
-        sandboxed.append(_time_sandboxed(project))
+        begin = time.perf_counter()
+        with plain_kernel() as manager:
+            client = manager.client()
+            plain.append(first_reply(client, begin))
+            client.stop_channels()
+        begin = time.perf_counter()
+        with Sandbox.launch(project, "bubblewrap") as box, Kernel.launch(box) as kernel:
+            sandboxed.append(first_reply(kernel.kc, begin))
     return statistics.median(plain), statistics.median(sandboxed)
-
-
-def _time_plain() -> float:
-    begin = time.perf_counter()
-    manager = KernelManager()
-    manager.start_kernel(stderr=subprocess.DEVNULL)  # it warns of TCP, which a sandbox has not
-    taken = _first_reply(manager.client(), begin)
-    manager.shutdown_kernel(now=True)
-    return taken
-
-
-def _time_sandboxed(project: Path) -> float:
-    begin = time.perf_counter()
-    with Sandbox.launch(project, "bubblewrap") as box:
-        manager = Kernel.launch(box)
-        taken = _first_reply(manager.client(), begin)
-        manager.shutdown_kernel(now=True)
-    return taken
-
-
-def _first_reply(client: BlockingKernelClient, begin: float) -> float:
-    # Not wait_for_ready, which ends with 0.2 s of silence.
-    client.start_channels()
-    client.kernel_info(reply=True, timeout=CELL_TIMEOUT)
-    client.execute("1", reply=True, timeout=CELL_TIMEOUT)
-    taken = time.perf_counter() - begin
-    client.stop_channels()
-    return taken
 
 
 def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:

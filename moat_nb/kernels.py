@@ -31,7 +31,8 @@ class Kernel(KernelManager):
 
     @classmethod
     def launch(cls, sandbox: Sandbox, **options: Any) -> Kernel:
-        """Start the kernel's process, without waiting until it answers; ``kc`` is not set."""
+        """Start the kernel's process, without waiting until it answers; the channels of ``kc``
+        are not started either."""
         kernel = cls()
         kernel._kernel_spec = KernelSpec(
             argv=list(IPYKERNEL_ARGV),
@@ -46,6 +47,7 @@ class Kernel(KernelManager):
             parent=kernel,
         )
         kernel.start_kernel(**options)
+        kernel.kc = kernel.client()
         return kernel
 
     @classmethod
@@ -53,7 +55,6 @@ class Kernel(KernelManager):
         """Start a kernel and wait until it answers. ``options`` are ``start_kernel``'s."""
         kernel = cls.launch(sandbox, **options)
         try:
-            kernel.kc = kernel.client()
             kernel.kc.start_channels()
             kernel.kc.wait_for_ready(timeout=READY_TIMEOUT)
         except BaseException:

@@ -38,14 +38,11 @@ class PrivateEngine:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
-        give_up = time.monotonic() + START_SECONDS
-        while time.monotonic() < give_up and self._process.poll() is None:
-            if answers(str(self.socket)):
-                return
-            time.sleep(0.1)
-        words = self._log.read_text(errors="replace")[-2000:]
-        self.stop()
-        raise RuntimeError(f"dockerd did not start:\n{words}")
+        try:
+            until_it_answers(self._process, str(self.socket), self._log)
+        except RuntimeError:
+            self.stop()
+            raise
 
     def stop(self) -> None:
         if self._process is not None:
@@ -73,6 +70,17 @@ def answers(path: str) -> bool:
     except (OSError, ValueError):
         return False
     return True
+
+
+def until_it_answers(process: subprocess.Popen[bytes], path: str, log: Path) -> None:
+    """Return once the engine does; RuntimeError with the end of its log if it will not."""
+    give_up = time.monotonic() + START_SECONDS
+    while time.monotonic() < give_up and process.poll() is None:
+        if answers(path):
+            return
+        time.sleep(0.1)
+    words = log.read_text(errors="replace")[-2000:]
+    raise RuntimeError(f"{process.args!r} did not start:\n{words}")
 
 
 def find_or_start(directory: Path) -> tuple[str, PrivateEngine | None]:

@@ -1,0 +1,103 @@
+"""The launcher of the integration tests on each engine in turn, and the table of what held."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import docker
+import pytest
+
+from moat_nb.host import User
+from moat_nb.runtimes.docker import ask_facts
+from tests.base_image import base_images
+from tests.conftest import Engine, Project, remove_images
+from tests.engines.kinds import ENGINES, Kind
+from tests.engines.namespace import running
+from tests.engines.table import TABLE, Table
+from tests.integration.conftest import Launcher
+
+BUBBLEWRAP = "bubblewrap"
+
+
+class IsolatedLauncher(Launcher):
+    """One whose sandboxes all have ``kernel.isolation: gvisor``."""
+
+    def yaml(self, **keys: Any) -> str:
+        keys["kernel"] = {"isolation": "gvisor", **keys.get("kernel", {})}
+        return super().yaml(**keys)
+
+
+@pytest.fixture(scope="session", params=[*ENGINES, BUBBLEWRAP], ids=lambda p: getattr(p, "name", p))
+def kind(request: pytest.FixtureRequest) -> Kind | None:
+    """Which engine; None for bubblewrap, which is none."""
+    return request.param if isinstance(request.param, Kind) else None
+
+
+@pytest.fixture(scope="session")
+def cache(run_directory: Path) -> Path:
+    """Where root filesystems are kept, from run to run if a developer says where."""
+    return Path(os.environ.get("MOAT_TEST_CACHE") or run_directory / "image")
+
+
+@pytest.fixture(scope="session")
+def engine(
+    kind: Kind | None, run_directory: Path, cache: Path, pytestconfig: pytest.Config
+) -> Iterator[Engine | None]:
+    """This engine is the one that sandboxes find, with the images of the tests on it."""
+    table = pytestconfig.stash[TABLE]
+    if kind is None:
+        table.engines[BUBBLEWRAP] = BUBBLEWRAP
+        yield None
+        return
+    with running(kind, run_directory / kind.name, cache) as socket, pytest.MonkeyPatch.context() as m:
+        url = f"unix://{socket}"
+        m.setenv("DOCKER_HOST", url)
+        table.engines[kind.name] = kind.title(ask_facts(socket).version)
+        client = docker.DockerClient(base_url=url)
+        try:
+            with base_images(client, cache) as images:
+                yield Engine(
+                    url=url, client=client, base_image=images.plain, kernel_image=images.kernel
+                )
+                remove_images(client)
+        finally:
+            client.close()
+
+
+@pytest.fixture
+def launcher(
+    kind: Kind | None, engine: Engine | None, project: Project, owner: User
+) -> Iterator[Launcher]:
+    """After the test nothing may be left of what was started on it."""
+    make = IsolatedLauncher if kind and kind.isolation else Launcher
+    runtime = kind.runtime if kind else BUBBLEWRAP
+    made = make(runtime=runtime, owner=owner, engine=engine, _project=project)
+    yield made
+    made.end()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--table", type=Path, help="the file in which to renew the table")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[TABLE] = Table()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Function) -> Any:
+    report = yield
+    if "kind" in getattr(item, "callspec", item).params:
+        item.config.stash[TABLE].add(item, report)
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    table = config.stash[TABLE]
+    terminalreporter.section("engines")
+    terminalreporter.write(table.text())
+    if path := config.getoption("--table"):
+        table.renew(path)

@@ -1,0 +1,72 @@
+"""The engines of the matrix, as values: what each is made of and how it is started."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal
+
+__all__ = ["ENGINES", "PACKAGES", "Kind"]
+
+PACKAGES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "bookworm": ("docker.io", "podman", "runc", "runsc", "tini"),
+        "trixie": ("docker.io", "podman", "runc", "tini"),
+        "testing": ("docker.io", "podman", "runc", "tini"),
+    }
+)
+"""What is installed of each Debian suite: runc beside podman, as crun refuses machines whose
+cgroups are hybrid; tini as the init of containers, and of the engines themselves."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    name: str
+    suite: str
+    """Of :data:`PACKAGES`."""
+    runtime: Literal["docker", "podman"]
+    isolation: Literal["gvisor"] | None = None
+
+    def command(self, directory: str, socket: str) -> tuple[str, ...]:
+        """The engine in the foreground, with all that it keeps in ``directory``, no network."""
+        if self.runtime == "podman":
+            return (
+                *("podman", "--root", f"{directory}/data", "--runroot", f"{directory}/exec"),
+                *("--tmpdir", f"{directory}/tmp", "--runtime", "runc"),
+                *("--cgroup-manager", "cgroupfs", "--events-backend", "file"),
+                *("system", "service", "--time=0", f"unix://{socket}"),
+            )
+        return (
+            *("dockerd", "--host", f"unix://{socket}", "--pidfile", f"{directory}/pid"),
+            *("--data-root", f"{directory}/data", "--exec-root", f"{directory}/exec"),
+            *("--bridge=none", "--iptables=false", "--ip-masq=false"),
+        )
+
+    def files(self) -> dict[str, str]:
+        """``{path: text}`` of the configuration that an engine reads at fixed places."""
+        return {
+            "/etc/docker/daemon.json": _RUNSC if self.isolation == "gvisor" else "{}",
+            "/etc/containers/containers.conf": _CONTAINERS,
+        }
+
+
+_RUNSC = """{"runtimes": {"runsc": {
+  "path": "/usr/bin/runsc",
+  "runtimeArgs": ["--platform=ptrace", "--fsgofer-host-uds"]
+}}}
+"""
+_CONTAINERS = """[containers]
+init_path = "/usr/bin/tini"
+"""
+
+ENGINES = (
+    Kind(name="docker-bookworm", suite="bookworm", runtime="docker"),
+    Kind(name="docker-trixie", suite="trixie", runtime="docker"),
+    Kind(name="docker-testing", suite="testing", runtime="docker"),
+    Kind(name="podman-bookworm", suite="bookworm", runtime="podman"),
+    Kind(name="podman-trixie", suite="trixie", runtime="podman"),
+    Kind(name="podman-testing", suite="testing", runtime="podman"),
+    Kind(name="gvisor", suite="bookworm", runtime="docker", isolation="gvisor"),
+)
+"""All of the matrix but bubblewrap, which needs no engine."""
