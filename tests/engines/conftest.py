@@ -90,8 +90,8 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Function) -> Any:
     report = yield
-    if "kind" in getattr(item, "callspec", item).params:
-        item.config.stash[TABLE].add(item, report)
+    engine = getattr(item.callspec.params["kind"], "name", BUBBLEWRAP)
+    item.config.stash[TABLE].add(item.module.row(item.function), engine, report)
     return report
 
 

@@ -43,6 +43,12 @@ class Kind:
             *("--bridge=none", "--iptables=false", "--ip-masq=false"),
         )
 
+    def title(self, version: str) -> str:
+        """A column's head: the engine, and the release that answered without Debian's suffix."""
+        name = "Podman" if self.runtime == "podman" else "Docker"
+        isolated = " gVisor" if self.isolation == "gvisor" else ""
+        return f"{name} {version.partition('+')[0]}{isolated}"
+
     def files(self) -> dict[str, str]:
         """``{path: text}`` of the configuration that an engine reads at fixed places."""
         return {
@@ -57,7 +63,7 @@ _RUNSC = """{"runtimes": {"runsc": {
 }}}
 """
 _CONTAINERS = """[containers]
-init_path = "/usr/bin/tini"
+init_path = "/usr/bin/tini-static"
 """
 
 ENGINES = (

@@ -42,7 +42,7 @@ cp -R "$FILES/." "$root/"
 cd "$root"
 pivot_root . mnt
 umount --lazy /mnt
-exec tini -- "$@"
+exec tini-static -- "$@"
 """
 
 

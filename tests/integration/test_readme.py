@@ -1,0 +1,85 @@
+"""What README and the notebooks show is what happens."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+import moat_nb
+from moat_nb.demo import run_notebook, snapshot
+from moat_nb.parse import read_config
+from tests.conftest import Project
+
+ROOT = Path(moat_nb.__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+@pytest.fixture
+def shown(project: Project) -> Path:
+    """The project of the transcript; its node_modules is root's where the tests are root's."""
+    text = "".join(re.findall(r"\$ cat moat.yaml\n(.*?)\$ ", README, flags=re.DOTALL))
+    directory = project(text, name="myproject")
+    (directory / "node_modules").mkdir(mode=0o755)
+    (directory / "node_modules" / "built-for-the-host").write_text("x")
+    (directory / ".env").write_text("PASSWORD=x\n")
+    return directory
+
+
+def test_the_transcript_is_what_a_shell_prints(shown: Path, tmp_path: Path) -> None:
+    (transcript,) = blocks("console")
+    (tmp_path / "moat-nb").write_text(f'#!/bin/sh\nexec {sys.executable} -m moat_nb "$@"\n')
+    (tmp_path / "moat-nb").chmod(0o755)
+    env = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "LC_ALL": "C"}
+    before = snapshot(shown)
+    for part in transcript.split("$ ")[1:]:
+        command, _, expected = part.partition("\n")
+        done = subprocess.run(
+            command, shell=True, cwd=shown, env=env, capture_output=True, text=True, check=False
+        )
+        assert done.stdout == expected, (command, done.stderr)
+    assert snapshot(shown) == before
+
+
+def test_the_moat_yaml_that_is_shown_is_valid(tmp_path: Path) -> None:
+    for text in blocks("yaml"):
+        config = read_config(text.encode(), path=tmp_path / "moat.yaml", home=tmp_path)
+        assert config.name == "myproject"
+
+
+def test_the_python_that_is_shown_runs(shown: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (code,) = blocks("python")
+    exec(code.replace('launch(".")', f"launch({str(shown)!r})"), {})
+    said = capsys.readouterr().out
+    assert "b'42\\n'" in said
+    assert "/workspace/node_modules tmpfs 0o1777 True True" in said
+
+
+def test_the_quickstart_notebook_runs_to_its_end(project: Project) -> None:
+    directory = project((ROOT / "notebooks" / "moat.yaml").read_text())
+    shutil.copy(ROOT / "notebooks" / "01_quickstart.ipynb", directory)
+    (directory / "node_modules").mkdir(mode=0o755)
+    (directory / "node_modules" / "native").write_text("x")
+    (directory / ".env").write_text("x")
+    with (
+        moat_nb.Sandbox.launch(directory, "bubblewrap") as box,
+        box.start_kernel() as kernel,
+    ):
+        run_notebook(kernel, directory / "01_quickstart.ipynb")
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda p: p.name)
+def test_a_notebook_is_kept_without_outputs_and_is_valid(path: Path) -> None:
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    assert not any(cell.get("outputs") for cell in notebook.cells)
