@@ -48,8 +48,9 @@ WATCH_SECONDS = 2.0
 CHUNK = 1 << 16
 KERNEL_OOM_SCORE = 300
 """When memory runs out the engine shall kill a kernel, not the guest that reports it."""
-RESET_SIGNALS = [getattr(signal, "SIG" + n) for n in ("CHLD", "INT", "PIPE", "TERM", "XFSZ")]
-"""What python, the guest or the engine may have set; a program expects the defaults."""
+RESET_SIGNALS = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
+"""A program expects the defaults; python, the guest, the engine, or the shell that the launcher
+was started from, in the background or by nohup, may have set others."""
 READ_AT_START = ("PYTHON", "LANG", "LC_", "TZ", "LD_", "MALLOC_")
 """Variables that an interpreter, or its C library, reads once: a fork has read the guest's."""
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 import secrets
 import subprocess
@@ -58,7 +59,9 @@ def base_images(client: DockerClient, cache: Path) -> Iterator[BaseImages]:
     plain, kernel = f"{REPOSITORY}:{run}", None
     try:
         tar = root_filesystem(client, cache)
-        client.api.import_image_from_file(str(tar), repository=REPOSITORY, tag=run)
+        # Podman 4.3 imports whatever it is told as :latest, so the tag comes afterwards.
+        imported = json.loads(client.api.import_image_from_file(str(tar)))["status"]
+        client.api.tag(imported, REPOSITORY, run)
         # Made by what is tested, so that the tests of everything else rest on it too.
         config = Config(path=cache / "moat.yaml", name=f"test-{run}", base_image=plain)
         kernel = ensure_image(image_plan(config), client, Silent())

@@ -1,4 +1,4 @@
-"""Dependencies where nothing is installed: named when they are missing, silent when they are there."""
+"""Dependencies where nothing is installed: the missing are named, the present are not."""
 
 from __future__ import annotations
 

@@ -12,8 +12,8 @@ import pytest
 
 from moat_nb.host import User
 from moat_nb.runtimes.docker import ask_facts
-from tests.base_image import base_images
 from tests.conftest import Engine, Project, remove_images
+from tests.engines.images import kernel_image
 from tests.engines.kinds import ENGINES, Kind
 from tests.engines.namespace import running
 from tests.engines.table import TABLE, Table
@@ -58,10 +58,8 @@ def engine(
         table.engines[kind.name] = kind.title(ask_facts(socket).version)
         client = docker.DockerClient(base_url=url)
         try:
-            with base_images(client, cache) as images:
-                yield Engine(
-                    url=url, client=client, base_image=images.plain, kernel_image=images.kernel
-                )
+            with kernel_image(client, cache) as image:
+                yield Engine(url=url, client=client, base_image=image, kernel_image=image)
                 remove_images(client)
         finally:
             client.close()

@@ -28,18 +28,15 @@ class Kind:
     runtime: Literal["docker", "podman"]
     isolation: Literal["gvisor"] | None = None
 
-    def command(self, directory: str, socket: str) -> tuple[str, ...]:
-        """The engine in the foreground, with all that it keeps in ``directory``, no network."""
+    def command(self, socket: str) -> tuple[str, ...]:
+        """The engine in the foreground, without a network; it keeps all at its usual places."""
         if self.runtime == "podman":
             return (
-                *("podman", "--root", f"{directory}/data", "--runroot", f"{directory}/exec"),
-                *("--tmpdir", f"{directory}/tmp", "--runtime", "runc"),
-                *("--cgroup-manager", "cgroupfs", "--events-backend", "file"),
-                *("system", "service", "--time=0", f"unix://{socket}"),
+                *("podman", "--runtime", "runc", "--cgroup-manager", "cgroupfs"),
+                *("--events-backend", "file", "system", "service", "--time=0", f"unix://{socket}"),
             )
         return (
-            *("dockerd", "--host", f"unix://{socket}", "--pidfile", f"{directory}/pid"),
-            *("--data-root", f"{directory}/data", "--exec-root", f"{directory}/exec"),
+            *("dockerd", "--host", f"unix://{socket}"),
             *("--bridge=none", "--iptables=false", "--ip-masq=false"),
         )
 

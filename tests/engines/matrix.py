@@ -36,7 +36,6 @@ BEHAVIOURS = {
     "runs as the workspace's owner": (
         excludes.test_the_owner_of_what_the_kernel_writes_is_the_workspaces,
     ),
-    "launched by an ordinary user": (sandbox.test_an_ordinary_user_launches_a_sandbox_and_a_kernel,),
     "memory limit": (
         sandbox.test_a_command_out_of_memory_is_reported_as_that_and_the_sandbox_lives,
     ),

@@ -38,6 +38,10 @@ printf '%s\\n' "$SHARED" | while IFS= read -r path; do
   mount --bind "$path" "$root$path"
 done
 mount -t tmpfs -o mode=1777 moat-tests "$root/dev/shm"
+for path in docker containers; do
+  mkdir -p "$root/var/lib/$path"
+  mount --bind "$DATA" "$root/var/lib/$path"
+done
 cp -R "$FILES/." "$root/"
 cd "$root"
 pivot_root . mnt
@@ -90,18 +94,20 @@ def _start(kind: Kind, root: Path, directory: Path, socket: Path) -> subprocess.
         file = directory / "files" / path.lstrip("/")
         file.parent.mkdir(parents=True)
         file.write_text(text)
-    writes = directory / "writes"
+    writes, data = directory / "writes", directory / "data"
     writes.mkdir()
+    data.mkdir()
     command = [
         # unshare takes its first process along, and that one all others.
         *("setpriv", "--pdeathsig", "SIGKILL"),
         *("unshare", "--mount", "--pid", "--fork", "--kill-child"),
-        *("sh", "-c", _ENTER, "enter", *kind.command(str(directory), str(socket))),
+        *("sh", "-c", _ENTER, "enter", *kind.command(str(socket))),
     ]
     env = {
         "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "ROOT": str(root),
         "WRITES": str(writes),
+        "DATA": str(data),
         "FILES": str(directory / "files"),
         "SHARED": "\n".join(_shared()),
     }

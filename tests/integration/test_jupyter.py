@@ -6,6 +6,7 @@ clients that run the kernelspec's argv, as VS Code does.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
@@ -25,6 +26,12 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
 from tests.conftest import Engine, Project
+
+# jupyter_client's blocking calls make event loops that nobody closes; the collector says so.
+pytestmark = pytest.mark.filterwarnings(
+    r"ignore:Exception ignored in. (<socket.socket|.*BaseEventLoop)"
+    ":pytest.PytestUnraisableExceptionWarning"
+)
 
 MOAT_YAML = """\
 name: test-jupyter
@@ -104,6 +111,7 @@ def installed(
     if request.param == "shim":
         forget_provisioner(prefix / "share/jupyter/kernels" / found.name / "kernel.json")
     yield found
+    gc.collect()  # what jupyter_client left open is said here, and not of another test
 
 
 def forget_provisioner(kernel_json: Path) -> None:
