@@ -13,12 +13,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import os
 import signal
 import sys
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from jupyter_client.connect import KernelConnectionInfo
 from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
@@ -43,6 +46,12 @@ HOST_ONLY = frozenset(
 )
 """Variables that describe the host, whatever a client sets them to. ``JPY_PARENT_PID`` besides
 makes ipykernel exit, as the parent that it names is not to be seen in a sandbox."""
+
+
+FORKED_WAKE_SECONDS = 0.05
+"""How often a loop looks for itself whether a thread is done, as its wake-up may be lost."""
+
+T = TypeVar("T")
 
 
 class MoatProvisioner(KernelProvisionerBase):
@@ -80,7 +89,7 @@ class MoatProvisioner(KernelProvisionerBase):
 
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> KernelConnectionInfo:
         try:
-            await asyncio.to_thread(self._launch, cmd)
+            await in_thread(self._launch, cmd)
         except BaseException:
             # The manager never calls cleanup() when this raises.
             await self.cleanup(restart=False)
@@ -132,7 +141,7 @@ class MoatProvisioner(KernelProvisionerBase):
         process = self._process
         if process is None:
             return 0
-        how = await asyncio.to_thread(process.wait)
+        how = await in_thread(process.wait)
         if how.oom:
             self.log.warning("moat: the kernel ended: %s", how)
         self._process = None
@@ -145,7 +154,7 @@ class MoatProvisioner(KernelProvisionerBase):
             return
         # A kernel or a sandbox that is gone already is what the caller was after.
         with contextlib.suppress(SandboxGone):
-            await asyncio.to_thread(self._process.signal, signum)
+            await in_thread(self._process.signal, signum)
 
     async def kill(self, restart: bool = False) -> None:
         await self.send_signal(signal.SIGKILL)
@@ -155,7 +164,7 @@ class MoatProvisioner(KernelProvisionerBase):
 
     async def cleanup(self, restart: bool = False) -> None:
         if not restart and self._owns_sandbox:
-            await asyncio.to_thread(self._stop_sandbox)
+            await in_thread(self._stop_sandbox)
 
     def _stop_sandbox(self) -> None:
         sandbox, self._sandbox = self._sandbox, None
@@ -198,3 +207,26 @@ def meant_for_kernel(
         for name, value in given.items()
         if name in spec_env or (inherited.get(name) != value and name not in HOST_ONLY)
     }
+
+
+async def in_thread(function: Callable[..., T], *args: Any) -> T:
+    """Run what blocks in a thread of its own, also in a process forked from one that did the same.
+
+    Such a child (a ProcessPoolExecutor's, say) inherits the event loop of jupyter_core, and with
+    it ``asyncio.to_thread``'s executor, whose threads are not there any more, and the socket that
+    wakes the loop, which it shares with its parent.
+    """
+    future: Future[T] = Future()
+    context = contextvars.copy_context()  # where a progress bar finds the cell it belongs to
+
+    def run() -> None:
+        try:
+            future.set_result(context.run(function, *args))
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=run, name="moat-provisioner", daemon=True).start()
+    done = asyncio.wrap_future(future)
+    while not done.done():
+        await asyncio.wait({done}, timeout=FORKED_WAKE_SECONDS)
+    return done.result()

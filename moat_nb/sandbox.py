@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from moat_nb.config import Config
 from moat_nb.connection import IPYKERNEL, PORTS
-from moat_nb.errors import CommandError, SandboxGone, StartError
+from moat_nb.errors import CommandError, ProofError, SandboxGone, StartError
 from moat_nb.host import Host
 from moat_nb.janitor import Janitor
 from moat_nb.link import Link, MountProof, Output, Process
@@ -177,6 +177,9 @@ class Sandbox:
             started.proofs = started.link.ready.result(timeout=START_TIMEOUT)
         except FutureTimeout:
             raise StartError(f"the guest gave no sign in {START_TIMEOUT:.0f} s") from None
+        promised = {mount.target for mount in started.spec.mounts.excludes}
+        if unproved := promised - {proof.path for proof in started.proofs}:
+            raise ProofError(f"{min(unproved)}: the guest did not prove this exclude")
         if self.config.hooks.pre_run is not None:
             self._pre_run(started, self.config.hooks.pre_run)
 

@@ -521,7 +521,7 @@ def test_a_daemon_that_keeps_the_pipes_open_does_not_delay_the_exit(guest: Guest
 
 
 def test_a_daemon_that_writes_without_end_does_not_delay_the_exit(guest: Guest) -> None:
-    id = guest.spawn(["sh", "-c", "yes & exit 5"])
+    id = guest.spawn(["sh", "-c", "yes & yes & yes & exit 5"])
     assert guest.finish(id) == (5, None)
     assert guest.run("echo on") == "on\n"
 

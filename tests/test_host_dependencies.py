@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from moat_nb.config import Config, Dependency, KernelOptions
+from moat_nb.config import Config, Dependency, Hooks, KernelOptions
+from moat_nb.errors import ConfigError
+from moat_nb.host import Host
 from moat_nb.host_dependencies import missing
+from moat_nb.janitor import Janitor
+from moat_nb.progress import Silent
+from moat_nb.runtimes.bubblewrap import Bubblewrap
 
 HERE = f"{sys.version_info[0]}.{sys.version_info[1]}"
 
@@ -58,3 +65,24 @@ def test_everything_that_is_missing_is_named_at_once() -> None:
     tools = [Dependency(kind="tool", name=f"no-such-tool-{n}") for n in range(3)]
     found = missing(config(*tools, packages=("no-such-distribution>=2",)), "/usr/bin")
     assert len(found) == 4
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"base_image": "debian:12"},
+        {"hooks": Hooks(post_build="true")},
+        {"hooks": Hooks(post_build_root="true")},
+    ],
+    ids=["base_image", "post_build", "post_build_root"],
+)
+def test_bubblewrap_refuses_what_needs_an_image_and_takes_a_hook_that_needs_none(
+    asked: dict[str, Any],
+) -> None:
+    runtime, janitor = Bubblewrap(Host.current()), Janitor()
+    try:
+        with pytest.raises(ConfigError, match="there are no images; use docker, or take it out"):
+            runtime.prepare(replace(config(), **asked), Silent(), janitor)
+        runtime.prepare(replace(config(), hooks=Hooks(pre_run="true")), Silent(), janitor)
+    finally:
+        janitor.finish()

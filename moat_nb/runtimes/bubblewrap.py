@@ -83,9 +83,10 @@ class Bubblewrap(Runtime):
         return Availability(usable=True, detail=f"{found}, limits by {limits}")
 
     def prepare(self, config: Config, progress: Progress, janitor: Janitor) -> None:
-        """Nothing is installed here: ConfigError names the dependencies that the host lacks."""
+        """Nothing is installed here: ConfigError names what the host lacks, and what needs an
+        image."""
         path = os.pathsep.join((str(Path(self.host.executable).parent), OUTSIDE["PATH"]))
-        if problems := missing(config, path):
+        if problems := (*_needs_image(config), *missing(config, path)):
             raise ConfigError(problems)
 
     def notices(self, spec: ContainerSpec) -> tuple[str, ...]:
@@ -250,6 +251,19 @@ class Bubblewrap(Runtime):
             )
         if spec.limits.pids < 8 and self.facts.limiter != "none":
             yield f"kernel.pids {spec.limits.pids} is too few to start", "give 8 or more"
+
+
+def _needs_image(config: Config) -> Iterator[Problem]:
+    asked = {
+        "base_image": config.base_image,
+        "hooks.post_build_root": config.hooks.post_build_root,
+        "hooks.post_build": config.hooks.post_build,
+    }
+    for key, value in asked.items():
+        if value is not None:
+            where = config.where.get(key.split(".", maxsplit=1)[0], config.path.name)
+            what = f"bubblewrap: {key}: there are no images"
+            yield Problem(where=where, what=what, mend="use docker, or take it out")
 
 
 def _unsupported(spec: ContainerSpec) -> Iterator[tuple[str, str]]:

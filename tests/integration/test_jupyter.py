@@ -35,7 +35,7 @@ pytestmark = pytest.mark.filterwarnings(
 
 MOAT_YAML = """\
 name: test-jupyter
-base_image: {image}
+{image}
 mounts:
   - source: .
     target: /workspace
@@ -95,7 +95,7 @@ def runtime(request: pytest.FixtureRequest) -> str:
 def installed(
     request: pytest.FixtureRequest, engine: Engine, project: Project, runtime: str, tmp_path: Path
 ) -> Iterator[Installed]:
-    image = engine.kernel_image if runtime == "docker" else "unused:here"
+    image = f"base_image: {engine.kernel_image}" if runtime == "docker" else ""
     directory = project(MOAT_YAML.format(image=image))
     (directory / "node_modules").mkdir(mode=0o755)
     (directory / "node_modules" / "host.txt").write_text("the host's own")
