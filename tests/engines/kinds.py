@@ -61,7 +61,12 @@ _RUNSC = """{"runtimes": {"runsc": {
 """
 _CONTAINERS = """[containers]
 init_path = "/usr/bin/tini-static"
+default_ulimits = ["nofile=4096:4096"]
+[engine]
+init_path = "/usr/bin/tini-static"
 """
+"""The init's place moved from one section to the other; 5.8 raises the limit of a build's open
+files by itself, which a machine with a lower one refuses."""
 
 ENGINES = (
     Kind(name="docker-bookworm", suite="bookworm", runtime="docker"),
