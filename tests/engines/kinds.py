@@ -56,12 +56,12 @@ class Kind:
 
 _RUNSC = """{"runtimes": {"runsc": {
   "path": "/usr/bin/runsc",
-  "runtimeArgs": ["--platform=ptrace", "--fsgofer-host-uds"]
+  "runtimeArgs": ["--platform=ptrace", "--network=none", "--fsgofer-host-uds"]
 }}}
 """
 _CONTAINERS = """[containers]
 init_path = "/usr/bin/tini-static"
-default_ulimits = ["nofile=4096:4096"]
+default_ulimits = ["nofile=4096:4096", "nproc=4096:4096"]
 [engine]
 init_path = "/usr/bin/tini-static"
 """

@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -201,60 +202,51 @@ def test_a_failing_notebook_makes_nbconvert_fail(installed: Installed) -> None:
     assert "ZeroDivisionError" in done.stderr
 
 
-@pytest.mark.parametrize("now", [True, False], ids=["at once", "politely"])
-def test_a_restart_keeps_what_was_installed_into_the_excludes(
-    installed: Installed, now: bool
-) -> None:
+@contextmanager
+def connected(installed: Installed) -> Iterator[tuple[KernelManager, Any]]:
+    """A manager whose kernel answers, and a client of it."""
     manager = installed.manager()
     manager.start_kernel(cwd=str(installed.project))
     client = manager.client()
     client.start_channels()
     try:
         client.wait_for_ready(timeout=60)
-        run(client, "open('node_modules/kept', 'w').close(); n = 1")
-        manager.restart_kernel(now=now)
-        client.wait_for_ready(timeout=60)
-        assert run(client, "import os; print(os.listdir('node_modules'))") == "['kept']\n"
-        assert "NameError" in run(client, "n")
+        yield manager, client
     finally:
         client.stop_channels()
         manager.shutdown_kernel(now=True)
 
 
-def test_an_interrupt_reaches_what_a_cell_started_too(installed: Installed) -> None:
-    manager = installed.manager()
-    manager.start_kernel(cwd=str(installed.project))
-    client = manager.client()
-    client.start_channels()
-    try:
+@pytest.mark.parametrize("now", [True, False], ids=["at once", "politely"])
+def test_a_restart_keeps_what_was_installed_into_the_excludes(
+    installed: Installed, now: bool
+) -> None:
+    with connected(installed) as (manager, client):
+        run(client, "open('node_modules/kept', 'w').close(); n = 1")
+        manager.restart_kernel(now=now)
         client.wait_for_ready(timeout=60)
+        assert run(client, "import os; print(os.listdir('node_modules'))") == "['kept']\n"
+        assert "NameError" in run(client, "n")
+
+
+def test_an_interrupt_reaches_what_a_cell_started_too(installed: Installed) -> None:
+    with connected(installed) as (manager, client):
         threading.Timer(1.0, manager.interrupt_kernel).start()
         begin = time.monotonic()
         said = run(client, "import subprocess; subprocess.run(['sleep', '30'])")
         assert "KeyboardInterrupt" in said
         assert time.monotonic() - begin < 10
         assert run(client, "print('alive')") == "alive\n"
-    finally:
-        client.stop_channels()
-        manager.shutdown_kernel(now=True)
 
 
 def test_a_kernel_that_exits_is_seen_dead_with_its_exit_code(installed: Installed) -> None:
-    manager = installed.manager()
-    manager.start_kernel(cwd=str(installed.project))
-    client = manager.client()
-    client.start_channels()
-    try:
-        client.wait_for_ready(timeout=60)
+    with connected(installed) as (manager, client):
         client.execute("import os; os._exit(7)")
         give_up = time.monotonic() + 10
         while manager.is_alive() and time.monotonic() < give_up:
             time.sleep(0.05)
         assert not manager.is_alive()
         assert poll(manager) == 7
-    finally:
-        client.stop_channels()
-        manager.shutdown_kernel(now=True)
 
 
 def poll(manager: KernelManager) -> int | None:
