@@ -1,8 +1,7 @@
 """The keeper of a sandbox for shims: it outlives one shim for as long as a restart takes.
 
-It holds the sandbox's leash, listens on the TCP ports of the client's connection file, and
-carries their bytes to the kernel's unix sockets, so that signatures and encryption stay between
-client and kernel. It serves one shim at a time over a unix socket of JSON lines:
+It holds the sandbox's leash, and relays the ports of the client's connection file to the kernel's
+unix sockets. It serves one shim at a time over a unix socket of JSON lines:
 
     from the shim: {connection, cwd, env}, then {signal}
     to the shim:   {log}, then {exited}
@@ -26,14 +25,13 @@ from typing import Any
 from moat_nb.connection import IPYKERNEL_ARGV, PORTS, json_ready, new_connection
 from moat_nb.errors import MoatError
 from moat_nb.link import Exit, Process
+from moat_nb.relay import Relay
 from moat_nb.sandbox import Sandbox
 
 __all__ = ["main"]
 
 GRACE_SECONDS = 2.0
 """A client's restart takes 0.5 s from the old process's end to the new one's start."""
-
-CHUNK = 1 << 16
 
 
 class Keeper:
@@ -67,14 +65,15 @@ class Keeper:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """One shim, to its end; whether another may follow."""
-        relays: list[asyncio.Server] = []
+        relays: list[Relay] = []
         try:
             start = json.loads(await reader.readline() or b"null")
             if start is None:
                 return True
             prefix = await asyncio.to_thread(self._start, start)
             for number, port in enumerate(PORTS, start=1):
-                relays.append(await self._relay(start["connection"], port, f"{prefix}-{number}"))
+                path = f"{prefix}-{number}"
+                relays.append(await Relay.open(start["connection"], port, path))
             await self._watch(reader, writer)
         except (MoatError, OSError) as error:
             await _tell(writer, {"log": f"moat-nb: {error}"})
@@ -82,7 +81,7 @@ class Keeper:
             return False
         finally:
             for relay in relays:
-                relay.close()
+                await relay.close()
             await asyncio.to_thread(self._end_kernel)
             writer.close()
         return True
@@ -106,17 +105,6 @@ class Keeper:
             host_cwd=start["cwd"],
         )
         return prefix
-
-    async def _relay(self, given: dict[str, Any], port: str, path: str) -> asyncio.Server:
-        async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            with contextlib.suppress(OSError):
-                inside, outside = await _connect_when_there(path)
-                await asyncio.gather(_carry(reader, outside), _carry(inside, writer))
-            writer.close()
-
-        if given["transport"] == "ipc":
-            return await asyncio.start_unix_server(connected, f"{given['ip']}-{given[port]}")
-        return await asyncio.start_server(connected, given["ip"], given[port])
 
     async def _watch(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Until the kernel or the shim ends."""
@@ -149,23 +137,6 @@ class Keeper:
                 self._process.signal(signal.SIGKILL)
             self._process.wait()
             self._process = None
-
-
-async def _connect_when_there(path: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """A slow kernel binds its sockets some time after its client connects to ours."""
-    for _ in range(3000):
-        with contextlib.suppress(FileNotFoundError, ConnectionRefusedError):
-            return await asyncio.open_unix_connection(path, limit=CHUNK)
-        await asyncio.sleep(0.01)
-    raise ConnectionRefusedError(path)
-
-
-async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(OSError):
-        while data := await reader.read(CHUNK):
-            writer.write(data)
-            await writer.drain()
-    writer.close()
 
 
 async def _tell(writer: asyncio.StreamWriter, message: dict[str, Any]) -> None:

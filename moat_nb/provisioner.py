@@ -111,13 +111,28 @@ class MoatProvisioner(KernelProvisionerBase):
             self.connection_info = {}
         sandbox = self._sandbox
         if not self.connection_info:
-            self.connection_info = new_connection(sandbox.next_socket_prefix())
+            connection = new_connection(sandbox.next_socket_prefix())
+            self.connection_info = {**connection, **self._encryption()}  # type: ignore[typeddict-item]
         self._process = sandbox.spawn_kernel(
             list(sandbox.config.kernel.argv) or cmd,
             json_ready(self.connection_info),
             env=self._env,
             host_cwd=self._cwd,
         )
+
+    def _encryption(self) -> dict[str, str]:
+        """CurveZMQ's keys, where the manager asks for encryption and the kernelspec is fit for it.
+
+        A manager that requires it has refused every other kernelspec before.
+        """
+        asked = getattr(self.parent, "transport_encryption", "disabled") != "disabled"
+        supported = self.kernel_spec.metadata.get("supported_encryption", [])
+        if not asked or "curve" not in ([supported] if isinstance(supported, str) else supported):
+            return {}
+        import zmq
+
+        public, secret = zmq.curve_keypair()
+        return {"curve_publickey": public.decode(), "curve_secretkey": secret.decode()}
 
     def _hear(self, kind: str, text: str) -> None:
         if kind == "pre_run":
@@ -191,7 +206,8 @@ class MoatProvisioner(KernelProvisionerBase):
             return None
         spec = self._sandbox.spec
         cwd = to_sandbox(self._cwd, spec.mounts) if self._cwd else None
-        return to_host(path, cwd or spec.workdir, spec.mounts)
+        found = to_host(path, cwd or spec.workdir, spec.mounts)
+        return found if found is not None and Path(found).exists() else None
 
 
 def meant_for_kernel(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +23,15 @@ from tests.integration.conftest import Launcher
 BUBBLEWRAP = "bubblewrap"
 
 
-class IsolatedLauncher(Launcher):
-    """One whose sandboxes all have ``kernel.isolation: gvisor``."""
+@dataclass(kw_only=True)
+class EngineLauncher(Launcher):
+    """One whose projects all say ``keys`` too."""
+
+    keys: Mapping[str, Mapping[str, Any]]
 
     def yaml(self, **keys: Any) -> str:
-        keys["kernel"] = {"isolation": "gvisor", **keys.get("kernel", {})}
-        return super().yaml(**keys)
+        merged = {name: {**value, **keys.get(name, {})} for name, value in self.keys.items()}
+        return super().yaml(**{**keys, **merged})
 
 
 @pytest.fixture(scope="session", params=[*ENGINES, BUBBLEWRAP], ids=lambda p: getattr(p, "name", p))
@@ -70,9 +74,13 @@ def launcher(
     kind: Kind | None, engine: Engine | None, project: Project, owner: User
 ) -> Iterator[Launcher]:
     """After the test nothing may be left of what was started on it."""
-    make = IsolatedLauncher if kind and kind.isolation else Launcher
-    runtime = kind.runtime if kind else BUBBLEWRAP
-    made = make(runtime=runtime, owner=owner, engine=engine, _project=project)
+    made = EngineLauncher(
+        runtime=kind.runtime if kind else BUBBLEWRAP,
+        owner=owner,
+        engine=engine,
+        keys=kind.keys if kind else {},
+        _project=project,
+    )
     yield made
     made.end()
 

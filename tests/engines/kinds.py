@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 
 __all__ = ["ENGINES", "PACKAGES", "Kind"]
 
@@ -26,7 +26,8 @@ class Kind:
     suite: str
     """Of :data:`PACKAGES`."""
     runtime: Literal["docker", "podman"]
-    isolation: Literal["gvisor"] | None = None
+    keys: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """What every moat.yaml says on this engine."""
 
     def command(self, socket: str) -> tuple[str, ...]:
         """The engine in the foreground, without a network; it keeps all at its usual places."""
@@ -43,20 +44,20 @@ class Kind:
     def title(self, version: str) -> str:
         """A column's head: the engine, and the release that answered without Debian's suffix."""
         name = "Podman" if self.runtime == "podman" else "Docker"
-        isolated = " gVisor" if self.isolation == "gvisor" else ""
+        isolated = f" {self.keys['kernel']['isolation']}" if "kernel" in self.keys else ""
         return f"{name} {version.partition('+')[0]}{isolated}"
 
     def files(self) -> dict[str, str]:
         """``{path: text}`` of the configuration that an engine reads at fixed places."""
         return {
-            "/etc/docker/daemon.json": _RUNSC if self.isolation == "gvisor" else "{}",
+            "/etc/docker/daemon.json": _RUNSC,
             "/etc/containers/containers.conf": _CONTAINERS,
         }
 
 
 _RUNSC = """{"runtimes": {"runsc": {
   "path": "/usr/bin/runsc",
-  "runtimeArgs": ["--platform=ptrace", "--network=none", "--fsgofer-host-uds"]
+  "runtimeArgs": ["--platform=ptrace", "--network=none", "--host-uds=all"]
 }}}
 """
 _CONTAINERS = """[containers]
@@ -72,9 +73,21 @@ ENGINES = (
     Kind(name="docker-bookworm", suite="bookworm", runtime="docker"),
     Kind(name="docker-trixie", suite="trixie", runtime="docker"),
     Kind(name="docker-testing", suite="testing", runtime="docker"),
-    Kind(name="podman-bookworm", suite="bookworm", runtime="podman"),
+    Kind(
+        name="podman-bookworm",
+        suite="bookworm",
+        runtime="podman",
+        # It sets nproc to 1048576 beside any other limit, which a root without CAP_SYS_RESOURCE,
+        # such as a container's, may not.
+        keys={"container": {"ulimits": {"nproc": {"soft": 4096, "hard": 4096}}}},
+    ),
     Kind(name="podman-trixie", suite="trixie", runtime="podman"),
     Kind(name="podman-testing", suite="testing", runtime="podman"),
-    Kind(name="gvisor", suite="bookworm", runtime="docker", isolation="gvisor"),
+    Kind(
+        name="docker-gvisor",
+        suite="bookworm",
+        runtime="docker",
+        keys={"kernel": {"isolation": "gvisor"}},
+    ),
 )
 """All of the matrix but bubblewrap, which needs no engine."""
