@@ -319,7 +319,7 @@ print(json.dumps({
         "/workspace/x", "/tmp/x", "/home/moat/x", "/dev/shm/x", "/dev/null",
     )},
     "seen": {path: os.path.exists(path) for path in (
-        "/etc/shadow", "/sys", "/var", "/boot", "/etc/resolv.conf", "/etc/passwd",
+        "/etc/shadow", "/sys", "/var/log", "/boot", "/etc/resolv.conf", "/etc/passwd",
     )},
     "passwd": len(open("/etc/passwd").readlines()),
     "interfaces": [line.split(":")[0].strip() for line in open("/proc/net/dev") if ":" in line],
@@ -451,7 +451,7 @@ def test_the_user_is_the_owner_has_a_name_and_no_privileges(inside):
 
 def test_of_the_host_only_what_programs_need_is_seen(inside):
     assert inside["seen"] == {
-        **dict.fromkeys(("/etc/shadow", "/sys", "/var", "/boot", "/etc/resolv.conf"), False),
+        **dict.fromkeys(("/etc/shadow", "/sys", "/var/log", "/boot", "/etc/resolv.conf"), False),
         "/etc/passwd": True,
     }
     assert inside["passwd"] == 3
