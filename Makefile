@@ -3,7 +3,7 @@ SHELL := /bin/sh
 VENV ?= .venv
 PY := $(VENV)/bin/python
 
-.PHONY: demo test lint clean
+.PHONY: demo test test-conformance test-engines lint clean
 
 demo: $(VENV)/.demo
 	@sh .ci/need bwrap:bubblewrap
@@ -14,7 +14,15 @@ test: $(VENV)/.test
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
-	$(VENV)/bin/pytest
+	$(VENV)/bin/pytest --ignore=tests/conformance
+
+test-conformance: $(VENV)/.test
+	@sh .ci/need bwrap:bubblewrap dockerd:docker.io mmdebstrap:mmdebstrap ip:iproute2
+	$(VENV)/bin/pytest tests/conformance
+
+test-engines: $(VENV)/.test
+	@sh .ci/need bwrap:bubblewrap mmdebstrap:mmdebstrap unshare:util-linux pivot_root:util-linux
+	MOAT_TEST_TABLE=docs/engines.md $(VENV)/bin/pytest tests/engines/matrix.py
 
 $(PY):
 	@sh .ci/venv $(VENV)

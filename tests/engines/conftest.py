@@ -54,11 +54,16 @@ def engine(
     table = pytestconfig.stash[TABLE]
     if kind is None:
         table.engines[BUBBLEWRAP] = BUBBLEWRAP
-        yield None
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("DOCKER_HOST", "unix:///no-engine.sock")
+            yield None
         return
-    with running(kind, run_directory / kind.name, cache) as socket, pytest.MonkeyPatch.context() as m:
+    with (
+        running(kind, run_directory / kind.name, cache) as socket,
+        pytest.MonkeyPatch.context() as patch,
+    ):
         url = f"unix://{socket}"
-        m.setenv("DOCKER_HOST", url)
+        patch.setenv("DOCKER_HOST", url)
         table.engines[kind.name] = kind.title(ask_facts(socket).version)
         client = docker.DockerClient(base_url=url)
         try:
@@ -71,9 +76,20 @@ def engine(
 
 @pytest.fixture
 def launcher(
-    kind: Kind | None, engine: Engine | None, project: Project, owner: User
+    kind: Kind | None,
+    engine: Engine | None,
+    project: Project,
+    owner: User,
+    request: pytest.FixtureRequest,
 ) -> Iterator[Launcher]:
-    """After the test nothing may be left of what was started on it."""
+    """After the test nothing may be left of what was started on it.
+
+    What the engine cannot do must fail, and with the error that is written down for it.
+    """
+    known = request.module.CANNOT.get(kind.name if kind else BUBBLEWRAP, {})
+    if cannot := known.get(request.function):
+        mark = pytest.mark.xfail(reason=cannot.cell, raises=cannot.raises, strict=True)
+        request.applymarker(mark)
     made = EngineLauncher(
         runtime=kind.runtime if kind else BUBBLEWRAP,
         owner=owner,
@@ -83,10 +99,6 @@ def launcher(
     )
     yield made
     made.end()
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--table", type=Path, help="the file in which to renew the table")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -103,7 +115,8 @@ def pytest_runtest_makereport(item: pytest.Function) -> Any:
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     table = config.stash[TABLE]
-    terminalreporter.section("engines")
-    terminalreporter.write(table.text())
-    if path := config.getoption("--table"):
-        table.renew(path)
+    if table.engines:
+        terminalreporter.section("engines")
+        terminalreporter.write(table.text())
+    if path := os.environ.get("MOAT_TEST_TABLE"):
+        table.renew(Path(path))

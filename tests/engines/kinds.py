@@ -11,13 +11,13 @@ __all__ = ["ENGINES", "PACKAGES", "Kind"]
 
 PACKAGES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
-        "bookworm": ("docker.io", "podman", "runc", "runsc", "tini"),
-        "trixie": ("docker.io", "podman", "runc", "tini"),
-        "testing": ("docker.io", "podman", "runc", "tini"),
+        "bookworm": ("docker.io", "podman", "runc", "crun", "runsc", "tini", "mount"),
+        "trixie": ("docker.io", "podman", "runc", "tini", "mount"),
+        "testing": ("docker.io", "podman", "runc", "tini", "mount"),
     }
 )
-"""What is installed of each Debian suite: runc beside podman, as crun refuses machines whose
-cgroups are hybrid; tini as the init of containers, and of the engines themselves."""
+"""What is installed of each Debian suite; tini is the init of containers, and of the engines,
+and umount puts this machine's files out of their sight."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +26,7 @@ class Kind:
     suite: str
     """Of :data:`PACKAGES`."""
     runtime: Literal["docker", "podman"]
+    oci: Literal["runc", "crun", "runsc"] = "runc"
     keys: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """What every moat.yaml says on this engine."""
 
@@ -33,7 +34,7 @@ class Kind:
         """The engine in the foreground, without a network; it keeps all at its usual places."""
         if self.runtime == "podman":
             return (
-                *("podman", "--runtime", "runc", "--cgroup-manager", "cgroupfs"),
+                *("podman", "--runtime", self.oci, "--cgroup-manager", "cgroupfs"),
                 *("--events-backend", "file", "system", "service", "--time=0", f"unix://{socket}"),
             )
         return (
@@ -42,19 +43,18 @@ class Kind:
         )
 
     def title(self, version: str) -> str:
-        """A column's head: the engine, and the release that answered without Debian's suffix."""
-        name = "Podman" if self.runtime == "podman" else "Docker"
-        isolated = f" {self.keys['kernel']['isolation']}" if "kernel" in self.keys else ""
-        return f"{name} {version.partition('+')[0]}{isolated}"
+        """A column's head, with the release that answered, without Debian's suffix."""
+        return f"{self.runtime.title()} {version.partition('+')[0]} {self.oci}"
 
     def files(self) -> dict[str, str]:
         """``{path: text}`` of the configuration that an engine reads at fixed places."""
         return {
-            "/etc/docker/daemon.json": _RUNSC,
+            "/etc/docker/daemon.json": _RUNSC if self.oci == "runsc" else "{}",
             "/etc/containers/containers.conf": _CONTAINERS,
         }
 
 
+# Without a network, as 2022's runsc takes a new kernel's network namespaces for the host's own.
 _RUNSC = """{"runtimes": {"runsc": {
   "path": "/usr/bin/runsc",
   "runtimeArgs": ["--platform=ptrace", "--network=none", "--host-uds=all"]
@@ -69,6 +69,10 @@ init_path = "/usr/bin/tini-static"
 """The init's place moved from one section to the other; 5.8 raises the limit of a build's open
 files by itself, which a machine with a lower one refuses."""
 
+_NPROC = {"container": {"ulimits": {"nproc": {"soft": 4096, "hard": 4096}}}}
+"""Podman 4.3 sets it to 1048576 beside any other limit, which a root without CAP_SYS_RESOURCE,
+such as a container's, may not."""
+
 ENGINES = (
     Kind(name="docker-bookworm", suite="bookworm", runtime="docker"),
     Kind(name="docker-trixie", suite="trixie", runtime="docker"),
@@ -77,16 +81,17 @@ ENGINES = (
         name="podman-bookworm",
         suite="bookworm",
         runtime="podman",
-        # It sets nproc to 1048576 beside any other limit, which a root without CAP_SYS_RESOURCE,
-        # such as a container's, may not.
-        keys={"container": {"ulimits": {"nproc": {"soft": 4096, "hard": 4096}}}},
+        oci="crun",
+        keys=_NPROC,
     ),
+    Kind(name="podman-bookworm-runc", suite="bookworm", runtime="podman", keys=_NPROC),
     Kind(name="podman-trixie", suite="trixie", runtime="podman"),
     Kind(name="podman-testing", suite="testing", runtime="podman"),
     Kind(
         name="docker-gvisor",
         suite="bookworm",
         runtime="docker",
+        oci="runsc",
         keys={"kernel": {"isolation": "gvisor"}},
     ),
 )

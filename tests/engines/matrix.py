@@ -4,11 +4,55 @@ They are tests of tests/integration/ with the launchers of tests/engines/conftes
 what only engines differ in. This file's name keeps it out of `make test`.
 """
 
+from dataclasses import dataclass
+
+import pytest
+
+from moat_nb import Sandbox
+from moat_nb.errors import CommandError, ProofError, RuntimeUnavailable
 from tests.integration import test_excludes as excludes
 from tests.integration import test_killed_launcher as killed
 from tests.integration import test_sandbox as sandbox
 
 wheel = excludes.wheel
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cannot:
+    """What an engine cannot do: a test that must fail there, in this way and in no other."""
+
+    cell: str
+    """What the table says; docs/engines.md says why."""
+    raises: type[Exception]
+
+
+CREATE = """
+import errno, sys
+try:
+    for number in range(int(sys.argv[1])):
+        open(f"lib/{number}", "w").close()
+except OSError as error:
+    sys.exit(errno.errorcode[error.errno])
+"""
+
+
+def test_an_exclude_is_full_at_its_number_of_files_and_not_before(launcher):
+    """16 MiB give 4096 inodes, of which the exclude itself is one."""
+    box = launcher.launch(launcher.project("lib", kernel={"tmpfs_size": 16}))
+    box.run(["python3", "-c", CREATE, "4000"], check=True)
+    assert box.run(["python3", "-c", CREATE, "5000"]).stderr == b"ENOSPC\n"
+
+
+def test_a_wish_for_podman_is_met_by_podman_and_by_nothing_else(launcher):
+    project = launcher.project(kernel={"runtime": "podman"})
+    if launcher.runtime == "podman":
+        with Sandbox.launch(project) as box:
+            assert box.run(["true"]).returncode == 0
+    else:
+        with pytest.raises(RuntimeUnavailable, match=r"podman: .*(it is Docker Engine|nothing)"):
+            Sandbox.launch(project)
+    assert launcher.left(project) == []
+
 
 BEHAVIOURS = {
     "native programs installed over directories of root's, host unchanged": (
@@ -22,14 +66,13 @@ BEHAVIOURS = {
         excludes.test_a_mount_inside_an_exclude_shows_its_source_there,
         excludes.test_an_exclude_inside_a_mount_below_another_covers_that_mounts_directory,
     ),
-    "globs and files": (
-        excludes.test_globs_cover_what_they_match_and_nothing_else,
-        excludes.test_an_excluded_file_is_neither_read_nor_written,
-    ),
+    "globs": (excludes.test_globs_cover_what_they_match_and_nothing_else,),
+    "excluded files": (excludes.test_an_excluded_file_is_neither_read_nor_written,),
     "tmpfs 1777, exec, nosuid, nodev": (
         excludes.test_each_exclude_is_a_tmpfs_of_its_own_with_mode_size_and_exec_as_proved,
     ),
     "size limit": (excludes.test_an_exclude_is_full_at_its_size_and_not_before,),
+    "limit of inodes": (test_an_exclude_is_full_at_its_number_of_files_and_not_before,),
     "an exclude that the host undid is reported": (
         excludes.test_an_exclude_that_the_host_undid_is_reported_and_the_others_hold,
     ),
@@ -46,9 +89,57 @@ BEHAVIOURS = {
     "leash: a killed launcher leaves nothing": (
         killed.test_a_launcher_killed_with_its_janitor_leaves_what_the_next_start_sweeps,
     ),
+    "kernel.runtime: podman, or an error": (
+        test_a_wish_for_podman_is_met_by_podman_and_by_nothing_else,
+    ),
 }
 """A row of the table each."""
 
+NO_INODES = {
+    test_an_exclude_is_full_at_its_number_of_files_and_not_before: Cannot(
+        cell="no limit", raises=AssertionError
+    )
+}
+REFUSED = Cannot(cell="refused", raises=ProofError)
+NO_LS = Cannot(cell="GNU ls fails", raises=CommandError)
+
+CANNOT = {
+    "podman-bookworm": NO_INODES,
+    "podman-trixie": NO_INODES,
+    "podman-testing": NO_INODES,
+    "bubblewrap": NO_INODES,
+    "podman-bookworm-runc": {
+        test: REFUSED
+        for tests in BEHAVIOURS.values()
+        for test in tests
+        if test
+        not in {
+            excludes.test_an_excluded_file_is_neither_read_nor_written,
+            sandbox.test_a_command_out_of_memory_is_reported_as_that_and_the_sandbox_lives,
+            killed.test_a_launcher_killed_with_its_janitor_leaves_what_the_next_start_sweeps,
+            test_a_wish_for_podman_is_met_by_podman_and_by_nothing_else,
+        }
+    },
+    "docker-gvisor": {
+        **NO_INODES,
+        excludes.test_native_programs_are_installed_and_run_over_directories_of_roots: NO_LS,
+        excludes.test_a_mount_inside_an_exclude_shows_its_source_there: NO_LS,
+        excludes.test_an_exclude_inside_a_mount_below_another_covers_that_mounts_directory: NO_LS,
+        excludes.test_reset_empties_the_excludes_and_leaves_the_workspace: NO_LS,
+        excludes.test_each_exclude_is_a_tmpfs_of_its_own_with_mode_size_and_exec_as_proved: Cannot(
+            cell="nosuid, nodev not shown", raises=AssertionError
+        ),
+        excludes.test_an_exclude_that_the_host_undid_is_reported_and_the_others_hold: Cannot(
+            cell="at its next use", raises=AssertionError
+        ),
+        sandbox.test_a_command_out_of_memory_is_reported_as_that_and_the_sandbox_lives: Cannot(
+            cell="killed, no reason", raises=AssertionError
+        ),
+    },
+}
+"""``{engine: {test: ...}}``; everything else must pass."""
+
+# Here is where pytest looks for them.
 globals().update({test.__name__: test for tests in BEHAVIOURS.values() for test in tests})
 
 

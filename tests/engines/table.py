@@ -20,12 +20,14 @@ class Table:
     cells: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def add(self, behaviour: str, engine: str, report: pytest.TestReport) -> None:
-        """A phase of a test; what the test itself had to say is its property ``cell``."""
+        """One phase of a test; what is expected to fail has its cell as xfail's reason."""
         row = self.cells.setdefault(behaviour, {})
-        if not report.passed:
+        if cell := getattr(report, "wasxfail", None):
+            row[engine] = row.get(engine, HOLDS).replace(HOLDS, cell)
+        elif not report.passed:
             row[engine] = FAILS
-        elif row.get(engine) != FAILS:
-            row[engine] = str(dict(report.user_properties).get("cell", row.get(engine, HOLDS)))
+        else:
+            row.setdefault(engine, HOLDS)
 
     def text(self) -> str:
         """In Markdown, aligned: a behaviour a line."""
