@@ -80,7 +80,7 @@ def until_it_answers(process: subprocess.Popen[bytes], path: str, log: Path) -> 
             return
         time.sleep(0.1)
     words = log.read_text(errors="replace")[-2000:]
-    raise RuntimeError(f"{process.args!r} did not start:\n{words}")
+    raise RuntimeError(f"the engine at {path} did not start:\n{words}")
 
 
 def find_or_start(directory: Path) -> tuple[str, PrivateEngine | None]:

@@ -67,6 +67,7 @@ SERVER = Suite(
         *("-p", "no:asyncio"),
         # The suite's own calls, on a tornado that is newer than it.
         *("-W", "ignore:The method, uri, and version arguments:DeprecationWarning"),
+        *("-W", "ignore:The start_line argument to HTTPServerRequest:DeprecationWarning"),
     ),
     workers=3,
 )

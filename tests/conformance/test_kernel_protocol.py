@@ -11,6 +11,7 @@ from tests.conformance.conftest import Place, Results
 from tests.conformance.runner import Workplace, moat_yaml, pip
 from tests.conformance.suites import KERNEL_TEST
 from tests.conftest import Engine
+from tests.integration.leftovers import Watch
 from tests.integration.test_jupyter import forget_provisioner
 
 # The suite's own example has every sample of Python; only the kernel is another.
@@ -61,6 +62,7 @@ def test_a_python_kernel_keeps_the_protocol_on_docker(
     workplace = place(KERNEL_TEST, moat_yaml("docker", base_image=engine.kernel_image))
     workplace.install_kernel("docker")
     run(workplace, results, PYTHON, "docker")
+    assert Watch(workplace.project).left(engine, seconds=10) == []
 
 
 def test_a_python_kernel_keeps_the_protocol_behind_the_shim(place: Place, results: Results) -> None:
@@ -97,3 +99,4 @@ def test_a_bash_kernel_that_the_image_has_runs_on_docker(
     workplace = place(KERNEL_TEST, text)
     workplace.install_kernel("docker")
     run(workplace, results, BASH, "docker")
+    assert Watch(workplace.project).left(engine, seconds=10) == []

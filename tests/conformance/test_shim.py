@@ -45,7 +45,7 @@ class Shim:
 
         def collect(message: dict[str, Any]) -> None:
             content = message["content"]
-            if content.get("text") == "begun\n":
+            if "begun" in content.get("text", ""):  # its newline may come by itself
                 interrupt()
             if message["msg_type"] == "error":
                 pieces.append(content["ename"])
@@ -59,12 +59,13 @@ Start = Callable[[Path], Shim]
 
 
 def wait_until_it_answers(client: BlockingKernelClient, seconds: float = 60) -> None:
-    """Ask until there is an answer: ``wait_for_ready`` gives a client without a manager 1 s."""
+    """Ask until both channels answer: ``wait_for_ready`` gives a client without a manager 1 s."""
     give_up = time.monotonic() + seconds
     while time.monotonic() < give_up:
         client.kernel_info()
         with contextlib.suppress(queue.Empty):
             client.get_shell_msg(timeout=1)
+            client.get_iopub_msg(timeout=0.2)
             return
     raise TimeoutError(f"no answer in {seconds} s")
 

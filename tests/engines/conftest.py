@@ -109,7 +109,9 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_runtest_makereport(item: pytest.Function) -> Any:
     report = yield
     engine = getattr(item.callspec.params["kind"], "name", BUBBLEWRAP)
-    item.config.stash[TABLE].add(item.module.row(item.function), engine, report)
+    table = item.config.stash[TABLE]
+    table.cells = table.cells or {behaviour: {} for behaviour in item.module.BEHAVIOURS}
+    table.add(item.module.row(item.function), engine, report)
     return report
 
 

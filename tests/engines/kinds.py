@@ -11,7 +11,7 @@ __all__ = ["ENGINES", "PACKAGES", "Kind"]
 
 PACKAGES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
-        "bookworm": ("docker.io", "podman", "runc", "crun", "runsc", "tini", "mount"),
+        "bookworm": ("docker.io", "podman", "runc", "crun", "runsc", "dash", "tini", "mount"),
         "trixie": ("docker.io", "podman", "runc", "tini", "mount"),
         "testing": ("docker.io", "podman", "runc", "tini", "mount"),
     }
@@ -49,6 +49,7 @@ class Kind:
     def files(self) -> dict[str, str]:
         """``{path: text}`` of the configuration that an engine reads at fixed places."""
         return {
+            "/etc/passwd": "root:x:0:0:root:/root:/bin/sh\n",
             "/etc/docker/daemon.json": _RUNSC if self.oci == "runsc" else "{}",
             "/etc/containers/containers.conf": _CONTAINERS,
         }

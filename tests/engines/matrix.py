@@ -14,6 +14,8 @@ from tests.integration import test_excludes as excludes
 from tests.integration import test_killed_launcher as killed
 from tests.integration import test_sandbox as sandbox
 
+# Not counting the start of an engine, which may have to be made first.
+pytestmark = pytest.mark.timeout(120, func_only=True)
 wheel = excludes.wheel
 
 

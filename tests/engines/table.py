@@ -21,7 +21,7 @@ class Table:
 
     def add(self, behaviour: str, engine: str, report: pytest.TestReport) -> None:
         """One phase of a test; what is expected to fail has its cell as xfail's reason."""
-        row = self.cells.setdefault(behaviour, {})
+        row = self.cells[behaviour]
         if cell := getattr(report, "wasxfail", None):
             row[engine] = row.get(engine, HOLDS).replace(HOLDS, cell)
         elif not report.passed:

@@ -59,6 +59,8 @@ class Watch:
 
     def _directories(self) -> Iterator[str]:
         for path in run_directories() - self._before:
+            if not path.is_dir():
+                continue  # the socket of a shim's keeper, which ends by itself
             try:
                 note = json.loads((path / "sandbox.json").read_text())
             except (OSError, ValueError):
