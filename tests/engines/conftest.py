@@ -115,10 +115,11 @@ def pytest_runtest_makereport(item: pytest.Function) -> Any:
     return report
 
 
-def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pytest.Config) -> None:
     table = config.stash[TABLE]
     if table.engines:
         terminalreporter.section("engines")
         terminalreporter.write(table.text())
-    if path := os.environ.get("MOAT_TEST_TABLE"):
+    path = os.environ.get("MOAT_TEST_TABLE")
+    if path and exitstatus == pytest.ExitCode.OK:
         table.renew(Path(path))

@@ -153,7 +153,7 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 
 def _remove_cgroups() -> None:
     """Those that engines make for all of their containers and never remove, if they are empty."""
-    for parent in ("docker", "libpod_parent"):
-        for cgroup in Path("/sys/fs/cgroup").glob(f"**/{parent}"):
+    for name in ("docker", "libpod_parent/conmon", "libpod_parent"):
+        for cgroup in Path("/sys/fs/cgroup").glob(f"**/{name}"):
             with contextlib.suppress(OSError):
                 cgroup.rmdir()
