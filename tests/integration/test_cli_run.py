@@ -149,9 +149,10 @@ class Running:
 SLEEP = ("sh", "-c", "echo ready; sleep 60")
 
 TRAPPING = """
-import signal, time
+import os, signal, time
 def caught(number, frame):
-    print("caught", signal.Signals(number).name, flush=True)
+    # Not print, which may be what was interrupted: it refuses to be entered twice.
+    os.write(1, b"caught %s\\n" % signal.Signals(number).name.encode())
     if number == signal.SIGTERM:
         raise SystemExit(9)
 signal.signal(signal.SIGINT, caught)
