@@ -44,7 +44,8 @@ from typing import Any, Dict, List, NoReturn, Optional, Set, Tuple
 
 TMPFS_MODE = 0o1777
 WATCH_SECONDS = 2.0
-"""A renamed parent moves a mount without any event, so the table is also read now and then."""
+"""A renamed parent moves a mount without any event, so the excludes are also looked at now and
+then."""
 CHUNK = 1 << 16
 KERNEL_OOM_SCORE = 300
 """When memory runs out the engine shall kill a kernel, not the guest that reports it."""
@@ -205,6 +206,22 @@ def _opens_for_writing(path: str) -> bool:
     return True
 
 
+def identity(path: str) -> Tuple[int, int]:
+    """Which file or directory is at ``path``: no other has these two numbers while it exists."""
+    status = os.lstat(path)
+    return status.st_dev, status.st_ino
+
+
+def shows(path: str, proved: Tuple[int, int]) -> bool:
+    """Whether what was proved at ``path`` is still there."""
+    try:
+        return identity(path) == proved
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True  # a kernel closed a directory on the way, which is its own to close
+
+
 # ---------------------------------------------------------------- memory
 
 
@@ -262,7 +279,7 @@ class Guest:
         self.buffer = b""
         self.processes: Dict[str, Process] = {}
         self.poll = select.poll()
-        self.watched = {exclude["path"] for exclude in config["excludes"]}
+        self.watched: Dict[str, Tuple[int, int]] = {}
         self.oom_kills = oom_kills()
         self.import_error: Optional[str] = None
         self.next_watch = 0.0
@@ -278,6 +295,7 @@ class Guest:
         if any(mount["problem"] for mount in mounts):
             self.send("refused", mounts=mounts)
             return 3
+        self.watched = {mount["path"]: identity(mount["path"]) for mount in mounts}
         self.send("ready", mounts=mounts, python=list(sys.version_info[:3]))
         self.watch_fds()
         self.preload()
@@ -466,6 +484,7 @@ class Guest:
                 pass  # a group that has just ended, or no signal at all: nothing to report to
 
     def on_usage(self, id: str) -> None:
+        self.watch_mounts()
         mounts = []
         for path in sorted(self.watched):
             if os.path.isfile(path):
@@ -569,8 +588,11 @@ class Guest:
 
     def watch_mounts(self) -> None:
         self.next_watch = time.monotonic() + WATCH_SECONDS
-        for path in sorted(self.watched - set(mount_table())):
-            self.watched.discard(path)
+        # gVisor undoes a mount whose directory the host removed when it is next looked at, and
+        # the table says nothing of it before; so look, and then read.
+        shown = {path for path, proved in self.watched.items() if shows(path, proved)}
+        for path in sorted(set(self.watched) - (shown & set(mount_table()))):
+            del self.watched[path]
             self.send("mount_lost", path=path)
 
 

@@ -153,6 +153,8 @@ class Link:
         self._processes: dict[str, Process] = {}
         self._answers: dict[str, Future[dict[str, tuple[int, int]]]] = {}
         self._watched: set[str] = set()
+        self.lost: set[str] = set()
+        """The excludes that came undone; an answer of :meth:`usage` comes after all of them."""
         self._lock = threading.Lock()
         self._counter = 0
         self._broken: str | None = None
@@ -259,6 +261,7 @@ class Link:
         elif kind == "mount_lost":
             path = _text(message["path"], MAX_PATH)
             self._watched.remove(path)
+            self.lost.add(path)
             self._on_event("mount_lost", path)
         elif kind == "usage":
             use = dict(_parse_use(found) for found in message["mounts"])

@@ -45,6 +45,11 @@ START_TIMEOUT = 60.0
 SOCKETS_TIMEOUT = 2.0
 """Seconds; an ipykernel listens 0.1 s after it was forked."""
 
+CAME_UNDONE = (
+    "the exclude came undone: the directory was removed or renamed, and the host's own shows "
+    "there now; reset the sandbox"
+)
+
 logger = logging.getLogger("moat_nb")
 
 
@@ -215,11 +220,7 @@ class Sandbox:
 
     def _hear(self, kind: str, text: str) -> None:
         if kind == "mount_lost":
-            logger.warning(
-                "%s: the exclude came undone: the directory was removed or renamed, and the "
-                "host's own shows there now; reset the sandbox",
-                text,
-            )
+            logger.warning("%s: %s", text, CAME_UNDONE)
         if self._on_event is not None:
             self._on_event(kind, text)
         elif kind == "pre_run":
@@ -276,14 +277,19 @@ class Sandbox:
         return link
 
     def mounts(self) -> tuple[MountProof, ...]:
-        """What the guest proved of each exclude, with its use as it is now."""
-        usage = self._link.usage()
-        return tuple(
-            replace(proof, size=usage[proof.path][0], used=usage[proof.path][1])
-            if proof.path in usage
-            else proof
-            for proof in self._started.proofs
-        )
+        """What the guest proved of each exclude, with its use as it is now.
+
+        One that came undone has a ``problem`` that says so, and no size.
+        """
+        usage, lost = self._link.usage(), self._link.lost
+
+        def now(proof: MountProof) -> MountProof:
+            if proof.path in lost:
+                return replace(proof, size=0, used=0, problem=CAME_UNDONE)
+            size, used = usage.get(proof.path, (proof.size, proof.used))
+            return replace(proof, size=size, used=used)
+
+        return tuple(map(now, self._started.proofs))
 
     # -------- what runs in it
 

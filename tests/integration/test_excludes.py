@@ -297,6 +297,10 @@ def test_an_exclude_that_the_host_undid_is_reported_and_the_others_hold(launcher
     box.run(["touch", "lib/inside", "other/inside"], check=True)
     subprocess.run(undo.format(project), shell=True, check=True)
     assert wait_until(lambda: events == [("mount_lost", "/workspace/lib")]), events
+    lost, other = box.mounts()
+    assert "came undone" in lost.problem
+    assert (lost.size, lost.used) == (0, 0)
+    assert other.problem is None
     assert shell(box, "ls other") == "inside\n"
 
 
