@@ -34,6 +34,8 @@ class Plan:
     image: ImagePlan | None
     rendered: Any
     """``spec`` in the runtime's own words."""
+    remarks: tuple[str, ...] = ()
+    """The runtime's, of what is as it is at every start."""
 
 
 def plan(
@@ -65,6 +67,7 @@ def make(directory: str, runtime: str | None) -> Plan:
         spec=spec,
         image=None if made.image is None else image_plan(config),
         rendered=chosen.render(spec),
+        remarks=chosen.remarks(spec),
     )
 
 
@@ -84,6 +87,7 @@ def as_json(plan: Plan) -> dict[str, Any]:
         "image": image,
         "loosened": plan.spec.hardening.loosened(),
         "unused": [asdict(key) for key in plan.config.unused],
+        "remarks": plan.remarks,
         "rendered": plan.rendered,
     }
 
@@ -104,7 +108,7 @@ def as_text(plan: Plan) -> str:
     ]
     if points := list(_mount_points(spec.mounts)):
         parts.append("made on the host at the start, where missing\n" + table(points, indent=2))
-    if notices := [notice for notice in spec.notices if notice != plan.why]:
+    if notices := [n for n in (*spec.notices, *plan.remarks) if n != plan.why]:
         parts.append("notices\n" + "\n".join(wrap(n, "  - ", "    ") for n in notices))
     if config.unused:
         keys = [(key.where, key.name) for key in config.unused]

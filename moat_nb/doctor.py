@@ -14,6 +14,7 @@ from moat_nb.errors import MoatError
 from moat_nb.host import Host
 from moat_nb.planning import RUNTIMES
 from moat_nb.rundir import LONGEST_SOCKET, SOCKET_PATH_LIMIT, base_directory
+from moat_nb.runtimes import UNLIMITED_FILES
 from moat_nb.runtimes.docker import Docker, connect, engine_errors
 from moat_nb.tables import wrap
 
@@ -44,6 +45,7 @@ def exit_code(findings: Iterable[Finding]) -> int:
 def examine(host: Host, environ: Mapping[str, str]) -> Iterator[Finding]:
     """Look at everything that a start depends on; nothing is changed."""
     engines: dict[str, str] = {}
+    usable = set()
     for name, make in RUNTIMES.items():
         runtime = make(host, environ)
         found = runtime.available()
@@ -51,10 +53,14 @@ def examine(host: Host, environ: Mapping[str, str]) -> Iterator[Finding]:
         yield Finding(
             group="runtimes", subject=name, verdict=verdict, detail=found.detail, mend=found.mend
         )
+        if found.usable:
+            usable.add(name)
         if found.usable and isinstance(runtime, Docker) and runtime.socket is not None:
             engines.setdefault(runtime.socket, name)
     for socket, name in engines.items():
         yield from _ask_engine(name, socket)
+    if "bubblewrap" in usable:
+        yield Finding(group="bubblewrap", subject="limits", verdict="ok", detail=UNLIMITED_FILES)
     yield from _machine()
     yield _socket_directory(environ, host)
     yield from _jupyter()
@@ -114,9 +120,10 @@ def describe_engine(
     yield Finding(
         group=name, subject="AppArmor", verdict="ok", detail="yes" if apparmor else "not in use"
     )
-    yield _limits(name, info)
-    gvisor = "runsc" in (info.get("Runtimes") or {})
-    words = "kernel.isolation: gvisor can be used" if gvisor else "not installed (optional)"
+    yield _limits(name, info, podman=podman)
+    words = "not installed (optional)"
+    if "runsc" in (info.get("Runtimes") or {}):
+        words = f"kernel.isolation: gvisor can be used; with it {UNLIMITED_FILES}"
     yield Finding(group=name, subject="gVisor", verdict="ok", detail=words)
 
 
@@ -149,8 +156,9 @@ def _seccomp(group: str, options: list[str]) -> Finding:
     )
 
 
-def _limits(group: str, info: Mapping[str, Any]) -> Finding:
+def _limits(group: str, info: Mapping[str, Any], *, podman: bool) -> Finding:
     detail = f"cgroup v{info.get('CgroupVersion', '?')}, {info.get('CgroupDriver', '?')}"
+    detail += f"; {UNLIMITED_FILES}" if podman else ""
     names = {
         "MemoryLimit": "memory",
         "SwapLimit": "swap",

@@ -12,7 +12,7 @@ import pytest
 from moat_nb.errors import NotSupportedYet, StartError
 from moat_nb.host import Host, User
 from moat_nb.mounts import Bind, EmptyFile, MountPlan, Tmpfs, Volume, build
-from moat_nb.runtimes import apple
+from moat_nb.runtimes import UNLIMITED_FILES, apple
 from moat_nb.runtimes.apple import Apple
 from moat_nb.security import MIB, Hardening, Limits
 from moat_nb.spec import ContainerSpec
@@ -81,6 +81,7 @@ def test_the_notices_name_what_the_virtual_machine_makes_up_for():
     assert "2048 MiB" in limits
     assert "512 processes" in limits
     assert "no-new-privileges" in hardening
+    assert Apple(HOST).remarks(SPEC) == (UNLIMITED_FILES,)
 
 
 @pytest.mark.parametrize(

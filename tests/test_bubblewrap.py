@@ -24,7 +24,7 @@ import moat_nb
 from moat_nb.errors import NotSupportedYet, StartError
 from moat_nb.host import Host, User
 from moat_nb.mounts import Bind, EmptyFile, MountPlan, Tmpfs, Volume, build
-from moat_nb.runtimes import staging
+from moat_nb.runtimes import UNLIMITED_FILES, staging
 from moat_nb.runtimes.bubblewrap import Bubblewrap
 from moat_nb.runtimes.bubblewrap_facts import BubblewrapFacts
 from moat_nb.security import MIB, Hardening, Limits
@@ -146,6 +146,12 @@ def test_without_systemd_the_notice_says_that_limits_are_per_process():
     (notice,) = Bubblewrap(HOST, FACTS).notices(SPEC)
     assert "prlimit" in notice
     assert "1024 MiB of data for each process" in notice
+
+
+def test_the_number_of_files_is_a_remark_of_a_plan_and_no_start_says_it():
+    runtime = Bubblewrap(HOST, FACTS)
+    assert runtime.remarks(SPEC) == (UNLIMITED_FILES,)
+    assert not set(runtime.remarks(SPEC)) & set(runtime.notices(SPEC))
 
 
 def test_a_ulimit_may_be_tighter_than_the_sandboxs_limits_and_never_looser():

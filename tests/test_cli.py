@@ -18,6 +18,7 @@ from moat_nb.image import ImagePlan
 from moat_nb.listing import find, sandboxes
 from moat_nb.mounts import Bind, EmptyFile, MountPlan, MountPoint, Tmpfs, build
 from moat_nb.rundir import Note, Owner, RunDir
+from moat_nb.runtimes import UNLIMITED_FILES
 from moat_nb.security import MIB, Hardening, Limits
 from moat_nb.spec import ContainerSpec
 from moat_nb.tables import amount, duration, table
@@ -230,6 +231,7 @@ made on the host at the start, where missing
 
 notices
   - network: none (the kernel has loopback only)
+  - an exclude's size is limited, but not the number of files in it
 
 keys not used: they mean nothing to a kernel
   moat.yaml:3:1  claude"""
@@ -278,7 +280,12 @@ def test_plan_as_text():
         apt=("git",),
     )
     plan = Plan(
-        config=config, why="runtime: docker (asked for)", spec=spec, image=image, rendered={}
+        config=config,
+        why="runtime: docker (asked for)",
+        spec=spec,
+        image=image,
+        rendered={},
+        remarks=(UNLIMITED_FILES,),
     )
     assert as_text(plan) == PLAN_TEXT
 

@@ -14,6 +14,7 @@ import pytest
 import moat_nb
 from moat_nb.host import User
 from moat_nb.mounts import Bind, EmptyFile, MountPlan, Tmpfs, Volume, build
+from moat_nb.runtimes import UNLIMITED_FILES
 from moat_nb.runtimes.docker import Docker, EngineFacts, sockets
 from moat_nb.security import MIB, Hardening, Limits
 from moat_nb.spec import ContainerSpec, Instance
@@ -148,8 +149,26 @@ def test_a_spec_is_rendered_whole(facts: EngineFacts, whole: dict[str, Any]) -> 
     assert json.loads(json.dumps(rendered)) == rendered
 
 
-def test_without_an_engine_at_hand_docker_engine_is_rendered() -> None:
-    assert Docker("docker", {}).render(SPEC) == DOCKER
+@pytest.mark.parametrize(
+    ("name", "whole"), [("docker", DOCKER), ("podman", expected("1000:1001", PODMAN_TMPFS))]
+)
+def test_without_an_engine_at_hand_the_one_of_that_name_is_rendered(
+    name: str, whole: dict[str, Any]
+) -> None:
+    assert Docker(name, {}).render(SPEC) == whole
+
+
+@pytest.mark.parametrize("facts", [EngineFacts(), EngineFacts(podman=True)])
+def test_a_plan_remarks_on_the_number_of_files_where_it_is_not_limited(facts: EngineFacts) -> None:
+    runtime = Docker("docker", {}, facts)
+    options = runtime.render(SPEC)["body"]["HostConfig"]["Tmpfs"]["/workspace/.venv"]
+    assert runtime.remarks(SPEC) == (() if "nr_inodes" in options else (UNLIMITED_FILES,))
+    assert runtime.notices(SPEC) == ()
+
+
+def test_a_plan_remarks_that_gvisor_does_not_limit_the_number_of_files() -> None:
+    spec = replace(SPEC, hardening=Hardening(isolation="gvisor"))
+    assert Docker("docker", {}, EngineFacts()).remarks(spec) == (UNLIMITED_FILES,)
 
 
 def host_config(**changes: Any) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import pytest
 
 from moat_nb.advisories import affecting, version_of
 from moat_nb.doctor import Finding, as_text, describe_engine, exit_code
+from moat_nb.runtimes import UNLIMITED_FILES
 
 NOWHERE = {**os.environ, "DOCKER_HOST": "unix:///nonexistent/docker.sock"}
 
@@ -80,8 +81,8 @@ def test_a_rootless_podman_is_described_and_dockers_advisories_are_not_its():
         ("rootless", "ok", "rootless: its root is you"),
         ("seccomp", "ok", "seccomp, profile=default"),
         ("AppArmor", "ok", "yes"),
-        ("limits", "ok", "cgroup v2, systemd"),
-        ("gVisor", "ok", "kernel.isolation: gvisor can be used"),
+        ("limits", "ok", f"cgroup v2, systemd; {UNLIMITED_FILES}"),
+        ("gVisor", "ok", f"kernel.isolation: gvisor can be used; with it {UNLIMITED_FILES}"),
     ]
 
 

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from moat_nb.progress import Progress
     from moat_nb.spec import ContainerSpec
 
-__all__ = ["Availability", "Leash", "Runtime"]
+__all__ = ["UNLIMITED_FILES", "Availability", "Leash", "Runtime"]
+
+UNLIMITED_FILES = "an exclude's size is limited, but not the number of files in it"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +62,11 @@ class Runtime(Protocol):
         """
 
     def notices(self, spec: ContainerSpec) -> tuple[str, ...]:
-        """What the user must be told of how this runtime honours ``spec``."""
+        """What the user must be told at each start of how this runtime honours ``spec``."""
+
+    def remarks(self, spec: ContainerSpec) -> tuple[str, ...]:
+        """What it does less well than another could, whatever the day: `moat-nb plan` tells it,
+        and no start does."""
 
     def render(self, spec: ContainerSpec) -> Any:
         """The engine's words for ``spec``: JSON-serialisable, whole, and pure.

@@ -22,7 +22,7 @@ from moat_nb.errors import NotSupportedYet, Problem, StartError
 from moat_nb.host import Host
 from moat_nb.image import image_plan
 from moat_nb.mounts import TMPFS_MODE, Bind, EmptyFile, Mount, Tmpfs, Volume
-from moat_nb.runtimes import Availability, Runtime
+from moat_nb.runtimes import UNLIMITED_FILES, Availability, Runtime
 from moat_nb.runtimes.pipes import PipeLeash, spawn
 from moat_nb.runtimes.rlimits import rlimits
 from moat_nb.security import MIB
@@ -99,6 +99,9 @@ class Apple(Runtime):
             "apple: there is no no-new-privileges and no seccomp filter; all capabilities are "
             "dropped, and the virtual machine's Linux kernel is the sandbox's own",
         )
+
+    def remarks(self, spec: ContainerSpec) -> tuple[str, ...]:
+        return (UNLIMITED_FILES,)
 
     def render(self, spec: ContainerSpec) -> list[str]:
         """The whole command line. Raises NotSupportedYet."""

@@ -18,7 +18,7 @@ from moat_nb.errors import ConfigError, NotSupportedYet, Problem, StartError
 from moat_nb.host import MOAT_USER, Host, User
 from moat_nb.host_dependencies import missing
 from moat_nb.mounts import TMPFS_MODE, Bind, EmptyFile, Mount, Tmpfs, Volume
-from moat_nb.runtimes import Availability, Runtime, seccomp, staging
+from moat_nb.runtimes import UNLIMITED_FILES, Availability, Runtime, seccomp, staging
 from moat_nb.runtimes.bubblewrap_facts import (
     NAMESPACES,
     OUTSIDE,
@@ -99,6 +99,9 @@ class Bubblewrap(Runtime):
             f"process by itself, {pids} processes and threads in all; tmpfs is not counted, only "
             "bounded by each mount's size",
         )
+
+    def remarks(self, spec: ContainerSpec) -> tuple[str, ...]:
+        return (UNLIMITED_FILES,)
 
     def render(self, spec: ContainerSpec) -> dict[str, Any]:
         """The command line, and what bubblewrap reads from descriptors.

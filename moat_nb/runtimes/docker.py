@@ -22,7 +22,7 @@ from moat_nb.image import ensure_image, image_plan
 from moat_nb.janitor import Janitor, UnixConnection
 from moat_nb.mounts import TMPFS_MODE, Bind, EmptyFile, MountPlan, Tmpfs, Volume
 from moat_nb.progress import Progress
-from moat_nb.runtimes import Availability
+from moat_nb.runtimes import UNLIMITED_FILES, Availability
 from moat_nb.security import MIB
 from moat_nb.spec import GUEST_PATH, ContainerSpec
 
@@ -129,6 +129,15 @@ class Docker:
     def notices(self, spec: ContainerSpec) -> tuple[str, ...]:
         return ()
 
+    def remarks(self, spec: ContainerSpec) -> tuple[str, ...]:
+        limited = not (self._known.podman or spec.hardening.isolation == "gvisor")
+        return () if limited else (UNLIMITED_FILES,)
+
+    @property
+    def _known(self) -> EngineFacts:
+        """The engine's facts; before it was asked, or when there is none, what its name says."""
+        return self._facts or EngineFacts(podman=self.name == "podman")
+
     def _connect(self) -> docker.DockerClient:
         """To the engine that answers; RuntimeUnavailable when there is none."""
         if self.socket is None:
@@ -145,7 +154,7 @@ class Docker:
 
     def render(self, spec: ContainerSpec) -> dict[str, Any]:
         """The body of ``POST /containers/create``, and the name it goes under."""
-        return {"name": spec.name, "body": _body(spec, self._facts or EngineFacts())}
+        return {"name": spec.name, "body": _body(spec, self._known)}
 
     def start(self, spec: ContainerSpec, janitor: Janitor) -> DockerLeash:
         import docker.errors
