@@ -15,16 +15,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
     from moat_nb.config import Config as Config
+    from moat_nb.errors import CellTimeout as CellTimeout
     from moat_nb.errors import CommandError as CommandError
     from moat_nb.errors import ConfigError as ConfigError
     from moat_nb.errors import ImageError as ImageError
     from moat_nb.errors import MoatError as MoatError
+    from moat_nb.errors import MoatRemoteError as MoatRemoteError
     from moat_nb.errors import NotSupportedYet as NotSupportedYet
     from moat_nb.errors import ProofError as ProofError
     from moat_nb.errors import RuntimeUnavailable as RuntimeUnavailable
     from moat_nb.errors import SandboxGone as SandboxGone
     from moat_nb.errors import StartError as StartError
+    from moat_nb.errors import ValueRefused as ValueRefused
     from moat_nb.link import MountProof as MountProof
     from moat_nb.parse import load as load
     from moat_nb.planning import plan as plan
@@ -34,6 +39,9 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "ValueRefused": "errors",
+    "MoatRemoteError": "errors",
+    "CellTimeout": "errors",
     "CommandError": "errors",
     "Config": "config",
     "ConfigError": "errors",
@@ -52,6 +60,20 @@ _HOMES = {
 }
 
 __all__ = list(_HOMES)
+
+
+def load_ipython_extension(shell: InteractiveShell) -> None:
+    """What ``%load_ext moat_nb`` calls: the magics ``%moat`` and ``%%moat``."""
+    from moat_nb.magics import load
+
+    load(shell)
+
+
+def unload_ipython_extension(shell: InteractiveShell) -> None:
+    """What ``%unload_ext moat_nb`` calls; the sandboxes that the magics started end."""
+    from moat_nb.magics import unload
+
+    unload(shell)
 
 
 def __getattr__(name: str) -> Any:

@@ -8,7 +8,10 @@ MoatError
 ├── StartError           the sandbox did not start
 │   └── ProofError       it started, but an exclude's promise does not hold
 ├── SandboxGone          the sandbox ended while it was in use
-└── CommandError         a command in the sandbox exited with a code other than 0
+├── CommandError         a command in the sandbox exited with a code other than 0
+├── MoatRemoteError      a notebook's cell raised in its sandbox; shows the traceback from there
+├── CellTimeout          a notebook's cell took longer than it was given
+└── ValueRefused         a value cannot be brought into or out of the sandbox
 """
 
 from __future__ import annotations
@@ -17,10 +20,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 __all__ = [
+    "CellTimeout",
     "CommandError",
     "ConfigError",
     "ImageError",
     "MoatError",
+    "MoatRemoteError",
     "NotSupportedYet",
     "Problem",
     "ProgramNotFound",
@@ -28,6 +33,7 @@ __all__ = [
     "RuntimeUnavailable",
     "SandboxGone",
     "StartError",
+    "ValueRefused",
 ]
 
 
@@ -100,3 +106,28 @@ class CommandError(MoatError):
         ended = f"signal {-returncode}" if returncode < 0 else f"exit code {returncode}"
         tail = f"\n{stderr.rstrip()}" if stderr.strip() else ""
         super().__init__(f"{' '.join(argv)}: {ended}{tail}")
+
+
+class MoatRemoteError(MoatError):
+    """What a cell raised in the sandbox: ``ename`` and ``evalue`` of the error there, and its
+    ``traceback`` as lines, coloured by ANSI codes.
+
+    IPython shows these lines in place of the traceback of the magic that raises this.
+    """
+
+    def __init__(self, ename: str, evalue: str, traceback: Sequence[str]) -> None:
+        self.ename = ename
+        self.evalue = evalue
+        self.traceback = tuple(traceback)
+        super().__init__(f"{ename}: {evalue}" if evalue else ename)
+
+    def _render_traceback_(self) -> list[str]:
+        return list(self.traceback) or [str(self)]
+
+
+class CellTimeout(MoatError):
+    pass
+
+
+class ValueRefused(MoatError):
+    pass

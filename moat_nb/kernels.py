@@ -13,6 +13,7 @@ from moat_nb.connection import IPYKERNEL_ARGV
 from moat_nb.provisioner import MoatProvisioner
 
 if TYPE_CHECKING:
+    from moat_nb.link import Exit
     from moat_nb.sandbox import Sandbox
 
 __all__ = ["Kernel"]
@@ -61,6 +62,11 @@ class Kernel(KernelManager):
             kernel.close()
             raise
         return kernel
+
+    def ended(self) -> Exit | None:
+        """How its process ended, or None while it runs; never blocks."""
+        assert isinstance(self.provisioner, MoatProvisioner)
+        return self.provisioner.ended()
 
     def close(self) -> None:
         """Disconnect the client and shut the kernel down at once."""

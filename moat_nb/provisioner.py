@@ -29,6 +29,7 @@ from traitlets import Unicode
 
 from moat_nb.connection import IPYKERNEL_ARGV, json_ready, new_connection
 from moat_nb.errors import MoatError, SandboxGone
+from moat_nb.link import Exit
 from moat_nb.paths import to_host, to_sandbox
 
 if TYPE_CHECKING:
@@ -146,10 +147,12 @@ class MoatProvisioner(KernelProvisionerBase):
     def has_process(self) -> bool:
         return self._process is not None
 
+    def ended(self) -> Exit | None:
+        """How the kernel's process ended, or None while it runs; never blocks."""
+        return self._process.poll() if self._process is not None else Exit(code=0)
+
     async def poll(self) -> int | None:
-        if self._process is None:
-            return 0
-        how = self._process.poll()
+        how = self.ended()
         return None if how is None else how.code
 
     async def wait(self) -> int | None:

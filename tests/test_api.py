@@ -15,12 +15,14 @@ from moat_nb import errors
 
 def test_the_public_names_are_these() -> None:
     assert sorted(moat_nb.__all__) == [
+        "CellTimeout",
         "CommandError",
         "Config",
         "ConfigError",
         "ContainerSpec",
         "ImageError",
         "MoatError",
+        "MoatRemoteError",
         "MountProof",
         "NotSupportedYet",
         "ProofError",
@@ -28,6 +30,7 @@ def test_the_public_names_are_these() -> None:
         "Sandbox",
         "SandboxGone",
         "StartError",
+        "ValueRefused",
         "load",
         "plan",
     ]

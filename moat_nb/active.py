@@ -1,0 +1,86 @@
+"""What a sandbox displays, made harmless for the user's own page.
+
+A cell's output runs with the rights of the page that it is shown in, and that page may do all
+that the user may do on the Jupyter server. So of what a sandbox sends, only types that no front
+end executes pass; HTML passes as its sanitised form, and where sanitising would take something
+away that shows, the whole is put into a frame of its own, without the page's rights and without
+a network.
+"""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+from moat_nb.frame import frame
+from moat_nb.sanitise import is_plain, sanitised
+
+__all__ = ["harmless"]
+
+PASSIVE = frozenset(
+    {"text/plain", "application/json", "application/pdf"}
+    | {"image/png", "image/jpeg", "image/gif", "image/webp", "image/bmp"}
+)
+"""Types that every front end shows as they are."""
+
+
+def harmless(
+    data: dict[str, Any], metadata: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
+    """A display's data and metadata as they may be shown, and hints for the user."""
+    shown = {
+        kind: value
+        for kind, value in data.items()
+        if kind in PASSIVE and (isinstance(value, str) or kind == "application/json")
+    }
+    hints: list[str] = []
+    page = _text(data.get("text/html"))
+    script = _text(data.get("application/javascript"))
+    drawing = _text(data.get("image/svg+xml"))
+    if page is not None:
+        plain = sanitised(page)
+        shown["text/html"] = frame(page) if plain is None else plain
+    elif script is not None:
+        shown["text/html"] = frame(_page_of(script))
+    elif drawing is not None:
+        shown["text/html"] = _image(drawing)
+    for kind in ("text/markdown", "text/latex"):
+        text = _text(data.get(kind))
+        if text is None:
+            continue
+        if is_plain(text, markdown=kind == "text/markdown"):
+            shown[kind] = text
+        else:
+            shown.setdefault("text/plain", text)
+            hints.append(f"{kind} with active content is shown as text; --trust shows it")
+    left = sorted(set(data) - set(shown) - {"application/javascript", "image/svg+xml"})
+    if left and not set(shown) - {"text/plain"}:
+        hints.append(f"not shown: {', '.join(left)}, which runs in your page; --trust shows it")
+    return shown, {kind: _options(metadata.get(kind)) for kind in shown if kind in metadata}, hints
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _options(value: Any) -> dict[str, Any]:
+    """Of a type's metadata only an image's size; other keys change what a front end does."""
+    if not isinstance(value, dict):
+        return {}
+    return {
+        name: value[name]
+        for name in ("width", "height")
+        if type(value.get(name)) in (int, float) and 0 < value[name] < 1e5
+    }
+
+
+def _page_of(script: str) -> str:
+    # `element` is what front ends call the place that a script may draw in.
+    script = script.replace("</", "<\\/")
+    return f"<div id=element></div><script>var element = document.body;\n{script}</script>"
+
+
+def _image(drawing: str) -> str:
+    """An SVG as an image: as one it runs no script and loads nothing."""
+    encoded = base64.b64encode(drawing.encode()).decode()
+    return f'<img src="data:image/svg+xml;base64,{encoded}">'

@@ -1,0 +1,189 @@
+"""One cell in a sandbox's kernel, from its request to its reply and the end of its output.
+
+What arrives is a sandbox's: a message may be malformed, be somebody else's, or never come. Only
+messages that answer our request are looked at, and each field is checked where it is used.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import zmq
+
+from moat_nb.errors import CellTimeout, MoatRemoteError, SandboxGone
+from moat_nb.kernels import Kernel
+
+__all__ = ["MAX_MESSAGE", "Ask", "Message", "Show", "run_cell"]
+
+MAX_MESSAGE = 64 << 20
+"""Bytes. A longer message never arrives: ZeroMQ drops the connection that it came over."""
+
+POLL_SECONDS = 0.5
+"""Between two looks at whether the kernel still lives, while it says nothing."""
+
+SILENCE_SECONDS = 5.0
+"""After the reply, how long to wait for output that may have been dropped for its size."""
+
+INTERRUPT_SECONDS = 10.0
+"""How long an interrupted cell may take to end."""
+
+START_SECONDS = 2.0
+"""How long a cell may take to begin: an interrupt before that would be lost."""
+
+Message: TypeAlias = dict[str, Any]
+Show: TypeAlias = Callable[[str, dict[str, Any], list[Any]], None]
+"""Called with an output message's type, content and buffers."""
+Ask: TypeAlias = Callable[[str, bool], str]
+"""Called with input()'s prompt, and whether the answer is secret; returns the answer, and raises
+EOFError when there is none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    ask: Ask | None = None
+    """None: input() is refused."""
+    timeout: float | None = None
+    """Seconds."""
+    hidden: bool = False
+    """Not a cell of the user's: it leaves no trace in the history there."""
+
+
+def run_cell(kernel: Kernel, code: str, show: Show, options: Options) -> dict[str, Any]:
+    """Run ``code`` and return the reply's content.
+
+    Raises MoatRemoteError when it raised there, CellTimeout when it took too long (it was
+    interrupted), SandboxGone when the kernel or the sandbox ended. A KeyboardInterrupt here
+    interrupts it there, and is raised again when it has ended, or at once by another.
+    """
+    conversation = _Conversation(kernel, code, show, options)
+    try:
+        ended = conversation.follow(options.timeout)
+    except KeyboardInterrupt:
+        conversation.interrupt()
+        raise
+    if not ended:
+        words = f"the cell took longer than {options.timeout:g} s and was interrupted"
+        if not conversation.interrupt():
+            words += ", but goes on; `%moat restart` ends it"
+        raise CellTimeout(words)
+    return conversation.result()
+
+
+class _Conversation:
+    def __init__(self, kernel: Kernel, code: str, show: Show, options: Options) -> None:
+        self._kernel = kernel
+        self._show = show
+        self._ask = options.ask
+        self._reply: dict[str, Any] | None = None
+        self._busy = self._idle = False
+        kc = kernel.kc
+        self._channels = {
+            channel.socket: (channel, handle)
+            for channel, handle in (
+                (kc.iopub_channel, self._hear_output),
+                (kc.shell_channel, self._hear_reply),
+                (kc.stdin_channel, self._hear_question),
+            )
+        }
+        self._poller = zmq.Poller()
+        for socket in self._channels:
+            self._poller.register(socket, zmq.POLLIN)
+        self._id = kc.execute(
+            code, store_history=not options.hidden, allow_stdin=options.ask is not None
+        )
+
+    # -------- following it
+
+    def follow(self, seconds: float | None) -> bool:
+        """Handle messages until the cell has ended; False when it did not in time."""
+        return self._until(lambda: self._reply is not None and self._idle, seconds)
+
+    def _until(self, true: Callable[[], bool], seconds: float | None) -> bool:
+        give_up = None if seconds is None else time.monotonic() + seconds
+        heard = time.monotonic()
+        while not true():
+            now = time.monotonic()
+            if give_up is not None and now >= give_up:
+                return False
+            if self._reply is not None and now - heard > SILENCE_SECONDS:
+                return True
+            wait = POLL_SECONDS if give_up is None else min(POLL_SECONDS, give_up - now)
+            events = self._poller.poll(int(wait * 1000) + 1)
+            for socket, _ in events:
+                self._receive(socket)
+            if events:
+                heard = time.monotonic()
+            else:
+                self._look_after_kernel()
+        return True
+
+    def _receive(self, socket: Any) -> None:
+        channel, handle = self._channels[socket]
+        # Anything may be wrong with what a sandbox sends; what cannot be read is no message.
+        try:
+            message = channel.get_msg(timeout=0)
+            ours = message["parent_header"]["msg_id"] == self._id
+            kind, content = message["header"]["msg_type"], message["content"]
+        except Exception:
+            return
+        if ours and isinstance(content, dict):
+            handle(str(kind), content, list(message.get("buffers") or ()))
+
+    def _look_after_kernel(self) -> None:
+        how = self._kernel.ended()
+        if how is not None:
+            raise SandboxGone(f"the kernel ended under the cell: {how}; `%moat restart` starts one")
+
+    # -------- what arrives
+
+    def _hear_output(self, kind: str, content: dict[str, Any], buffers: list[Any]) -> None:
+        if kind == "status":
+            self._busy = True
+            self._idle = content.get("execution_state") == "idle"
+        else:
+            self._show(kind, content, buffers)
+
+    def _hear_reply(self, kind: str, content: dict[str, Any], buffers: list[Any]) -> None:
+        if kind == "execute_reply":
+            self._reply = content
+
+    def _hear_question(self, kind: str, content: dict[str, Any], buffers: list[Any]) -> None:
+        if kind != "input_request" or self._ask is None:
+            return
+        prompt = content.get("prompt")
+        try:
+            answer = self._ask(
+                prompt if isinstance(prompt, str) else "", content.get("password") is True
+            )
+        except EOFError:
+            answer = "\x04"  # as a terminal has it: ipykernel raises EOFError there
+        self._kernel.kc.input(answer)
+
+    # -------- how it ends
+
+    def interrupt(self) -> bool:
+        """Interrupt the cell there and see it to its end; whether it came."""
+        self._until(lambda: self._busy or self._reply is not None, START_SECONDS)
+        with contextlib.suppress(SandboxGone):
+            self._kernel.interrupt_kernel()
+            return self.follow(INTERRUPT_SECONDS)
+        return True
+
+    def result(self) -> dict[str, Any]:
+        reply = self._reply or {}
+        if reply.get("status") == "ok":
+            return reply
+        lines = reply.get("traceback")
+        raise MoatRemoteError(
+            _text(reply.get("ename")) or "error",
+            _text(reply.get("evalue")),
+            [_text(line) for line in lines] if isinstance(lines, list) else [],
+        )
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""

@@ -1,0 +1,61 @@
+"""A frame for active content: it has its own origin, no rights in the page, and no network.
+
+Two frames, one in the other. The inner one holds the content; the outer one is ours, and its
+policy also keeps the inner one from navigating away to a server with what it knows, which no
+policy of its own could.
+"""
+
+from __future__ import annotations
+
+import html
+import secrets
+
+__all__ = ["frame"]
+
+HEIGHT = 450
+"""Pixels until the content says its own: plotly's default."""
+MIN_HEIGHT, MAX_HEIGHT = 24, 1200
+
+POLICY = (
+    "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval' data: blob:; "
+    "style-src 'unsafe-inline' data:; img-src data: blob:; media-src data: blob:; "
+    "font-src data:; worker-src data: blob:; connect-src data: blob:; frame-src 'none'; "
+    "form-action 'none'; base-uri 'none'; webrtc 'block'"
+)
+
+# All three in one line: what is shown is kept in the notebook. The first tells how high the
+# content is whenever that changes, the second passes on a number and nothing else, the third
+# listens to its own frame alone.
+MEASURE = (
+    "<script>addEventListener('load', () => {const d = document.documentElement, tell = () => "
+    "parent.postMessage(d.scrollHeight > d.clientHeight ? d.scrollHeight : "
+    "Math.ceil(document.body.getBoundingClientRect().bottom) + 8, '*'); tell(); "
+    "new ResizeObserver(tell).observe(document.body);})</script>"
+)
+RELAY = (
+    "<script>addEventListener('message', event => {if (event.source === frames[0]) "
+    "parent.postMessage(Number(event.data), '*');})</script>"
+)
+FIT = (
+    "<script>(() => {{const frame = document.getElementById('{id}'); "
+    "addEventListener('message', event => {{if (event.source === frame.contentWindow && "
+    "event.data > 0) frame.style.height = Math.min(Math.max(event.data, {low}), {high}) + 'px';"
+    "}});}})()</script>"
+)
+
+
+def frame(content: str) -> str:
+    """HTML that shows ``content`` (HTML, with scripts if it likes) in a frame of its own."""
+    inner = html.escape(f"<!DOCTYPE html>{MEASURE}<body>{content}")
+    outer = html.escape(
+        f'<!DOCTYPE html><meta http-equiv="Content-Security-Policy" content="{POLICY}">'
+        '<meta http-equiv="x-dns-prefetch-control" content="off">'
+        '<body style="margin:0"><iframe sandbox="allow-scripts" title="content" '
+        f'style="border:0;display:block;width:100vw;height:100vh" srcdoc="{inner}"></iframe>{RELAY}'
+    )
+    id = f"moat-{secrets.token_hex(8)}"
+    return (
+        f'<iframe id="{id}" sandbox="allow-scripts" title="output from a sandbox" '
+        f'style="border:0;width:100%;height:{HEIGHT}px;background:white" srcdoc="{outer}"></iframe>'
+        + FIT.format(id=id, low=MIN_HEIGHT, high=MAX_HEIGHT)
+    )

@@ -1,0 +1,153 @@
+"""Output of a cell in a sandbox, shown as this cell's own.
+
+Types and lengths of all fields are the sandbox's word, so each is checked; what does not fit is
+left out.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import sys
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from moat_nb.active import harmless
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+__all__ = ["DisplayIds", "Replay", "for_terminal"]
+
+MAX_DISPLAYS = 10_000
+"""How many displays of a session can still be updated."""
+
+# What a program may do to the line that it writes on: colours and cursor movements. All other
+# sequences (titles, clipboards, answers to queries) are for the terminal that a user trusts.
+_STEERING = re.compile(
+    r"\x1b\[(?![0-9;]*[ABCDGJKm])[0-?]*[ -/]*[@-~]?"
+    r"|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?"
+    r"|\x1b(?!\[)."
+    r"|[\x00-\x07\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f-\x9f]",
+    re.DOTALL,
+)
+
+WIDGET = "application/vnd.jupyter.widget-view+json"
+
+
+def for_terminal(text: str) -> str:
+    """``text`` without what would steer a terminal, but for colours and cursor movements."""
+    return _STEERING.sub("", text)
+
+
+class DisplayIds:
+    """Which display here is the one that the sandbox knows by an id of its own.
+
+    The ids here cannot be guessed, so a sandbox updates its own displays and no others.
+    """
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[str, str] = OrderedDict()
+
+    def make(self, inside: str) -> str:
+        self._known[inside] = self._known.get(inside) or secrets.token_hex(16)
+        if len(self._known) > MAX_DISPLAYS:
+            self._known.popitem(last=False)
+        return self._known[inside]
+
+    def get(self, inside: str) -> str | None:
+        return self._known.get(inside)
+
+
+class Replay:
+    """Shows one cell's output messages; ``show`` is a :data:`moat_nb.cells.Show`.
+
+    ``trust`` lets active content through. ``hint`` is given what the user should know, once each.
+    """
+
+    def __init__(
+        self,
+        shell: InteractiveShell,
+        displays: DisplayIds,
+        *,
+        trust: bool,
+        hint: Callable[[str], None],
+    ) -> None:
+        self._shell = shell
+        self._displays = displays
+        self._trust = trust
+        self._hint = hint
+        self._hinted: set[str] = set()
+
+    def show(self, kind: str, content: dict[str, Any], buffers: list[Any]) -> None:
+        if kind == "stream":
+            self._stream(content)
+        elif kind in ("display_data", "execute_result", "update_display_data"):
+            self._display(kind, content, buffers)
+        elif kind == "clear_output":
+            self._shell.display_pub.clear_output(wait=content.get("wait") is True)
+        elif kind == "comm_open":
+            self._hint_once(
+                "a widget was made in the sandbox; from a %%moat cell only its text is shown "
+                "(a notebook on the project's own kernel shows it: moat-nb install)"
+            )
+
+    def _stream(self, content: dict[str, Any]) -> None:
+        text = content.get("text")
+        if isinstance(text, str):
+            stream = sys.stderr if content.get("name") == "stderr" else sys.stdout
+            stream.write(for_terminal(text))
+            stream.flush()
+
+    def _display(self, kind: str, content: dict[str, Any], buffers: list[Any]) -> None:
+        data, metadata = _dict(content.get("data")), _dict(content.get("metadata"))
+        inside = _dict(content.get("transient")).get("display_id")
+        update = kind == "update_display_data"
+        transient = {}
+        if isinstance(inside, str):
+            outside = self._displays.get(inside) if update else self._displays.make(inside)
+            if outside is not None:
+                transient["display_id"] = outside
+        if update and not transient:
+            return
+        data.pop(WIDGET, None)
+        if not self._trust:
+            data, metadata, hints = harmless(data, metadata)
+            for hint in hints:
+                self._hint_once(hint)
+        if isinstance(data.get("text/plain"), str):
+            data["text/plain"] = for_terminal(data["text/plain"])
+        self._publish(data, metadata, transient, update, buffers)
+
+    def _publish(
+        self,
+        data: dict[str, Any],
+        metadata: dict[str, Any],
+        transient: dict[str, str],
+        update: bool,
+        buffers: list[Any],
+    ) -> None:
+        publisher: Any = self._shell.display_pub
+        if not buffers or getattr(publisher, "session", None) is None:
+            publisher.publish(data, metadata, transient=transient, update=update)
+            return
+        # ipykernel's own publish() cannot send them.
+        publisher._flush_streams()
+        publisher.session.send(
+            publisher.pub_socket,
+            "update_display_data" if update else "display_data",
+            {"data": data, "metadata": metadata, "transient": transient},
+            parent=publisher.parent_header,
+            ident=publisher.topic,
+            buffers=buffers,
+        )
+
+    def _hint_once(self, text: str) -> None:
+        if text not in self._hinted:
+            self._hinted.add(text)
+            self._hint(text)
+
+
+def _dict(value: Any) -> dict[str, Any]:
+    return dict(value) if isinstance(value, dict) else {}
