@@ -47,7 +47,8 @@ class Host:
             home=home,
             data_dir=Path(data_home) / "moat-nb",
             memory=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-            executable=sys.executable,
+            # As sys.prefix is made from it; a client may have called it by ../.venv/bin/python.
+            executable=os.path.abspath(sys.executable),  # noqa: PTH100 - a link must stay
             prefixes=_prefixes(),
         )
 
