@@ -135,6 +135,21 @@ def _stop(arguments: argparse.Namespace) -> int:
     return stop(None if arguments.all else arguments.which)
 
 
+def _exclude(arguments: argparse.Namespace) -> int:
+    from moat_nb import cli_exclude
+
+    if arguments.action == "list":
+        return cli_exclude.show(arguments.project, as_json=arguments.json)
+    return cli_exclude.change(
+        arguments.project,
+        arguments.target,
+        arguments.paths,
+        remove=arguments.action == "remove",
+        objects=arguments.objects,
+        dry_run=arguments.dry_run,
+    )
+
+
 def _clean(arguments: argparse.Namespace) -> int:
     from moat_nb.cli_clean import clean
 
@@ -163,6 +178,7 @@ HANDLERS: dict[str, Callable[[argparse.Namespace], int]] = {
     "plan": _plan,
     "run": _run,
     "build": _build,
+    "exclude": _exclude,
     "install": _install,
     "uninstall": _uninstall,
     "ps": _ps,

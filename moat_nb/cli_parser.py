@@ -35,6 +35,7 @@ def parser() -> argparse.ArgumentParser:
         dest="subcommand", metavar="COMMAND", title="commands", required=True
     )
     _add_project_commands(commands)
+    _add_exclude_commands(commands)
     _add_kernelspec_commands(commands)
     _add_sandbox_commands(commands)
     _add_machine_commands(commands)
@@ -124,6 +125,51 @@ def _add_project_commands(commands: _Commands) -> None:
     )
     _add_directory(parser)
     _add_runtime(parser)
+
+
+# ---------------------------------------------------------------- a project's excludes
+
+
+def _add_exclude_commands(commands: _Commands) -> None:
+    parser = _add(
+        commands,
+        "exclude",
+        "list and change what a project's sandbox does not see",
+        "moat.yaml is changed in just this list: comments, order and quotes stay.",
+        "moat-nb exclude add node_modules .venv '**/__pycache__'",
+    )
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", title="actions", required=True)
+    for name, summary in (
+        ("add", "exclude paths or globs, relative to the mount's target"),
+        ("remove", "exclude paths no longer"),
+    ):
+        action = _add(actions, name, summary, "", f"moat-nb exclude {name} node_modules")
+        action.add_argument("paths", nargs="+", metavar="PATH")
+        action.add_argument(
+            "--target",
+            default="/workspace",
+            metavar="T",
+            help="the mount's target in the sandbox (default: /workspace)",
+        )
+        action.add_argument(
+            "--objects",
+            action="store_true",
+            help="rewrite a mount that is a string as an object, which alone can have excludes",
+        )
+        action.add_argument("--dry-run", "-n", action="store_true", help="only show the change")
+        _add_project(action)
+    action = _add(actions, "list", "list each mount's excludes", "", "moat-nb exclude list --json")
+    _add_json(action)
+    _add_project(action)
+
+
+def _add_project(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--project",
+        default=".",
+        metavar="DIR",
+        help="where moat.yaml is sought, and upward from there (default: here)",
+    )
 
 
 # ---------------------------------------------------------------- kernelspecs

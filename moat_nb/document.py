@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
 import yaml
@@ -42,6 +42,9 @@ class Node:
 
     ``line`` and ``column`` are 1-based; ``plain`` is False for a scalar in quotes, in a block or
     with the tag ``!!str``; ``size`` counts the node and all below it, aliases expanded.
+    ``start`` and ``end`` are offsets in the text, in characters after a byte order mark: what
+    stands between them is the node with its anchor, or, where ``alias``, the ``*name``. A block
+    sequence or mapping ends with its last child. ``flow``: it is written in brackets or braces.
     """
 
     line: int
@@ -52,6 +55,10 @@ class Node:
     items: tuple[Node, ...] = ()
     entries: tuple[tuple[Node, Node], ...] = ()
     size: int = 1
+    start: int = field(default=0, compare=False)
+    end: int = field(default=0, compare=False)
+    alias: bool = field(default=False, compare=False)
+    flow: bool = field(default=False, compare=False)
 
     @property
     def is_null(self) -> bool:
@@ -193,7 +200,10 @@ class _Builder:
             if self._documents > 1:
                 raise self._problems.stop(where, "a second YAML document", "keep one to a file")
         elif isinstance(event, yaml.AliasEvent):
-            self._attach(self._aliased(str(event.anchor), where), where)
+            node = self._aliased(str(event.anchor), where)
+            place = _place(event)
+            alias = replace(node, start=place["start"], end=place["end"], alias=True)
+            self._attach(alias, where)
         elif isinstance(event, yaml.ScalarEvent):
             self._check_tag(event, where)
             if "\0" in event.value:
@@ -209,7 +219,7 @@ class _Builder:
         elif isinstance(event, (yaml.SequenceStartEvent, yaml.MappingStartEvent)):
             self._open(event, where)
         elif isinstance(event, (yaml.SequenceEndEvent, yaml.MappingEndEvent)):
-            self._close()
+            self._close(event)
 
     def _where(self, event: yaml.Event) -> str:
         place = _place(event)
@@ -241,14 +251,21 @@ class _Builder:
         self._name(event.anchor, None)
         self._stack.append((event, event.anchor, []))
 
-    def _close(self) -> None:
+    def _close(self, last: Any) -> None:
         event, anchor, children = self._stack.pop()
-        size = 1 + sum(child.size for child in children)
+        # The mark of a block's end stands where the next token begins, comments later.
+        end = last.end_mark.index if event.flow_style or not children else children[-1].end
+        common: dict[str, Any] = {
+            **_place(event),
+            "size": 1 + sum(child.size for child in children),
+            "end": end,
+            "flow": bool(event.flow_style),
+        }
         if isinstance(event, yaml.SequenceStartEvent):
-            node = Node(**_place(event), kind="sequence", items=tuple(children), size=size)
+            node = Node(**common, kind="sequence", items=tuple(children))
         else:
             entries = tuple(zip(children[::2], children[1::2], strict=True))
-            node = Node(**_place(event), kind="mapping", entries=entries, size=size)
+            node = Node(**common, kind="mapping", entries=entries)
             self._check_keys(entries)
         self._name(anchor, node)
         # Its children were counted as they came.
@@ -283,7 +300,12 @@ class _Builder:
 
 
 def _place(event: Any) -> dict[str, Any]:
-    return {"line": event.start_mark.line + 1, "column": event.start_mark.column + 1}
+    return {
+        "line": event.start_mark.line + 1,
+        "column": event.start_mark.column + 1,
+        "start": event.start_mark.index,
+        "end": event.end_mark.index,
+    }
 
 
 def _position(problem: Problem) -> tuple[int, int]:

@@ -3,6 +3,9 @@
 MoatError
 ├── ConfigError          moat.yaml says what cannot be honoured; holds all its Problems
 │   └── NotSupportedYet  valid, but this version does not honour it
+├── EditError            moat.yaml was not changed; says what to do by hand
+│   ├── ConsentNeeded    a mount written as a string would have to become an object
+│   └── FileChanged      the file on disk is not the one that was read
 ├── RuntimeUnavailable   the runtime that was asked for (or any at all) cannot be used here
 ├── ImageError           the image is missing or its build failed
 ├── StartError           the sandbox did not start
@@ -23,6 +26,9 @@ __all__ = [
     "CellTimeout",
     "CommandError",
     "ConfigError",
+    "ConsentNeeded",
+    "EditError",
+    "FileChanged",
     "ImageError",
     "MoatError",
     "MoatRemoteError",
@@ -67,6 +73,18 @@ class ConfigError(MoatError):
 
 class NotSupportedYet(ConfigError):
     """The file is valid, and asks for what this version does not do; nothing was started."""
+
+
+class EditError(MoatError):
+    pass
+
+
+class ConsentNeeded(EditError):
+    pass
+
+
+class FileChanged(EditError):
+    pass
 
 
 class RuntimeUnavailable(MoatError):

@@ -19,7 +19,7 @@ from moat_nb.document import MAX_BYTES, Problems, compose, nearest, shown
 from moat_nb.errors import ConfigError, Problem
 from moat_nb.parse_cursor import Cursor, Fields
 
-__all__ = ["FILE_NAMES", "find", "load", "read_config", "slug"]
+__all__ = ["FILE_NAMES", "find", "label_of", "load", "read_config", "read_file", "slug"]
 
 FILE_NAMES = ("moat.yaml", "agent.yaml")
 """In order of preference; the second is Moat's older name."""
@@ -73,8 +73,8 @@ def load(path: Path | str, *, home: Path | None = None) -> Config:
     ``home`` is what ``~`` stands for, the launcher's own home unless given.
     """
     file = find(Path(path))
-    label = _label(file)
-    return read_config(_read(file, label), path=file, home=home or Path.home(), label=label)
+    label = label_of(file)
+    return read_config(read_file(file, label), path=file, home=home or Path.home(), label=label)
 
 
 def read_config(data: bytes, *, path: Path, home: Path, label: str | None = None) -> Config:
@@ -161,8 +161,8 @@ def _unused(fields: Fields) -> tuple[UnusedKey, ...]:
     return tuple(UnusedKey(name=name, where=where) for name, where in unused.items())
 
 
-def _read(file: Path, label: str) -> bytes:
-    """The file's bytes, at most one more than may be read.
+def read_file(file: Path, label: str) -> bytes:
+    """The file's bytes, at most one more than may be read. Raises ConfigError.
 
     A link is not followed, for a sandbox that can write the project could have made it, and
     neither a pipe nor a device is waited for.
@@ -185,7 +185,7 @@ def _open(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
 
 
-def _label(file: Path) -> str:
+def label_of(file: Path) -> str:
     """The file as seen from the current directory when it is below that, else its full path."""
     here = Path.cwd()
     return str(file.relative_to(here) if file.is_relative_to(here) else file)

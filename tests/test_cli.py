@@ -28,6 +28,7 @@ COMMANDS = [
     "plan",
     "run",
     "build",
+    "exclude",
     "install",
     "uninstall",
     "ps",

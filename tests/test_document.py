@@ -119,7 +119,7 @@ def test_a_yaml_bomb_is_counted_and_not_expanded() -> None:
 
 def test_aliases_below_the_limit_are_expanded() -> None:
     root = tree(bomb(3))
-    assert root.entries[2][1].items[0] is root.entries[1][1]
+    assert root.entries[2][1].items[0].items is root.entries[1][1].items
     assert root.size == 1 + 3 + 11 + 111 + 1111
 
 
