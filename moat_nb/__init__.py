@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from moat_nb.config import Config as Config
-    from moat_nb.errors import CellTimeout as CellTimeout
+    from moat_nb.errors import CellInterrupted as CellInterrupted
     from moat_nb.errors import CommandError as CommandError
     from moat_nb.errors import ConfigError as ConfigError
     from moat_nb.errors import ImageError as ImageError
@@ -41,7 +41,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "ValueRefused": "errors",
     "MoatRemoteError": "errors",
-    "CellTimeout": "errors",
+    "CellInterrupted": "errors",
     "CommandError": "errors",
     "Config": "config",
     "ConfigError": "errors",

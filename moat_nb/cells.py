@@ -7,17 +7,19 @@ messages that answer our request are looked at, and each field is checked where 
 from __future__ import annotations
 
 import contextlib
+import math
+import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import zmq
 
-from moat_nb.errors import CellTimeout, MoatRemoteError, SandboxGone
+from moat_nb.errors import CellInterrupted, MoatRemoteError, SandboxGone
 from moat_nb.kernels import Kernel
 
-__all__ = ["MAX_MESSAGE", "Ask", "Message", "Show", "run_cell"]
+__all__ = ["MAX_MESSAGE", "Ask", "Options", "Show", "run_cell"]
 
 MAX_MESSAGE = 64 << 20
 """Bytes. A longer message never arrives: ZeroMQ drops the connection that it came over."""
@@ -34,7 +36,6 @@ INTERRUPT_SECONDS = 10.0
 START_SECONDS = 2.0
 """How long a cell may take to begin: an interrupt before that would be lost."""
 
-Message: TypeAlias = dict[str, Any]
 Show: TypeAlias = Callable[[str, dict[str, Any], list[Any]], None]
 """Called with an output message's type, content and buffers."""
 Ask: TypeAlias = Callable[[str, bool], str]
@@ -50,26 +51,30 @@ class Options:
     """Seconds."""
     hidden: bool = False
     """Not a cell of the user's: it leaves no trace in the history there."""
+    cancelled: threading.Event = field(default_factory=threading.Event)
+    """Set by another thread to have the cell interrupted."""
 
 
 def run_cell(kernel: Kernel, code: str, show: Show, options: Options) -> dict[str, Any]:
     """Run ``code`` and return the reply's content.
 
-    Raises MoatRemoteError when it raised there, CellTimeout when it took too long (it was
-    interrupted), SandboxGone when the kernel or the sandbox ended. A KeyboardInterrupt here
+    Raises MoatRemoteError when it raised there, CellInterrupted when it took too long or was
+    cancelled, SandboxGone when the kernel or the sandbox ended. A KeyboardInterrupt here
     interrupts it there, and is raised again when it has ended, or at once by another.
     """
     conversation = _Conversation(kernel, code, show, options)
     try:
-        ended = conversation.follow(options.timeout)
+        ended = conversation.follow(options.timeout, options.cancelled.is_set)
     except KeyboardInterrupt:
         conversation.interrupt()
         raise
     if not ended:
-        words = f"the cell took longer than {options.timeout:g} s and was interrupted"
-        if not conversation.interrupt():
-            words += ", but goes on; `%moat restart` ends it"
-        raise CellTimeout(words)
+        stopped = conversation.interrupt()
+        why = "was cancelled"
+        if not options.cancelled.is_set():
+            why = f"took longer than {options.timeout:g} s"
+        goes_on = "" if stopped else ", but it goes on; `%moat restart` ends it"
+        raise CellInterrupted(f"the cell {why}, so it was interrupted{goes_on}")
     return conversation.result()
 
 
@@ -80,6 +85,7 @@ class _Conversation:
         self._ask = options.ask
         self._reply: dict[str, Any] | None = None
         self._busy = self._idle = False
+        self._heard = time.monotonic()
         kc = kernel.kc
         self._channels = {
             channel.socket: (channel, handle)
@@ -98,28 +104,27 @@ class _Conversation:
 
     # -------- following it
 
-    def follow(self, seconds: float | None) -> bool:
-        """Handle messages until the cell has ended; False when it did not in time."""
-        return self._until(lambda: self._reply is not None and self._idle, seconds)
+    def follow(self, seconds: float | None, stop: Callable[[], bool] = lambda: False) -> bool:
+        """Handle messages until the cell has ended; False when it did not in time, or before
+        ``stop`` said so."""
+        self._until(lambda: self._ended() or stop(), seconds)
+        return self._ended()
 
-    def _until(self, true: Callable[[], bool], seconds: float | None) -> bool:
-        give_up = None if seconds is None else time.monotonic() + seconds
-        heard = time.monotonic()
-        while not true():
-            now = time.monotonic()
-            if give_up is not None and now >= give_up:
-                return False
-            if self._reply is not None and now - heard > SILENCE_SECONDS:
-                return True
-            wait = POLL_SECONDS if give_up is None else min(POLL_SECONDS, give_up - now)
-            events = self._poller.poll(int(wait * 1000) + 1)
+    def _ended(self) -> bool:
+        # The reply and the output come over two sockets, so the last output may come later.
+        silent = time.monotonic() - self._heard > SILENCE_SECONDS
+        return self._reply is not None and (self._idle or silent)
+
+    def _until(self, true: Callable[[], bool], seconds: float | None) -> None:
+        give_up = math.inf if seconds is None else time.monotonic() + seconds
+        while not true() and (left := give_up - time.monotonic()) > 0:
+            events = self._poller.poll(int(min(left, POLL_SECONDS) * 1000) + 1)
             for socket, _ in events:
                 self._receive(socket)
             if events:
-                heard = time.monotonic()
+                self._heard = time.monotonic()
             else:
                 self._look_after_kernel()
-        return True
 
     def _receive(self, socket: Any) -> None:
         channel, handle = self._channels[socket]
@@ -136,7 +141,10 @@ class _Conversation:
     def _look_after_kernel(self) -> None:
         how = self._kernel.ended()
         if how is not None:
-            raise SandboxGone(f"the kernel ended under the cell: {how}; `%moat restart` starts one")
+            gone = self._kernel.sandbox.gone
+            if gone is not None:
+                raise SandboxGone(f"{gone}; `%moat reset` starts it again")
+            raise SandboxGone(f"the kernel ended: {how}; `%moat restart` starts another")
 
     # -------- what arrives
 
@@ -171,7 +179,7 @@ class _Conversation:
         with contextlib.suppress(SandboxGone):
             self._kernel.interrupt_kernel()
             return self.follow(INTERRUPT_SECONDS)
-        return True
+        return True  # with its kernel
 
     def result(self) -> dict[str, Any]:
         reply = self._reply or {}

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from moat_nb.cli_parser import parser
 from moat_nb.errors import MoatError
 
-__all__ = ["main"]
+__all__ = ["main", "split"]
 
 FAILED = 1
 RUN_FAILED = 125
@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
     # What stands behind `--` is the sandbox's command, whatever it looks like.
-    ours, dashes, command = _split(argv)
+    ours, dashes, command = split(argv)
     known = parser()
     arguments = known.parse_args(ours)
     if dashes and arguments.subcommand != "run":
@@ -60,7 +60,8 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     return arguments
 
 
-def _split(argv: Sequence[str]) -> tuple[list[str], bool, list[str]]:
+def split(argv: Sequence[str]) -> tuple[list[str], bool, list[str]]:
+    """The words before ``--``, whether there is one, and the words behind it."""
     words = list(argv)
     if "--" not in words:
         return words, False, []

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import moat_nb
 
-__all__ = ["parser"]
+__all__ = ["DIRECTORY", "DOCKERFILE", "MOUNT", "RUNTIME", "parser"]
 
 _Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -21,6 +21,26 @@ example:
 `moat-nb COMMAND --help` says more of each. Exit codes: 0, 1 for an error, 2 for a usage error;
 `run` has its own. `moat-nb kernel` is for kernelspecs, which run it.
 """
+
+
+# The words that the magics' options have too.
+DIRECTORY: dict[str, Any] = {
+    "nargs": "?",
+    "default": ".",
+    "metavar": "DIR",
+    "help": "where moat.yaml is sought, and upward from there (default: here)",
+}
+RUNTIME: dict[str, Any] = {
+    "metavar": "R",
+    "help": "docker, podman, bubblewrap or apple (default: the file's, else what answers here)",
+}
+MOUNT: dict[str, Any] = {
+    "action": "append",
+    "default": [],
+    "metavar": "S:T[:ro]",
+    "help": "show host path S at T as well; may be repeated",
+}
+DOCKERFILE: dict[str, Any] = {"action": "store_true", "help": "print the image's Dockerfile"}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -55,21 +75,11 @@ def _add(
 
 
 def _add_directory(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "directory",
-        nargs="?",
-        default=".",
-        metavar="DIR",
-        help="where moat.yaml is sought, and upward from there (default: here)",
-    )
+    parser.add_argument("directory", **DIRECTORY)
 
 
 def _add_runtime(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--runtime",
-        metavar="R",
-        help="docker, podman, bubblewrap or apple (default: the file's, else what answers here)",
-    )
+    parser.add_argument("--runtime", **RUNTIME)
 
 
 def _add_json(parser: argparse.ArgumentParser) -> None:
@@ -91,7 +101,7 @@ def _add_project_commands(commands: _Commands) -> None:
     _add_directory(parser)
     _add_runtime(parser)
     _add_json(parser)
-    parser.add_argument("--dockerfile", action="store_true", help="print the image's Dockerfile")
+    parser.add_argument("--dockerfile", **DOCKERFILE)
 
     parser = _add(
         commands,
@@ -107,13 +117,7 @@ def _add_project_commands(commands: _Commands) -> None:
     parser.usage = "moat-nb run [-h] [--mount S:T[:ro]] [--runtime R] [--quiet] [DIR] [-- CMD ...]"
     _add_directory(parser)
     _add_runtime(parser)
-    parser.add_argument(
-        "--mount",
-        action="append",
-        default=[],
-        metavar="S:T[:ro]",
-        help="show host path S at T as well; may be repeated",
-    )
+    parser.add_argument("--mount", **MOUNT)
     parser.add_argument("--quiet", "-q", action="store_true", help="no notices, no progress")
 
     parser = _add(

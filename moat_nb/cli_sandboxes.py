@@ -107,8 +107,11 @@ def _record(one: Listed) -> dict[str, Any]:
 
 
 def _print(data: bytes) -> None:
-    sys.stdout.buffer.write(data)
-    sys.stdout.buffer.flush()
+    if hasattr(sys.stdout, "buffer"):
+        sys.stdout.buffer.write(data)
+    else:  # a notebook's, which takes nothing but text
+        sys.stdout.write(data.decode(errors="replace"))
+    sys.stdout.flush()
 
 
 def _follow(run_dir: RunDir) -> None:

@@ -13,7 +13,7 @@ MoatError
 ├── SandboxGone          the sandbox ended while it was in use
 ├── CommandError         a command in the sandbox exited with a code other than 0
 ├── MoatRemoteError      a notebook's cell raised in its sandbox; shows the traceback from there
-├── CellTimeout          a notebook's cell took longer than it was given
+├── CellInterrupted      a notebook's cell took longer than it was given, or was cancelled
 └── ValueRefused         a value cannot be brought into or out of the sandbox
 """
 
@@ -23,7 +23,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 __all__ = [
-    "CellTimeout",
+    "CellInterrupted",
     "CommandError",
     "ConfigError",
     "ConsentNeeded",
@@ -143,7 +143,7 @@ class MoatRemoteError(MoatError):
         return list(self.traceback) or [str(self)]
 
 
-class CellTimeout(MoatError):
+class CellInterrupted(MoatError):
     pass
 
 

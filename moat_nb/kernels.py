@@ -29,12 +29,14 @@ class Kernel(KernelManager):
     """
 
     kc: BlockingKernelClient
+    sandbox: Sandbox
 
     @classmethod
     def launch(cls, sandbox: Sandbox, **options: Any) -> Kernel:
         """Start the kernel's process, without waiting until it answers; the channels of ``kc``
         are not started either."""
         kernel = cls()
+        kernel.sandbox = sandbox
         kernel._kernel_spec = KernelSpec(
             argv=list(IPYKERNEL_ARGV),
             display_name=f"moat: {sandbox.config.name}",

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import zmq
 
 from moat_nb.cells import MAX_MESSAGE
-from moat_nb.errors import MoatError
+from moat_nb.errors import CellInterrupted, MoatError, SandboxGone
 from moat_nb.kernels import READY_TIMEOUT, Kernel
 from moat_nb.parse import find, load
 from moat_nb.replay import DisplayIds
@@ -18,35 +20,69 @@ from moat_nb.sandbox import Sandbox
 
 __all__ = ["Session", "Sessions"]
 
+TURN_SECONDS = 0.2
+"""Between two looks at whether a cell that waits is still wanted."""
+
 
 class Session:
-    """A sandbox under a name of this notebook's. ``turn`` is held by the cell that runs in it."""
+    """A sandbox under a name of this notebook's."""
 
     def __init__(self, name: str, sandbox: Sandbox) -> None:
         self.name = name
         self.sandbox = sandbox
         self.displays = DisplayIds()
-        self.turn = threading.Lock()
+        self.turn = threading.Lock()  # held by the cell that runs
         self.kernel = _start_kernel(sandbox)
 
     @property
     def project(self) -> Path:
         return self.sandbox.config.directory
 
+    @contextmanager
+    def my_turn(self, cancelled: threading.Event) -> Iterator[None]:
+        """Wait until no other cell runs in it, and keep others waiting meanwhile."""
+        while not self.turn.acquire(timeout=TURN_SECONDS):
+            if cancelled.is_set():
+                raise CellInterrupted("the cell was cancelled before it began")
+        try:
+            yield
+        finally:
+            self.turn.release()
+
+    @property
+    def state(self) -> str:
+        """In a word or a few, for people."""
+        if self.sandbox.gone is not None:
+            return "gone"
+        how = self.kernel.ended()
+        if how is not None:
+            return f"kernel ended: {how}"
+        return "busy" if self.turn.locked() else "idle"
+
     def restart(self) -> None:
         """A new kernel in the same sandbox."""
-        self.kernel.close()
+        if self.sandbox.gone is not None:
+            raise SandboxGone(f"{self.name}: {self.sandbox.gone}; `%moat reset` starts it again")
+        self._end_kernel()
         self.kernel = _start_kernel(self.sandbox)
 
     def reset(self) -> None:
         """A new sandbox, of moat.yaml as it is now, and a new kernel in it."""
-        self.kernel.close()
+        self._end_kernel()
         self.sandbox.reset()
         self.kernel = _start_kernel(self.sandbox)
 
     def stop(self) -> None:
-        self.kernel.close()
+        self._end_kernel()
         self.sandbox.stop()
+
+    def _end_kernel(self) -> None:
+        # A cell that runs in the background notices, and lets go of the client's sockets, which
+        # no other thread may touch until then.
+        if self.kernel.has_kernel:
+            self.kernel.signal_kernel(signal.SIGKILL)
+        with self.turn:
+            self.kernel.close()
 
 
 def _start_kernel(sandbox: Sandbox) -> Kernel:

@@ -15,7 +15,7 @@ from moat_nb import errors
 
 def test_the_public_names_are_these() -> None:
     assert sorted(moat_nb.__all__) == [
-        "CellTimeout",
+        "CellInterrupted",
         "CommandError",
         "Config",
         "ConfigError",

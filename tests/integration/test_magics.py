@@ -2,7 +2,7 @@
 
 import pytest
 
-from moat_nb import CellTimeout, MoatError, MoatRemoteError
+from moat_nb import CellInterrupted, MoatError, MoatRemoteError
 from tests.integration.notebook import opened
 
 
@@ -67,5 +67,5 @@ def test_a_display_is_updated_from_a_later_cell_under_an_id_that_is_ours(noteboo
 
 def test_a_cell_that_takes_too_long_is_interrupted(notebook):
     ran = notebook.run("%%moat --timeout 0.5\nimport time; time.sleep(60)")
-    assert isinstance(ran.error, CellTimeout)
+    assert isinstance(ran.error, CellInterrupted)
     assert notebook.good("%%moat --timeout 10\nprint('and on')").stdout == "and on\n"

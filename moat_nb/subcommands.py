@@ -1,0 +1,271 @@
+"""The subcommands of ``%moat``: each parses its own words, and prints what the CLI would print."""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import queue
+import shlex
+import signal
+import sys
+from argparse import Namespace
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from IPython.core.error import UsageError
+from IPython.core.magic_arguments import argument, magic_arguments
+from IPython.display import display
+
+from moat_nb.cli import split
+from moat_nb.cli_parser import DIRECTORY, DOCKERFILE, MOUNT, RUNTIME
+from moat_nb.errors import CommandError, MoatError, SandboxGone
+from moat_nb.link import Exit
+from moat_nb.replay import for_terminal
+from moat_nb.sandbox import Sandbox
+from moat_nb.session import Session, Sessions
+from moat_nb.tables import amount, table
+
+__all__ = ["SUBCOMMANDS", "dispatch", "say", "without_our_own_lines"]
+
+INTERRUPT_SECONDS = 0.2
+"""Between two looks at a command that runs: Ctrl-C is heard in between."""
+
+
+def say(text: str) -> None:
+    print(f"moat: {text}", file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def without_our_own_lines() -> Iterator[None]:
+    """Have IPython show an error of ours as its text, which is meant for the user as it stands."""
+    try:
+        yield
+    except MoatError as error:
+        if not hasattr(error, "_render_traceback_"):
+            lines = [f"{type(error).__name__}: {error}"]
+            setattr(error, "_render_traceback_", lambda: lines)  # noqa: B010 - mypy knows none
+        raise
+
+
+def dispatch(sessions: Sessions, line: str) -> None:
+    """Do what ``line``, the text behind ``%moat``, asks for; UsageError when it cannot be read."""
+    words, dashes, command = split(shlex.split(line))
+    name, *rest = words or ["status"]
+    if name not in SUBCOMMANDS:
+        there = ", ".join(SUBCOMMANDS)
+        raise UsageError(f"%moat {name}: there is no such subcommand; there are: {there}")
+    subcommand = SUBCOMMANDS[name]
+    if "--help" in rest or "-h" in rest:
+        print(subcommand.parser.format_help())
+    elif dashes and name != "run":
+        raise UsageError("only `%moat run` takes a command after --")
+    else:
+        arguments = subcommand.parser.parse_args(rest)
+        with without_our_own_lines():
+            subcommand(sessions, arguments, command)
+
+
+# ---------------------------------------------------------------- run
+
+
+@magic_arguments(name="moat run")
+@argument("directory", **DIRECTORY)
+@argument("--name", metavar="N", help="what this notebook calls it (default: the project's name)")
+@argument("--runtime", **RUNTIME)
+@argument("--mount", **MOUNT)
+@argument(
+    *("--env", "-e"),
+    action="append",
+    default=[],
+    metavar="NAME=VALUE",
+    help="set a variable in it; may be repeated",
+)
+def run(sessions: Sessions, arguments: Namespace, command: Sequence[str]) -> None:
+    """Start the sandbox of the nearest moat.yaml, or show it if it runs.
+
+    `%moat run [DIR] -- CMD...` runs one command in it; an exit code other than 0 raises.
+    """
+    session = _running(sessions, arguments)
+    if session is None:
+        session = sessions.start(
+            arguments.directory,
+            arguments.name,
+            runtime=arguments.runtime,
+            mounts=arguments.mount,
+            env=dict(_variable(text) for text in arguments.env),
+        )
+        for notice in session.sandbox.spec.notices:
+            say(notice)
+    sessions.make_current(session)
+    if command:
+        _run_command(session.sandbox, command)
+    else:
+        display(session.sandbox)
+
+
+def _running(sessions: Sessions, arguments: Namespace) -> Session | None:
+    if arguments.name is None:
+        found = sessions.find(arguments.directory)
+    else:
+        found = sessions.get(arguments.name) if arguments.name in sessions.names else None
+    if found is not None and (arguments.runtime or arguments.mount or arguments.env):
+        raise MoatError(
+            f"{found.name}: it runs already, and options are for a start: `%moat stop "
+            f"{found.name}` first, or start another with --name"
+        )
+    return found
+
+
+def _variable(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise UsageError(f"--env {text}: write NAME=VALUE")
+    return name, value
+
+
+def _run_command(sandbox: Sandbox, command: Sequence[str]) -> None:
+    """Run it with its output as it comes; an interrupt is its own, a second one kills it."""
+    pieces: queue.SimpleQueue[tuple[int, bytes]] = queue.SimpleQueue()
+    process = sandbox.spawn(command, on_output=lambda stream, data: pieces.put((stream, data)))
+    decoders = {n: codecs.getincrementaldecoder("utf-8")("replace") for n in (1, 2)}
+    interrupts = 0
+    while True:
+        ended = process.poll() is not None
+        try:
+            stream, data = pieces.get(timeout=0 if ended else INTERRUPT_SECONDS)
+            text = for_terminal(decoders[stream].decode(data))
+            print(text, end="", file=sys.stdout if stream == 1 else sys.stderr, flush=True)
+        except queue.Empty:
+            if ended:
+                break
+        except KeyboardInterrupt:
+            interrupts += 1
+            process.signal(signal.SIGINT if interrupts == 1 else signal.SIGKILL)
+    _judge(sandbox, command, process.wait(), interrupted=interrupts > 0)
+
+
+def _judge(sandbox: Sandbox, command: Sequence[str], how: Exit, *, interrupted: bool) -> None:
+    if interrupted:
+        raise KeyboardInterrupt
+    if sandbox.gone is not None:
+        raise SandboxGone(sandbox.gone)
+    if how.code != 0:
+        raise CommandError(command, how.code, str(how) if how.oom else "")
+
+
+# ---------------------------------------------------------------- this notebook's sandboxes
+
+
+@magic_arguments(name="moat status")
+def status(sessions: Sessions, arguments: Namespace, command: Sequence[str]) -> None:
+    """Show this notebook's sandboxes; the one that cells without a name run in is marked *."""
+    if not sessions.names:
+        print("no sandbox runs; `%moat run` starts one")
+        return
+    current = sessions.get()
+    rows = [("", "NAME", "ID", "STATE", "RUNTIME", "IN USE", "PROJECT")]
+    for session in sessions:
+        mark = "*" if session is current else ""
+        runtime, project = session.sandbox.spec.runtime, str(session.project)
+        use = _use(session)
+        rows.append((mark, session.name, session.sandbox.id, session.state, runtime, use, project))
+    print(table(rows))
+
+
+def _use(session: Session) -> str:
+    """Of the excludes' tmpfs."""
+    if session.sandbox.gone is not None:
+        return "-"
+    return amount(sum(mount.used for mount in session.sandbox.mounts()))
+
+
+_NAME = argument("name", nargs="?", help="the sandbox (default: the one last started or shown)")
+
+
+@magic_arguments(name="moat restart")
+@_NAME
+def restart(sessions: Sessions, arguments: Namespace, command: Sequence[str]) -> None:
+    """Start a new kernel. The sandbox stays, and with it what is in its excluded directories."""
+    session = sessions.get(arguments.name)
+    session.restart()
+    say(f"{session.name}: a new kernel; the sandbox is the same")
+
+
+@magic_arguments(name="moat reset")
+@_NAME
+def reset(sessions: Sessions, arguments: Namespace, command: Sequence[str]) -> None:
+    """Start a new sandbox in its place, of moat.yaml as it is now.
+
+    What is in its excluded directories is lost.
+    """
+    session = sessions.get(arguments.name)
+    session.reset()
+    display(session.sandbox)
+
+
+@magic_arguments(name="moat stop")
+@_NAME
+@argument("--all", action="store_true", help="all of this notebook's")
+def stop(sessions: Sessions, arguments: Namespace, command: Sequence[str]) -> None:
+    """End a sandbox of this notebook."""
+    for session in tuple(sessions) if arguments.all else (sessions.get(arguments.name),):
+        sessions.stop(session)
+        say(f"{session.name}: stopped")
+
+
+@magic_arguments(name="moat logs")
+@argument("name", nargs="?", help="a sandbox of this notebook, or what `%%moat ps` shows")
+def logs(sessions: Sessions, arguments: Namespace, command: Sequence[str]) -> None:
+    """Print what its kernels wrote to their own stdout and stderr."""
+    from moat_nb.cli_sandboxes import logs
+
+    which = arguments.name
+    if which is None or which in sessions.names:
+        which = sessions.get(which).sandbox.id
+    logs(which, follow=False)
+
+
+# ---------------------------------------------------------------- what the command line prints
+
+
+@magic_arguments(name="moat ps")
+def ps(sessions: Sessions, arguments: Namespace, command: Sequence[str]) -> None:
+    """List the sandboxes of all of your processes."""
+    from moat_nb.cli_sandboxes import ps
+
+    ps(as_json=False)
+
+
+@magic_arguments(name="moat plan")
+@argument("directory", **DIRECTORY)
+@argument("--runtime", **RUNTIME)
+@argument("--dockerfile", **DOCKERFILE)
+def plan(sessions: Sessions, arguments: Namespace, command: Sequence[str]) -> None:
+    """Show what would run, with nothing started."""
+    from moat_nb.cli_plan import plan
+
+    directory, runtime = arguments.directory, arguments.runtime
+    plan(directory, runtime, form="dockerfile" if arguments.dockerfile else "text")
+
+
+@magic_arguments(name="moat doctor")
+def doctor(sessions: Sessions, arguments: Namespace, command: Sequence[str]) -> None:
+    """Say what can be used here, and how to mend what cannot."""
+    from moat_nb.doctor import main
+
+    main()
+
+
+SUBCOMMANDS: dict[str, Any] = {
+    "run": run,
+    "status": status,
+    "restart": restart,
+    "reset": reset,
+    "stop": stop,
+    "logs": logs,
+    "ps": ps,
+    "plan": plan,
+    "doctor": doctor,
+}
+"""By name. Called with the sessions, the parsed words, and the command behind ``--``; each has
+its ``parser``."""

@@ -1,0 +1,146 @@
+"""%%moat from a real ipykernel: what a front end is shown, asked, and may interrupt."""
+
+import subprocess
+import sys
+import time
+
+import nbformat
+import pytest
+
+from tests.integration.frontend import opened
+
+# jupyter_client's blocking calls make event loops that nobody closes; the collector says so.
+pytestmark = pytest.mark.filterwarnings(
+    r"ignore:Exception ignored in. (<socket.socket|.*BaseEventLoop)"
+    ":pytest.PytestUnraisableExceptionWarning"
+)
+
+
+@pytest.fixture
+def project(on_bubblewrap):
+    return on_bubblewrap.project(python=True, kernel={"runtime": "bubblewrap"})
+
+
+@pytest.fixture
+def front(project):
+    with opened(project) as made:
+        yield made
+
+
+def test_output_is_shown_as_it_comes_and_as_what_it_is(front):
+    ran = front.run(
+        "%%moat\nimport sys\nprint('out')\nprint('err', file=sys.stderr)\n"
+        "from IPython.display import display, HTML\ndisplay(HTML('<b>x</b>'))\n6 * 7"
+    )
+    assert ran.text() == "out\n"
+    assert ran.text("stderr").endswith("err\n")
+    first, second = ran.of("display_data")
+    assert first["data"]["text/html"] == "<b>x</b>"
+    assert second["data"] == {"text/plain": "42"}
+
+
+def test_an_error_is_shown_once_and_ends_a_run_of_all_cells(front):
+    ran = front.run("%%moat\n1 / 0")
+    assert ran.reply["status"] == "error"
+    (error,) = ran.of("error")
+    assert error["ename"] == "MoatRemoteError"
+    assert error["evalue"] == "ZeroDivisionError: division by zero"
+    assert "".join(error["traceback"]).count("division by zero") == 1
+    assert ran.text() == ""
+
+
+def test_input_is_asked_here_and_a_password_is_asked_as_one(front):
+    asked = []
+
+    def answer(prompt, password):
+        asked.append((prompt, password))
+        return "the answer"
+
+    ran = front.run(
+        "%%moat\nimport getpass\nprint(input('name: '), getpass.getpass('secret: '))",
+        answer=answer,
+    )
+    assert ran.text() == "the answer the answer\n"
+    assert asked == [("name: ", False), ("secret: ", True)]
+
+
+def test_input_is_refused_where_nobody_can_answer(front):
+    ran = front.run("%%moat\ninput('name: ')")
+    (error,) = ran.of("error")
+    assert "StdinNotImplementedError" in error["evalue"]
+    assert front.run("%%moat\nprint('and on')").text() == "and on\n"
+
+
+def test_an_interrupt_here_interrupts_there_and_the_sandbox_goes_on(front):
+    def interrupt(kind, content):
+        if content.get("text") == "begun\n":
+            front.interrupt()
+
+    ran = front.run(
+        "%%moat\nimport time\nprint('begun', flush=True)\n"
+        "try:\n    time.sleep(60)\nfinally:\n    print('cleaned up')",
+        on_output=interrupt,
+    )
+    (error,) = ran.of("error")
+    assert error["ename"] == "KeyboardInterrupt"
+    assert "cleaned up\n" in ran.text()
+    assert front.run("%%moat\nprint('and on')").text() == "and on\n"
+
+
+def test_an_interrupt_ends_the_wait_for_an_answer(front):
+    def answer(prompt, password):
+        front.interrupt()
+        time.sleep(0.5)
+        return "too late"
+
+    ran = front.run("%%moat\nprint('got', input('name: '))", answer=answer)
+    assert ran.reply["status"] == "error"
+    assert "got" not in ran.text()
+    assert front.run("%%moat\nprint('and on')").text() == "and on\n"
+
+
+def test_a_second_interrupt_returns_at_once_from_a_cell_that_does_not_heed_the_first(front):
+    def interrupt(kind, content):
+        if content.get("text") in ("begun\n", "not yet\n"):
+            front.interrupt()
+
+    ran = front.run(
+        "%%moat\nimport time\nprint('begun', flush=True)\n"
+        "try:\n    time.sleep(60)\nexcept KeyboardInterrupt:\n    print('not yet', flush=True)\n"
+        "    import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n    time.sleep(60)",
+        on_output=interrupt,
+    )
+    assert ran.of("error")[0]["ename"] == "KeyboardInterrupt"
+    assert front.run("%moat restart").reply["status"] == "ok"
+    assert front.run("%%moat\nprint('and on')").text() == "and on\n"
+
+
+def test_output_of_a_cell_in_the_background_belongs_to_that_cell(front):
+    cell = "%%moat --noblock\nimport time\ntime.sleep(0.5)\nprint('from the background')"
+    started = front.client.execute(cell)
+    front.client.get_shell_msg(timeout=60)
+    waiting = front.client.execute("_.result(30)")
+    assert front.client.get_shell_msg(timeout=60)["content"]["status"] == "ok"
+    parents = {}
+    while "from the background\n" not in parents or waiting not in parents.values():
+        message = front.client.get_iopub_msg(timeout=10)
+        parents[message["content"].get("text")] = message["parent_header"]["msg_id"]
+    assert parents["from the background\n"] == started
+
+
+def test_a_notebook_with_a_failing_cell_fails_nbconvert(project):
+    cells = ["%load_ext moat_nb", "%%moat\nprint('fine')", "%%moat\n1 / 0", "print('not reached')"]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in cells])
+    nbformat.write(notebook, project / "n.ipynb")
+    convert = ("jupyter", "nbconvert", "--to", "notebook", "--execute", "n.ipynb")
+    done = subprocess.run(
+        [sys.executable, "-m", *convert, "--output", "out.ipynb"],
+        cwd=project,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "ZeroDivisionError" in done.stderr
+    assert not (project / "out.ipynb").exists()
