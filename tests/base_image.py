@@ -72,8 +72,11 @@ def base_images(client: DockerClient, cache: Path) -> Iterator[BaseImages]:
                 client.api.remove_image(tag, force=True)
 
 
-def root_filesystem(client: DockerClient, cache: Path) -> Path:
-    """The tar of a Debian root filesystem, made in ``cache`` if it is not there yet."""
+def root_filesystem(client: DockerClient | None, cache: Path) -> Path:
+    """The tar of a Debian root filesystem, made in ``cache`` if it is not there yet.
+
+    Without ``client`` it is not tried in a container.
+    """
     tar = cache / f"{SUITE}.tar"
     if tar.exists():
         return tar
@@ -88,11 +91,13 @@ def root_filesystem(client: DockerClient, cache: Path) -> Path:
     return tar
 
 
-def _bootstrap(client: DockerClient, tar: Path) -> None:
+def _bootstrap(client: DockerClient | None, tar: Path) -> None:
     mode = "root" if os.geteuid() == 0 else "unshare"
     done = subprocess.run(_mmdebstrap(mode, str(tar)), capture_output=True, text=True, check=False)
     if done.returncode == 0:
         return
+    if client is None:
+        raise RuntimeError(f"no base image for the tests: mmdebstrap says:\n{done.stderr[-2000:]}")
     try:
         _bootstrap_in_container(client, tar)
     except ContainerError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from tests.conftest import Engine, Project, remove_images
 from tests.engines.images import kernel_image
 from tests.engines.kinds import ENGINES, Kind
 from tests.engines.namespace import running
+from tests.engines.preparing import Preparations, preparing
 from tests.engines.table import TABLE, Table
 from tests.integration.conftest import Launcher
 
@@ -34,9 +36,9 @@ class EngineLauncher(Launcher):
         return super().yaml(**{**keys, **merged})
 
 
-@pytest.fixture(scope="session", params=[*ENGINES, BUBBLEWRAP], ids=lambda p: getattr(p, "name", p))
+@pytest.fixture(scope="session", params=[BUBBLEWRAP, *ENGINES], ids=lambda p: getattr(p, "name", p))
 def kind(request: pytest.FixtureRequest) -> Kind | None:
-    """Which engine; None for bubblewrap, which is none."""
+    """Which engine; None for bubblewrap, which is none, and first, as nothing is made for it."""
     return request.param if isinstance(request.param, Kind) else None
 
 
@@ -46,20 +48,37 @@ def cache(run_directory: Path) -> Path:
     return Path(os.environ.get("MOAT_TEST_CACHE") or run_directory / "image")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def preparations(request: pytest.FixtureRequest, cache: Path) -> Iterator[Preparations | None]:
+    """Begun with the first test, of whatever engine; None if no test needs any."""
+    wanted = [item.callspec.params["kind"] for item in request.session.items]
+    kinds = [kind for kind in wanted if isinstance(kind, Kind)]
+    if not kinds:
+        yield None
+        return
+    with preparing(kinds, cache) as made:
+        yield made
+
+
 @pytest.fixture(scope="session")
 def engine(
-    kind: Kind | None, run_directory: Path, cache: Path, pytestconfig: pytest.Config
+    kind: Kind | None,
+    run_directory: Path,
+    cache: Path,
+    preparations: Preparations | None,
+    pytestconfig: pytest.Config,
 ) -> Iterator[Engine | None]:
     """This engine is the one that sandboxes find, with the images of the tests on it."""
     table = pytestconfig.stash[TABLE]
-    if kind is None:
+    if kind is None or preparations is None:
         table.engines[BUBBLEWRAP] = BUBBLEWRAP
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("DOCKER_HOST", "unix:///no-engine.sock")
             yield None
         return
+    root = preparations.roots[kind.suite].result()
     with (
-        running(kind, run_directory / kind.name, cache) as socket,
+        running(kind, run_directory / kind.name, root) as socket,
         pytest.MonkeyPatch.context() as patch,
     ):
         url = f"unix://{socket}"
@@ -67,6 +86,7 @@ def engine(
         table.engines[kind.name] = kind.title(ask_facts(socket).version)
         client = docker.DockerClient(base_url=url)
         try:
+            preparations.image.result()
             with kernel_image(client, cache) as image:
                 yield Engine(url=url, client=client, base_image=image, kernel_image=image)
                 remove_images(client)
@@ -86,8 +106,7 @@ def launcher(
 
     What the engine cannot do must fail, and with the error that is written down for it.
     """
-    known = request.module.CANNOT.get(kind.name if kind else BUBBLEWRAP, {})
-    if cannot := known.get(request.function):
+    if cannot := _cannot(request.node):
         mark = pytest.mark.xfail(reason=cannot.cell, raises=cannot.raises, strict=True)
         request.applymarker(mark)
     made = EngineLauncher(
@@ -101,17 +120,33 @@ def launcher(
     made.end()
 
 
+def _engine(item: pytest.Function) -> str:
+    return getattr(item.callspec.params["kind"], "name", BUBBLEWRAP)
+
+
+def _cannot(item: pytest.Function) -> Any:
+    """What is written down of this test on its engine, if anything: a ``Cannot``."""
+    return item.module.CANNOT.get(_engine(item), {}).get(item.function)
+
+
+def _as_written(item: pytest.Function, call: pytest.CallInfo[None]) -> bool:
+    """Whether a test that failed with the expected type also says what is written down."""
+    return call.excinfo is not None and re.search(_cannot(item).says, str(call.excinfo.value))
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[TABLE] = Table()
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Function) -> Any:
+def pytest_runtest_makereport(item: pytest.Function, call: pytest.CallInfo[None]) -> Any:
     report = yield
-    engine = getattr(item.callspec.params["kind"], "name", BUBBLEWRAP)
+    if hasattr(report, "wasxfail") and not _as_written(item, call):
+        report.outcome = "failed"
+        del report.wasxfail
     table = item.config.stash[TABLE]
     table.cells = table.cells or {behaviour: {} for behaviour in item.module.BEHAVIOURS}
-    table.add(item.module.row(item.function), engine, report)
+    table.add(item.module.row(item.function), _engine(item), report)
     return report
 
 

@@ -42,6 +42,10 @@ class Kind:
             *("--bridge=none", "--iptables=false", "--ip-masq=false"),
         )
 
+    def environ(self) -> dict[str, str]:
+        # Podman forgets there what images it was given, in /var/tmp of the machine otherwise.
+        return {"TMPDIR": "/var/lib/containers"} if self.runtime == "podman" else {}
+
     def title(self, version: str) -> str:
         """A column's head, with the release that answered, without Debian's suffix."""
         return f"{self.runtime.title()} {version.partition('+')[0]} {self.oci}"

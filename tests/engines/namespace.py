@@ -23,6 +23,12 @@ from tests.engines.kinds import PACKAGES, Kind
 
 STOP_SECONDS = 30
 
+NAMESPACES = (
+    *("setpriv", "--pdeathsig", "SIGKILL"),
+    *("unshare", "--mount", "--pid", "--mount-proc", "--fork", "--kill-child"),
+)
+"""unshare takes its first process along, and that one all others and all mounts."""
+
 _ENTER = """\
 set -eu
 mount -t tmpfs -o mode=0755 moat-tests "$WRITES"
@@ -61,6 +67,7 @@ def root_filesystem(suite: str, cache: Path) -> Path:
     cache.mkdir(parents=True, exist_ok=True)
     unfinished = cache / f"{suite}.{secrets.token_hex(4)}"
     command = [
+        *NAMESPACES,
         *("mmdebstrap", "--mode=root", "--format=directory"),
         # Nothing is configured, which takes most of the time and is not needed to run an engine.
         *("--variant=extract", "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr"),
@@ -77,13 +84,12 @@ def root_filesystem(suite: str, cache: Path) -> Path:
 
 
 @contextlib.contextmanager
-def running(kind: Kind, directory: Path, cache: Path) -> Iterator[str]:
-    """The socket of an engine that is stopped, and ``directory`` removed, at the end."""
+def running(kind: Kind, directory: Path, root: Path) -> Iterator[str]:
+    """The socket of an engine on ``root``; it is stopped, and ``directory`` removed, at the end."""
     if os.geteuid() != 0:
         raise RuntimeError(
             "only root can start engines in namespaces of their own: run this as root"
         )
-    root = root_filesystem(kind.suite, cache)
     socket = directory / "engine.sock"
     with contextlib.ExitStack() as undo:
         directory.mkdir(mode=0o711)
@@ -104,12 +110,11 @@ def _start(kind: Kind, root: Path, directory: Path, socket: Path) -> subprocess.
     writes.mkdir()
     data.mkdir()
     command = [
-        # unshare takes its first process along, and that one all others.
-        *("setpriv", "--pdeathsig", "SIGKILL"),
-        *("unshare", "--mount", "--pid", "--fork", "--kill-child"),
+        *NAMESPACES,
         *("sh", "-c", _ENTER, "enter", *kind.command(str(socket))),
     ]
     env = {
+        **kind.environ(),
         "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "ROOT": str(root),
         "WRITES": str(writes),
@@ -137,18 +142,15 @@ def _shared() -> tuple[str, ...]:
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    """Let the engine end by itself; once its first process is dead nothing of it lives."""
-    with contextlib.suppress(FileNotFoundError):
+    """Kill the namespace's first process, which is not dead before all others are.
+
+    An engine takes ten seconds to end by itself, and of this one nothing is kept.
+    """
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
-        for how in (signal.SIGTERM, signal.SIGKILL):
-            for child in children.split():
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(int(child), how)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(STOP_SECONDS)
-                return
-    process.kill()
-    process.wait()
+        for child in children.split():
+            os.kill(int(child), signal.SIGKILL)
+    process.wait(STOP_SECONDS)
 
 
 def _remove_cgroups() -> None:
