@@ -21,7 +21,7 @@ test-conformance: $(VENV)/.test
 	$(VENV)/bin/pytest tests/conformance
 
 test-engines: $(VENV)/.test
-	@sh .ci/need bwrap:bubblewrap mmdebstrap:mmdebstrap unshare:util-linux pivot_root:util-linux
+	@sh .ci/need bwrap:bubblewrap mmdebstrap:mmdebstrap unshare:util-linux setpriv:util-linux
 	MOAT_TEST_TABLE=docs/engines.md $(VENV)/bin/pytest tests/engines/matrix.py
 
 $(PY):
