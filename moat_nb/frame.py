@@ -32,6 +32,7 @@ MEASURE = (
     "Math.ceil(document.body.getBoundingClientRect().bottom) + 8, '*'); tell(); "
     "new ResizeObserver(tell).observe(document.body);})</script>"
 )
+STYLE = "<style>body {font: 14px system-ui, sans-serif}</style>"
 RELAY = (
     "<script>addEventListener('message', event => {if (event.source === frames[0]) "
     "parent.postMessage(Number(event.data), '*');})</script>"
@@ -46,7 +47,7 @@ FIT = (
 
 def frame(content: str) -> str:
     """HTML that shows ``content`` (HTML, with scripts if it likes) in a frame of its own."""
-    inner = html.escape(f"<!DOCTYPE html>{MEASURE}<body>{content}")
+    inner = html.escape(f"<!DOCTYPE html>{STYLE}{MEASURE}<body>{content}")
     outer = html.escape(
         f'<!DOCTYPE html><meta http-equiv="Content-Security-Policy" content="{POLICY}">'
         '<meta http-equiv="x-dns-prefetch-control" content="off">'

@@ -10,6 +10,7 @@ import argparse
 import atexit
 import getpass
 import shlex
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import UsageError
@@ -19,10 +20,11 @@ from IPython.core.magic_arguments import argument, magic_arguments
 from moat_nb.background import CellHandle
 from moat_nb.cells import Options, run_cell
 from moat_nb.completion import Matcher
+from moat_nb.errors import MoatRemoteError
 from moat_nb.replay import Replay
 from moat_nb.session import Session, Sessions
 from moat_nb.subcommands import dispatch, say, without_our_own_lines
-from moat_nb.values import FORMS, bring_in, bring_out
+from moat_nb.values import FORMS, bring_in, bring_out, evaluate
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -133,16 +135,25 @@ class MoatMagics(Magics):
     def _run_cell(
         self, session: Session, cell: str, arguments: argparse.Namespace
     ) -> CellHandle | None:
-        replay = Replay(self._shell, session.displays, trust=arguments.trust, hint=say)
+        replay = Replay(
+            *(self._shell, session.displays, session.figures), trust=arguments.trust, hint=say
+        )
         values = {name: self._value(name) for name in arguments.into}
         ask = None if arguments.noblock or not _can_ask(self._shell) else _ask
         options = Options(ask=ask, timeout=arguments.timeout)
+
+        draw_with = partial(evaluate, session.kernel)
 
         def run() -> None:
             with session.my_turn(options.cancelled):
                 for name, value in values.items():
                     bring_in(session.kernel, name, value, arguments.form)
-                run_cell(session.kernel, cell, replay.show, options)
+                try:
+                    replay.pages(run_cell(session.kernel, cell, replay.show, options))
+                except MoatRemoteError:
+                    replay.finish(draw_with)
+                    raise
+                replay.finish(draw_with)
                 for name in arguments.out:
                     value = bring_out(session.kernel, name, arguments.form)
                     self._shell.push({name: value})

@@ -14,6 +14,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from moat_nb.active import harmless
+from moat_nb.errors import MoatError
+from moat_nb.figures import FIGURE, LIBRARY, Figures
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -22,6 +24,9 @@ __all__ = ["DisplayIds", "Replay", "for_terminal"]
 
 MAX_DISPLAYS = 10_000
 """How many displays of a session can still be updated."""
+
+MAX_WAITING = 100
+"""How many figures of one cell are drawn when the script has come."""
 
 # What a program may do to the line that it writes on: colours and cursor movements. All other
 # sequences (titles, clipboards, answers to queries) are for the terminal that a user trusts.
@@ -70,12 +75,15 @@ class Replay:
         self,
         shell: InteractiveShell,
         displays: DisplayIds,
+        figures: Figures,
         *,
         trust: bool,
         hint: Callable[[str], None],
     ) -> None:
         self._shell = shell
         self._displays = displays
+        self._figures = figures
+        self._waiting: dict[str, Any] = {}
         self._trust = trust
         self._hint = hint
         self._hinted: set[str] = set()
@@ -104,21 +112,58 @@ class Replay:
         data, metadata = _dict(content.get("data")), _dict(content.get("metadata"))
         inside = _dict(content.get("transient")).get("display_id")
         update = kind == "update_display_data"
-        transient = {}
+        display_id = None
         if isinstance(inside, str):
-            outside = self._displays.get(inside) if update else self._displays.make(inside)
-            if outside is not None:
-                transient["display_id"] = outside
-        if update and not transient:
+            display_id = self._displays.get(inside) if update else self._displays.make(inside)
+        if update and display_id is None:
             return
         data.pop(WIDGET, None)
         if not self._trust:
+            figure = data.pop(FIGURE, None)
             data, metadata, hints = harmless(data, metadata)
             for hint in hints:
                 self._hint_once(hint)
+            if figure is not None:
+                display_id = display_id or secrets.token_hex(16)
+                data = self._with_figure(data, figure, display_id)
         if isinstance(data.get("text/plain"), str):
             data["text/plain"] = for_terminal(data["text/plain"])
+        transient = {} if display_id is None else {"display_id": display_id}
         self._publish(data, metadata, transient, update, buffers)
+
+    def _with_figure(self, data: dict[str, Any], figure: Any, display_id: str) -> dict[str, Any]:
+        page = self._figures.drawn(figure)
+        if page is not None:
+            return {**data, "text/html": page}
+        if len(self._waiting) < MAX_WAITING:
+            self._waiting[display_id] = figure
+        return {"text/plain": "a plotly figure", **data}
+
+    def finish(self, evaluate: Callable[[str], str]) -> None:
+        """Once the cell has ended: draw what waits for a script, which ``evaluate`` gets.
+
+        It is called with an expression, and gives the text that is its value in the kernel; a
+        MoatError leaves the figures as text.
+        """
+        waiting, self._waiting = self._waiting, {}
+        if not waiting:
+            return
+        try:
+            self._figures.give_library(evaluate(LIBRARY))
+        except MoatError as error:
+            self._hint_once(f"plotly's figures are shown as text: {error}")
+            return
+        for display_id, figure in waiting.items():
+            data = {"text/html": self._figures.drawn(figure)}
+            self._publish(data, {}, {"display_id": display_id}, True, [])
+
+    def pages(self, reply: dict[str, Any]) -> None:
+        """Print what the cell asked to be paged, such as the help that ``name?`` shows."""
+        payload = reply.get("payload")
+        for page in payload if isinstance(payload, list) else ():
+            text = _dict(_dict(page).get("data")).get("text/plain")
+            if isinstance(text, str) and _dict(page).get("source") == "page":
+                print(for_terminal(text))
 
     def _publish(
         self,

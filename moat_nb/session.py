@@ -13,6 +13,7 @@ import zmq
 
 from moat_nb.cells import MAX_MESSAGE
 from moat_nb.errors import CellInterrupted, MoatError, SandboxGone
+from moat_nb.figures import Figures
 from moat_nb.kernels import READY_TIMEOUT, Kernel
 from moat_nb.parse import find, load
 from moat_nb.replay import DisplayIds
@@ -31,6 +32,7 @@ class Session:
         self.name = name
         self.sandbox = sandbox
         self.displays = DisplayIds()
+        self.figures = Figures()
         self.turn = threading.Lock()  # held by the cell that runs
         self.kernel = _start_kernel(sandbox)
 

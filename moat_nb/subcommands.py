@@ -95,7 +95,7 @@ def run(sessions: Sessions, arguments: Namespace, command: Sequence[str]) -> Non
             env=dict(_variable(text) for text in arguments.env),
         )
         for notice in session.sandbox.spec.notices:
-            say(notice)
+            print(f"moat: {notice}")
     sessions.make_current(session)
     if command:
         _run_command(session.sandbox, command)

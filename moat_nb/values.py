@@ -13,13 +13,13 @@ from typing import Any
 
 from moat_nb import codec
 from moat_nb.arrow_check import check_stream
-from moat_nb.cells import Options, Show, run_cell
+from moat_nb.cells import Options, run_cell
 from moat_nb.codec import FORMS
 from moat_nb.errors import MoatRemoteError, ValueRefused
 from moat_nb.kernels import Kernel
 from moat_nb.replay import for_terminal
 
-__all__ = ["FORMS", "MAX_VALUE", "bring_in", "bring_out"]
+__all__ = ["FORMS", "MAX_VALUE", "bring_in", "bring_out", "evaluate"]
 
 MAX_VALUE = 32 << 20
 """Characters of a packed value: half of the longest message, as a kernel may escape some."""
@@ -49,6 +49,19 @@ def bring_out(kernel: Kernel, name: str, form: str | None) -> Any:
     """The value of ``name`` in the kernel. Raises ValueRefused when it cannot be had."""
     _check_name("--out", name)
     arrow = importlib.util.find_spec("pyarrow") is not None
+    request = {"form": form, "arrow": arrow, "limit": MAX_VALUE}
+    return _out(f"--out {name}", kernel, _codec_call("send", name, request))
+
+
+def evaluate(kernel: Kernel, expression: str) -> str:
+    """The text that is the value of ``expression`` in the kernel; MoatError when it is none."""
+    code = f"{{'form': 'text', 'kind': 'text', 'text': {expression}}}"
+    shown = f"__import__('IPython.display', fromlist=['*']).publish_display_data({{MIME: {code}}})"
+    return str(_out(expression, kernel, f"exec({shown!r}, {{'MIME': {codec.MIME!r}}})"))
+
+
+def _out(what: str, kernel: Kernel, code: str) -> Any:
+    """The value that ``code`` displays, packed."""
     packed: dict[str, Any] = {}
 
     def show(kind: str, content: dict[str, Any], buffers: list[Any]) -> None:
@@ -57,12 +70,12 @@ def bring_out(kernel: Kernel, name: str, form: str | None) -> Any:
             found = data.get(codec.MIME)
             packed.update(found if isinstance(found, dict) else {})
 
-    _run_codec(kernel, "send", name, {"form": form, "arrow": arrow, "limit": MAX_VALUE}, show)
+    run_cell(kernel, code, show, Options(timeout=SECONDS, hidden=True))
     try:
         return _unpack(packed)
     # What a sandbox sends may provoke anything in the libraries that read it.
     except Exception as error:
-        raise ValueRefused(f"--out {name}: {for_terminal(str(error))[:MAX_WORDS]}") from error
+        raise ValueRefused(f"{what}: {for_terminal(str(error))[:MAX_WORDS]}") from error
 
 
 def _unpack(packed: dict[str, Any]) -> Any:
@@ -80,11 +93,11 @@ def _check_name(option: str, name: str) -> None:
 
 
 def _give(kernel: Kernel, name: str, packed: dict[str, str]) -> None:
-    _run_codec(kernel, "receive", name, packed, lambda kind, content, buffers: None)
+    code = _codec_call("receive", name, packed)
+    run_cell(kernel, code, lambda *message: None, Options(timeout=SECONDS, hidden=True))
 
 
-def _run_codec(kernel: Kernel, function: str, name: str, argument: Any, show: Show) -> None:
-    """Run a function of the codec in the kernel; nothing of it stays there."""
+def _codec_call(function: str, name: str, argument: Any) -> str:
+    """Code that runs a function of the codec in a kernel, and leaves nothing of it there."""
     source = Path(codec.__file__).read_text(encoding="utf-8")
-    code = f"exec({source + f'{function}(*args)'!r}, {{'args': ({name!r}, {argument!r})}})"
-    run_cell(kernel, code, show, Options(timeout=SECONDS, hidden=True))
+    return f"exec({source + f'{function}(*args)'!r}, {{'args': ({name!r}, {argument!r})}})"

@@ -1,0 +1,126 @@
+"""%moat and %%moat in JupyterLab, as a user sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.conftest import Notebook
+from tests.conftest import Project
+
+MOAT_YAML = """\
+name: test-magics
+network:
+  policy: none
+mounts:
+  - source: .
+    target: /workspace
+    exclude: [node_modules]
+kernel:
+  runtime: bubblewrap
+"""
+
+ATTACK = """\
+%%moat
+from IPython.display import HTML
+HTML('''<p id="said">nothing</p><script>
+const said = [];
+async function attempt(name, act) {
+  try { await act(); said.push(name + ": done"); } catch (error) { said.push(name + ": refused"); }
+}
+(async () => {
+  await attempt("contents", () => fetch("/api/contents"));
+  await attempt("network", () => fetch("https://example.com/"));
+  await attempt("page", () => { if (!parent.document.body) throw 1; });
+  await attempt("top", () => { if (!top.document.body) throw 1; });
+  await attempt("cookie", () => document.cookie);
+  await attempt("storage", () => localStorage.length);
+  document.getElementById("said").textContent = said.join(", ");
+})();
+</script>''')
+"""
+
+
+@pytest.fixture
+def nb(notebook: Callable[..., Notebook], project: Project) -> Notebook:
+    opened = notebook(project(MOAT_YAML))
+    opened.run("%load_ext moat_nb\n%moat run")
+    return opened
+
+
+def test_plots_tables_and_text_look_as_always(nb: Notebook) -> None:
+    shown = nb.run(
+        "%%moat\nimport matplotlib.pyplot as plt\nplt.figure(figsize=(4, 2))\nplt.plot([1, 2, 4])\n"
+        "print('text')"
+    )
+    expect(shown.get_by_role("img")).to_be_visible()
+    table = nb.run("%%moat\nimport pandas as pd\npd.DataFrame({'city': ['Oslo', 'Lima']})")
+    expect(table.get_by_role("cell", name="Lima")).to_be_visible()
+    expect(table.locator("iframe")).to_have_count(0)
+    math = nb.run(
+        "%%moat\nfrom IPython.display import *\ndisplay(Markdown('**bold**'), Math('x^2'))"
+    )
+    expect(math.locator("strong")).to_have_text("bold")
+    expect(math.locator("mjx-container")).to_be_visible()
+    nb.shoot("magics-output")
+
+
+def test_a_script_of_the_sandbox_cannot_reach_the_page_or_the_server(nb: Notebook) -> None:
+    shown = nb.run(ATTACK)
+    said = shown.frame_locator("iframe").frame_locator("iframe").locator("#said")
+    expect(said).to_have_text(
+        "contents: refused, network: refused, page: refused, top: refused, cookie: refused, "
+        "storage: refused"
+    )
+    nb.shoot("magics-frame")
+
+
+def test_a_figure_of_plotlys_is_drawn_in_a_frame(nb: Notebook) -> None:
+    code = (
+        "%%moat\nimport plotly.graph_objects as go\ngo.Figure(go.Bar(x=['ant', 'bee'], y=[1, 3]))"
+    )
+    first, second = nb.run(code), nb.run(code)
+    for shown in (first, second):
+        frame = shown.frame_locator("iframe").frame_locator("iframe")
+        expect(frame.get_by_text("bee")).to_be_visible()
+    nb.shoot("magics-plotly")
+    page = nb.run(
+        "%%moat\nfrom IPython.display import HTML\n"
+        "HTML(go.Figure(go.Bar(x=['cat'], y=[2])).to_html(full_html=False))"
+    )
+    expect(page.frame_locator("iframe").frame_locator("iframe").get_by_text("cat")).to_be_visible()
+
+
+def test_a_script_runs_in_the_page_where_the_user_says_so(nb: Notebook) -> None:
+    """The mirror: what --trust lets through is what the frame keeps out."""
+    script = "<script>document.title = 'reached'</script>"
+    frame = nb.run(f"%%moat\nfrom IPython.display import HTML\nHTML({script!r})").locator("iframe")
+    expect(frame).to_be_visible()
+    assert nb.page.title() != "reached"
+    nb.run(f"%%moat --trust\nHTML({script!r})")
+    assert nb.page.evaluate("document.title") == "reached"
+
+
+def test_an_error_is_shown_once_and_as_an_error(nb: Notebook) -> None:
+    shown = nb.run("%%moat\nraise LookupError('not there')")
+    expect(shown).to_contain_text("LookupError: not there")
+    assert shown.inner_text().count("LookupError: not there") == 1
+
+
+def test_the_stop_button_interrupts_the_sandboxs_cell(nb: Notebook) -> None:
+    cell = nb.start("%%moat\nimport time\nprint('begun')\ntime.sleep(600)")
+    expect(cell.get_by_text("begun")).to_be_visible()
+    nb.page.get_by_role("button", name="Interrupt the kernel").click()
+    expect(nb.wait(cell)).to_contain_text("KeyboardInterrupt")
+    expect(nb.run("%%moat\nprint('and on')")).to_have_text("and on")
+
+
+def test_input_is_asked_in_the_notebook(nb: Notebook) -> None:
+    cell = nb.start("%%moat\nprint('hello', input('name: '))")
+    box = cell.locator(".jp-Stdin-input")
+    expect(box).to_be_visible()
+    box.fill("Ada")
+    box.press("Enter")
+    expect(nb.wait(cell)).to_contain_text("hello Ada")
