@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from moat_nb.errors import CellInterrupted as CellInterrupted
     from moat_nb.errors import CommandError as CommandError
     from moat_nb.errors import ConfigError as ConfigError
+    from moat_nb.errors import ConsentNeeded as ConsentNeeded
+    from moat_nb.errors import EditError as EditError
+    from moat_nb.errors import FileChanged as FileChanged
     from moat_nb.errors import ImageError as ImageError
     from moat_nb.errors import MoatError as MoatError
     from moat_nb.errors import MoatRemoteError as MoatRemoteError
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
     from moat_nb.planning import plan as plan
     from moat_nb.sandbox import Sandbox as Sandbox
     from moat_nb.spec import ContainerSpec as ContainerSpec
+    from moat_nb.widget import ExcludesEditor as ExcludesEditor
 
 __version__ = "0.1.0"
 
@@ -45,7 +49,11 @@ _HOMES = {
     "CommandError": "errors",
     "Config": "config",
     "ConfigError": "errors",
+    "ConsentNeeded": "errors",
     "ContainerSpec": "spec",
+    "EditError": "errors",
+    "ExcludesEditor": "widget",
+    "FileChanged": "errors",
     "ImageError": "errors",
     "MoatError": "errors",
     "MountProof": "link",

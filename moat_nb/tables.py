@@ -40,11 +40,13 @@ def wrap(text: str, first: str, rest: str) -> str:
 
 
 def amount(count: int) -> str:
-    """Bytes as ``64 MiB`` or ``1.5 GiB``."""
+    """Bytes as ``20 KiB``, ``64 MiB`` or ``1.5 GiB``."""
     if count >= 1 << 30:
         return f"{count / (1 << 30):.3g} GiB"
     if count >= 1 << 20:
         return f"{count / (1 << 20):.4g} MiB"
+    if count >= 1 << 10:
+        return f"{count / (1 << 10):.4g} KiB"
     return f"{count} bytes"
 
 

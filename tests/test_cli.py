@@ -304,7 +304,13 @@ def test_durations_are_in_their_largest_whole_unit(seconds, words):
 
 @pytest.mark.parametrize(
     ("count", "words"),
-    [(0, "0 bytes"), (64 << 20, "64 MiB"), (3 << 29, "1.5 GiB"), (12052 << 20, "11.8 GiB")],
+    [
+        (0, "0 bytes"),
+        (20480, "20 KiB"),
+        (64 << 20, "64 MiB"),
+        (3 << 29, "1.5 GiB"),
+        (12052 << 20, "11.8 GiB"),
+    ],
 )
 def test_amounts_are_in_binary_units(count, words):
     assert amount(count) == words

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import Lab, Notebook
 from tests.conftest import Project
+
+pytestmark = pytest.mark.timeout(300)  # Lab, on a busy machine of two cores
 
 MOAT_YAML = """\
 name: test-browser

@@ -1,0 +1,371 @@
+"""The excludes editor: a widget that shows and changes what a project's sandbox does not see.
+
+It holds no rules of its own: what is refused, and in what words, is :mod:`moat_nb.excludes`'s;
+what is written is :class:`moat_nb.draft.Draft`'s; what is suggested is :mod:`moat_nb.suggest`'s.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import anywidget
+import traitlets
+
+from moat_nb import excludes, widget_words
+from moat_nb.draft import Draft
+from moat_nb.errors import ConsentNeeded, EditError, FileChanged, MoatError, SandboxGone
+from moat_nb.link import MountProof
+from moat_nb.moat_file import MoatFile, read, save
+from moat_nb.sandbox import Sandbox
+from moat_nb.suggest import Budget, Finding, look
+
+__all__ = ["ExcludesEditor"]
+
+SHOW_SECONDS = 0.25
+"""Between two updates of the page while the look goes on."""
+
+
+class ExcludesEditor(anywidget.AnyWidget):
+    """An editor of the excludes of the nearest moat.yaml at or above ``path``.
+
+    ``sandbox`` is a running sandbox of the project: its use of each exclude is shown, and "apply"
+    resets it; ``apply``, called with nothing, does so instead, for who has kernels to restart.
+
+    Every trait is synchronised and can be observed. To drive it, set :attr:`excludes` and
+    :attr:`consent`, and call :meth:`save`, :meth:`undo`, :meth:`apply` and the others, which raise
+    what went wrong; on the page it is shown instead. Raises ConfigError for a file that cannot be
+    read.
+    """
+
+    _esm = Path(__file__).with_name("widget.js")
+    _css = Path(__file__).with_name("widget.css")
+
+    path = traitlets.Unicode(help="The file.").tag(sync=True)
+    mounts: traitlets.List[Any] = traitlets.List(
+        help="Dicts: target, source, read_only, saved excludes."
+    ).tag(sync=True)
+    excludes = traitlets.Dict(
+        value_trait=traitlets.List(traitlets.Unicode()),
+        key_trait=traitlets.Unicode(),
+        help="The excludes that are asked for, by the mount's target. Settable.",
+    ).tag(sync=True)
+    consent = traitlets.List(
+        traitlets.Unicode(),
+        help="Targets of mounts that may be rewritten from a string to an object. Settable.",
+    ).tag(sync=True)
+    consent_needed = traitlets.Dict(help="Why, by target.").tag(sync=True)
+    suggestions = traitlets.Dict(
+        help="By target, a list of dicts: pattern, reason, secret, size in bytes or None."
+    ).tag(sync=True)
+    facts = traitlets.Dict(help="By target and pattern, what is there, in words.").tag(sync=True)
+    inside: traitlets.List[Any] = traitlets.List(
+        help="Dicts: path, size and used (bytes) of each exclude."
+    ).tag(sync=True)
+    problems: traitlets.List[Any] = traitlets.List(
+        help="Dicts: target, index, pattern, words."
+    ).tag(sync=True)
+    problem = traitlets.Unicode(help="Why the last thing asked was not done.").tag(sync=True)
+    message = traitlets.Unicode(help="What was done last.").tag(sync=True)
+    diff = traitlets.Unicode(help="What saving would change.").tag(sync=True)
+    state = traitlets.Enum(
+        ("unchanged", "changed", "refused", "consent", "stale", "applying"), "unchanged"
+    ).tag(sync=True)
+    looking = traitlets.Enum(("looking", "done", "part"), "looking").tag(sync=True)
+    typed = traitlets.Dict(help="By target, a path as it is being typed. Settable.").tag(sync=True)
+    typed_problems = traitlets.Dict(help="By target, what is wrong with it.").tag(sync=True)
+    can_undo = traitlets.Bool(False).tag(sync=True)
+    can_apply = traitlets.Bool(False).tag(sync=True)
+    loss = traitlets.Unicode(help="What applying will lose, once it was asked for.").tag(sync=True)
+
+    def __init__(
+        self,
+        path: Path | str = ".",
+        *,
+        sandbox: Sandbox | None = None,
+        apply: Callable[[], object] | None = None,
+    ) -> None:
+        # Before what may raise: a widget is closed also when it never came to be.
+        self._cancelled = threading.Event()
+        self._lock = threading.RLock()
+        self._draft = Draft.read(path)
+        self._before: list[MoatFile] = []
+        self._findings: dict[str, dict[str, Finding]] = {}
+        self._proofs: Sequence[MountProof] = ()
+        self._sandbox = sandbox
+        self._apply = apply or (sandbox.reset if sandbox is not None else None)
+        super().__init__()
+        self.can_apply = self._apply is not None
+        self._show()
+        self.measure()
+        self.observe(self._on_asked, ["excludes", "consent"])
+        self.observe(self._on_typed, ["typed", "excludes"])
+        self.on_msg(self._on_message)
+        self.look()
+
+    def __repr__(self) -> str:
+        return f"<ExcludesEditor of {self.path}>"
+
+    def _repr_mimebundle_(self, **options: Any) -> Any:
+        shown: Any = super()._repr_mimebundle_(**options)
+        data, metadata = shown
+        return {**data, "text/plain": widget_words.plain(self._draft, self.facts)}, metadata
+
+    def close(self) -> None:
+        """End the look, and take the widget off the page."""
+        self.cancel()
+        super().close()
+
+    # -------- what is asked
+
+    def add(self, target: str, pattern: str) -> None:
+        """Ask for one more exclude; raises EditError in the validator's words."""
+        listed = self._draft.asked[target]
+        if words := _refusal(listed, pattern):
+            raise EditError(words)
+        self.excludes = {**self._draft.asked, target: [*listed, pattern]}
+
+    def discard(self) -> None:
+        """Ask for what the file has."""
+        self.consent = []
+        self.excludes = _lists(self._draft.saved)
+
+    def reload(self) -> None:
+        """Read the file again; what was asked for stays asked for."""
+        self._take(self._draft.onto(read(self._draft.file.path)))
+        self._say("Read moat.yaml again.")
+
+    def save(self) -> None:
+        """Write the file; raises EditError, and FileChanged if it is not what was read."""
+        draft = self._draft
+        if draft.refusals:
+            raise EditError(draft.refusals[0].words)
+        waits = [words for at, words in draft.consent_needed.items() if at not in draft.consent]
+        if waits:
+            raise ConsentNeeded(waits[0])
+        if not draft.ready:
+            self._say("There is nothing to save.")
+            return
+        try:
+            file = save(draft.file, draft.text)
+        except FileChanged:
+            self.state = "stale"
+            raise
+        self._before.append(draft.file)
+        self._take(Draft.of(file))
+        hint = " Apply restarts the sandbox with it." if self.can_apply else ""
+        self._say(f"Saved {file.label}.{hint}")
+
+    def undo(self) -> None:
+        """Put back the file as it was before the last save, byte for byte."""
+        if not self._before:
+            raise EditError("nothing was saved here, so nothing can be undone")
+        file = save(self._draft.file, self._before[-1].text)
+        self._before.pop()
+        self._take(Draft.of(file))
+        self._say(f"Undone: {file.label} is as it was before.")
+
+    # -------- the sandbox
+
+    def measure(self) -> None:
+        """Ask the sandbox for the use of its excludes now."""
+        self._proofs = ()
+        if self._sandbox is not None:
+            with suppress(SandboxGone):
+                self._proofs = self._sandbox.mounts()
+        self.inside = [
+            {"path": proof.path, "size": proof.size, "used": proof.used} for proof in self._proofs
+        ]
+        self._show_facts()
+
+    def ask_apply(self) -> None:
+        """Say in :attr:`loss` what applying would lose; nothing is done."""
+        self.measure()
+        self.loss = widget_words.loss(self._proofs, known=self._sandbox is not None)
+
+    def apply(self) -> None:
+        """Restart the sandbox, which then has the file's excludes."""
+        if self._apply is None:
+            raise EditError("no sandbox was given to this editor, so there is none to restart")
+        before, self.state = self.state, "applying"
+        try:
+            self._apply()
+        finally:
+            self.state, self.loss = before, ""
+        self.measure()
+        self._say("Applied: the sandbox was restarted.")
+
+    # -------- the look at the host
+
+    def look(self) -> None:
+        """Look at the mounts' directories again, in the background."""
+        self.cancel()
+        cancelled = self._cancelled = threading.Event()
+        self.looking = "looking"
+        sources = {
+            mount.target: (mount.source, self._draft.saved[mount.target])
+            for mount in self._draft.config.mounts
+        }
+        threading.Thread(
+            target=self._look, args=(sources, cancelled), name="moat-look", daemon=True
+        ).start()
+
+    def cancel(self) -> None:
+        """End the look; what it has found so far stays."""
+        with self._lock:
+            self._cancelled.set()
+            if self.looking == "looking":
+                self.looking = "part"
+
+    def _look(
+        self, sources: Mapping[str, tuple[Path, Sequence[str]]], cancelled: threading.Event
+    ) -> None:
+        budget = Budget(cancelled=cancelled.is_set)
+        found: dict[str, dict[str, Finding]] = {target: {} for target in sources}
+        shown = time.monotonic()
+        for target, (source, patterns) in sources.items():
+            for one in look(source, patterns, budget):
+                found[target][one.pattern] = one
+                if time.monotonic() - shown > SHOW_SECONDS:
+                    self._found(found, cancelled)
+                    shown = time.monotonic()
+        self._found(found, cancelled, end="part" if budget.over else "done")
+
+    def _found(
+        self, found: Mapping[str, dict[str, Finding]], cancelled: threading.Event, end: str = ""
+    ) -> None:
+        with self._lock:
+            if not cancelled.is_set():
+                self._findings = {target: dict(ones) for target, ones in found.items()}
+                self._show_facts()
+                self.looking = end or self.looking
+
+    # -------- what is shown
+
+    def _take(self, draft: Draft) -> None:
+        self._draft = draft
+        self.consent = sorted(draft.consent)
+        self.excludes = _lists(draft.asked)
+        self._show()
+        self.look()
+
+    def _say(self, message: str) -> None:
+        self.problem = ""
+        self.message = message
+
+    def _show(self) -> None:
+        draft = self._draft
+        self.path = str(draft.file.path)
+        self.mounts = [
+            {
+                "target": mount.target,
+                "source": str(mount.source),
+                "read_only": mount.read_only,
+                "saved": list(draft.saved[mount.target]),
+            }
+            for mount in draft.config.mounts
+        ]
+        self.excludes = _lists(draft.asked)
+        self.problems = [asdict(refusal) for refusal in draft.refusals]
+        self.consent_needed = draft.consent_needed
+        self.can_undo = bool(self._before)
+        try:
+            self.diff = draft.diff
+        except EditError as error:
+            self.diff, self.problem, self.state = "", str(error), "refused"
+        else:
+            self.state = _state(draft)
+        self._show_facts()
+
+    def _show_facts(self) -> None:
+        with self._lock:
+            self.facts = {target: self._facts(target) for target in self._draft.saved}
+            self.suggestions = {
+                target: [
+                    {
+                        "pattern": one.pattern,
+                        "reason": one.reason,
+                        "secret": one.secret,
+                        "size": one.size,
+                    }
+                    for one in self._findings.get(target, {}).values()
+                    if one.reason and one.pattern not in self._draft.saved[target]
+                ]
+                for target in self._draft.saved
+            }
+
+    def _facts(self, target: str) -> dict[str, str]:
+        found = self._findings.get(target, {})
+        listed = (*self._draft.saved[target], *self._draft.asked[target], *found)
+        facts = {}
+        for pattern in dict.fromkeys(listed):
+            words = widget_words.inside(target, pattern, self._proofs)
+            on_host = widget_words.on_host(found.get(pattern))
+            facts[pattern] = f"{on_host}; {words}" if words else on_host
+        return facts
+
+    # -------- what comes from the page, and from programs
+
+    def _on_asked(self, _: object) -> None:
+        asked = self._draft.ask(self.excludes)
+        self._draft = replace(asked, consent=frozenset(self.consent))
+        self.problem = ""
+        self._show()
+
+    def _on_typed(self, _: object) -> None:
+        words = {
+            target: _refusal(self._draft.asked[target], text.strip())
+            for target, text in self.typed.items()
+            if target in self._draft.asked and text.strip()
+        }
+        self.typed_problems = {target: said for target, said in words.items() if said}
+
+    def _on_message(self, _: object, content: dict[str, Any], buffers: object) -> None:
+        actions: dict[str, Callable[[], None]] = {
+            "add": lambda: self._add_typed(content["target"], content["pattern"]),
+            "discard": self.discard,
+            "reload": self.reload,
+            "save": self.save,
+            "undo": self.undo,
+            "ask_apply": self.ask_apply,
+            "apply": self.apply,
+            "look": self.look,
+            "cancel": self.cancel,
+        }
+        self.problem = ""
+        try:
+            actions[content["do"]]()
+        except MoatError as error:
+            self.problem = str(error)
+        except Exception as error:
+            # `apply` is anyone's; raised from here, it would be seen by nobody.
+            self.problem = f"{type(error).__name__}: {error}"
+
+    def _add_typed(self, target: str, pattern: str) -> None:
+        self.add(target, pattern.strip())
+        self.typed = {**self.typed, target: ""}
+        self.send({"added": target})
+
+
+def _lists(excludes: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    return {target: list(listed) for target, listed in excludes.items()}
+
+
+def _refusal(listed: Sequence[str], pattern: str) -> str:
+    """What the validator says against one more exclude; empty for nothing."""
+    before = {words for _, words in excludes.check_all(listed)}
+    after = excludes.check_all([*listed, pattern])
+    return next((words for _, words in after if words not in before), "")
+
+
+def _state(draft: Draft) -> str:
+    if draft.refusals:
+        return "refused"
+    if set(draft.consent_needed) - draft.consent:
+        return "consent"
+    return "changed" if draft.ready else "unchanged"
