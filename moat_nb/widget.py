@@ -151,11 +151,7 @@ class ExcludesEditor(anywidget.AnyWidget):
         if not draft.ready:
             self._say("There is nothing to save.")
             return
-        try:
-            file = save(draft.file, draft.text)
-        except FileChanged:
-            self.state = "stale"
-            raise
+        file = self._write(draft.text)
         self._before.append(draft.file)
         self._take(Draft.of(file))
         hint = " Apply restarts the sandbox with it." if self.can_apply else ""
@@ -165,10 +161,17 @@ class ExcludesEditor(anywidget.AnyWidget):
         """Put back the file as it was before the last save, byte for byte."""
         if not self._before:
             raise EditError("nothing was saved here, so nothing can be undone")
-        file = save(self._draft.file, self._before[-1].text)
+        file = self._write(self._before[-1].text)
         self._before.pop()
         self._take(Draft.of(file))
         self._say(f"Undone: {file.label} is as it was before.")
+
+    def _write(self, text: str) -> MoatFile:
+        try:
+            return save(self._draft.file, text)
+        except FileChanged:
+            self.state = "stale"
+            raise
 
     # -------- the sandbox
 
@@ -186,7 +189,9 @@ class ExcludesEditor(anywidget.AnyWidget):
     def ask_apply(self) -> None:
         """Say in :attr:`loss` what applying would lose; nothing is done."""
         self.measure()
-        self.loss = widget_words.loss(self._proofs, known=self._sandbox is not None)
+        loss = widget_words.loss(self._proofs, known=self._sandbox is not None)
+        unsaved = " What is not saved yet is not applied." if self.diff else ""
+        self.loss = loss + unsaved
 
     def apply(self) -> None:
         """Restart the sandbox, which then has the file's excludes."""
@@ -310,6 +315,14 @@ class ExcludesEditor(anywidget.AnyWidget):
         return facts
 
     # -------- what comes from the page, and from programs
+
+    @traitlets.validate("excludes")
+    def _known_mounts(self, proposal: Any) -> Any:
+        unknown = set(proposal["value"]) - set(self._draft.saved)
+        if unknown:
+            known = ", ".join(self._draft.saved)
+            raise traitlets.TraitError(f"no mount at {min(unknown)}; the mounts are at {known}")
+        return proposal["value"]
 
     def _on_asked(self, _: object) -> None:
         asked = self._draft.ask(self.excludes)

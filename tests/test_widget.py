@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from traitlets import TraitError
 
 from moat_nb import ExcludesEditor, excludes, widget_words
 from moat_nb.draft import Draft
@@ -125,6 +126,7 @@ def test_undo_leaves_alone_what_another_changed_since(edit: Edit, project: Path)
     (project / "moat.yaml").write_text("name: another\n")
     with pytest.raises(FileChanged):
         editor.undo()
+    assert editor.state == "stale"
     assert (project / "moat.yaml").read_text() == "name: another\n"
 
 
@@ -194,6 +196,29 @@ def test_a_file_that_changed_is_not_overwritten_and_wishes_survive_a_reload(
     assert editor.excludes[W] == ["node_modules", "theirs", "mine"]
     editor.save()
     assert "[node_modules, theirs, mine]  # large" in (project / "moat.yaml").read_text()
+
+
+def test_a_mount_that_there_is_not_is_refused_and_one_not_named_keeps_its_own(
+    edit: Edit, project: Path
+) -> None:
+    editor = edit(project)
+    with pytest.raises(TraitError, match="no mount at /x; the mounts are at /workspace, /data"):
+        editor.excludes = {"/x": ["a"]}
+    editor.excludes = {"/data": []}
+    assert editor.excludes[W] == ["node_modules", "gone"]
+
+
+def test_what_is_not_saved_is_said_before_it_is_not_applied(edit: Edit, project: Path) -> None:
+    applied: list[bool] = []
+    editor = edit(project, apply=lambda: applied.append(True))
+    editor.ask_apply()
+    assert "not saved" not in editor.loss
+    ask(editor, "x")
+    editor.ask_apply()
+    assert editor.loss.endswith("What is not saved yet is not applied.")
+    assert applied == []
+    editor.apply()
+    assert (applied, editor.loss, editor.state) == ([True], "", "changed")
 
 
 def test_discard_asks_for_what_the_file_has(edit: Edit, project: Path) -> None:

@@ -81,6 +81,17 @@ class Lab:
         where = f"lab/workspaces/{secrets.token_hex(4)}/tree" if app == "lab" else "notebooks"
         return f"{self.url}{where}/{below}?token={self.token}"
 
+    def wait_for_kernel(self, page: Page, path: Path) -> None:
+        """Until the notebook's kernel is idle and the page connected to it."""
+        give_up = time.monotonic() + CELL_SECONDS
+        while time.monotonic() < give_up:
+            sessions = page.request.get(f"{self.url}api/sessions?token={self.token}").json()
+            kernels = [one["kernel"] for one in sessions if one["name"] == path.name]
+            if any(k["connections"] and k["execution_state"] == "idle" for k in kernels):
+                return
+            page.wait_for_timeout(200)
+        raise AssertionError(f"{path} has no idle kernel")
+
 
 @dataclass(kw_only=True)
 class Notebook:
@@ -213,7 +224,10 @@ def page(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Page]:
 
 @pytest.fixture
 def notebook(lab: Lab, page: Page) -> Callable[..., Notebook]:
-    """``notebook(project, kernel="python3", app="lab")``: a new one, opened, its kernel idle."""
+    """``notebook(project, kernel="python3", app="lab")``: a new one, opened, its kernel idle.
+
+    ``app="notebook"`` is Notebook 7, which the same server has.
+    """
 
     def open_new(project: Path, kernel: str = "python3", app: str = "lab") -> Notebook:
         path = project / f"{secrets.token_hex(4)}.ipynb"
@@ -223,9 +237,12 @@ def notebook(lab: Lab, page: Page) -> Callable[..., Notebook]:
         page.goto(lab.address(path, app))
         nb = Notebook(page=page, path=path)
         expect(nb.cells).to_have_count(1)
-        # The toolbar's indicator says idle before there is a kernel; the status bar does not.
-        idle = page.get_by_role("button", name=re.compile(r"\| Idle$"))
-        expect(idle).to_be_visible(timeout=CELL_SECONDS * 1000)
+        if app == "lab":
+            # The toolbar's indicator says idle before there is a kernel; the status bar does not.
+            idle = page.get_by_role("button", name=re.compile(r"\| Idle$"))
+            expect(idle).to_be_visible(timeout=CELL_SECONDS * 1000)
+        else:
+            lab.wait_for_kernel(page, path)
         return nb
 
     return open_new
