@@ -1,8 +1,6 @@
 """What a project might exclude, found by a look at its directory; and how large things are.
 
-The look is bounded in entries, seconds and depth, follows no link (a sandbox may have made it,
-at any moment), and stays on one file system. Directories are opened relative to their parents, so
-that nothing can be put in the way between the look and the step.
+The look is a bounded one that follows no link: see :mod:`moat_nb.walk`.
 """
 
 from __future__ import annotations
@@ -10,26 +8,28 @@ from __future__ import annotations
 import os
 import re
 import stat
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from moat_nb import excludes
 from moat_nb.survey_files import Kind
+from moat_nb.walk import (
+    Budget,
+    Over,
+    is_there,
+    kind_below,
+    kind_of_entry,
+    open_directory,
+    parent_of,
+    walk,
+)
 
-__all__ = ["Budget", "Finding", "look"]
+__all__ = ["Finding", "look"]
 
-MAX_ENTRIES = 500_000
-"""Directory entries in one look; a large node_modules has 100,000."""
-
-MAX_SECONDS = 20.0
-"""For one look; a warm disk gives some 200,000 entries a second."""
-
-MAX_DEPTH = 64
-"""Levels below a mount's source; each costs one open file."""
+MAX_SUGGESTIONS = 100
+"""Of one look: a project can have any number of files named like secrets, a page cannot."""
 
 CACHE_BYTES = 100_000_000
 """A data cache smaller than this is not worth an exclude."""
@@ -93,31 +93,6 @@ class Finding:
     """False: it is larger than ``size``, which is how far the budget went."""
 
 
-class _Over(Exception):
-    """The budget is spent, or the look was cancelled."""
-
-
-@dataclass
-class Budget:
-    """What a look may cost; ``over`` says whether it ended for that."""
-
-    entries: int = MAX_ENTRIES
-    seconds: float = MAX_SECONDS
-    cancelled: Callable[[], bool] = lambda: False
-    clock: Callable[[], float] = time.monotonic
-    over: bool = False
-    _end: float = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._end = self.clock() + self.seconds
-
-    def spend(self) -> None:
-        self.entries -= 1
-        if self.entries < 0 or self.clock() > self._end or self.cancelled():
-            self.over = True
-            raise _Over
-
-
 @dataclass(frozen=True, kw_only=True)
 class _Match:
     path: str
@@ -175,8 +150,11 @@ def _grouped(
             complete=bool(first) or not budget.over,
         )
         found.append((finding, [member.path for member in members]))
-    accepted = [one for one in found if excludes.check(one[0].pattern) is None]
-    return sorted(accepted, key=lambda one: (bool(one[0].reason), not one[0].secret))
+    listed = found[: len(set(patterns))]
+    accepted = [one for one in found[len(listed) :] if excludes.check(one[0].pattern) is None]
+    suggested = sorted(accepted, key=lambda one: not one[0].secret)
+    budget.over = budget.over or len(suggested) > MAX_SUGGESTIONS
+    return [*listed, *suggested[:MAX_SUGGESTIONS]]
 
 
 def _as_pattern(path: str) -> str:
@@ -189,14 +167,14 @@ def _find(top: int, patterns: Sequence[str], budget: Budget) -> Iterator[_Match]
     globs = [pattern for pattern in patterns if excludes.is_glob(pattern)]
     plain = {excludes.normalise(p): p for p in patterns if not excludes.is_glob(p)}
     for path, pattern in plain.items():
-        kind = _kind_below(top, path)
+        kind = kind_below(top, path)
         if kind is not None:
             yield _Match(path=path, kind=kind, pattern=pattern)
     states = {"": excludes.begin(globs)}
-    with suppress(_Over):
-        for path, entry, directory in _walk(top, budget, states.__contains__):
+    with suppress(Over):
+        for path, entry, directory in walk(top, budget, states.__contains__):
             parent, _, name = path.rpartition("/")
-            kind = _kind(entry)
+            kind = kind_of_entry(entry)
             if kind is None or path in plain or name in _NOT_WALKED:
                 continue
             number, below = excludes.advance(states[parent], name)
@@ -218,7 +196,7 @@ def _worth(path: str, name: str, kind: Kind, directory: int) -> _Match | None:
         return _Match(path=path, kind=kind, group=name, reason=_DIRECTORIES[name])
     if name in _BESIDE:
         reason, markers = _BESIDE[name]
-        marker = next((marker for marker in markers if _is_there(marker, directory)), None)
+        marker = next((marker for marker in markers if is_there(marker, directory)), None)
         likely = f"; {marker} is beside it" if marker else ", if it is what its name says"
         return _Match(path=path, kind=kind, reason=reason + likely)
     if _DATA_CACHE.fullmatch(name):
@@ -242,7 +220,7 @@ def _measure(top: int, paths: Iterable[str], budget: Budget) -> tuple[int, bool]
                         continue
                     seen.add(inode)
                 total += status.st_blocks * _BLOCK
-        except _Over:
+        except Over:
             complete = False
     return total, complete
 
@@ -250,129 +228,12 @@ def _measure(top: int, paths: Iterable[str], budget: Budget) -> tuple[int, bool]
 def _statuses(top: int, path: str, budget: Budget) -> Iterator[os.stat_result]:
     """The status of what is at ``path``, and of all below it; nothing of what cannot be read."""
     budget.spend()
-    with suppress(OSError), _parent_of(top, path) as (parent, name):
+    with suppress(OSError), parent_of(top, path) as (parent, name):
         yield os.stat(name, dir_fd=parent, follow_symlinks=False)
-        directory = _open_directory(name, parent)
+        directory = open_directory(name, parent)
         try:
-            for _, entry, _ in _walk(directory, budget, lambda path: True):
+            for _, entry, _ in walk(directory, budget, lambda path: True):
                 with suppress(OSError):
                     yield entry.stat(follow_symlinks=False)
         finally:
             os.close(directory)
-
-
-# ---------------------------------------------------------------- the walk
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Level:
-    """A directory that is being walked."""
-
-    prefix: str
-    directory: int
-    entries: Any
-    """An iterator of :func:`os.scandir`, whose type has no public name."""
-
-    @classmethod
-    def open(cls, prefix: str, directory: int) -> _Level | None:
-        """Takes ``directory`` over; None where it cannot be read."""
-        try:
-            return cls(prefix=prefix, directory=directory, entries=os.scandir(directory))
-        except OSError:
-            os.close(directory)
-            return None
-
-    def close(self) -> None:
-        self.entries.close()
-        os.close(self.directory)
-
-
-def _walk(
-    top: int, budget: Budget, descend: Callable[[str], bool]
-) -> Iterator[tuple[str, os.DirEntry[str], int]]:
-    """Each entry below the directory ``top``: its path, itself, and its directory's descriptor.
-
-    A directory for which ``descend`` says so, asked after it was yielded, is gone into when it is
-    on the same file system.
-    """
-    device = os.fstat(top).st_dev
-    first = _Level.open("", os.dup(top))
-    levels = [first] if first else []
-    try:
-        while levels:
-            level = levels[-1]
-            entry = _next(level.entries)
-            if entry is None:
-                levels.pop().close()
-                continue
-            budget.spend()
-            path = level.prefix + entry.name
-            yield path, entry, level.directory
-            if descend(path) and _kind(entry) == "directory":
-                if len(levels) == MAX_DEPTH:
-                    budget.over = True
-                elif below := _below(entry.name, level, device):
-                    levels.append(below)
-    finally:
-        for level in levels:
-            level.close()
-
-
-def _next(entries: Iterator[os.DirEntry[str]]) -> os.DirEntry[str] | None:
-    try:
-        return next(entries, None)
-    except OSError:
-        return None
-
-
-def _below(name: str, level: _Level, device: int) -> _Level | None:
-    try:
-        directory = _open_directory(name, level.directory)
-    except OSError:
-        return None
-    if os.fstat(directory).st_dev != device:
-        os.close(directory)
-        return None
-    return _Level.open(f"{level.prefix}{name}/", directory)
-
-
-def _open_directory(name: str, parent: int) -> int:
-    return os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
-
-
-@contextmanager
-def _parent_of(top: int, path: str) -> Iterator[tuple[int, str]]:
-    """The open directory that ``path`` stands in, and its name there; OSError if there is none."""
-    *above, name = path.split("/")
-    directory = os.dup(top)
-    try:
-        for part in above:
-            inner = _open_directory(part, directory)
-            os.close(directory)
-            directory = inner
-        yield directory, name
-    finally:
-        os.close(directory)
-
-
-def _kind(entry: os.DirEntry[str]) -> Kind | None:
-    try:
-        if entry.is_dir(follow_symlinks=False):
-            return "directory"
-        return "file" if entry.is_file(follow_symlinks=False) else None
-    except OSError:
-        return None
-
-
-def _kind_below(top: int, path: str) -> Kind | None:
-    with suppress(OSError), _parent_of(top, path) as (parent, name):
-        mode = os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode
-        return "directory" if stat.S_ISDIR(mode) else "file" if stat.S_ISREG(mode) else None
-    return None
-
-
-def _is_there(name: str, directory: int) -> bool:
-    with suppress(OSError):
-        os.stat(name, dir_fd=directory, follow_symlinks=False)
-        return True
-    return False

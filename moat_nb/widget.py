@@ -7,7 +7,6 @@ what is written is :class:`moat_nb.draft.Draft`'s; what is suggested is :mod:`mo
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
@@ -23,12 +22,9 @@ from moat_nb.errors import ConsentNeeded, EditError, FileChanged, MoatError, San
 from moat_nb.link import MountProof
 from moat_nb.moat_file import MoatFile, read, save
 from moat_nb.sandbox import Sandbox
-from moat_nb.suggest import Budget, Finding, look
+from moat_nb.widget_look import Findings, Look, Progress
 
 __all__ = ["ExcludesEditor"]
-
-SHOW_SECONDS = 0.25
-"""Between two updates of the page while the look goes on."""
 
 
 class ExcludesEditor(anywidget.AnyWidget):
@@ -91,11 +87,11 @@ class ExcludesEditor(anywidget.AnyWidget):
         apply: Callable[[], object] | None = None,
     ) -> None:
         # Before what may raise: a widget is closed also when it never came to be.
-        self._cancelled = threading.Event()
+        self._look: Look | None = None
         self._lock = threading.RLock()
         self._draft = Draft.read(path)
         self._before: list[MoatFile] = []
-        self._findings: dict[str, dict[str, Finding]] = {}
+        self._findings: Findings = {}
         self._proofs: Sequence[MountProof] = ()
         self._sandbox = sandbox
         self._apply = apply or (sandbox.reset if sandbox is not None else None)
@@ -210,45 +206,24 @@ class ExcludesEditor(anywidget.AnyWidget):
     def look(self) -> None:
         """Look at the mounts' directories again, in the background."""
         self.cancel()
-        cancelled = self._cancelled = threading.Event()
         self.looking = "looking"
         sources = {
             mount.target: (mount.source, self._draft.saved[mount.target])
             for mount in self._draft.config.mounts
         }
-        threading.Thread(
-            target=self._look, args=(sources, cancelled), name="moat-look", daemon=True
-        ).start()
+        self._look = Look(sources, self._on_found)
 
     def cancel(self) -> None:
         """End the look; what it has found so far stays."""
-        with self._lock:
-            self._cancelled.set()
-            if self.looking == "looking":
-                self.looking = "part"
+        if self._look is not None:
+            self._look.cancel()
+        if self.looking == "looking":
+            self.looking = "part"
 
-    def _look(
-        self, sources: Mapping[str, tuple[Path, Sequence[str]]], cancelled: threading.Event
-    ) -> None:
-        budget = Budget(cancelled=cancelled.is_set)
-        found: dict[str, dict[str, Finding]] = {target: {} for target in sources}
-        shown = time.monotonic()
-        for target, (source, patterns) in sources.items():
-            for one in look(source, patterns, budget):
-                found[target][one.pattern] = one
-                if time.monotonic() - shown > SHOW_SECONDS:
-                    self._found(found, cancelled)
-                    shown = time.monotonic()
-        self._found(found, cancelled, end="part" if budget.over else "done")
-
-    def _found(
-        self, found: Mapping[str, dict[str, Finding]], cancelled: threading.Event, end: str = ""
-    ) -> None:
-        with self._lock:
-            if not cancelled.is_set():
-                self._findings = {target: dict(ones) for target, ones in found.items()}
-                self._show_facts()
-                self.looking = end or self.looking
+    def _on_found(self, findings: Findings, progress: Progress) -> None:
+        self._findings = findings
+        self._show_facts()
+        self.looking = progress
 
     # -------- what is shown
 

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from moat_nb import suggest
+from moat_nb import suggest, walk
 from moat_nb.excludes import check
-from moat_nb.suggest import Budget, Finding, look
+from moat_nb.suggest import Finding, look
+from moat_nb.walk import Budget
 
 
 def found(source: Path, *patterns: str, budget: Budget | None = None) -> dict[str, Finding]:
@@ -169,13 +170,21 @@ def test_a_look_that_is_cancelled_says_of_nothing_that_it_is_absent(tmp_path: Pa
 
 def test_a_deep_tree_is_looked_at_as_deep_as_is_allowed(tmp_path: Path) -> None:
     path = tmp_path / "node_modules"
-    for _ in range(suggest.MAX_DEPTH + 10):
+    for _ in range(walk.MAX_DEPTH + 10):
         path /= "d"
     path.mkdir(parents=True)
     budget = Budget()
     assert set(found(tmp_path, budget=budget)) == {"node_modules"}
     assert budget.over
-    assert len(list(Path("/proc/self/fd").iterdir())) < suggest.MAX_DEPTH
+    assert len(list(Path("/proc/self/fd").iterdir())) < walk.MAX_DEPTH
+
+
+def test_more_suggestions_than_a_page_holds_are_cut_and_excludes_never(tmp_path: Path) -> None:
+    make(tmp_path, *(f".env.{i}" for i in range(150)), "data/x")
+    budget = Budget()
+    result = found(tmp_path, "data", *(f"gone/{i}" for i in range(150)), budget=budget)
+    assert len(result) == 151 + suggest.MAX_SUGGESTIONS
+    assert budget.over
 
 
 def test_what_is_no_directory_has_no_suggestions(tmp_path: Path) -> None:

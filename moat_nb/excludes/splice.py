@@ -27,7 +27,8 @@ __all__ = [
 ]
 
 # All of YAML 1.1's line breaks, for a comment ends at any of them.
-_BREAK = re.compile(r"\r\n|[\n\r\x85\u2028\u2029]")
+_BREAKS = "\n\r\x85\u2028\u2029"
+_BREAK = re.compile(rf"\r\n|[{_BREAKS}]")
 _DASH = re.compile(r" *-[ \t]+")
 _BLANK_OR_COMMENT = re.compile(r"[ \t]*(#.*)?", re.DOTALL)
 _COMMA_OR_COMMENT = re.compile(r"[ \t]*(,?)[ \t]*(#.*)?", re.DOTALL)
@@ -225,10 +226,7 @@ def _is_string(value: str) -> bool:
 
 
 def _line_start(text: str, position: int) -> int:
-    start = 0
-    for found in _BREAK.finditer(text, 0, position):
-        start = found.end()
-    return start
+    return max(text.rfind(break_, 0, position) for break_ in _BREAKS) + 1
 
 
 def _line_end(text: str, position: int) -> int:
