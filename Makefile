@@ -18,7 +18,7 @@ test: $(VENV)/.test
 
 test-conformance: $(VENV)/.test
 	@sh .ci/need bwrap:bubblewrap dockerd:docker.io mmdebstrap:mmdebstrap ip:iproute2
-	$(VENV)/bin/pytest tests/conformance
+	MOAT_TEST_TABLE=docs/conformance.md $(VENV)/bin/pytest tests/conformance
 
 test-engines: $(VENV)/.test
 	@sh .ci/need bwrap:bubblewrap mmdebstrap:mmdebstrap unshare:util-linux setpriv:util-linux

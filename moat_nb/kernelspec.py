@@ -65,7 +65,6 @@ def language_of(argv: Sequence[str]) -> str:
     program = re.sub(r"[-\d.]+$", "", PurePosixPath(argv[0]).name)
     if program != "python":
         return program
-    module = argv[2] if argv[1:2] == ["-m"] or tuple(argv[1:2]) == ("-m",) else "ipykernel"
     module = argv[2].split(".")[0] if len(argv) > 2 and argv[1] == "-m" else "ipykernel"
     return "python" if module.startswith("ipykernel") else module.removesuffix("_kernel")
 

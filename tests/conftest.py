@@ -80,28 +80,33 @@ def remove_images(client: docker.DockerClient) -> None:
                 client.images.remove(tag)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def owner() -> User:
     """Who owns the tests' projects: never root, as a workspace of root's is read-only inside."""
     return ORDINARY if os.getuid() == 0 else User(os.getuid(), os.getgid())
 
 
+def make_project(parent: Path, owner: User, text: str, name: str = "project") -> Path:
+    """A project with that moat.yaml, the user's own, in a new directory below ``parent``."""
+    place = Path(tempfile.mkdtemp(dir=parent))
+    place.chmod(0o755)
+    directory = place / name
+    directory.mkdir()
+    (directory / "moat.yaml").write_text(text)
+    for path in (directory, directory / "moat.yaml"):
+        os.chown(path, owner.uid, owner.gid)
+    return directory
+
+
 @pytest.fixture
-def project(run_directory: Path, owner: User, request: pytest.FixtureRequest) -> Iterator[Project]:
-    """``project(text, **directories)``: makes a project with that moat.yaml, the user's own."""
+def project(run_directory: Path, owner: User) -> Iterator[Project]:
+    """``project(text, name)``: :func:`make_project`, for the time of a test."""
     made = []
 
     def make(text: str, name: str = "project") -> Path:
-        parent = Path(tempfile.mkdtemp(dir=run_directory))
-        parent.chmod(0o755)
-        made.append(parent)
-        directory = parent / name
-        directory.mkdir()
-        (directory / "moat.yaml").write_text(text)
-        for path in (directory, directory / "moat.yaml"):
-            os.chown(path, owner.uid, owner.gid)
-        return directory
+        made.append(make_project(run_directory, owner, text, name))
+        return made[-1]
 
     yield make
-    for parent in made:
-        shutil.rmtree(parent)
+    for directory in made:
+        shutil.rmtree(directory.parent)

@@ -1,37 +1,24 @@
-"""What the conformance tests share: fetched suites, their workplaces, and the table of results."""
+"""What the conformance tests share: the suites, run side by side, and the table of results."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from moat_nb.host import User
-from tests.conformance.runner import Report, Workplace, fetch, pip
-from tests.conformance.suites import PLUGINS, Suite
-from tests.conftest import Project
+from tests.conformance.runner import Report, Workplace, fetch, pip, project_text
+from tests.conformance.suites import PLUGINS, RUNS, Run
+from tests.conformance.table import Results
+from tests.conftest import Engine, make_project
 from tests.integration.leftovers import Watch
 
-Place = Callable[[Suite, str], Workplace]
-
-
-@dataclass
-class Results:
-    """``(suite, how, report)`` of each that was run."""
-
-    rows: list[tuple[str, str, Report]] = field(default_factory=list)
-
-    def text(self) -> str:
-        head = f"{'suite':28}{'on':24}{'passed':>8}{'left out':>10}{'skipped':>9}{'failed':>8}\n"
-        return head + "".join(
-            f"{suite:28}{how:24}{report.passed:8}{report.left_out_tests:10}"
-            f"{report.skipped:9}{len(report.failed):8}{report.seconds:8.0f} s\n"
-            for suite, how, report in self.rows
-        )
-
+SIDE_BY_SIDE = 3
+"""Suites; they sleep for much of their time, so more than there are cores."""
 
 RESULTS = pytest.StashKey[Results]()
 
@@ -40,44 +27,65 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[RESULTS] = Results()
 
 
-def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    if config.stash[RESULTS].rows:
+def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pytest.Config) -> None:
+    results = config.stash[RESULTS]
+    if results.reports:
         terminalreporter.section("conformance")
-        terminalreporter.write(config.stash[RESULTS].text())
-
-
-@pytest.fixture
-def results(pytestconfig: pytest.Config) -> Results:
-    return pytestconfig.stash[RESULTS]
+        terminalreporter.write(results.text() + results.seconds())
+    path = os.environ.get("MOAT_TEST_TABLE")
+    if path and exitstatus == pytest.ExitCode.OK and len(results.reports) == len(RUNS):
+        results.renew(Path(path))
 
 
 @pytest.fixture(scope="session")
 def plugins(run_directory: Path) -> Path:
+    """What the suites import; no test of ours does."""
     directory = run_directory / "plugins"
     pip("install", "--no-deps", "--target", str(directory), *PLUGINS)
     return directory
 
 
 @pytest.fixture(scope="session")
-def archives(run_directory: Path) -> Path:
-    directory = run_directory / "archives"
-    directory.mkdir(mode=0o755)
-    return directory
+def report_of(
+    request: pytest.FixtureRequest, run_directory: Path, owner: User, plugins: Path
+) -> Iterator[Callable[[Run], Report]]:
+    """``report_of(run)`` waits for it: all that were collected start when the first is asked for,
+    and other tests may run meanwhile."""
+    collected = set(_collected(request.session.items))
+    wanted = [run for run in RUNS if run.title in collected]
+    engine: Engine | None = None
+    if any(run.runtime == "docker" for run in wanted):
+        engine = request.getfixturevalue("engine")
+    workplaces: list[Workplace] = []
 
-
-@pytest.fixture
-def place(project: Project, owner: User, plugins: Path, archives: Path) -> Iterator[Place]:
-    """``place(suite, moat_yaml)``: the suite in a project of its own; nothing may be left of it."""
-    made: list[tuple[Workplace, Watch]] = []
-
-    def make(suite: Suite, text: str) -> Workplace:
-        workplace = Workplace.make(project(text), plugins, owner)
-        made.append((workplace, Watch(workplace.project)))
-        workplace.unpack(fetch(suite, archives))
-        return workplace
-
-    yield make
-    for workplace, watch in made:
+    def perform(run: Run) -> Report:
+        project = make_project(run_directory, owner, project_text(run, plugins, engine))
+        workplace, watch = Workplace.make(project, plugins, owner), Watch(project)
+        workplaces.append(workplace)
+        workplace.prepare(run, archives[run.suite.package])
+        report = workplace.run(run)
+        request.config.stash[RESULTS].reports[run.title] = report
         # Directories of the suite's user; those of the user who runs the tests are not its own.
-        processes = (text for text in watch.left(None, seconds=10) if text.startswith("process"))
+        left = watch.left(engine, seconds=10)
+        processes = [text for text in left if not text.startswith("directory")]
         assert [*processes, *workplace.left()] == []
+        return report
+
+    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+        suites = {run.suite.package: run.suite for run in wanted}
+        fetched = pool.map(lambda suite: fetch(suite, run_directory / "archives"), suites.values())
+        archives = dict(zip(suites, fetched, strict=True))
+        futures = {run.title: pool.submit(perform, run) for run in wanted}
+        yield lambda run: futures[run.title].result()
+        pool.shutdown(wait=False, cancel_futures=True)
+        for workplace in workplaces:
+            workplace.end()
+
+
+def _collected(items: list[pytest.Item]) -> Iterator[str]:
+    """The titles of the runs that tests of this session ask for."""
+    for item in items:
+        if isinstance(item, pytest.Function) and "report_of" in item.fixturenames:
+            run = item.callspec.params["run"]
+            assert isinstance(run, Run)
+            yield run.title

@@ -18,9 +18,13 @@ import yaml
 from moat_nb.host import User
 from tests import ordinary_user
 from tests.conformance.moat_suite import LEFT_OUT
-from tests.conformance.suites import Suite
+from tests.conformance.suites import Run, Suite
+from tests.conftest import Engine
+from tests.integration.test_jupyter import forget_provisioner
 
-LIMIT_SECONDS = 400
+LIMIT_SECONDS = 600
+
+BASH_ARGV = ["python3", "-m", "bash_kernel", "-f", "{connection_file}"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,16 +36,18 @@ class Report:
     skipped: int
     """By the suite itself, on this machine or on all."""
     left_out_tests: int
+    output: str
     seconds: float
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class Workplace:
     """Where one suite runs: ``project`` is the workspace, and ``home`` lies outside it."""
 
     project: Path
     home: Path
     plugins: Path
+    _process: subprocess.Popen[str] | None = None
 
     @classmethod
     def make(cls, project: Path, plugins: Path, owner: User) -> Workplace:
@@ -67,10 +73,20 @@ class Workplace:
             "XDG_RUNTIME_DIR": str(self.home / "run"),
         }
 
-    def unpack(self, archive: Path) -> None:
+    def prepare(self, run: Run, archive: Path) -> None:
+        """Put the suite there, and the kernelspec that it is given."""
         words = ["tar", "--extract", "--strip-components=1", f"--file={archive}"]
         done = ordinary_user.run(words, env=self.env, cwd=self.project)
         assert done.returncode == 0, done.stderr
+        for name, text in run.suite.files.items():
+            (self.project / name).write_text(text)
+        if run.kernel == "bash" and run.runtime == "bubblewrap":  # else the image has it
+            packages = self.project / "packages"
+            pip("install", "--no-deps", f"--target={packages}", "bash_kernel", "filetype")
+        if run.kernel != "provisioner":
+            spec = self.install_kernel(run.runtime)
+            if run.kernel == "shim":
+                forget_provisioner(spec)
 
     def install_kernel(self, runtime: str) -> Path:
         """The kernelspec ``moat-NAME`` of the project; returns its kernel.json."""
@@ -82,10 +98,12 @@ class Workplace:
         (found,) = prefix.glob("share/jupyter/kernels/*/kernel.json")
         return found
 
-    def run(self, suite: Suite, env: Mapping[str, str]) -> Report:
-        """Run ``suite``, which stands in the project; ``env`` is added to its environment."""
-        report = self.home / "report.xml"
+    def run(self, run: Run) -> Report:
+        """Run the suite, which stands in the project."""
+        suite, report = run.suite, self.home / "report.xml"
         words = [
+            # The suite must not outlive the test run, however that ends.
+            *("setpriv", "--pdeathsig", "SIGKILL", "--"),
             *(sys.executable, "-m", "pytest", "-q", "--color=no", "--tb=short", "--no-header"),
             *("-p", "no:cacheprovider", "-p", "moat_suite", "-o", "log_cli=false"),
             *("--no-showlocals", "--durations=5", "--show-capture=stderr"),
@@ -99,12 +117,12 @@ class Workplace:
             "MOAT_LEFT_OUT": json.dumps(suite.left_out),
             # Seconds that tornado gives an asynchronous test, 5 by default: two cores, many users.
             "ASYNC_TEST_TIMEOUT": "60",
-            **env,
         }
+        if run.kernel == "provisioner":
+            env["JUPYTER_DEFAULT_PROVISIONER_NAME"] = "moat"
         output = self._run(words, env)
-        print(output)
-        assert report.exists(), "the suite did not run"
-        return read(report)
+        assert report.exists(), f"the suite did not run:\n{output}"
+        return read(report, output)
 
     def _run(self, words: list[str], env: Mapping[str, str]) -> str:
         command, extra = ordinary_user.command(words)
@@ -117,13 +135,17 @@ class Workplace:
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
-        ) as process:
+        ) as self._process:
             try:
-                return process.communicate(timeout=LIMIT_SECONDS)[0]
+                return self._process.communicate(timeout=LIMIT_SECONDS)[0]
             finally:
-                # What a test's time limit ended in the middle may have left its workers.
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
+                self.end()
+
+    def end(self) -> None:
+        """Kill the suite, and what a test's time limit left of its workers."""
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
 
     def left(self) -> list[str]:
         """What the suite's sandboxes left of their directories."""
@@ -132,6 +154,7 @@ class Workplace:
 
 def fetch(suite: Suite, directory: Path) -> Path:
     """The suite's source distribution from the package index, below ``directory``."""
+    directory.mkdir(mode=0o755, exist_ok=True)
     pip(
         *("download", "--no-deps", "--no-binary", suite.package, "--dest", str(directory)),
         f"{suite.package}=={suite.version}",
@@ -153,8 +176,24 @@ def moat_yaml(runtime: str, **keys: object) -> str:
     return yaml.safe_dump(text)
 
 
-def read(path: Path) -> Report:
-    """A JUnit report as pytest writes it."""
+def project_text(run: Run, plugins: Path, engine: Engine | None) -> str:
+    """The moat.yaml of ``run``. The suites' own kernels are modules of ``plugins``."""
+    bash = {"argv": BASH_ARGV} if run.kernel == "bash" else {}
+    if run.runtime == "bubblewrap":
+        paths = "/workspace/packages" if bash else "/plugins"
+        keys: dict[str, object] = {"env": {**run.suite.env, "PYTHONPATH": paths}}
+    else:
+        assert engine is not None
+        packages = {"packages": ["bash_kernel"]} if bash else {}
+        bash = {**bash, **packages}
+        keys = {"base_image": engine.base_image if bash else engine.kernel_image}
+        keys["env"] = run.suite.env
+    mounts = [{"source": ".", "target": "/workspace"}, f"{plugins}:/plugins:ro"]
+    return moat_yaml(run.runtime, kernel=bash, mounts=mounts, **keys)
+
+
+def read(path: Path, output: str) -> Report:
+    """A JUnit report as pytest writes it, beside what it said."""
     (suite,) = ElementTree.parse(path).getroot()
     passed, skipped, left_out_tests = 0, 0, 0
     failed: list[str] = []
@@ -179,5 +218,6 @@ def read(path: Path) -> Report:
         left_out=left_out,
         skipped=skipped,
         left_out_tests=left_out_tests,
+        output=output,
         seconds=float(suite.get("time", 0)),
     )

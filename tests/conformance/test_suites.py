@@ -1,56 +1,75 @@
-"""Suites that nobody here wrote pass with the moat provisioner, but for those left out.
+"""Suites that nobody here wrote pass with their kernels in sandboxes, but for what is left out.
 
 Each is fetched from its source distribution, and runs as an ordinary user with his own home.
 """
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.conformance.conftest import Place, Results
-from tests.conformance.runner import Report, moat_yaml, read
-from tests.conformance.suites import CLIENT, NBCLIENT, SERVER, Suite
-
-PROVISIONER = {"JUPYTER_DEFAULT_PROVISIONER_NAME": "moat"}
-
-LANES = ((CLIENT,), (SERVER, NBCLIENT))
-"""What runs side by side: jupyter_client's suite sleeps for most of its time."""
+from tests.conformance.runner import LIMIT_SECONDS, Report, read
+from tests.conformance.suites import RUNS, Run
+from tests.conformance.table import DOCUMENT, Results, left_out
 
 
-@pytest.mark.timeout(900)
-def test_every_suite_passes_with_each_kernel_in_a_sandbox(place: Place, results: Results) -> None:
-    def run(suite: Suite) -> Report:
-        report = places[suite.package].run(suite, PROVISIONER)
-        results.rows.append((f"{suite.package} {suite.version}", "bubblewrap", report))
-        return report
+def each_run() -> list[object]:
+    marks = {"docker": [pytest.mark.engine], "bubblewrap": []}
+    return [pytest.param(run, marks=marks[run.runtime], id=run.title) for run in RUNS]
 
-    suites = [suite for lane in LANES for suite in lane]
-    places = {s.package: place(s, moat_yaml("bubblewrap", env=s.env)) for s in suites}
-    with ThreadPoolExecutor() as pool:
-        lanes = pool.map(lambda lane: [run(suite) for suite in lane], LANES)
-    reports = dict(zip(places, (report for lane in lanes for report in lane), strict=True))
-    assert {name: report.failed for name, report in reports.items()} == dict.fromkeys(places, ())
+
+@pytest.mark.timeout(2 * LIMIT_SECONDS)
+@pytest.mark.parametrize("run", each_run())
+def test_a_suite_passes(run: Run, report_of: Callable[[Run], Report]) -> None:
+    report = report_of(run)
+    assert report.failed == (), report.output
     # A test that is left out and is not there any more would hide that its name has changed.
-    assert {s.package: s.left_out for s in suites} == {n: r.left_out for n, r in reports.items()}
-    assert all(report.passed > 50 for report in reports.values())
+    assert report.left_out == run.suite.left_out
+    assert report.passed >= run.passes, report.output
+
+
+def test_the_bash_kernel_is_not_a_package_of_the_launchers() -> None:
+    assert not list(Path(sys.prefix).glob("lib/python*/site-packages/bash_kernel"))
+
+
+def test_the_document_has_every_run_and_every_test_that_is_left_out() -> None:
+    document = DOCUMENT.read_text()
+    rows = [f"| {run.suite.name} | {run.suite.version} | {run.runtime} |" for run in RUNS]
+    assert [row for row in rows if row not in document] == []
+    assert left_out() in document
+
+
+REPORT = (
+    "<testsuites><testsuite time='1.5'>"
+    "<testcase classname='a' name='passes'/>"
+    "<testcase classname='a' name='fails'><failure/></testcase>"
+    "<testcase classname='a' name='breaks'><error/></testcase>"
+    "<testcase classname='a' name='skips'><skipped message='Windows'/></testcase>"
+    "<testcase classname='a' name='out'><skipped message='left out&#10;::out&#10;why'/></testcase>"
+    "</testsuite></testsuites>"
+)
 
 
 def test_a_report_tells_failures_from_tests_left_out_and_skipped(tmp_path: Path) -> None:
-    cases = (
-        "<testcase classname='a' name='passes'/>"
-        "<testcase classname='a' name='fails'><failure/></testcase>"
-        "<testcase classname='a' name='breaks'><error/></testcase>"
-        "<testcase classname='a' name='skips'><skipped message='Windows'/></testcase>"
-        "<testcase classname='a' name='out'><skipped message='left out&#10;::out&#10;why'/>"
-        "</testcase>"
-    )
     path = tmp_path / "report.xml"
-    path.write_text(f"<testsuites><testsuite time='1.5'>{cases}</testsuite></testsuites>")
-    report = read(path)
+    path.write_text(REPORT)
+    report = read(path, "said")
     assert (report.passed, report.skipped, report.left_out_tests) == (1, 1, 1)
     assert report.failed == ("a::fails", "a::breaks")
     assert report.left_out == {"::out": "why"}
     assert report.seconds == 1.5
+
+
+def test_the_table_is_put_in_the_place_of_the_one_before(tmp_path: Path) -> None:
+    (tmp_path / "report.xml").write_text(REPORT)
+    report = read(tmp_path / "report.xml", "")
+    document = tmp_path / "document.md"
+    document.write_text("before\n<!-- begin: make test-conformance -->\nold\n<!-- end -->\nafter\n")
+    Results(reports={RUNS[0].title: report}).renew(document)
+    lines = document.read_text().splitlines()
+    assert (lines[0], lines[-1]) == ("before", "after")
+    assert "old" not in lines
+    assert lines[4].endswith("| bubblewrap | provisioner | 1 | 1 | 1 | 2 |")
