@@ -23,6 +23,10 @@ PASSIVE = frozenset(
 )
 """Types that every front end shows as they are."""
 
+HANDLED = frozenset(
+    {"text/html", "application/javascript", "image/svg+xml", "text/markdown", "text/latex"}
+)
+
 
 def harmless(
     data: dict[str, Any], metadata: dict[str, Any]
@@ -51,9 +55,9 @@ def harmless(
         if is_plain(text, markdown=kind == "text/markdown"):
             shown[kind] = text
         else:
-            shown.setdefault("text/plain", text)
+            shown["text/plain"] = text
             hints.append(f"{kind} with active content is shown as text; --trust shows it")
-    left = sorted(set(data) - set(shown) - {"application/javascript", "image/svg+xml"})
+    left = sorted(set(data) - PASSIVE - HANDLED)
     if left and not set(shown) - {"text/plain"}:
         hints.append(f"not shown: {', '.join(left)}, which runs in your page; --trust shows it")
     return shown, {kind: _options(metadata.get(kind)) for kind in shown if kind in metadata}, hints

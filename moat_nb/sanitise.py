@@ -1,16 +1,14 @@
 """Which HTML and Markdown is plain: nothing in it acts, loads from elsewhere or covers the page.
 
-Plain HTML is shown in the sanitiser's own words, never in the sandbox's, so two programs that
-read the same text differently cannot make a difference here. Markdown is read by the front end
-itself, so whatever could begin a tag in it, in whichever context, must be a harmless one.
+Plain HTML is shown in the sanitiser's own words, never in the sandbox's: how it was read here only
+decides whether it would lose something. Markdown is read by the front end itself, so whatever
+could begin a tag in it, in whichever context, must be a harmless one.
 """
 
 from __future__ import annotations
 
 import html
 import re
-from collections import Counter
-from html.parser import HTMLParser
 
 import nh3
 
@@ -61,17 +59,26 @@ SILENT = frozenset({"class", "id", "role", "scoped", "data", "aria"})
 """Attributes (or what stands before their first hyphen) whose loss nobody sees."""
 
 IMAGE = re.compile(r"data:image/(?:png|jpeg|gif|webp|bmp|svg\+xml)[;,]", re.IGNORECASE)
+LINK = re.compile(r"https?:|mailto:|[^:/?#]*(?:[/?#]|$)", re.IGNORECASE)
+IGNORED_IN_LINKS = re.compile(r"[\x00-\x20\x7f-\xa0\\\u200b-\u200f\u2028-\u202f\ufeff]")
+
 # What MathJax, which front ends run over text, makes links, attributes and styles of, wherever
 # the name stands (a macro's definition has it too), and what puts such a name together.
 TEX = re.compile(r"\\(?:href|style|class|cssId|data|bbox|mmlToken|require|csname)(?![A-Za-z])")
 MATH = re.compile(r"\$|\\[(\[]|\\begin")
+
 # What pandas puts in front of a table, for front ends that have no style for one.
 TABLE_STYLE = re.compile(r"(?:\s*\.dataframe(?: [a-z:-]+)+ \{(?:\s*[a-z-]+: [a-z]+;)*\s*\})*\s*")
+
+BEGINS_TAG = re.compile(r"<(?=[A-Za-z/!?])")
+_VALUE = r"\s*=\s*(\"[^\"]*\"|'[^']*'|[^\s\"'=<>`]+)"
+_ATTRIBUTE = re.compile(rf"\s+([^\s\"'<>/=]+)(?:{_VALUE})?")
+_TAG = re.compile(rf"<(/?)([A-Za-z][A-Za-z0-9]*)((?:\s+[^\s\"'<>/=]+(?:{_VALUE})?)*)\s*/?>")
 
 
 def sanitised(text: str) -> str | None:
     """``text`` as HTML that does nothing but show; None when it would show less then."""
-    if len(text) > LONGEST:
+    if len(text) > LONGEST or not _loses_nothing(text):
         return None
     cleaned = nh3.clean(
         text,
@@ -81,10 +88,8 @@ def sanitised(text: str) -> str | None:
         url_schemes={"http", "https", "mailto", "data"},
         filter_style_properties=STYLES,
     )
-    before, after = _Contents(text), _Contents(cleaned)
-    words = "".join(after.text)
-    acts = MATH.search(words) and TEX.search(words)
-    return None if before.found - after.found or acts else cleaned
+    words = html.unescape(re.sub("<[^<>]*>", "", cleaned))
+    return None if MATH.search(words) and TEX.search(words) else cleaned
 
 
 def _attribute(tag: str, name: str, value: str) -> str | None:
@@ -93,52 +98,61 @@ def _attribute(tag: str, name: str, value: str) -> str | None:
     if name == "src":
         return value if IMAGE.match(value) else None
     if name == "href":
-        return None if value.strip().lower().startswith("data:") else value
-    if name == "target":
-        return "_blank"
-    return value
+        return value if _is_link(value) else None
+    return "_blank" if name == "target" else value
 
 
-class _Contents(HTMLParser):
-    """What an HTML text has that shows: tags, attributes and styles, counted; and its text."""
+def _is_link(value: str) -> bool:
+    return LINK.match(IGNORED_IN_LINKS.sub("", value)) is not None
 
-    def __init__(self, text: str) -> None:
-        super().__init__(convert_charrefs=True)
-        self.found: Counter[tuple[str, ...]] = Counter()
-        self.text: list[str] = []
-        self._style: list[str] | None = None
-        self.feed(text)
-        self.close()
 
-    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        if tag == "style":
-            self._style = []
-            return
-        self.found[(tag,)] += 1
-        for name, value in attributes:
-            if name == "style":
-                for declaration in (value or "").split(";"):
-                    if declaration.strip():
-                        self.found[(tag, name, declaration.split(":")[0].strip().lower())] += 1
-            elif name.split("-")[0] not in SILENT:
-                self.found[(tag, name)] += 1
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag == "style" and self._style is not None:
-            if not TABLE_STYLE.fullmatch("".join(self._style)):
-                self.found[("style",)] += 1
-            self._style = None
-
-    def handle_data(self, data: str) -> None:
-        if self._style is None:
-            self.text.append(data)
+def _loses_nothing(text: str) -> bool:
+    """Whether every tag and attribute of ``text`` is one that the sanitiser keeps. Takes a time
+    in proportion to its length, whatever it is."""
+    at = 0
+    while found := BEGINS_TAG.search(text, at):
+        at = found.start()
+        if text.startswith("<!--", at):
+            at = text.find("-->", at + 4) + 3
+        elif tag := _TAG.match(text, at):
+            at = tag.end()
+            if tag[2].lower() == "style" and not tag[1]:
+                at = _end_of_table_style(text, at)
+            elif not _is_kept(tag[1], tag[2].lower(), tag[3]):
+                return False
         else:
-            self._style.append(data)
+            return False
+        if at < found.end():
+            return False
+    return True
 
-    def close(self) -> None:
-        super().close()
-        if self._style is not None:
-            self.found[("style",)] += 1
+
+def _end_of_table_style(text: str, at: int) -> int:
+    """Behind the closing tag; 0 when it is another style."""
+    end = text.find("</style>", at)
+    plain = end >= 0 and TABLE_STYLE.fullmatch(text, at, end)
+    return end + len("</style>") if plain else 0
+
+
+def _is_kept(closing: str, tag: str, attributes: str) -> bool:
+    if closing:
+        return tag in TAGS
+    allowed = ATTRIBUTES["*"] | ATTRIBUTES.get(tag, set())
+    for written, quoted in _ATTRIBUTE.findall(attributes):
+        name = written.lower()
+        value = html.unescape(quoted.strip("\"'"))
+        if name.split("-")[0] in SILENT:
+            continue
+        if name not in allowed or _attribute(tag, name, value) is None:
+            return False
+        if name == "style" and not _properties(value) <= STYLES:
+            return False
+    return tag in TAGS
+
+
+def _properties(style: str) -> set[str]:
+    declarations = (part.partition(":")[0].strip().lower() for part in style.split(";"))
+    return {name for name in declarations if name}
 
 
 # ---------------------------------------------------------------- Markdown and LaTeX
@@ -150,12 +164,10 @@ _HARMLESS_TAG = re.compile(
     r"|<https?://[^\s<>\"'`]*>",
     re.IGNORECASE,
 )
-_BEGINS_TAG = re.compile(r"<(?=[A-Za-z/!?])")
 # `![` and what it points to, in brackets or defined elsewhere.
 _IMAGE_LINK = re.compile(r"!\[")
 _INLINE_IMAGE = re.compile(r"!\[[^\[\]]*\]\(data:image/(?:png|jpeg|gif|webp|bmp);base64,[\w+/=]*\)")
 _RUNS = re.compile(r"javascript:|vbscript:|data:(?!image/(?:png|jpeg|gif|webp|bmp);)")
-_IGNORED_IN_LINKS = re.compile(r"[\x00-\x20\x7f-\xa0\\\u200b-\u200f\u2028-\u202f\ufeff]")
 
 
 def is_plain(text: str, *, markdown: bool) -> bool:
@@ -164,9 +176,9 @@ def is_plain(text: str, *, markdown: bool) -> bool:
         return False
     if not markdown:
         return True
-    if any(not _HARMLESS_TAG.match(text, tag.start()) for tag in _BEGINS_TAG.finditer(text)):
+    if any(not _HARMLESS_TAG.match(text, tag.start()) for tag in BEGINS_TAG.finditer(text)):
         return False
     images = len(_IMAGE_LINK.findall(text))
     if images != len(_INLINE_IMAGE.findall(text)):
         return False
-    return not _RUNS.search(_IGNORED_IN_LINKS.sub("", html.unescape(html.unescape(text))).lower())
+    return not _RUNS.search(IGNORED_IN_LINKS.sub("", html.unescape(html.unescape(text))).lower())

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from IPython.core.completer import provisionalcompleter
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import RichOutput, capture_output
 from traitlets.config import Config
@@ -48,6 +49,12 @@ class Notebook:
         ran = self.run(cell)
         assert ran.error is None, ran
         return ran
+
+    def completions(self, line: str) -> set[str]:
+        """What Tab offers behind ``line``."""
+        with provisionalcompleter():
+            found = self.shell.Completer.completions(line, len(line))
+            return {completion.text for completion in found}
 
 
 @contextmanager
