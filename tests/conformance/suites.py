@@ -150,8 +150,8 @@ KERNEL_TEST = Suite(
 BASH_TEST = replace(KERNEL_TEST, files={"test_moat.py": BASH_SAMPLES})
 
 RUNS = (
-    Run(suite=SERVER, runtime="bubblewrap", kernel="provisioner", passes=180),
-    Run(suite=CLIENT, runtime="bubblewrap", kernel="provisioner", passes=92),
+    Run(suite=SERVER, runtime="bubblewrap", kernel="provisioner", passes=188),
+    Run(suite=CLIENT, runtime="bubblewrap", kernel="provisioner", passes=96),
     Run(suite=NBCLIENT, runtime="bubblewrap", kernel="provisioner", passes=127),
     Run(suite=KERNEL_MANAGER, runtime="docker", kernel="provisioner", passes=34),
     Run(suite=KERNEL_TEST, runtime="bubblewrap", kernel="python", passes=11),
