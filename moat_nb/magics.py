@@ -55,6 +55,7 @@ class MoatMagics(Magics):
             %moat restart                   a new kernel; the sandbox stays, with its files
             %moat reset                     a new sandbox, of moat.yaml as it is now
             %moat stop                      end it
+            %moat excludes                  edit what it does not see
             %moat logs                      what its kernels wrote to their own stdout and stderr
             %moat plan                      what would run
             %moat ps                        the sandboxes of all of your processes

@@ -213,6 +213,20 @@ def stop(sessions: Sessions, arguments: Namespace, command: Sequence[str]) -> No
         say(f"{session.name}: stopped")
 
 
+@magic_arguments(name="moat excludes")
+@argument("directory", **DIRECTORY)
+def excludes(sessions: Sessions, arguments: Namespace, command: Sequence[str]) -> None:
+    """Edit what the project's sandbox does not see, and restart it with that."""
+    from moat_nb.widget import ExcludesEditor
+
+    session = sessions.find(arguments.directory)
+    if session is None:
+        editor = ExcludesEditor(arguments.directory)
+    else:
+        editor = ExcludesEditor(arguments.directory, sandbox=session.sandbox, apply=session.reset)
+    display(editor)
+
+
 @magic_arguments(name="moat logs")
 @argument("name", nargs="?", help="a sandbox of this notebook, or what `%%moat ps` shows")
 def logs(sessions: Sessions, arguments: Namespace, command: Sequence[str]) -> None:
@@ -264,6 +278,7 @@ SUBCOMMANDS: dict[str, Any] = {
     "stop": stop,
     "logs": logs,
     "ps": ps,
+    "excludes": excludes,
     "plan": plan,
     "doctor": doctor,
 }

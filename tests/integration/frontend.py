@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -90,3 +91,5 @@ def opened(project: Path) -> Iterator[FrontEnd]:
         if front is not None:
             front.client.stop_channels()
         manager.shutdown_kernel()
+        del manager, front
+        gc.collect()  # what jupyter_client left open is said here, and not of another test

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from ipywidgets import Widget
 
 from moat_nb import (
     CellInterrupted,
@@ -268,6 +269,17 @@ def test_what_the_command_line_prints_is_printed(notebook):
     assert "/workspace" in notebook.good("%moat plan").stdout
     assert "bubblewrap" in notebook.good("%moat doctor").stdout
     assert "kernel" in notebook.good("%moat logs").stdout
+
+
+def test_the_editor_shows_the_excludes_and_resets_the_sandbox_of_the_notebook(on_bubblewrap):
+    project = on_bubblewrap.project("data", python=True, kernel={"runtime": "bubblewrap"})
+    with opened(project) as notebook:
+        (shown,) = notebook.good("%moat excludes").data
+        assert "/workspace" in shown["text/plain"] and "data" in shown["text/plain"]
+        notebook.good("%%moat\nopen('data/x', 'w').close()")
+        (shown,) = notebook.good("%moat excludes").data
+        assert "application/vnd.jupyter.widget-view+json" in shown
+        Widget.close_all()
 
 
 @pytest.mark.parametrize(

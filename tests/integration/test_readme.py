@@ -11,11 +11,13 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from nbclient import NotebookClient
 
 import moat_nb
 from moat_nb.demo import run_notebook, snapshot
 from moat_nb.parse import read_config
 from tests.conftest import Project
+from tests.integration.notebook import opened
 
 ROOT = Path(moat_nb.__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -63,6 +65,35 @@ def test_the_python_that_is_shown_runs(shown: Path, capsys: pytest.CaptureFixtur
     said = capsys.readouterr().out
     assert "b'42\\n'" in said
     assert "/workspace/node_modules tmpfs 0o1777 True True" in said
+
+
+def test_the_cells_that_are_shown_run(shown: Path) -> None:
+    (cells,) = blocks("ipython")
+    with opened(shown) as notebook:
+        *_, out, count = [notebook.good(cell) for cell in cells.split("\n\n")]
+    assert out.stdout == "[0, 1, 4, 9, 16, 25, 36, 49, 64, 81]\n"
+    assert count.stdout.strip() == "0"
+
+
+# jupyter_client's blocking calls make event loops that nobody closes; the collector says so.
+@pytest.mark.filterwarnings(
+    r"ignore:Exception ignored in. (<socket.socket|.*BaseEventLoop)"
+    ":pytest.PytestUnraisableExceptionWarning"
+)
+def test_the_notebook_of_the_magics_runs_to_its_end(project: Project) -> None:
+    directory = project((ROOT / "notebooks" / "moat.yaml").read_text())
+    (directory / "node_modules").mkdir(mode=0o755)
+    (directory / "node_modules" / "native").write_text("x")
+    notebook = nbformat.read(ROOT / "notebooks" / "02_magics_and_excludes.ipynb", as_version=4)
+    client = NotebookClient(notebook, resources={"metadata": {"path": str(directory)}})
+    client.execute()
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    assert [output for output in outputs if output.output_type == "error"] == []
+    pages = [
+        output.data["text/html"] for output in outputs if "text/html" in output.get("data", {})
+    ]
+    plain, framed = [page for page in pages if "srcdoc" in page or "<th>n</th>" in page]
+    assert "srcdoc" not in plain and "srcdoc" in framed
 
 
 def test_the_quickstart_notebook_runs_to_its_end(project: Project) -> None:
