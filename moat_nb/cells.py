@@ -16,19 +16,20 @@ from typing import Any, TypeAlias
 
 import zmq
 
-from moat_nb.errors import CellInterrupted, MoatRemoteError, SandboxGone
-from moat_nb.kernels import Kernel
+from moat_nb.errors import CellInterrupted, MoatError, MoatRemoteError, SandboxGone
+from moat_nb.kernels import READY_TIMEOUT, Kernel
+from moat_nb.terminal import for_terminal
 
-__all__ = ["MAX_MESSAGE", "Ask", "Options", "Show", "run_cell"]
+__all__ = ["MAX_MESSAGE", "Ask", "Options", "Show", "connect", "run_cell"]
 
 MAX_MESSAGE = 64 << 20
-"""Bytes. A longer message never arrives: ZeroMQ drops the connection that it came over."""
+"""Bytes. A longer message never arrives: ZeroMQ ends the connection that it came over for good."""
 
 POLL_SECONDS = 0.5
 """Between two looks at whether the kernel still lives, while it says nothing."""
 
 SILENCE_SECONDS = 5.0
-"""After the reply, how long to wait for output that may have been dropped for its size."""
+"""How long the reply may be behind the end of the output, or this behind it, before it is lost."""
 
 INTERRUPT_SECONDS = 10.0
 """How long an interrupted cell may take to end."""
@@ -78,6 +79,20 @@ def run_cell(kernel: Kernel, code: str, show: Show, options: Options) -> dict[st
     return conversation.result()
 
 
+def connect(kernel: Kernel) -> None:
+    """Open the channels of its client and wait until it answers over them.
+
+    Raises SandboxGone when it does not.
+    """
+    # A default for the sockets to come; on one that is connected it would not take effect.
+    kernel.kc.context.setsockopt(zmq.MAXMSGSIZE, MAX_MESSAGE)
+    kernel.kc.start_channels(hb=False)
+    try:
+        kernel.kc.wait_for_ready(timeout=READY_TIMEOUT)
+    except RuntimeError as error:
+        raise SandboxGone(f"the kernel does not answer: {error}") from error
+
+
 class _Conversation:
     def __init__(self, kernel: Kernel, code: str, show: Show, options: Options) -> None:
         self._kernel = kernel
@@ -107,13 +122,24 @@ class _Conversation:
     def follow(self, seconds: float | None, stop: Callable[[], bool] = lambda: False) -> bool:
         """Handle messages until the cell has ended; False when it did not in time, or before
         ``stop`` said so."""
-        self._until(lambda: self._ended() or stop(), seconds)
-        return self._ended()
+        self._until(lambda: self._ended() or self._lost() or stop(), seconds)
+        if self._ended() or not self._lost():
+            return self._ended()
+        self._kernel.kc.stop_channels()
+        self._kernel.kc = self._kernel.client()
+        connect(self._kernel)
+        words = f"what was longer than {MAX_MESSAGE >> 20} MiB was lost, and what came after it"
+        self._show("stream", {"name": "stderr", "text": f"moat: {words}\n"}, [])
+        return True
 
     def _ended(self) -> bool:
-        # The reply and the output come over two sockets, so the last output may come later.
+        # The reply and the output come over two sockets, so either may be the last.
+        return self._reply is not None and self._idle
+
+    def _lost(self) -> bool:
+        """Whether one of the two says it has ended, and the other will not."""
         silent = time.monotonic() - self._heard > SILENCE_SECONDS
-        return self._reply is not None and (self._idle or silent)
+        return silent and (self._reply is not None or self._idle)
 
     def _until(self, true: Callable[[], bool], seconds: float | None) -> None:
         give_up = math.inf if seconds is None else time.monotonic() + seconds
@@ -182,7 +208,9 @@ class _Conversation:
         return True  # with its kernel
 
     def result(self) -> dict[str, Any]:
-        reply = self._reply or {}
+        reply = self._reply
+        if reply is None:
+            raise MoatError("the kernel's reply was lost, so how the cell ended is not known")
         if reply.get("status") == "ok":
             return reply
         lines = reply.get("traceback")
@@ -194,4 +222,4 @@ class _Conversation:
 
 
 def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""
+    return for_terminal(value) if isinstance(value, str) else ""

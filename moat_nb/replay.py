@@ -6,7 +6,6 @@ left out.
 
 from __future__ import annotations
 
-import re
 import secrets
 import sys
 from collections import OrderedDict
@@ -16,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 from moat_nb.active import harmless
 from moat_nb.errors import MoatError
 from moat_nb.figures import FIGURE, LIBRARY, Figures
+from moat_nb.terminal import for_terminal
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-__all__ = ["DisplayIds", "Replay", "for_terminal"]
+__all__ = ["DisplayIds", "Replay"]
 
 MAX_DISPLAYS = 10_000
 """How many displays of a session can still be updated."""
@@ -28,22 +28,7 @@ MAX_DISPLAYS = 10_000
 MAX_WAITING = 100
 """How many figures of one cell are drawn when the script has come."""
 
-# What a program may do to the line that it writes on: colours and cursor movements. All other
-# sequences (titles, clipboards, answers to queries) are for the terminal that a user trusts.
-_STEERING = re.compile(
-    r"\x1b\[(?![0-9;]*[ABCDGJKm])[0-?]*[ -/]*[@-~]?"
-    r"|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?"
-    r"|\x1b(?!\[)."
-    r"|[\x00-\x07\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f-\x9f]",
-    re.DOTALL,
-)
-
 WIDGET = "application/vnd.jupyter.widget-view+json"
-
-
-def for_terminal(text: str) -> str:
-    """``text`` without what would steer a terminal, but for colours and cursor movements."""
-    return _STEERING.sub("", text)
 
 
 class DisplayIds:

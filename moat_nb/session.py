@@ -9,12 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import zmq
-
-from moat_nb.cells import MAX_MESSAGE
+from moat_nb.cells import connect
 from moat_nb.errors import CellInterrupted, MoatError, SandboxGone
 from moat_nb.figures import Figures
-from moat_nb.kernels import READY_TIMEOUT, Kernel
+from moat_nb.kernels import Kernel
 from moat_nb.parse import find, load
 from moat_nb.replay import DisplayIds
 from moat_nb.sandbox import Sandbox
@@ -90,10 +88,7 @@ class Session:
 def _start_kernel(sandbox: Sandbox) -> Kernel:
     kernel = Kernel.launch(sandbox, cwd=str(Path.cwd()))
     try:
-        # A default for the sockets to come; on one that is connected it would not take effect.
-        kernel.kc.context.setsockopt(zmq.MAXMSGSIZE, MAX_MESSAGE)
-        kernel.kc.start_channels(hb=False)
-        kernel.kc.wait_for_ready(timeout=READY_TIMEOUT)
+        connect(kernel)
     except BaseException:
         kernel.close()
         raise

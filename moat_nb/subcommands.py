@@ -20,10 +20,10 @@ from moat_nb.cli import split
 from moat_nb.cli_parser import DIRECTORY, DOCKERFILE, MOUNT, RUNTIME
 from moat_nb.errors import CommandError, MoatError, SandboxGone
 from moat_nb.link import Exit
-from moat_nb.replay import for_terminal
 from moat_nb.sandbox import Sandbox
 from moat_nb.session import Session, Sessions
 from moat_nb.tables import amount, table
+from moat_nb.terminal import for_terminal
 
 __all__ = ["SUBCOMMANDS", "dispatch", "say", "without_our_own_lines"]
 

@@ -17,7 +17,7 @@ from moat_nb.cells import Options, run_cell
 from moat_nb.codec import FORMS
 from moat_nb.errors import MoatRemoteError, ValueRefused
 from moat_nb.kernels import Kernel
-from moat_nb.replay import for_terminal
+from moat_nb.terminal import for_terminal
 
 __all__ = ["FORMS", "MAX_VALUE", "bring_in", "bring_out", "evaluate"]
 

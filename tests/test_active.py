@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from moat_nb.active import HANDLED, PASSIVE, harmless
 from moat_nb.figures import Figures
 from moat_nb.frame import MAX_HEIGHT, frame
-from moat_nb.replay import for_terminal
+from moat_nb.terminal import for_terminal
 
 
 def shown(data: dict[str, Any], metadata: dict[str, Any] | None = None) -> dict[str, Any]:
