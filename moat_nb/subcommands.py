@@ -213,20 +213,6 @@ def stop(sessions: Sessions, arguments: Namespace, command: Sequence[str]) -> No
         say(f"{session.name}: stopped")
 
 
-@magic_arguments(name="moat excludes")
-@argument("directory", **DIRECTORY)
-def excludes(sessions: Sessions, arguments: Namespace, command: Sequence[str]) -> None:
-    """Edit what the project's sandbox does not see, and restart it with that."""
-    from moat_nb.widget import ExcludesEditor
-
-    session = sessions.find(arguments.directory)
-    if session is None:
-        editor = ExcludesEditor(arguments.directory)
-    else:
-        editor = ExcludesEditor(arguments.directory, sandbox=session.sandbox, apply=session.reset)
-    display(editor)
-
-
 @magic_arguments(name="moat logs")
 @argument("name", nargs="?", help="a sandbox of this notebook, or what `%%moat ps` shows")
 def logs(sessions: Sessions, arguments: Namespace, command: Sequence[str]) -> None:
@@ -237,6 +223,29 @@ def logs(sessions: Sessions, arguments: Namespace, command: Sequence[str]) -> No
     if which is None or which in sessions.names:
         which = sessions.get(which).sandbox.id
     logs(which, follow=False)
+
+
+@magic_arguments(name="moat excludes")
+@argument("directory", **DIRECTORY)
+def excludes(sessions: Sessions, arguments: Namespace, command: Sequence[str]) -> None:
+    """Edit what the project's sandbox does not see.
+
+    "Apply" in the editor is `%moat reset`, where this notebook has a sandbox of the project.
+    """
+    from moat_nb.widget import ExcludesEditor
+
+    session = sessions.find(arguments.directory)
+    if session is None:
+        display(ExcludesEditor(arguments.directory))
+        return
+    known = session
+
+    def apply() -> None:
+        if known not in sessions:
+            raise MoatError(f"{known.name}: it was stopped; `%moat run` starts it")
+        known.reset()
+
+    display(ExcludesEditor(arguments.directory, sandbox=known.sandbox, apply=apply))
 
 
 # ---------------------------------------------------------------- what the command line prints

@@ -8,6 +8,7 @@ from ipywidgets import Widget
 from moat_nb import (
     CellInterrupted,
     CommandError,
+    ExcludesEditor,
     MoatError,
     MoatRemoteError,
     SandboxGone,
@@ -263,23 +264,42 @@ def test_a_restart_keeps_the_sandboxs_files_and_a_reset_does_not(notebook):
     assert notebook.good("%moat run -- sh -c 'ls /tmp/kept || echo gone'").stdout == "gone\n"
 
 
+def test_the_excludes_editor_resets_the_sandbox_of_this_notebook_and_no_stopped_one(
+    notebook, editors
+):
+    (shown,) = notebook.good("%moat excludes").data
+    assert shown["text/plain"].startswith("Excludes of ")
+    alone = next(editors)
+    assert not alone.can_apply
+    notebook.good("%moat run")
+    notebook.good("%%moat\nopen('/tmp/kept', 'w').close()")
+    notebook.good("%moat excludes")
+    editor = next(editors)
+    editor.apply()
+    assert notebook.good("%moat run -- sh -c 'ls /tmp/kept || echo gone'").stdout == "gone\n"
+    notebook.good("%moat stop")
+    with pytest.raises(MoatError, match="it was stopped; `%moat run` starts it"):
+        editor.apply()
+    assert notebook.good("%moat status").stdout.startswith("no sandbox runs")
+    alone.close()
+    editor.close()
+
+
+@pytest.fixture
+def editors():
+    """Those that were made, in their order."""
+    made = []
+    Widget.on_widget_constructed(made.append)
+    yield (widget for widget in made if isinstance(widget, ExcludesEditor))
+    Widget.on_widget_constructed(None)
+
+
 def test_what_the_command_line_prints_is_printed(notebook):
     notebook.good("%moat run")
     assert "test-box" in notebook.good("%moat ps").stdout
     assert "/workspace" in notebook.good("%moat plan").stdout
     assert "bubblewrap" in notebook.good("%moat doctor").stdout
     assert "kernel" in notebook.good("%moat logs").stdout
-
-
-def test_the_editor_shows_the_excludes_and_resets_the_sandbox_of_the_notebook(on_bubblewrap):
-    project = on_bubblewrap.project("data", python=True, kernel={"runtime": "bubblewrap"})
-    with opened(project) as notebook:
-        (shown,) = notebook.good("%moat excludes").data
-        assert "/workspace" in shown["text/plain"] and "data" in shown["text/plain"]
-        notebook.good("%%moat\nopen('data/x', 'w').close()")
-        (shown,) = notebook.good("%moat excludes").data
-        assert "application/vnd.jupyter.widget-view+json" in shown
-        Widget.close_all()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,45 @@
+"""The excludes editor on real sandboxes: use inside, what a restart loses, and apply."""
+
+from __future__ import annotations
+
+import time
+
+from moat_nb import ExcludesEditor
+from tests.integration.conftest import Launcher
+
+W = "/workspace"
+
+
+def test_a_sandbox_that_has_ended_has_no_use_and_can_be_started_again(
+    launcher: Launcher,
+) -> None:
+    box = launcher.launch(launcher.project("cache"), kernels=False)
+    box.stop()
+    editor = ExcludesEditor(box.config.directory, sandbox=box)
+    try:
+        assert editor.inside == []
+        editor.apply()
+        assert box.gone is None
+        assert [one["path"] for one in editor.inside] == [f"{W}/cache"]
+    finally:
+        editor.close()
+
+
+def test_a_sandbox_writes_the_names_that_are_suggested_and_leads_no_look_astray(
+    launcher: Launcher,
+) -> None:
+    """A link that a kernel makes is not followed, and a name that it makes up is only a name."""
+    project = launcher.project()
+    box = launcher.launch(project, kernels=False)
+    script = (
+        "ln -s /etc node_modules; mkdir '<img src=x onerror=alert(1)>'; "
+        "touch '<img src=x onerror=alert(1)>/a.pem'"
+    )
+    box.run(["sh", "-c", script], check=True)
+    editor = ExcludesEditor(project)
+    give_up = time.monotonic() + 20
+    while editor.looking == "looking" and time.monotonic() < give_up:
+        time.sleep(0.02)
+    (one,) = editor.suggestions[W]
+    assert one["pattern"] == "*img*src*x*onerror*alert*1**/a.pem"
+    editor.close()
