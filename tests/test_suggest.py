@@ -65,7 +65,7 @@ def test_what_is_worth_an_exclude_is_suggested_with_its_reason(
     make(tmp_path, *paths)
     one = found(tmp_path)[pattern]
     assert reason in one.reason
-    assert one.size
+    assert one.size is not None
     assert one.complete
     assert check(pattern) is None
 
