@@ -10,6 +10,7 @@ a network.
 from __future__ import annotations
 
 import base64
+import re
 from typing import Any
 
 from moat_nb.frame import frame
@@ -23,6 +24,8 @@ PASSIVE = frozenset(
 )
 """Types that every front end shows as they are."""
 
+BASE64 = re.compile(r"[A-Za-z0-9+/=\s]*")
+
 HANDLED = frozenset(
     {"text/html", "application/javascript", "image/svg+xml", "text/markdown", "text/latex"}
 )
@@ -32,11 +35,7 @@ def harmless(
     data: dict[str, Any], metadata: dict[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
     """A display's data and metadata as they may be shown, and hints for the user."""
-    shown = {
-        kind: value
-        for kind, value in data.items()
-        if kind in PASSIVE and (isinstance(value, str) or kind == "application/json")
-    }
+    shown = {kind: value for kind, value in data.items() if kind in PASSIVE and _fits(kind, value)}
     hints: list[str] = []
     page = _text(data.get("text/html"))
     script = _text(data.get("application/javascript"))
@@ -61,6 +60,15 @@ def harmless(
     if left and not set(shown) - {"text/plain"}:
         hints.append(f"not shown: {', '.join(left)}, which runs in your page; --trust shows it")
     return shown, {kind: _options(metadata.get(kind)) for kind in shown if kind in metadata}, hints
+
+
+def _fits(kind: str, value: Any) -> bool:
+    """Whether a value is of the form that its type has; what converts notebooks relies on it."""
+    if kind == "application/json":
+        return True
+    if kind == "text/plain":
+        return isinstance(value, str)
+    return isinstance(value, str) and BASE64.fullmatch(value) is not None
 
 
 def _text(value: Any) -> str | None:

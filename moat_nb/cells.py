@@ -188,11 +188,8 @@ class _Conversation:
     def _hear_question(self, kind: str, content: dict[str, Any], buffers: list[Any]) -> None:
         if kind != "input_request" or self._ask is None:
             return
-        prompt = content.get("prompt")
         try:
-            answer = self._ask(
-                prompt if isinstance(prompt, str) else "", content.get("password") is True
-            )
+            answer = self._ask(_text(content.get("prompt")), content.get("password") is True)
         except EOFError:
             answer = "\x04"  # as a terminal has it: ipykernel raises EOFError there
         self._kernel.kc.input(answer)

@@ -61,8 +61,9 @@ def dispatch(sessions: Sessions, line: str) -> None:
         raise UsageError("only `%moat run` takes a command after --")
     else:
         arguments = subcommand.parser.parse_args(rest)
+        arguments.command = command
         with without_our_own_lines():
-            subcommand(sessions, arguments, command)
+            subcommand(sessions, arguments)
 
 
 # ---------------------------------------------------------------- run
@@ -80,7 +81,7 @@ def dispatch(sessions: Sessions, line: str) -> None:
     metavar="NAME=VALUE",
     help="set a variable in it; may be repeated",
 )
-def run(sessions: Sessions, arguments: Namespace, command: Sequence[str]) -> None:
+def run(sessions: Sessions, arguments: Namespace) -> None:
     """Start the sandbox of the nearest moat.yaml, or show it if it runs.
 
     `%moat run [DIR] -- CMD...` runs one command in it; an exit code other than 0 raises.
@@ -97,8 +98,8 @@ def run(sessions: Sessions, arguments: Namespace, command: Sequence[str]) -> Non
         for notice in session.sandbox.spec.notices:
             print(f"moat: {notice}")
     sessions.make_current(session)
-    if command:
-        _run_command(session.sandbox, command)
+    if arguments.command:
+        _run_command(session.sandbox, arguments.command)
     else:
         display(session.sandbox)
 
@@ -157,7 +158,7 @@ def _judge(sandbox: Sandbox, command: Sequence[str], how: Exit, *, interrupted: 
 
 
 @magic_arguments(name="moat status")
-def status(sessions: Sessions, arguments: Namespace, command: Sequence[str]) -> None:
+def status(sessions: Sessions, arguments: Namespace) -> None:
     """Show this notebook's sandboxes; the one that cells without a name run in is marked *."""
     if not sessions.names:
         print("no sandbox runs; `%moat run` starts one")
@@ -184,7 +185,7 @@ _NAME = argument("name", nargs="?", help="the sandbox (default: the one last sta
 
 @magic_arguments(name="moat restart")
 @_NAME
-def restart(sessions: Sessions, arguments: Namespace, command: Sequence[str]) -> None:
+def restart(sessions: Sessions, arguments: Namespace) -> None:
     """Start a new kernel. The sandbox stays, and with it what is in its excluded directories."""
     session = sessions.get(arguments.name)
     session.restart()
@@ -193,7 +194,7 @@ def restart(sessions: Sessions, arguments: Namespace, command: Sequence[str]) ->
 
 @magic_arguments(name="moat reset")
 @_NAME
-def reset(sessions: Sessions, arguments: Namespace, command: Sequence[str]) -> None:
+def reset(sessions: Sessions, arguments: Namespace) -> None:
     """Start a new sandbox in its place, of moat.yaml as it is now.
 
     What is in its excluded directories is lost.
@@ -206,7 +207,7 @@ def reset(sessions: Sessions, arguments: Namespace, command: Sequence[str]) -> N
 @magic_arguments(name="moat stop")
 @_NAME
 @argument("--all", action="store_true", help="all of this notebook's")
-def stop(sessions: Sessions, arguments: Namespace, command: Sequence[str]) -> None:
+def stop(sessions: Sessions, arguments: Namespace) -> None:
     """End a sandbox of this notebook."""
     for session in tuple(sessions) if arguments.all else (sessions.get(arguments.name),):
         sessions.stop(session)
@@ -215,7 +216,7 @@ def stop(sessions: Sessions, arguments: Namespace, command: Sequence[str]) -> No
 
 @magic_arguments(name="moat logs")
 @argument("name", nargs="?", help="a sandbox of this notebook, or what `%%moat ps` shows")
-def logs(sessions: Sessions, arguments: Namespace, command: Sequence[str]) -> None:
+def logs(sessions: Sessions, arguments: Namespace) -> None:
     """Print what its kernels wrote to their own stdout and stderr."""
     from moat_nb.cli_sandboxes import logs
 
@@ -227,7 +228,7 @@ def logs(sessions: Sessions, arguments: Namespace, command: Sequence[str]) -> No
 
 @magic_arguments(name="moat excludes")
 @argument("directory", **DIRECTORY)
-def excludes(sessions: Sessions, arguments: Namespace, command: Sequence[str]) -> None:
+def excludes(sessions: Sessions, arguments: Namespace) -> None:
     """Edit what the project's sandbox does not see.
 
     "Apply" in the editor is `%moat reset`, where this notebook has a sandbox of the project.
@@ -252,7 +253,7 @@ def excludes(sessions: Sessions, arguments: Namespace, command: Sequence[str]) -
 
 
 @magic_arguments(name="moat ps")
-def ps(sessions: Sessions, arguments: Namespace, command: Sequence[str]) -> None:
+def ps(sessions: Sessions, arguments: Namespace) -> None:
     """List the sandboxes of all of your processes."""
     from moat_nb.cli_sandboxes import ps
 
@@ -263,7 +264,7 @@ def ps(sessions: Sessions, arguments: Namespace, command: Sequence[str]) -> None
 @argument("directory", **DIRECTORY)
 @argument("--runtime", **RUNTIME)
 @argument("--dockerfile", **DOCKERFILE)
-def plan(sessions: Sessions, arguments: Namespace, command: Sequence[str]) -> None:
+def plan(sessions: Sessions, arguments: Namespace) -> None:
     """Show what would run, with nothing started."""
     from moat_nb.cli_plan import plan
 
@@ -272,7 +273,7 @@ def plan(sessions: Sessions, arguments: Namespace, command: Sequence[str]) -> No
 
 
 @magic_arguments(name="moat doctor")
-def doctor(sessions: Sessions, arguments: Namespace, command: Sequence[str]) -> None:
+def doctor(sessions: Sessions, arguments: Namespace) -> None:
     """Say what can be used here, and how to mend what cannot."""
     from moat_nb.doctor import main
 
@@ -291,5 +292,5 @@ SUBCOMMANDS: dict[str, Any] = {
     "plan": plan,
     "doctor": doctor,
 }
-"""By name. Called with the sessions, the parsed words, and the command behind ``--``; each has
-its ``parser``."""
+"""By name. Called with the sessions and the parsed words, the ``command`` behind ``--`` among
+them; each has its ``parser``."""

@@ -35,6 +35,13 @@ def test_what_no_front_end_executes_passes_unchanged() -> None:
 
 
 @pytest.mark.parametrize(
+    "image", ['"><script>1</script>', "https://example.com/", 7, None, ["AA=="]]
+)
+def test_an_image_that_is_none_is_left_out(image: Any) -> None:
+    assert shown({"image/png": image, "image/jpeg": "/9j/4AAQ\n"}) == {"image/jpeg": "/9j/4AAQ\n"}
+
+
+@pytest.mark.parametrize(
     "kind",
     [
         "application/vnd.jupyter.widget-view+json",

@@ -128,6 +128,27 @@ def test_output_of_a_cell_in_the_background_belongs_to_that_cell(front):
     assert parents["from the background\n"] == started
 
 
+def test_a_displays_buffers_arrive(front):
+    sent = front.client.execute(
+        "%%moat\nkernel = get_ipython().kernel\n"
+        "kernel.session.send(kernel.iopub_socket, 'display_data', {'data': {'text/plain': 'x'},\n"
+        "    'metadata': {}}, parent=kernel.get_parent('shell'), buffers=[b'one', b'two'])"
+    )
+    while True:
+        message = front.client.get_iopub_msg(timeout=60)
+        if message["msg_type"] == "display_data":
+            break
+    assert message["parent_header"]["msg_id"] == sent
+    assert [bytes(buffer) for buffer in message["buffers"]] == [b"one", b"two"]
+
+
+def test_a_bar_that_is_drawn_over_itself_stays_one(front):
+    ran = front.run(
+        "%%moat\nimport sys\nfor n in range(3):\n    print(f'\\r{n} of 2', end='', file=sys.stderr)"
+    )
+    assert ran.text("stderr").endswith("\r0 of 2\r1 of 2\r2 of 2")
+
+
 def test_a_notebook_with_a_failing_cell_fails_nbconvert(project):
     cells = ["%load_ext moat_nb", "%%moat\nprint('fine')", "%%moat\n1 / 0", "print('not reached')"]
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in cells])
