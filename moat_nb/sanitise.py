@@ -164,6 +164,8 @@ _HARMLESS_TAG = re.compile(
     r"|<https?://[^\s<>\"'`]*>",
     re.IGNORECASE,
 )
+# A diagram's text is a program for a library that has let scripts through before.
+_DIAGRAM = re.compile(r"(?:```|~~~)[^\n]{0,99}mermaid", re.IGNORECASE)
 # `![` and what it points to, in brackets or defined elsewhere.
 _IMAGE_LINK = re.compile(r"!\[")
 _INLINE_IMAGE = re.compile(r"!\[[^\[\]]*\]\(data:image/(?:png|jpeg|gif|webp|bmp);base64,[\w+/=]*\)")
@@ -176,6 +178,8 @@ def is_plain(text: str, *, markdown: bool) -> bool:
         return False
     if not markdown:
         return True
+    if _DIAGRAM.search(text):
+        return False
     if any(not _HARMLESS_TAG.match(text, tag.start()) for tag in BEGINS_TAG.finditer(text)):
         return False
     images = len(_IMAGE_LINK.findall(text))

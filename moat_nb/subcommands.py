@@ -109,6 +109,10 @@ def _running(sessions: Sessions, arguments: Namespace) -> Session | None:
         found = sessions.find(arguments.directory)
     else:
         found = sessions.get(arguments.name) if arguments.name in sessions.names else None
+    if found is not None and found.sandbox.gone is not None:
+        say(f"{found.name}: {found.sandbox.gone}; starting another")
+        sessions.stop(found)
+        return None
     if found is not None and (arguments.runtime or arguments.mount or arguments.env):
         raise MoatError(
             f"{found.name}: it runs already, and options are for a start: `%moat stop "

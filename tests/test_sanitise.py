@@ -167,6 +167,7 @@ PLAIN_MARKDOWN = [
     '<b>bold</b> H<sub>2</sub>O<br/> <div align="center">x</div>',
     "![plot](data:image/png;base64,iVBORw0KGgo=)",
     "$\\frac{1}{2}$ and an exclamation!",
+    "```python\nmermaid = 1\n```",
     "| a | b |\n|---|---|\n| 1 | 2 |",
 ]
 
@@ -187,6 +188,7 @@ ACTIVE_MARKDOWN = [
     "$\\href{javascript:alert(1)}{x}$",
     "<!-- x -->",
     "<?php",
+    "```mermaid\ngraph TD; a-->b\n```",
 ]
 
 

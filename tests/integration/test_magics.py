@@ -15,6 +15,7 @@ from moat_nb import (
     ValueRefused,
 )
 from moat_nb.cli import main
+from tests.integration.conftest import wait_until
 from tests.integration.notebook import opened
 
 
@@ -218,6 +219,17 @@ def test_a_sandbox_that_was_stopped_says_so_and_a_reset_mends_it(notebook):
     ran = notebook.run("%%moat\n1")
     assert isinstance(ran.error, SandboxGone) and "%moat reset" in str(ran.error)
     notebook.good("%moat reset")
+    assert notebook.good("%%moat\nprint('and on')").stdout == "and on\n"
+
+
+def test_run_starts_another_where_the_sandbox_is_gone(notebook):
+    notebook.good("%moat run")
+    sandbox = notebook.good("%moat status").stdout.splitlines()[1].split()[2]
+    assert main(["stop", sandbox]) == 0
+    assert wait_until(lambda: "gone" in notebook.good("%moat status").stdout)
+    ran = notebook.good("%moat run")
+    assert "starting another" in ran.stderr
+    assert "running" in ran.data[0]["text/plain"]
     assert notebook.good("%%moat\nprint('and on')").stdout == "and on\n"
 
 
