@@ -179,9 +179,10 @@ def status(sessions: Sessions, arguments: Namespace) -> None:
 
 def _use(session: Session) -> str:
     """Of the excludes' tmpfs."""
-    if session.sandbox.gone is not None:
+    try:
+        return amount(sum(mount.used for mount in session.sandbox.mounts()))
+    except SandboxGone:
         return "-"
-    return amount(sum(mount.used for mount in session.sandbox.mounts()))
 
 
 _NAME = argument("name", nargs="?", help="the sandbox (default: the one last started or shown)")
