@@ -13,8 +13,8 @@ from moat_nb.security import Hardening, Limits
 
 __all__ = ["GUEST_PATH", "HOME", "ContainerSpec", "Instance"]
 
-GUEST_PATH = "/run/moat/guest.py"
-"""Where the guest stands inside the sandbox, read-only."""
+GUEST_PATH = "/run/moat/guest"
+"""The directory of the guest inside the sandbox, read-only."""
 
 HOME = "/home/moat"
 """HOME inside the sandbox: a tmpfs of its own."""

@@ -32,7 +32,7 @@ SPEC = ContainerSpec(
     project="/Users/ada/p",
     runtime="apple",
     image="python:3.12-slim",
-    command=("python3", "/run/moat/guest.py", "{}"),
+    command=("python3", "/run/moat/guest", "{}"),
     user=User(501, 20),
     env=(("HOME", "/home/moat"), ("NOTE", "a=b, c")),
     workdir="/workspace",
@@ -63,9 +63,9 @@ def test_a_spec_is_rendered_whole():
         *("--mount", "type=bind,source=/Users/ada/data,target=/data,readonly"),
         *("--mount", "type=bind,source=/Users/ada/p,target=/workspace"),
         *("--mount", "type=tmpfs,destination=/tmp,mode=1777,size=512M"),
-        *("--mount", f"type=bind,source={apple.PACKAGE},target=/run/moat,readonly"),
+        *("--mount", f"type=bind,source={apple.GUEST},target=/run/moat/guest,readonly"),
         *("--mount", "type=tmpfs,destination=/workspace/.venv,mode=1777,size=1024M"),
-        *("--entrypoint", "python3", "python:3.12-slim", "/run/moat/guest.py", "{}"),
+        *("--entrypoint", "python3", "python:3.12-slim", "/run/moat/guest", "{}"),
     ]
     assert json.loads(json.dumps(rendered)) == rendered
 

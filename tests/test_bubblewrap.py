@@ -59,7 +59,7 @@ SPEC = ContainerSpec(
     project="/home/ada/p",
     runtime="bubblewrap",
     image=None,
-    command=("/tmp/venv/bin/python", "/run/moat/guest.py", "{}"),
+    command=("/tmp/venv/bin/python", "/run/moat/guest", "{}"),
     user=User(1000, 1000),
     env=(("HOME", "/home/moat"), ("PATH", "/usr/bin")),
     workdir="/workspace",
@@ -91,7 +91,7 @@ ARGUMENTS = """
 --ro-bind /opt/python /opt/python --ro-bind /tmp/venv /tmp/venv
 --perms 1777 --size 3145728 --tmpfs /home/moat --ro-bind /site/moat_nb/empty /workspace/.env
 --perms 1777 --size 1048576 --tmpfs /workspace/.venv
---ro-bind /site/moat_nb/guest.py /run/moat/guest.py
+--ro-bind /site/moat_nb/guest /run/moat/guest
 --remount-ro / --clearenv --setenv HOME /home/moat --setenv PATH /usr/bin --chdir /workspace
 """.split()  # noqa: SIM905 - read more easily as the line it is
 
@@ -103,7 +103,7 @@ def test_a_spec_is_rendered_whole():
             *("/usr/bin/bwrap", "--args", "<arguments>", "--"),
             *("/usr/bin/prlimit", "--core=0:0", "--data=1073741824:1073741824"),
             *("--nofile=4096:4096", "--nproc=512:512", "--"),
-            *("/tmp/venv/bin/python", "/run/moat/guest.py", "{}"),
+            *("/tmp/venv/bin/python", "/run/moat/guest", "{}"),
         ],
         "arguments": ARGUMENTS,
         "files": {
@@ -321,7 +321,7 @@ print(json.dumps({
     },
     "env_file": [open("/workspace/.env").read(), write("/workspace/.env")],
     "writes": {path: write(path) for path in (
-        "/x", "/dev/x", "/etc/x", "/usr/x", "/home/x", "/run/moat/guest.py",
+        "/x", "/dev/x", "/etc/x", "/usr/x", "/home/x", "/run/moat/guest",
         "/workspace/x", "/tmp/x", "/home/moat/x", "/dev/shm/x", "/dev/null",
     )},
     "seen": {path: os.path.exists(path) for path in (
@@ -434,7 +434,7 @@ def test_an_excluded_file_is_empty_and_cannot_be_written(inside):
 
 
 def test_only_the_workspace_and_the_scratch_can_be_written(inside, launcher):
-    unwritable = ("/x", "/dev/x", "/etc/x", "/usr/x", "/home/x", "/run/moat/guest.py")
+    unwritable = ("/x", "/dev/x", "/etc/x", "/usr/x", "/home/x", "/run/moat/guest")
     places = ("/workspace/x", "/tmp/x", "/home/moat/x", "/dev/shm/x", "/dev/null")
     assert inside["writes"] == {
         **dict.fromkeys(unwritable, "EROFS"),

@@ -260,7 +260,7 @@ def test_plan_as_text():
         project="/p",
         runtime="docker",
         image="python:3.11-slim",
-        command=("python3", "/run/moat/guest.py"),
+        command=("python3", "/run/moat/guest"),
         user=User(1000, 1000),
         env=(("HOME", "/home/moat"),),
         workdir="/workspace",

@@ -26,7 +26,7 @@ SPEC = ContainerSpec(
     project="/home/ada/p",
     runtime="docker",
     image="moat-nb/p:0123",
-    command=("python3", "/run/moat/guest.py", "{}"),
+    command=("python3", "/run/moat/guest", "{}"),
     user=User(1000, 1001),
     env=(("A", "b=c d"), ("HOME", "/home/moat")),
     workdir="/workspace",
@@ -57,7 +57,7 @@ DOCKER: dict[str, Any] = {
     "name": "moat-p-0123abcd",
     "body": {
         "Image": "moat-nb/p:0123",
-        "Cmd": ["python3", "/run/moat/guest.py", "{}"],
+        "Cmd": ["python3", "/run/moat/guest", "{}"],
         "Entrypoint": [],
         "User": "1000:1001",
         "Env": ["A=b=c d", "HOME=/home/moat"],
@@ -96,7 +96,7 @@ DOCKER: dict[str, Any] = {
             ],
             "LogConfig": {"Type": "none"},
             "Mounts": [
-                bind(f"{PACKAGE}/guest.py", "/run/moat/guest.py", True),
+                bind(f"{PACKAGE}/guest", "/run/moat/guest", True),
                 bind("/data", "/data", True),
                 {"Type": "volume", "Source": "moat-p-db", "Target": "/db", "ReadOnly": False},
                 bind("/home/ada/p", "/workspace"),

@@ -106,7 +106,7 @@ def test_the_workspace_is_added_in_front_unless_a_mount_is_there() -> None:
         ("a:/sys/fs", "/sys is the sandbox's own"),
         ("a:/dev/shm", "/dev is the sandbox's own"),
         ("a:/run/moat", "/run/moat is the sandbox's own"),
-        ("a:/run/moat/guest.py", "/run/moat is the sandbox's own"),
+        ("a:/run/moat/guest", "/run/moat is the sandbox's own"),
         ("a:/tmp/", "/tmp is the sandbox's own"),
         ("a:/usr", "/usr is the sandbox's own"),
         ("a:/home/moat", "/home/moat is the sandbox's own"),

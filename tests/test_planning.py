@@ -109,7 +109,7 @@ def test_a_config_is_planned_whole_and_nothing_is_changed_on_the_host(
         keep=(cache,),
     )
     python, guest, settings = spec.command
-    assert (python, guest) == ("python3", "/run/moat/guest.py")
+    assert (python, guest) == ("python3", "/run/moat/guest")
     assert json.loads(settings) == {
         "excludes": [
             {"path": "/workspace/.env", "kind": "file"},

@@ -14,7 +14,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import moat_nb
@@ -41,8 +41,7 @@ OLDEST = (1, 0, 0)
 PROBE_SECONDS = 0.5
 REMOVE_SECONDS = 10.0
 
-PACKAGE = str(Path(moat_nb.__file__).parent)
-"""Bound as a whole, for single files cannot be; the guest is one file in it."""
+GUEST = str(Path(moat_nb.__file__).parent / "guest")
 
 _SEPARATORS = ",="
 """What ends a value of ``--mount``, for which there is no escape."""
@@ -176,8 +175,7 @@ def _options(spec: ContainerSpec) -> Iterator[str]:
 
 
 def _mounts(spec: ContainerSpec) -> tuple[Mount, ...]:
-    directory = str(PurePosixPath(GUEST_PATH).parent)
-    return spec.mounts.with_mounts(Bind(source=PACKAGE, target=directory, read_only=True)).mounts
+    return spec.mounts.with_mounts(Bind(source=GUEST, target=GUEST_PATH, read_only=True)).mounts
 
 
 def _mount(mount: Mount) -> str:

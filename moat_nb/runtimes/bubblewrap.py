@@ -195,7 +195,7 @@ class Bubblewrap(Runtime):
 
         An interpreter below /tmp, say, must come after the tmpfs there.
         """
-        guest = Bind(source=f"{self.facts.package}/guest.py", target=GUEST_PATH, read_only=True)
+        guest = Bind(source=f"{self.facts.package}/guest", target=GUEST_PATH, read_only=True)
         taken = {mount.target for mount in spec.mounts}
         prefixes = (
             Bind(source=prefix, target=prefix, read_only=True)

@@ -280,7 +280,7 @@ def _host_config(spec: ContainerSpec, facts: EngineFacts) -> dict[str, Any]:
 
 def _mounts(plan: MountPlan) -> list[dict[str, Any]]:
     """``Mounts``, not ``Binds``: a missing source is then an error, not a new directory."""
-    guest = Bind(source=str(PACKAGE / "guest.py"), target=GUEST_PATH, read_only=True)
+    guest = Bind(source=str(PACKAGE / "guest"), target=GUEST_PATH, read_only=True)
     rendered = []
     for mount in (guest, *plan):
         if isinstance(mount, EmptyFile):

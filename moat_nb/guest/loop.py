@@ -1,0 +1,363 @@
+"""The guest's loop: the launcher's messages, and what happens in the sandbox."""
+
+from __future__ import annotations
+
+import base64
+import errno
+import json
+import os
+import select
+import signal
+import sys
+import threading
+import time
+from typing import Any, Dict, List, Optional, Tuple
+
+from .kernel import preload, run_kernel
+from .process import (
+    CHUNK,
+    BecomeKernel,
+    Order,
+    Process,
+    describe,
+    oom_kills,
+    start,
+    unlink_quietly,
+    waiting_bytes,
+    write_connection_file,
+)
+from .proof import identity, measure, mount_table, prove, shows
+from .spare import Spare, run_spare
+
+WATCH_SECONDS = 2.0
+"""A renamed parent moves a mount without any event, so the excludes are also looked at now and
+then."""
+READ_AT_START = ("PYTHON", "LANG", "LC_", "TZ", "LD_", "MALLOC_")
+"""Variables that an interpreter, or its C library, reads once: a fork has read the guest's."""
+
+
+class Guest:
+    def __init__(self, config: Dict[str, Any], leash_in: int, leash_out: int) -> None:
+        self.config = config
+        self.leash_in = leash_in
+        self.leash_out = leash_out
+        self.environ = dict(os.environ)  # as it was: debugpy's import adds to it
+        self.buffer = b""
+        self.processes: Dict[str, Process] = {}
+        self.poll = select.poll()
+        self.watched: Dict[str, Tuple[int, int]] = {}
+        self.oom_kills = oom_kills()
+        self.import_error: Optional[str] = None
+        self.next_watch = 0.0
+        self.spare: Optional[Spare] = None
+        self.spare_wish: Optional[Tuple[str, float]] = None  # its sockets' prefix, and when
+
+    def send(self, kind: str, **fields: Any) -> None:
+        data = json.dumps(dict(fields, type=kind)).encode() + b"\n"
+        while data:
+            data = data[os.write(self.leash_out, data) :]
+
+    def run(self) -> int:
+        """Serve until the leash ends; returns the exit code."""
+        mounts = prove(self.config["excludes"])
+        if any(mount["problem"] for mount in mounts):
+            self.send("refused", mounts=mounts)
+            return 3
+        self.watched = {mount["path"]: identity(mount["path"]) for mount in mounts}
+        self.send("ready", mounts=mounts, python=list(sys.version_info[:3]))
+        self.watch_fds()
+        self.import_error = preload(self.config["preload"])
+        while True:
+            for descriptor, event in self.poll.poll(self.patience() * 1000):
+                if not self.handle(descriptor, event):
+                    return 0
+            if time.monotonic() >= self.next_watch:
+                self.watch_mounts()
+            if self.spare_wish is not None and time.monotonic() >= self.spare_wish[1]:
+                self.make_spare(self.spare_wish[0])
+
+    def patience(self) -> float:
+        """Seconds until there is something to do, should nothing happen."""
+        due = self.spare_wish[1] if self.spare_wish is not None else float("inf")
+        return max(0.0, min(WATCH_SECONDS, due - time.monotonic()))
+
+    def watch_fds(self) -> None:
+        os.set_blocking(self.leash_in, False)
+        self.poll.register(self.leash_in, select.POLLIN)
+        self.wakeup, wakeup_write = os.pipe()
+        for descriptor in (self.wakeup, wakeup_write):
+            os.set_blocking(descriptor, False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(wakeup_write, warn_on_full_buffer=False)
+        self.poll.register(self.wakeup, select.POLLIN)
+        self.mountinfo = os.open("/proc/self/mountinfo", os.O_RDONLY | os.O_CLOEXEC)
+        self.poll.register(self.mountinfo, select.POLLPRI)
+
+    def handle(self, descriptor: int, event: int) -> bool:
+        if descriptor == self.leash_in:
+            return self.read_leash()
+        if descriptor == self.wakeup:
+            os.read(self.wakeup, CHUNK)
+            self.reap()
+        elif descriptor == self.mountinfo:
+            self.watch_mounts()
+        elif self.spare is not None and descriptor == self.spare.channel:
+            self.spare_event()
+        else:
+            self.child_event(descriptor, event)
+        return True
+
+    def read_leash(self) -> bool:
+        try:
+            data = os.read(self.leash_in, CHUNK)
+        except BlockingIOError:
+            return True
+        if not data:
+            return False
+        self.buffer += data
+        *lines, self.buffer = self.buffer.split(b"\n")
+        for line in lines:
+            message = json.loads(line)
+            kind = message.pop("type")
+            if kind == "stop":
+                return False
+            getattr(self, "on_" + kind)(**message)
+        return True
+
+    # -------- messages
+
+    def on_spawn(
+        self,
+        id: str,
+        argv: List[str],
+        env: Dict[str, str],
+        cwd: str,
+        fork: bool = False,
+        connection: Optional[Dict[str, Any]] = None,
+        stdin: bool = False,
+    ) -> None:
+        env = dict(self.environ, **env)
+        fork = fork and self.can_fork(env)
+        if fork and self.import_error:
+            error = "the kernel's modules do not import: " + self.import_error
+            self.send("failed", id=id, error=error, missing=False)
+            return
+        order = Order(id, argv, env, cwd, fork, stdin)
+        try:
+            if connection is not None:
+                name = write_connection_file(id, connection, env)
+                argv = [part.replace("{connection_file}", name) for part in argv]
+                order = order._replace(argv=argv, connection_file=name)
+            process = self.take_spare(order, connection) or start(order)
+        except OSError as error:
+            unlink_quietly(order.connection_file)
+            missing = error.filename == "exec" and error.errno == errno.ENOENT
+            self.send("failed", id=id, error=describe(error, order), missing=missing)
+            return
+        self.processes[id] = process
+        for descriptor in process.pipes:
+            self.poll.register(descriptor, select.POLLIN)
+        self.send("spawned", id=id, pid=process.pid)
+
+    def can_fork(self, env: Dict[str, str]) -> bool:
+        """Whether a forked kernel would be what a fresh interpreter with ``env`` is."""
+
+        def settings(variables: Any) -> Dict[str, str]:
+            return {k: v for k, v in variables.items() if k.startswith(READ_AT_START)}
+
+        return settings(env) == settings(self.environ) and threading.active_count() == 1
+
+    def on_spare(self, prefix: str, after: float) -> None:
+        self.spare_wish = (prefix, time.monotonic() + after)
+
+    def make_spare(self, prefix: str) -> None:
+        self.spare_wish = None
+        if self.spare is not None or self.import_error or not self.can_fork(self.environ):
+            return
+        try:
+            self.spare = Spare(prefix, self.environ)
+        except OSError:
+            return  # no room for it; kernels are forked when they are asked for
+        self.poll.register(self.spare.channel, select.POLLIN)
+
+    def spare_event(self) -> None:
+        assert self.spare is not None
+        if self.spare.heard():
+            self.send("spare")
+        else:
+            self.drop_spare()
+
+    def take_spare(self, order: Order, connection: Optional[Dict[str, Any]]) -> Optional[Process]:
+        """The spare as the kernel that was ordered, if there is one that fits."""
+        if self.spare is None or connection is None or not self.spare.fits(order, connection):
+            return None
+        process = self.spare.hand_over(order, connection)
+        self.drop_spare()  # either it is a kernel now, or it has ended
+        return process
+
+    def drop_spare(self) -> None:
+        assert self.spare is not None
+        self.poll.unregister(self.spare.channel)
+        self.spare.close()
+        self.spare = None
+
+    def on_input(self, id: str, data: Optional[str]) -> None:
+        process = self.processes.get(id)
+        if process is None or process.stdin is None:
+            return
+        if data is None:
+            process.ending = True
+        else:
+            process.pending += base64.b64decode(data)
+        os.set_blocking(process.stdin, False)
+        self.poll.register(process.stdin, select.POLLOUT)
+
+    def on_signal(self, id: str, signum: int) -> None:
+        process = self.processes.get(id)
+        if process is not None:
+            try:
+                os.killpg(process.pid, signum)
+            except OSError:
+                pass  # a group that has just ended, or no signal at all: nothing to report to
+
+    def on_usage(self, id: str) -> None:
+        self.watch_mounts()
+        mounts = []
+        for path in sorted(self.watched):
+            if os.path.isfile(path):
+                continue
+            try:
+                mounts.append(dict(measure(path), path=path))
+            except OSError:
+                continue
+        self.send("usage", id=id, mounts=mounts)
+
+    def on_prove(self, id: str) -> None:
+        self.send("proved", id=id, mounts=prove(self.config["excludes"]))
+
+    # -------- events
+
+    def child_event(self, descriptor: int, event: int) -> None:
+        for process in self.processes.values():
+            if descriptor in process.pipes:
+                self.read_child(process, descriptor)
+                return
+            if descriptor == process.stdin:
+                self.write_child(process, descriptor, event)
+                return
+
+    def read_child(self, process: Process, descriptor: int, limit: int = CHUNK) -> int:
+        """Pass on what the process wrote, at most ``limit`` bytes; how many there were."""
+        data = os.read(descriptor, min(limit, CHUNK))
+        if data:
+            self.send(
+                "output",
+                id=process.id,
+                stream=process.pipes[descriptor],
+                data=base64.b64encode(data).decode(),
+            )
+        else:
+            self.close_pipe(process, descriptor)
+        return len(data)
+
+    def close_pipe(self, process: Process, descriptor: int) -> None:
+        self.poll.unregister(descriptor)
+        os.close(descriptor)
+        del process.pipes[descriptor]
+
+    def write_child(self, process: Process, descriptor: int, event: int) -> None:
+        try:
+            if process.pending and not event & (select.POLLERR | select.POLLHUP):
+                process.pending = process.pending[os.write(descriptor, process.pending) :]
+                if process.pending:
+                    return
+                self.send("input_taken", id=process.id)
+            else:
+                process.ending = process.ending or bool(event & select.POLLERR)
+        except OSError as error:
+            if error.errno != errno.EPIPE:
+                raise
+            process.ending = True
+        self.poll.unregister(descriptor)
+        if process.ending:
+            os.close(descriptor)
+            process.stdin = None
+
+    def reap(self) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            for process in list(self.processes.values()):
+                if process.pid == pid:
+                    self.drain(process)
+                    self.finish(process, status)
+
+    def drain(self, process: Process) -> None:
+        # A daemon that the process left behind may hold its pipes for ever, and fill them as
+        # fast as they are read; so what is in them now is read, and no more.
+        for descriptor in list(process.pipes):
+            left = waiting_bytes(descriptor)
+            while left > 0:
+                left -= self.read_child(process, descriptor, left)
+            self.close_pipe(process, descriptor)
+
+    def finish(self, process: Process, status: int) -> None:
+        if process.stdin is not None:
+            try:
+                self.poll.unregister(process.stdin)
+            except KeyError:
+                pass
+            os.close(process.stdin)
+        unlink_quietly(process.connection_file)
+        del self.processes[process.id]
+        before, self.oom_kills = self.oom_kills, oom_kills()
+        signalled = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
+        code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else None
+        self.send(
+            "exited",
+            id=process.id,
+            code=code,
+            signal=signalled,
+            oom=signalled == signal.SIGKILL and self.oom_kills > before,
+        )
+
+    def watch_mounts(self) -> None:
+        self.next_watch = time.monotonic() + WATCH_SECONDS
+        # gVisor undoes a mount whose directory the host removed when it is next looked at, and
+        # the table says nothing of it before; so look, and then read.
+        shown = {path for path, proved in self.watched.items() if shows(path, proved)}
+        for path in sorted(set(self.watched) - (shown & set(mount_table()))):
+            del self.watched[path]
+            self.send("mount_lost", path=path)
+
+
+def take_leash() -> List[int]:
+    """Move stdin and stdout out of the way of everything that is started from here."""
+    import fcntl
+
+    leash = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10) for fd in (0, 1)]
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    os.dup2(2, 1)
+    return leash
+
+
+def main() -> None:
+    config = json.loads(sys.argv[1])
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    guest = Guest(config, *take_leash())
+    try:
+        code = guest.run()
+    except BecomeKernel as kernel:
+        argv, spare = kernel.argv, kernel.spare
+        del guest
+    except BrokenPipeError:
+        os._exit(0)
+    else:
+        os._exit(code)  # PID 1's end takes everything else in the sandbox with it
+    (run_spare if spare else run_kernel)(argv)

@@ -1,0 +1,226 @@
+"""A child process: how it is started, what it writes, how it ends."""
+
+from __future__ import annotations
+
+import base64
+import errno
+import json
+import os
+import resource
+import signal
+from typing import Any, Dict, List, NamedTuple, NoReturn, Optional
+
+CHUNK = 1 << 16
+KERNEL_OOM_SCORE = 300
+"""When memory runs out the engine shall kill a kernel, not the guest that reports it."""
+RESET_SIGNALS = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
+"""A program expects the defaults; python, the guest, the engine, or the shell that the launcher
+was started from, in the background or by nohup, may have set others."""
+CHANNEL = 3
+"""Over this descriptor a child tells the guest how its start went."""
+
+
+class Order(NamedTuple):
+    """What the launcher asked for."""
+
+    id: str
+    argv: List[str]
+    env: Dict[str, str]
+    cwd: str
+    fork: bool = False
+    stdin: bool = False
+    connection_file: Optional[str] = None
+
+
+class Process:
+    """A child of the guest: the leader of a session and process group of its own."""
+
+    def __init__(
+        self,
+        id: str,
+        pid: int,
+        pipes: Dict[int, int],
+        stdin: Optional[int],
+        connection_file: Optional[str],
+    ) -> None:
+        self.id = id
+        self.pid = pid
+        self.pipes = pipes  # {descriptor: stream number}
+        self.stdin = stdin  # descriptor or None
+        self.pending = b""
+        self.ending = False
+        self.connection_file = connection_file
+
+
+class BecomeKernel(Exception):
+    """Raised in a forked child, to leave the guest's stack behind before the kernel runs."""
+
+    def __init__(self, argv: List[str], spare: bool) -> None:
+        super().__init__()
+        self.argv = argv
+        self.spare = spare
+
+
+# ---------------------------------------------------------------- start
+
+
+def start(order: Order) -> Process:
+    """Start what was asked for; OSError, its ``filename`` the step that failed."""
+    ends: Dict[str, int] = {}
+    try:
+        open_pipes(ends, order.stdin)
+        ends["channel"], ends["child's channel"] = os.pipe()
+        pid = fork(ends, order)
+        _await_start(pid, ends.pop("channel"))
+    except OSError:
+        for descriptor in ends.values():
+            os.close(descriptor)
+        raise
+    return Process(
+        order.id, pid, {ends["out"]: 1, ends["err"]: 2}, ends.get("in"), order.connection_file
+    )
+
+
+def _await_start(pid: int, channel: int) -> None:
+    report = b""
+    while True:
+        part = os.read(channel, CHUNK)
+        if not part:
+            break
+        report += part
+    os.close(channel)
+    if report:
+        os.waitpid(pid, 0)
+        code, _, step = report.partition(b":")
+        raise OSError(int(code), os.strerror(int(code)), step.decode())
+
+
+def open_pipes(ends: Dict[str, int], stdin: bool) -> None:
+    """Both ends of a child's stdout and stderr, and of its stdin, which may be nothing.
+
+    ``ends`` holds every descriptor that is open, also when an OSError is raised.
+    """
+    ends["out"], ends["child's out"] = os.pipe()
+    ends["err"], ends["child's err"] = os.pipe()
+    if stdin:
+        ends["child's in"], ends["in"] = os.pipe()
+    else:
+        ends["child's in"] = os.open(os.devnull, os.O_RDONLY)
+
+
+def fork(ends: Dict[str, int], order: Order, spare: bool = False) -> int:
+    """The pid of the child; its ends are closed here."""
+    pid = os.fork()
+    if pid == 0:
+        names = ("in", "out", "err", "channel")
+        _enter_child([ends["child's " + name] for name in names], order, spare)
+    for name in [name for name in ends if name.startswith("child's ")]:
+        os.close(ends.pop(name))
+    return pid
+
+
+def _enter_child(ends: List[int], order: Order, spare: bool) -> NoReturn:
+    """In the forked child: cut every tie to the guest, then become the process.
+
+    ``ends`` become descriptors 0, 1, 2 and CHANNEL, which tells the guest of an error, or ends
+    with the start; a spare kernel keeps it.
+    """
+    step = "setsid"
+    try:
+        signal.set_wakeup_fd(-1)
+        for signum in RESET_SIGNALS:
+            signal.signal(signum, signal.SIG_DFL)
+        os.setsid()
+        for target, descriptor in enumerate(ends):
+            os.dup2(descriptor, target, inheritable=target < CHANNEL)
+        os.closerange(CHANNEL + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+        _raise_oom_score()
+        step = "chdir"
+        os.chdir(order.cwd)
+        step = "exec"
+        if not order.fork:
+            os.execvpe(order.argv[0], order.argv, order.env)
+    except (OSError, ValueError, IndexError) as error:
+        # A NUL in a word, a "=" in a variable's name, no words at all: Python's own refusals.
+        code = error.errno if isinstance(error, OSError) else errno.EINVAL
+        os.write(CHANNEL, ("%s:%s" % (code, step)).encode())
+        os._exit(127)
+    if not spare:
+        os.close(CHANNEL)
+    os.environ.clear()
+    os.environ.update(order.env)
+    raise BecomeKernel(order.argv, spare)
+
+
+def _raise_oom_score() -> None:
+    try:
+        with open("/proc/self/oom_score_adj", "w") as file:
+            file.write(str(KERNEL_OOM_SCORE))
+    except OSError:
+        pass
+
+
+def describe(error: OSError, order: Order) -> str:
+    if error.filename == "chdir":
+        return "%s: the working directory %s" % (error.strerror, order.cwd)
+    if error.filename == "exec":
+        return "%s: %s" % (error.strerror, order.argv[0] if order.argv else "no command was given")
+    return str(error)
+
+
+# ---------------------------------------------------------------- its files
+
+
+def write_connection_file(id: str, connection: Dict[str, Any], env: Dict[str, str]) -> str:
+    directory = env.get("JUPYTER_RUNTIME_DIR") or os.path.join(
+        env.get("HOME", "/tmp"), ".local/share/jupyter/runtime"
+    )
+    os.makedirs(directory, mode=0o700, exist_ok=True)
+    name = os.path.join(directory, "kernel-%s.json" % id)
+    unlink_quietly(name)
+    descriptor = os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        json.dump(connection, file)
+    return name
+
+
+def unlink_quietly(name: Optional[str]) -> None:
+    try:
+        if name is not None:
+            os.unlink(name)
+    except OSError:
+        pass
+
+
+# ---------------------------------------------------------------- its output
+
+
+def encode(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def waiting_bytes(descriptor: int) -> int:
+    """How much can be read from a pipe at once."""
+    import fcntl
+    import struct
+    import termios
+
+    count: int = struct.unpack("i", fcntl.ioctl(descriptor, termios.FIONREAD, b"\0\0\0\0"))[0]
+    return count
+
+
+# ---------------------------------------------------------------- its end
+
+
+def oom_kills() -> int:
+    """How many processes of this sandbox the kernel has killed for memory, as far as it says."""
+    for name in ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control"):
+        try:
+            with open(name) as lines:
+                for line in lines:
+                    key, _, value = line.partition(" ")
+                    if key == "oom_kill":
+                        return int(value)
+        except (OSError, ValueError):
+            continue
+    return 0

@@ -1,0 +1,174 @@
+"""The excludes' proof: each is tried for real before anything may run."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import stat
+import sys
+from typing import Any, Dict, List, Set, Tuple
+
+TMPFS_MODE = 0o1777
+
+
+def mount_table() -> Dict[str, Tuple[str, Set[str]]]:
+    """``{mount point: (filesystem type, set of options)}``; the last mount at a point is on top."""
+    table = {}
+    # A path may hold anything that some str method takes for the end of a word or line; the
+    # kernel escapes no more than space, tab, newline and backslash.
+    with open(
+        "/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape", newline="\n"
+    ) as lines:
+        for line in lines:
+            fields = line.split(" ")
+            separator = fields.index("-")
+            path = _unescape(fields[4])
+            table[path] = (fields[separator + 1], set(fields[5].split(",")))
+    return table
+
+
+def _unescape(text: str) -> str:
+    for code, char in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
+        text = text.replace(code, char)
+    return text
+
+
+def prove(excludes: List[Dict[str, str]]) -> List[Dict[str, Any]]:
+    """Try each exclude for real; returns what was found, ``problem`` None where it holds."""
+    table = mount_table()
+    return [
+        (_prove_directory if exclude["kind"] == "directory" else _prove_file)(
+            exclude["path"], table
+        )
+        for exclude in excludes
+    ]
+
+
+def _prove_directory(path: str, table: Dict[str, Tuple[str, Set[str]]]) -> Dict[str, Any]:
+    fstype, _ = table.get(path, ("", set()))
+    proof: Dict[str, Any] = {"path": path, "type": fstype or "not a mount", "problem": None}
+    try:
+        proof.update(measure(path))
+        if fstype != "tmpfs":
+            proof["problem"] = "it is %s, not a tmpfs of its own" % proof["type"]
+            return proof
+        mode = _mend_mode(path)
+        proof["mode"] = mode
+        foreign = set(os.listdir(path)) - _mounted_below(path, table)
+        proof["writable"] = _can_write(path)
+        proof["executable"] = proof["writable"] and _can_execute(path)
+    except OSError as error:
+        proof["problem"] = str(error)
+        return proof
+    if mode != TMPFS_MODE:
+        proof["problem"] = "its mode is %o, not %o" % (mode, TMPFS_MODE)
+    elif foreign:
+        proof["problem"] = "it is not empty: it holds %r" % sorted(foreign)[0]
+    elif not proof["writable"]:
+        proof["problem"] = "uid %d cannot write to it" % os.getuid()
+    elif not proof["executable"]:
+        proof["problem"] = "programs in it cannot be run (noexec)"
+    return proof
+
+
+def _mounted_below(path: str, table: Dict[str, Tuple[str, Set[str]]]) -> Set[str]:
+    """The entries of ``path`` on the way to mounts that the plan has inside the exclude."""
+    start = path + "/"
+    return {point[len(start) :].split("/")[0] for point in table if point.startswith(start)}
+
+
+def measure(path: str) -> Dict[str, Any]:
+    space = os.statvfs(path)
+    size = space.f_blocks * space.f_frsize
+    return {
+        "mode": stat.S_IMODE(os.stat(path).st_mode),
+        "size": size,
+        "used": size - space.f_bfree * space.f_frsize,
+    }
+
+
+def _mend_mode(path: str) -> int:
+    # runc below 1.1.8 gives a tmpfs the mode of the directory it covers; where the engine let
+    # uid= through the tmpfs is ours, and we can put that right.
+    status = os.stat(path)
+    if stat.S_IMODE(status.st_mode) != TMPFS_MODE and status.st_uid == os.getuid():
+        os.chmod(path, TMPFS_MODE)
+    return stat.S_IMODE(os.stat(path).st_mode)
+
+
+def _can_write(path: str) -> bool:
+    name = os.path.join(path, ".moat-proof")
+    try:
+        descriptor = os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    except OSError:
+        return False
+    os.close(descriptor)
+    os.unlink(name)
+    return True
+
+
+def _can_execute(path: str) -> bool:
+    """Run a program from there, and map one: what a script needs, and what a library needs."""
+    name = os.path.join(path, ".moat-proof")
+    program = "#!/bin/sh\nexit 42\n"
+    if not os.path.exists("/bin/sh"):
+        program = "#!%s\nraise SystemExit(42)\n" % sys.executable
+    try:
+        with open(name, "w") as script:
+            script.write(program)
+        os.chmod(name, 0o700)
+        with open(name, "rb") as script:
+            mmap.mmap(script.fileno(), 0, prot=mmap.PROT_READ | mmap.PROT_EXEC).close()
+        pid = os.posix_spawn(name, [name], {})
+        return os.waitpid(pid, 0)[1] == 42 << 8
+    except (OSError, ValueError):
+        return False
+    finally:
+        os.unlink(name)
+
+
+def _prove_file(path: str, table: Dict[str, Tuple[str, Set[str]]]) -> Dict[str, Any]:
+    proof: Dict[str, Any] = {
+        "path": path,
+        "type": "empty file",
+        "executable": False,
+        "problem": None,
+    }
+    try:
+        status = os.stat(path)
+        proof.update(mode=stat.S_IMODE(status.st_mode), size=status.st_size, used=0)
+        proof["writable"] = _opens_for_writing(path)
+    except OSError as error:
+        proof["problem"] = str(error)
+        return proof
+    if path not in table:
+        proof["problem"] = "it is not covered: the host's own file shows"
+    elif status.st_size or not stat.S_ISREG(status.st_mode):
+        proof["problem"] = "what covers it is not an empty file"
+    elif proof["writable"]:
+        proof["problem"] = "it can be written"
+    return proof
+
+
+def _opens_for_writing(path: str) -> bool:
+    try:
+        os.close(os.open(path, os.O_WRONLY))
+    except OSError:
+        return False
+    return True
+
+
+def identity(path: str) -> Tuple[int, int]:
+    """Which file or directory is at ``path``: no other has these two numbers while it exists."""
+    status = os.lstat(path)
+    return status.st_dev, status.st_ino
+
+
+def shows(path: str, proved: Tuple[int, int]) -> bool:
+    """Whether what was proved at ``path`` is still there."""
+    try:
+        return identity(path) == proved
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True  # a kernel closed a directory on the way, which is its own to close

@@ -1,0 +1,197 @@
+"""A kernel made ahead of need: it listens already when one is asked for, and is handed over.
+
+The guest and the spare speak over a socket. The spare says ``ready``; the guest sends the order, a
+JSON object in one line; the spare becomes what was ordered and says ``done``. A spare that cannot
+ends, and the guest forks a kernel as if there had been none.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import sys
+import time
+from typing import Any, Dict, List, Optional, Tuple
+
+from .kernel import become_python, see_new_packages, set_arguments
+from .process import (
+    CHANNEL,
+    CHUNK,
+    Order,
+    Process,
+    fork,
+    open_pipes,
+    unlink_quietly,
+    write_connection_file,
+)
+
+LAUNCHER = ["-m", "ipykernel_launcher"]
+PORTS = ("shell_port", "iopub_port", "stdin_port", "control_port", "hb_port")
+READ_EARLY = ("HOME", "IPYTHON", "JUPYTER", "XDG_", "DEBUGPY", "PYDEVD")
+"""Variables that ipykernel reads while it is made, when the kernel's own are not known yet."""
+ANSWER_SECONDS = 2.0
+
+READY, DONE = b"ready\n", b"done\n"
+
+
+class Spare:
+    """The guest's side. Its pipes are read only once it is somebody's kernel."""
+
+    def __init__(self, prefix: str, env: Dict[str, str]) -> None:
+        """Fork it; OSError when there is no room for one more process."""
+        import socket
+
+        self.prefix = prefix
+        self.env = env
+        self.ready = False
+        connection: Dict[str, Any] = {port: number for number, port in enumerate(PORTS, start=1)}
+        connection.update(transport="ipc", ip=prefix, key=os.urandom(32).hex())
+        self.connection_file = write_connection_file("spare", connection, env)
+        order = Order("", ["python3", *LAUNCHER, "-f", self.connection_file], env, "/", fork=True)
+        self.ends: Dict[str, int] = {}
+        try:
+            open_pipes(self.ends, stdin=False)
+            ours, childs = socket.socketpair()
+            self.ends["channel"], self.ends["child's channel"] = ours.detach(), childs.detach()
+            self.pid = fork(self.ends, order, spare=True)
+        except OSError:
+            self.close()
+            raise
+
+    @property
+    def channel(self) -> int:
+        return self.ends["channel"]
+
+    def close(self) -> None:
+        for descriptor in self.ends.values():
+            os.close(descriptor)
+        unlink_quietly(self.connection_file)
+
+    def heard(self) -> bool:
+        """Take what it says before an order; whether it still can be one's kernel."""
+        self.ready = os.read(self.channel, CHUNK) == READY
+        return self.ready
+
+    def fits(self, order: Order, connection: Optional[Dict[str, Any]]) -> bool:
+        """Whether it would be what a fork for this order is."""
+        if not (self.ready and order.fork and connection is not None):
+            return False
+        usual = {port: number for number, port in enumerate(PORTS, start=1)}
+        return (
+            order.argv[1:] == [*LAUNCHER, "-f", order.connection_file]
+            and connection.get("transport") == "ipc"
+            and "curve_secretkey" not in connection
+            and {port: connection.get(port) for port in PORTS} == usual
+            and _read_early(order.env) == _read_early(self.env)
+        )
+
+    def hand_over(self, order: Order, connection: Dict[str, Any]) -> Optional[Process]:
+        """Make it the kernel that was ordered; None when it cannot be, and it has ended then."""
+        words = order._replace(id="")._asdict()
+        line = json.dumps(dict(words, connection=connection)).encode() + b"\n"
+        if not self._ask(line):
+            try:
+                os.kill(self.pid, signal.SIGKILL)
+            except OSError:
+                pass
+            return None
+        pipes = {self.ends.pop("out"): 1, self.ends.pop("err"): 2}
+        return Process(order.id, self.pid, pipes, None, order.connection_file)
+
+    def _ask(self, line: bytes) -> bool:
+        give_up = time.monotonic() + ANSWER_SECONDS
+        os.set_blocking(self.channel, False)
+        try:
+            while line:
+                if not _wait(self.channel, select.POLLOUT, give_up):
+                    return False
+                line = line[os.write(self.channel, line) :]
+            return _wait(self.channel, select.POLLIN, give_up) and (
+                os.read(self.channel, CHUNK) == DONE
+            )
+        except OSError:
+            return False
+
+
+def _read_early(env: Dict[str, str]) -> Dict[str, str]:
+    return {name: value for name, value in env.items() if name.startswith(READ_EARLY)}
+
+
+def _wait(descriptor: int, event: int, give_up: float) -> bool:
+    poll = select.poll()
+    poll.register(descriptor, event)
+    return bool(poll.poll(max(0.0, give_up - time.monotonic()) * 1000))
+
+
+# ---------------------------------------------------------------- the spare's side
+
+
+def run_spare(argv: List[str]) -> None:
+    """Be made, wait, and become the kernel that is ordered."""
+    become_python(argv)
+    from ipykernel.kernelapp import IPKernelApp
+
+    app: Any = IPKernelApp.instance()
+    app.init_code = lambda: None  # startup files are run when the kernel is somebody's
+    app.initialize(sys.argv[1:])
+    del app.init_code
+    read = _configuration(app)
+    os.write(CHANNEL, READY)
+    order = _order()
+    if order is None or _configuration(app) != read:
+        os._exit(0)
+    _become(app, order)
+    os.write(CHANNEL, DONE)
+    os.close(CHANNEL)
+    app.init_code()
+    app.start()
+
+
+def _order() -> Optional[Dict[str, Any]]:
+    line = b""
+    while not line.endswith(b"\n"):
+        part = os.read(CHANNEL, CHUNK)
+        if not part:
+            return None
+        line += part
+    order: Dict[str, Any] = json.loads(line)
+    return order
+
+
+def _configuration(app: Any) -> List[Tuple[str, int, int]]:
+    """The files that it was configured by, as they are now: names, times and sizes."""
+    found = []
+    for directory in app.config_file_paths:
+        try:
+            entries = sorted(os.scandir(directory), key=lambda entry: entry.name)
+        except OSError:
+            continue
+        for entry in entries:
+            if "_config." in entry.name:
+                status = entry.stat()
+                found.append((entry.path, status.st_mtime_ns, status.st_size))
+    return found
+
+
+def _become(app: Any, order: Dict[str, Any]) -> None:
+    """What ``initialize`` would have made otherwise, had it known the order."""
+    os.chdir(order["cwd"])
+    backend = os.environ.get("MPLBACKEND")  # ipykernel's default, where the order has none
+    os.environ.clear()
+    os.environ.update({"MPLBACKEND": backend} if backend else {}, **order["env"])
+    set_arguments(order["argv"])
+    see_new_packages()
+    connection = order["connection"]
+    app.session.key = connection["key"].encode()
+    app.session.signature_scheme = connection.get("signature_scheme", "hmac-sha256")
+    for number in range(1, len(PORTS) + 1):
+        os.rename("%s-%d" % (app.ip, number), "%s-%d" % (connection["ip"], number))
+    app.ip = connection["ip"]
+    app.connection_file = order["connection_file"]
+    shell = app.shell
+    shell.starting_dir = order["cwd"]
+    history = shell.history_manager
+    if history is not None:
+        history.dir_hist[:] = [type(history.dir_hist[0])(order["cwd"])] if history.dir_hist else []
