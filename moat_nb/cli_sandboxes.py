@@ -36,8 +36,8 @@ def logs(which: str | None, *, follow: bool) -> int:
     found = _mine()
     if which is not None:
         one = find(which, found)
-    elif found:
-        one = found[-1]
+    elif used := [one for one in found if one.state != "spare"]:
+        one = used[-1]
     else:
         raise MoatError("there are no sandboxes of yours, and a log goes with its sandbox")
     older = one.run_dir.log.with_name("log.1")

@@ -145,7 +145,10 @@ class KernelOptions:
     """Empty: ipykernel, forked from the guest. ``{connection_file}`` is substituted."""
     preload: tuple[str, ...] = ()
     skip_dependencies: tuple[str, ...] = ()
+    spare: bool = True
+    """Whether a running sandbox keeps a kernel ready for the next start or restart."""
     pool: int = 0
+    """How many sandboxes are kept started ahead of need."""
     tmpfs_size_mb: int = 1024
     pids: int = 512
     gpus: Literal["all"] | int | None = None

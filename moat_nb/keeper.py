@@ -91,7 +91,7 @@ class Keeper:
         if self._sandbox is None or self._sandbox.gone is not None:
             if self._sandbox is not None:
                 self._sandbox.stop()
-            self._sandbox = Sandbox.launch(self._project, self._runtime or None)
+            self._sandbox = Sandbox.launch(self._project, self._runtime or None, pooled=False)
             self._news = self._sandbox.spec.notices
         sandbox = self._sandbox
         prefix = sandbox.next_socket_prefix()

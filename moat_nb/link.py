@@ -151,7 +151,7 @@ class Link:
         self._leash = leash
         self._on_event = on_event
         self._processes: dict[str, Process] = {}
-        self._answers: dict[str, Future[dict[str, tuple[int, int]]]] = {}
+        self._answers: dict[str, Future[Any]] = {}
         self._watched: set[str] = set()
         self.lost: set[str] = set()
         """The excludes that came undone; an answer of :meth:`usage` comes after all of them."""
@@ -160,6 +160,8 @@ class Link:
         self._broken: str | None = None
         self.gone: str | None = None
         self.ready: Future[tuple[MountProof, ...]] = Future()
+        self.spare_ready = threading.Event()
+        """A kernel that was made ahead of need listens."""
         self.thread = threading.Thread(target=self._read, name="moat-leash", daemon=True)
         self.thread.start()
 
@@ -208,14 +210,24 @@ class Link:
 
     def usage(self, timeout: float = 5.0) -> dict[str, tuple[int, int]]:
         """``{path: (size, used)}`` in bytes of the excludes now."""
+        use: dict[str, tuple[int, int]] = self._ask("usage", timeout)
+        return use
+
+    def prove(self, timeout: float = 5.0) -> tuple[MountProof, ...]:
+        """Have the excludes proved once more; ProofError when one does not hold any more."""
+        proofs: tuple[MountProof, ...] = self._ask("prove", timeout)
+        _refuse_broken(proofs)
+        return proofs
+
+    def _ask(self, kind: str, timeout: float) -> Any:
         with self._lock:
             self._counter += 1
             id = str(self._counter)
-        answer: Future[dict[str, tuple[int, int]]] = Future()
+        answer: Future[Any] = Future()
         self._answers[id] = answer
         if self.gone is not None:
             raise SandboxGone(self.gone)
-        self.send("usage", id=id)
+        self.send(kind, id=id)
         try:
             return answer.result(timeout=timeout)
         except FutureTimeout:
@@ -264,24 +276,32 @@ class Link:
             self.lost.add(path)
             self._on_event("mount_lost", path)
         elif kind == "usage":
-            use = dict(_parse_use(found) for found in message["mounts"])
-            answer = self._answers.pop(message["id"], None)
-            if answer is not None:  # or it came after the one who asked had given up
-                answer.set_result(use)
+            self._answer(message["id"], dict(_parse_use(found) for found in message["mounts"]))
+        elif kind == "proved":
+            mounts = tuple(MountProof.parse(found) for found in message["mounts"])
+            self._answer(message["id"], mounts)
+        elif kind == "spare":
+            self.spare_ready.set()
         else:
             self._handle_process(kind, self._processes[message["id"]], message)
+
+    def _answer(self, id: str, result: Any) -> None:
+        answer = self._answers.pop(id, None)
+        if answer is not None:  # or it came after the one who asked had given up
+            answer.set_result(result)
 
     def _started(self, kind: str, mounts: tuple[MountProof, ...]) -> None:
         if self.ready.done():
             raise ValueError("ready twice")
-        broken = [mount for mount in mounts if mount.problem is not None]
-        if broken:
-            self.ready.set_exception(ProofError("\n".join(_broken_promise(m) for m in broken)))
-        elif kind == "refused":
+        try:
+            _refuse_broken(mounts)
+        except ProofError as error:
+            self.ready.set_exception(error)
+            return
+        if kind == "refused":
             raise ValueError("refused for no reason")
-        else:
-            self._watched = {mount.path for mount in mounts}
-            self.ready.set_result(mounts)
+        self._watched = {mount.path for mount in mounts}
+        self.ready.set_result(mounts)
 
     def _handle_process(self, kind: str, process: Process, message: dict[str, Any]) -> None:
         if kind == "output":
@@ -316,6 +336,12 @@ class Link:
         for answer in list(self._answers.values()):
             answer.set_exception(SandboxGone(self.gone))
         self._on_event("gone", self.gone)
+
+
+def _refuse_broken(mounts: tuple[MountProof, ...]) -> None:
+    broken = [_broken_promise(mount) for mount in mounts if mount.problem is not None]
+    if broken:
+        raise ProofError("\n".join(broken))
 
 
 def _broken_promise(mount: MountProof) -> str:

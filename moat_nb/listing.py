@@ -14,12 +14,16 @@ from moat_nb.rundir import Note, RunDir, notes
 __all__ = ["Listed", "find", "sandboxes"]
 
 
+State = Literal["starting", "running", "spare", "ended", "stale"]
+"""``spare``: it waits for a start to come (``kernel.pool``); ``ended``: its launcher still holds on
+to it; ``stale``: its launcher is dead."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Listed:
     run_dir: RunDir
     note: Note | None
-    state: Literal["starting", "running", "ended", "stale"]
-    """``ended``: its launcher still holds on to it; ``stale``: its launcher is dead."""
+    state: State
 
     @property
     def title(self) -> str:
@@ -35,20 +39,26 @@ def sandboxes(base: Path, environ: Mapping[str, str]) -> tuple[Listed, ...]:
     return tuple(sorted(found, key=lambda one: one.note.started if one.note else float("inf")))
 
 
-def _state(
-    run_dir: RunDir, note: Note | None, environ: Mapping[str, str]
-) -> Literal["starting", "running", "ended", "stale"]:
+def _state(run_dir: RunDir, note: Note | None, environ: Mapping[str, str]) -> State:
     if note is None:
         return "starting"
     if not note.owner.alive:
         return "stale"
-    return "running" if is_running(note, run_dir.sockets, environ) else "ended"
+    if not is_running(note, run_dir.sockets, environ):
+        return "ended"
+    return "spare" if note.spare else "running"
 
 
 def find(which: str, among: tuple[Listed, ...]) -> Listed:
-    """The one with this id or name; MoatError when there is none, or more than one."""
+    """The one with this id or name; MoatError when there is none, or more than one.
+
+    A spare is nobody's yet, so it is found by its id only.
+    """
     matching = [
-        one for one in among if which in (one.run_dir.id, one.note.name if one.note else None)
+        one
+        for one in among
+        if which == one.run_dir.id
+        or (one.note is not None and not one.note.spare and which == one.note.name)
     ]
     if not matching:
         there = ", ".join(one.title for one in among) or "none"

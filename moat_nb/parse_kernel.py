@@ -16,8 +16,8 @@ __all__ = ["kernel"]
 RUNTIMES = ("auto", "docker", "podman", "bubblewrap", "apple", "kubernetes")
 
 _KEYS = (
-    *("runtime", "packages", "argv", "preload", "skip_dependencies", "pool", "tmpfs_size", "pids"),
-    *("gpus", "isolation", "idle_timeout", "max_lifetime", "cell_timeout", "transport"),
+    *("runtime", "packages", "argv", "preload", "skip_dependencies", "spare", "pool", "tmpfs_size"),
+    *("pids", "gpus", "isolation", "idle_timeout", "max_lifetime", "cell_timeout", "transport"),
 )
 _CONNECTION_FILE = "{connection_file}"
 _MODULE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
@@ -51,6 +51,7 @@ def kernel(cursor: Cursor, dependencies: Iterable[Dependency]) -> KernelOptions:
             if (name := item.matching("", _MODULE, "a module's name"))
         ),
         skip_dependencies=skipped(fields["skip_dependencies"], dependencies),
+        spare=fields["spare"].boolean(default.spare),
         pool=fields["pool"].integer(default.pool, minimum=0, maximum=_POOL_MAX),
         tmpfs_size_mb=fields["tmpfs_size"].integer(
             default.tmpfs_size_mb, minimum=1, maximum=_TMPFS_MAX_MB

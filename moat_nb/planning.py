@@ -247,7 +247,6 @@ def unsupported(config: Config) -> tuple[Problem, ...]:
         ("network.host", ""): bool(config.network.host_ports),
         ("workspace.mode", ": volume"): config.workspace_mode == "volume",
         ("container.dns", ""): bool(config.container.dns),
-        ("kernel.pool", ""): kernel.pool > 0,
         ("kernel.idle_timeout", ""): kernel.idle_timeout is not None,
         ("kernel.max_lifetime", ""): kernel.max_lifetime is not None,
         ("kernel.cell_timeout", ""): kernel.cell_timeout is not None,

@@ -84,6 +84,8 @@ class Note:
     """Host paths that a mount of it stands on."""
     made: tuple[Made, ...] = ()
     """Those of them, and directories above them, that a start made."""
+    spare: bool = False
+    """It waits in its launcher's pool, for a start to come."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +131,14 @@ class RunDir:
         new.write_text(json.dumps(asdict(note)))
         new.replace(self.note)
 
+    def read_note(self) -> Note:
+        """OSError, ValueError, TypeError or KeyError when there is no whole note."""
+        fields = json.loads(self.note.read_text())
+        fields["owner"] = Owner(**fields["owner"])
+        fields["covers"] = tuple(fields["covers"])
+        fields["made"] = tuple(Made(*made) for made in fields["made"])
+        return Note(**fields)
+
 
 def base_directory(environ: Mapping[str, str], uid: int) -> Path:
     """Where this user's sandboxes have their directories.
@@ -162,11 +172,7 @@ def notes(base: Path) -> Iterator[tuple[RunDir, Note | None]]:
     """The sandboxes below ``base``; a note is None while a start is under way."""
     for path in sorted(base.glob("[0-9a-f]" * 8)):
         try:
-            fields = json.loads((path / "sandbox.json").read_text())
-            fields["owner"] = Owner(**fields["owner"])
-            fields["covers"] = tuple(fields["covers"])
-            fields["made"] = tuple(Made(*made) for made in fields["made"])
-            yield RunDir(path), Note(**fields)
+            yield RunDir(path), RunDir(path).read_note()
         except (OSError, ValueError, TypeError, KeyError):
             yield RunDir(path), None
 

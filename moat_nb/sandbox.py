@@ -7,40 +7,36 @@ import os
 import shlex
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import TimeoutError as FutureTimeout  # not the built-in one before 3.11
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from moat_nb.config import Config
 from moat_nb.connection import IPYKERNEL, PORTS
-from moat_nb.errors import CommandError, ProofError, SandboxGone, StartError
+from moat_nb.errors import CommandError, SandboxGone, StartError
 from moat_nb.host import Host
-from moat_nb.janitor import Janitor
 from moat_nb.link import Link, MountProof, Output, Process
 from moat_nb.log import BoundedLog
-from moat_nb.mountpoints import make_mount_points
 from moat_nb.overrides import override
 from moat_nb.parse import load
 from moat_nb.paths import to_sandbox
 from moat_nb.planning import choose, make_spec
+from moat_nb.pool import POOL
 from moat_nb.progress import Progress, for_user
-from moat_nb.rundir import Note, Owner, RunDir, base_directory, sweep
-from moat_nb.runtimes import Leash, Runtime
 from moat_nb.secrets import fetch
-from moat_nb.spec import ContainerSpec, Instance
+from moat_nb.spec import ContainerSpec
+from moat_nb.started import Plan, Started
 
 if TYPE_CHECKING:
     from moat_nb.kernels import Kernel
 
 __all__ = ["Sandbox"]
 
-START_TIMEOUT = 60.0
-"""Seconds from the engine's start to the guest's proof; it takes 0.25 where nothing is wrong."""
+SPARE_SECONDS = 1.0
+"""From a kernel's start to the making of the next one: its first cells come before."""
 
 SOCKETS_TIMEOUT = 2.0
 """Seconds; an ipykernel listens 0.1 s after it was forked."""
@@ -51,29 +47,6 @@ CAME_UNDONE = (
 )
 
 logger = logging.getLogger("moat_nb")
-
-
-@dataclass
-class _Started:
-    """What one start made; all of it ends with :meth:`stop`."""
-
-    janitor: Janitor
-    spec: ContainerSpec
-    run_dir: RunDir
-    log: BoundedLog
-    leash: Leash | None = None
-    link: Link | None = None
-    proofs: tuple[MountProof, ...] = ()
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def stop(self) -> None:
-        with self.lock:
-            if self.leash is not None:
-                self.leash.close()
-            self.janitor.finish()
-            if self.link is not None:
-                self.link.thread.join(timeout=5)
-            self.log.close()
 
 
 class Sandbox:
@@ -87,24 +60,17 @@ class Sandbox:
 
     def __init__(
         self,
-        config: Config,
-        runtime: Runtime,
-        spec: ContainerSpec,
+        plan: Callable[[], Plan],
         *,
-        environ: Mapping[str, str],
-        secrets: Mapping[str, str],
         progress: Callable[[], Progress] = for_user,
         on_event: Callable[[str, str], None] | None = None,
+        pooled: bool = True,
     ) -> None:
-        self.config = config
-        self.spec = spec
-        self._runtime = runtime
-        self._environ = environ
-        self._secrets = dict(secrets)
+        self._plan = plan
         self._new_progress = progress
         self._on_event = on_event
-        self._counter = 0
-        self._started = self._start()
+        self._pooled = pooled
+        self._started = self._start(plan())
 
     @classmethod
     def launch(
@@ -116,6 +82,7 @@ class Sandbox:
         on_event: Callable[[str, str], None] | None = None,
         environ: Mapping[str, str] | None = None,
         kernels: bool = True,
+        pooled: bool = True,
         **overrides: Any,
     ) -> Sandbox:
         """Start the sandbox of the nearest ``moat.yaml`` at or above ``path``.
@@ -126,86 +93,55 @@ class Sandbox:
         or in a notebook, after 2 s.
 
         ``kernels=False`` is for commands alone: nothing is imported ahead of kernels to come.
+        ``pooled=False`` neither takes a spare of ``kernel.pool`` nor has one started.
 
         Raises ConfigError, RuntimeUnavailable, ImageError, StartError or ProofError; nothing
         that was started stays behind then.
         """
-        environ = os.environ if environ is None else environ
-        host = Host.current()
-        config = override(load(path, home=host.home), home=host.home, **overrides)
-        chosen, why = choose(runtime, config, host, environ)
-        return cls(
-            config,
-            chosen,
-            make_spec(config, chosen, host, why, kernels=kernels),
-            environ=environ,
-            secrets=fetch(config.secrets, environ),
-            progress=progress,
-            on_event=on_event,
-        )
+        path = Path(path).absolute()  # the process may have another directory at a reset
+        environ = dict(os.environ if environ is None else environ)
+
+        def plan() -> Plan:
+            host = Host.current()
+            config = override(load(path, home=host.home), home=host.home, **overrides)
+            chosen, why = choose(runtime, config, host, environ)
+            return Plan(
+                config=config,
+                runtime=chosen,
+                spec=make_spec(config, chosen, host, why, kernels=kernels),
+                secrets=fetch(config.secrets, environ),
+                environ=environ,
+            )
+
+        return cls(plan, progress=progress, on_event=on_event, pooled=pooled and kernels)
 
     # -------- starting and stopping
 
-    def _start(self) -> _Started:
-        owner = Owner.of(os.getpid())
-        assert owner is not None
-        base = base_directory(self._environ, os.getuid())
-        sweep(base)
-        janitor = Janitor()
+    def _start(self, plan: Plan) -> Started:
+        progress = self._new_progress()
         started = None
-        self._progress = self._new_progress()
         try:
-            run_dir = RunDir.make(base, self.spec.user, janitor)
-            image = self._runtime.prepare(self.config, self._progress, janitor)
-            self.spec = replace(self.spec, image=image)
-            instance = Instance(id=run_dir.id, sockets=str(run_dir.sockets), owner=str(owner))
-            spec = self.spec.instantiate(instance)
-            started = _Started(janitor, spec, run_dir, BoundedLog(run_dir.log))
-            note = self._note(run_dir, spec, owner)
-            make_mount_points(spec.mounts, spec.user, janitor, run_dir, note)
-            self._bring_up(started)
-        except BaseException:
+            if self._pooled:
+                started = POOL.take(plan, progress)
             if started is None:
-                janitor.finish()
-            else:
+                started = Started.start(plan, progress)
+            started.plan = plan
+            started.on_event = self._hear
+            if plan.config.hooks.pre_run is not None:
+                progress.stage("hooks.pre_run")
+                self._pre_run(started, plan.config.hooks.pre_run)
+        except BaseException:
+            if started is not None:
                 started.stop()
             raise
         finally:
-            self._progress.close()
+            progress.close()
         return started
 
-    def _bring_up(self, started: _Started) -> None:
-        self._progress.stage(f"starting {started.spec.name}")
-        started.leash = self._runtime.start(started.spec, started.janitor)
-        started.link = Link(started.leash, self._hear)
-        try:
-            started.proofs = started.link.ready.result(timeout=START_TIMEOUT)
-        except FutureTimeout:
-            raise StartError(f"the guest gave no sign in {START_TIMEOUT:.0f} s") from None
-        promised = {mount.target for mount in started.spec.mounts.excludes}
-        if unproved := promised - {proof.path for proof in started.proofs}:
-            raise ProofError(f"{min(unproved)}: the guest did not prove this exclude")
-        if self.config.hooks.pre_run is not None:
-            self._pre_run(started, self.config.hooks.pre_run)
-
-    def _note(self, run_dir: RunDir, spec: ContainerSpec, owner: Owner) -> Note:
-        return Note(
-            id=run_dir.id,
-            name=self.spec.name,
-            project=spec.project,
-            runtime=spec.runtime,
-            image=spec.image,
-            container=spec.name,
-            started=time.time(),
-            owner=owner,
-        )
-
-    def _pre_run(self, started: _Started, script: str) -> None:
-        self._progress.stage("hooks.pre_run")
-        assert started.link is not None
+    def _pre_run(self, started: Started, script: str) -> None:
         process = started.link.spawn(
             ["/bin/sh", "-c", script],
-            env=self._secrets,
+            env=started.plan.secrets,
             cwd=started.spec.workdir,
             on_output=lambda stream, data: self._show(started.log, data),
         )
@@ -231,9 +167,12 @@ class Sandbox:
         self._started.stop()
 
     def reset(self) -> None:
-        """A new container in place of this one: what was in its tmpfs is gone."""
+        """A new container in place of this one, as moat.yaml says now: what was in its tmpfs is
+        gone. When moat.yaml is wrong this raises, and the sandbox stays as it is."""
+        self._plan()
         self.stop()
-        self._started = self._start()
+        # Once more: the mount points that it had made on the host are gone with it.
+        self._started = self._start(self._plan())
 
     def __enter__(self) -> Sandbox:
         return self
@@ -251,6 +190,14 @@ class Sandbox:
         return f"<Sandbox {self._started.spec.name} on {self.spec.runtime}, {state}>"
 
     # -------- what it is
+
+    @property
+    def config(self) -> Config:
+        return self._started.plan.config
+
+    @property
+    def spec(self) -> ContainerSpec:
+        return self._started.spec
 
     @property
     def id(self) -> str:
@@ -272,9 +219,7 @@ class Sandbox:
 
     @property
     def _link(self) -> Link:
-        link = self._started.link
-        assert link is not None
-        return link
+        return self._started.link
 
     def mounts(self) -> tuple[MountProof, ...]:
         """What the guest proved of each exclude, with its use as it is now.
@@ -304,7 +249,7 @@ class Sandbox:
         """Start a process; ``options`` are :meth:`Link.spawn`'s. ``cwd`` is a path inside."""
         return self._link.spawn(
             argv,
-            env={**self._secrets, **(env or {})},
+            env={**self._started.plan.secrets, **(env or {})},
             cwd=cwd or self._started.spec.workdir,
             **options,
         )
@@ -350,16 +295,22 @@ class Sandbox:
         ``{connection_file}`` in ``argv`` becomes a file inside; ``host_cwd`` is mapped to where
         the sandbox has it, if it has. What the kernel writes to its own stdout goes to the log.
         """
-        cwd = to_sandbox(host_cwd, self._started.spec.mounts) if host_cwd else None
+        started = self._started
+        cwd = to_sandbox(host_cwd, started.spec.mounts) if host_cwd else None
+        fork = tuple(argv[: len(IPYKERNEL)]) == IPYKERNEL
         process = self.spawn(
             argv,
             env=env,
             cwd=cwd,
-            fork=tuple(argv[: len(IPYKERNEL)]) == IPYKERNEL,
+            fork=fork,
             connection=connection,
-            on_output=lambda stream, data: self.log.write(data),
+            on_output=lambda stream, data: started.log.write(data),
         )
         _await_sockets(connection["ip"], process)
+        if fork and started.plan.config.kernel.spare:
+            started.make_spare_kernel(after=SPARE_SECONDS)
+        if self._pooled and started.plan.config.kernel.pool:
+            POOL.refill(self._plan, started.spec.project)
         return process
 
     def start_kernel(self, **options: Any) -> Kernel:
@@ -370,8 +321,7 @@ class Sandbox:
 
     def next_socket_prefix(self) -> str:
         """A path for one kernel's sockets, ``PREFIX-1`` to ``PREFIX-5``."""
-        self._counter += 1
-        return str(self.sockets / str(self._counter))
+        return self._started.next_socket_prefix()
 
 
 def _await_sockets(prefix: str, process: Process) -> None:

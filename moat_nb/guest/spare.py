@@ -137,6 +137,7 @@ def run_spare(argv: List[str]) -> None:
     app.init_code = lambda: None  # startup files are run when the kernel is somebody's
     app.initialize(sys.argv[1:])
     del app.init_code
+    _warm(app.shell)
     read = _configuration(app)
     os.write(CHANNEL, READY)
     order = _order()
@@ -147,6 +148,12 @@ def run_spare(argv: List[str]) -> None:
     os.close(CHANNEL)
     app.init_code()
     app.start()
+
+
+def _warm(shell: Any) -> None:
+    """Make what the first cell would make: a third of its time. It leaves no trace for the user."""
+    shell.run_cell("1", silent=True)
+    shell.display_formatter.format(1)
 
 
 def _order() -> Optional[Dict[str, Any]]:

@@ -1,0 +1,183 @@
+"""One start of a sandbox: what it makes, the proof that it holds, and its end."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import TimeoutError as FutureTimeout  # not the built-in one before 3.11
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from moat_nb.config import Config
+from moat_nb.errors import ProofError, StartError
+from moat_nb.janitor import Janitor
+from moat_nb.link import Link, MountProof
+from moat_nb.log import BoundedLog
+from moat_nb.mountpoints import make_mount_points
+from moat_nb.mounts import Bind
+from moat_nb.progress import Progress
+from moat_nb.rundir import Note, Owner, RunDir, base_directory, sweep
+from moat_nb.runtimes import Leash, Runtime
+from moat_nb.spec import ContainerSpec, Instance
+
+__all__ = ["Plan", "Started"]
+
+START_TIMEOUT = 60.0
+"""Seconds from the engine's start to the guest's proof; it takes 0.25 where nothing is wrong."""
+
+Inode = tuple[int, int]
+"""Device and number."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a moat.yaml says, as it is to be started here."""
+
+    config: Config
+    runtime: Runtime
+    spec: ContainerSpec
+    secrets: Mapping[str, str] = field(repr=False)
+    environ: Mapping[str, str] = field(repr=False)
+
+    @property
+    def forks_kernels(self) -> bool:
+        """Whether kernels are forked from the guest, so that one can be made ahead of need."""
+        return not self.config.kernel.argv
+
+
+@dataclass(kw_only=True)
+class Started:
+    """A container with the guest in it, and all that was made for it; it ends with :meth:`stop`."""
+
+    plan: Plan
+    janitor: Janitor
+    spec: ContainerSpec
+    """The plan's, with its image and instance."""
+    run_dir: RunDir
+    log: BoundedLog
+    sources: Mapping[str, Inode | None] = field(default_factory=dict)
+    """What the binds' sources were."""
+    leash: Leash | None = None
+    _link: Link | None = None
+    proofs: tuple[MountProof, ...] = ()
+    on_event: Callable[[str, str], None] = lambda kind, text: None
+    """Hears what the :class:`Link` says of the sandbox as a whole."""
+    _sockets: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @classmethod
+    def start(cls, plan: Plan, progress: Progress, *, spare: bool = False) -> Started:
+        """Start it; when this raises, nothing is left. ``spare`` is what others are told it is."""
+        owner = Owner.of(os.getpid())
+        assert owner is not None
+        base = base_directory(plan.environ, os.getuid())
+        sweep(base)
+        janitor = Janitor()
+        started = None
+        try:
+            run_dir = RunDir.make(base, plan.spec.user, janitor)
+            image = plan.runtime.prepare(plan.config, progress, janitor)
+            instance = Instance(id=run_dir.id, sockets=str(run_dir.sockets), owner=str(owner))
+            started = cls(
+                plan=plan,
+                janitor=janitor,
+                spec=replace(plan.spec, image=image).instantiate(instance),
+                run_dir=run_dir,
+                log=BoundedLog(run_dir.log),
+            )
+            make_mount_points(
+                started.spec.mounts, plan.spec.user, janitor, run_dir, started._note(owner, spare)
+            )
+            started._bring_up(progress)
+        except BaseException:
+            if started is None:
+                janitor.finish()
+            else:
+                started.stop()
+            raise
+        return started
+
+    def _note(self, owner: Owner, spare: bool) -> Note:
+        return Note(
+            id=self.run_dir.id,
+            name=self.plan.spec.name,
+            project=self.spec.project,
+            runtime=self.spec.runtime,
+            image=self.spec.image,
+            container=self.spec.name,
+            started=time.time(),
+            owner=owner,
+            spare=spare,
+        )
+
+    def _bring_up(self, progress: Progress) -> None:
+        progress.stage(f"starting {self.spec.name}")
+        self.sources = _inodes(self.plan.spec)
+        self.leash = self.plan.runtime.start(self.spec, self.janitor)
+        self._link = Link(self.leash, self._hear)
+        try:
+            self.proofs = self._link.ready.result(timeout=START_TIMEOUT)
+        except FutureTimeout:
+            raise StartError(f"the guest gave no sign in {START_TIMEOUT:.0f} s") from None
+        self._check(self.proofs)
+
+    def _hear(self, kind: str, text: str) -> None:
+        self.on_event(kind, text)
+
+    def _check(self, proofs: tuple[MountProof, ...]) -> None:
+        promised = {mount.target for mount in self.spec.mounts.excludes}
+        if unproved := promised - {proof.path for proof in proofs}:
+            raise ProofError(f"{min(unproved)}: the guest did not prove this exclude")
+
+    @property
+    def link(self) -> Link:
+        assert self._link is not None
+        return self._link
+
+    def next_socket_prefix(self) -> str:
+        """A path for one kernel's sockets, ``PREFIX-1`` to ``PREFIX-5``."""
+        with self._lock:
+            self._sockets += 1
+            return str(self.run_dir.sockets / str(self._sockets))
+
+    def make_spare_kernel(self, *, after: float) -> None:
+        """Have the guest make a kernel ahead of need, after so many seconds."""
+        self.link.send("spare", prefix=self.next_socket_prefix(), after=after)
+
+    def prove_again(self, plan: Plan, progress: Progress) -> None:
+        """That it still is what ``plan`` would start; StartError, ProofError or SandboxGone."""
+        if plan.runtime.prepare(plan.config, progress, self.janitor) != self.spec.image:
+            raise StartError("its image is another now")
+        if _inodes(plan.spec) != self.sources:
+            raise StartError("a directory that it has is another now")
+        self.proofs = self.link.prove()
+        self._check(self.proofs)
+
+    def hand_out(self) -> None:
+        """From now on it is no spare, for those who list sandboxes."""
+        self.run_dir.write_note(replace(self.run_dir.read_note(), spare=False))
+
+    def stop(self) -> None:
+        """End it, and return when nothing of it is left."""
+        with self._lock:
+            if self.leash is not None:
+                self.leash.close()
+            self.janitor.finish()
+            if self._link is not None:
+                self._link.thread.join(timeout=5)
+            self.log.close()
+
+
+def _inodes(spec: ContainerSpec) -> dict[str, Inode | None]:
+    """Of the binds' sources, so that a directory in another's place is noticed."""
+    return {mount.source: _inode(mount.source) for mount in spec.mounts if isinstance(mount, Bind)}
+
+
+def _inode(path: str) -> Inode | None:
+    try:
+        status = Path(path).stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
