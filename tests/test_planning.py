@@ -233,7 +233,6 @@ network:
 workspace: {mode: volume}
 container: {dns: [192.0.2.1]}
 kernel:
-  pool: 1
   idle_timeout: 60
   max_lifetime: 60
   cell_timeout: 60
@@ -258,12 +257,11 @@ def test_all_that_is_not_supported_yet_is_told_at_once_with_its_places(
         "moat.yaml:6:1: network.host is not supported yet; take network.host out",
         "moat.yaml:10:1: workspace.mode: volume is not supported yet; take workspace.mode out",
         "moat.yaml:11:1: container.dns is not supported yet; take container.dns out",
-        "moat.yaml:13:3: kernel.pool is not supported yet; take kernel.pool out",
-        "moat.yaml:14:3: kernel.idle_timeout is not supported yet; take kernel.idle_timeout out",
-        "moat.yaml:15:3: kernel.max_lifetime is not supported yet; take kernel.max_lifetime out",
-        "moat.yaml:16:3: kernel.cell_timeout is not supported yet; take kernel.cell_timeout out",
-        "moat.yaml:17:3: kernel.transport: tcp is not supported yet; take kernel.transport out",
-        "moat.yaml:18:3: kernel.preload beside kernel.argv is not supported yet; "
+        "moat.yaml:13:3: kernel.idle_timeout is not supported yet; take kernel.idle_timeout out",
+        "moat.yaml:14:3: kernel.max_lifetime is not supported yet; take kernel.max_lifetime out",
+        "moat.yaml:15:3: kernel.cell_timeout is not supported yet; take kernel.cell_timeout out",
+        "moat.yaml:16:3: kernel.transport: tcp is not supported yet; take kernel.transport out",
+        "moat.yaml:17:3: kernel.preload beside kernel.argv is not supported yet; "
         "take kernel.preload out",
     ]
 
