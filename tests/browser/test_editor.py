@@ -121,7 +121,9 @@ def test_excludes_are_edited_saved_undone_and_applied_by_keyboard_alone(
     expect(editor.get_by_role("button", name="Restart the sandbox")).to_be_focused()
     keyboard.press("Enter")
     expect(status).to_have_text("Applied: the sandbox was restarted.")
-    expect(nb.run("%%moat\nimport os; print(os.listdir('.venv'))")).to_have_text("[]")
+    expect(row).to_contain_text("0 bytes of 1 GiB used inside")
+    said = nb.run("%%moat\nimport os; print(os.listdir('node_modules'), os.listdir('.venv'))")
+    expect(said).to_have_text("[] []")
     assert (directory / "node_modules" / "host.txt").exists()
 
 
