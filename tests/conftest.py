@@ -13,6 +13,7 @@ from pathlib import Path
 
 import docker
 import pytest
+from hypothesis import HealthCheck, settings
 
 from moat_nb.host import User
 from tests.base_image import base_images
@@ -20,6 +21,10 @@ from tests.engine import find_or_start
 from tests.ordinary_user import ORDINARY
 
 Project = Callable[..., Path]
+
+# No test asserts a time: the first text that is drawn takes seconds, until its tables are cached.
+settings.register_profile("moat", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("moat")
 
 # A run in the background of a shell ignores Ctrl-C, and so would every program that it starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)

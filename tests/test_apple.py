@@ -63,8 +63,8 @@ def test_a_spec_is_rendered_whole():
         *("--mount", "type=bind,source=/Users/ada/data,target=/data,readonly"),
         *("--mount", "type=bind,source=/Users/ada/p,target=/workspace"),
         *("--mount", "type=tmpfs,destination=/tmp,mode=1777,size=512M"),
-        *("--mount", f"type=bind,source={apple.GUEST},target=/run/moat/guest,readonly"),
         *("--mount", "type=tmpfs,destination=/workspace/.venv,mode=1777,size=1024M"),
+        *("--mount", f"type=bind,source={apple.GUEST},target=/run/moat/guest,readonly"),
         *("--entrypoint", "python3", "python:3.12-slim", "/run/moat/guest", "{}"),
     ]
     assert json.loads(json.dumps(rendered)) == rendered

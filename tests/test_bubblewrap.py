@@ -321,7 +321,7 @@ print(json.dumps({
     },
     "env_file": [open("/workspace/.env").read(), write("/workspace/.env")],
     "writes": {path: write(path) for path in (
-        "/x", "/dev/x", "/etc/x", "/usr/x", "/home/x", "/run/moat/guest",
+        "/x", "/dev/x", "/etc/x", "/usr/x", "/home/x", "/run/moat/guest/x",
         "/workspace/x", "/tmp/x", "/home/moat/x", "/dev/shm/x", "/dev/null",
     )},
     "seen": {path: os.path.exists(path) for path in (
@@ -434,7 +434,7 @@ def test_an_excluded_file_is_empty_and_cannot_be_written(inside):
 
 
 def test_only_the_workspace_and_the_scratch_can_be_written(inside, launcher):
-    unwritable = ("/x", "/dev/x", "/etc/x", "/usr/x", "/home/x", "/run/moat/guest")
+    unwritable = ("/x", "/dev/x", "/etc/x", "/usr/x", "/home/x", "/run/moat/guest/x")
     places = ("/workspace/x", "/tmp/x", "/home/moat/x", "/dev/shm/x", "/dev/null")
     assert inside["writes"] == {
         **dict.fromkeys(unwritable, "EROFS"),
