@@ -44,11 +44,20 @@ class Pool:
     """The spares of one process; thread-safe."""
 
     def __init__(self) -> None:
+        self._forget()
+        # A forked child must not hand out what its parent holds the leash of.
+        os.register_at_fork(after_in_child=self._forget)
+
+    def _forget(self) -> None:
         self._spares: dict[str, list[Started]] = {}
         self._filling: set[str] = set()
         self._lock = threading.Lock()
-        # A forked child must not hand out what its parent holds the leash of.
-        os.register_at_fork(after_in_child=self.__init__)  # type: ignore[misc]
+
+    @property
+    def spares(self) -> tuple[Started, ...]:
+        """Those that are ready to be handed out."""
+        with self._lock:
+            return tuple(spare for each in self._spares.values() for spare in each)
 
     def take(self, plan: Plan, progress: Progress) -> Started | None:
         """A spare that is what ``plan`` would start, proved now; None when there is none.

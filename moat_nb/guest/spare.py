@@ -134,16 +134,20 @@ def run_spare(argv: List[str]) -> None:
     from ipykernel.kernelapp import IPKernelApp
 
     app: Any = IPKernelApp.instance()
+    before = dict(os.environ)
     app.init_code = lambda: None  # startup files are run when the kernel is somebody's
     app.initialize(sys.argv[1:])
     del app.init_code
     _warm(app.shell)
+    added = {name: value for name, value in os.environ.items() if before.get(name) != value}
     read = _configuration(app)
     os.write(CHANNEL, READY)
     order = _order()
     if order is None or _configuration(app) != read:
         os._exit(0)
-    _become(app, order)
+    if any(order["env"].get(name) != before.get(name) for name in added):
+        os._exit(0)  # which of the two ipykernel would have kept is its own to know
+    _become(app, order, added)
     os.write(CHANNEL, DONE)
     os.close(CHANNEL)
     app.init_code()
@@ -182,12 +186,14 @@ def _configuration(app: Any) -> List[Tuple[str, int, int]]:
     return found
 
 
-def _become(app: Any, order: Dict[str, Any]) -> None:
-    """What ``initialize`` would have made otherwise, had it known the order."""
+def _become(app: Any, order: Dict[str, Any], added: Dict[str, str]) -> None:
+    """What ``initialize`` would have made otherwise, had it known the order.
+
+    ``added``: the variables that it set itself.
+    """
     os.chdir(order["cwd"])
-    backend = os.environ.get("MPLBACKEND")  # ipykernel's default, where the order has none
     os.environ.clear()
-    os.environ.update({"MPLBACKEND": backend} if backend else {}, **order["env"])
+    os.environ.update(dict(order["env"], **added))
     set_arguments(order["argv"])
     see_new_packages()
     connection = order["connection"]
