@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from moat_nb import CommandError, Sandbox, SandboxGone, StartError
+from moat_nb import CommandError, ConfigError, Sandbox, SandboxGone, StartError
 from tests import ordinary_user
 from tests.engine import PrivateEngine
 from tests.integration.conftest import MIB, wait_until
@@ -341,3 +341,25 @@ def test_an_ordinary_user_launches_a_sandbox_and_a_kernel(launcher, run_director
     assert (project / "result").stat().st_uid == launcher.owner.uid
     assert not (project / "lib").exists()
     assert list((runtime_directory / "moat-nb").iterdir()) == []
+
+
+# ------------------------------------------------------- reset
+
+
+def test_a_reset_starts_what_moat_yaml_says_by_then(launcher):
+    project = launcher.project("lib")
+    box = launcher.launch(project)
+    (project / "moat.yaml").write_text(launcher.yaml(exclude=("lib", "new"), env={"A": "1"}))
+    box.reset()
+    assert sorted(mount.path for mount in box.mounts()) == ["/workspace/lib", "/workspace/new"]
+    assert box.run(["sh", "-c", "echo $A"]).stdout == b"1\n"
+
+
+def test_a_reset_with_a_wrong_moat_yaml_leaves_the_sandbox_as_it_is(launcher):
+    project = launcher.project("lib")
+    box = launcher.launch(project)
+    box.run(["touch", "lib/kept"], check=True)
+    (project / "moat.yaml").write_text("moutns: []\n")
+    with pytest.raises(ConfigError, match="did you mean 'mounts'"):
+        box.reset()
+    assert box.run(["ls", "lib"]).stdout == b"kept\n"
