@@ -21,6 +21,7 @@ def override(
     cpus: float | None = None,
     env: Mapping[str, str] | None = None,
     mounts: Sequence[str] = (),
+    pool: int | None = None,
 ) -> Config:
     """``config`` with these in place of the file's; ``env`` and ``mounts`` are added to it.
 
@@ -32,6 +33,8 @@ def override(
         config = replace(config, container=replace(config.container, memory_mb=memory_mb))
     if cpus is not None:
         config = replace(config, container=replace(config.container, cpus=cpus))
+    if pool is not None:
+        config = replace(config, kernel=replace(config.kernel, pool=pool))
     if env:
         config = replace(config, env=tuple({**dict(config.env), **env}.items()))
     return with_mounts(config, mounts, home=home) if mounts else config

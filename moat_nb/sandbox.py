@@ -88,7 +88,8 @@ class Sandbox:
         """Start the sandbox of the nearest ``moat.yaml`` at or above ``path``.
 
         ``overrides`` change the file's settings for this start: ``image`` (a tag), ``memory_mb``,
-        ``cpus``, ``env`` (a mapping, added), ``mounts`` (``"source:target[:ro]"`` strings, added).
+        ``cpus``, ``env`` (a mapping, added), ``mounts`` (``"source:target[:ro]"`` strings, added),
+        ``pool`` (the spares to keep, whatever ``kernel.pool`` says).
         ``progress`` makes the display of a start that takes long; by default a bar on a terminal
         or in a notebook, after 2 s.
 
@@ -318,6 +319,11 @@ class Sandbox:
         from moat_nb.kernels import Kernel
 
         return Kernel.start(self, **options)
+
+    def await_spare(self, timeout: float = 30.0) -> bool:
+        """Wait until a kernel is ready for the next start or restart; whether one is, after so
+        many seconds. One is made a second after a kernel's start (``kernel.spare``)."""
+        return self._link.spare_ready.wait(timeout)
 
     def next_socket_prefix(self) -> str:
         """A path for one kernel's sockets, ``PREFIX-1`` to ``PREFIX-5``."""

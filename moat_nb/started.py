@@ -143,7 +143,8 @@ class Started:
             return str(self.run_dir.sockets / str(self._sockets))
 
     def make_spare_kernel(self, *, after: float) -> None:
-        """Have the guest make a kernel ahead of need, after so many seconds."""
+        """Have the guest make a kernel ahead of need, after so many seconds, unless it has one."""
+        self.link.spare_ready.clear()
         self.link.send("spare", prefix=self.next_socket_prefix(), after=after)
 
     def prove_again(self, plan: Plan, progress: Progress) -> None:

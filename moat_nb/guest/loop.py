@@ -172,7 +172,11 @@ class Guest:
 
     def make_spare(self, prefix: str) -> None:
         self.spare_wish = None
-        if self.spare is not None or self.import_error or not self.can_fork(self.environ):
+        if self.spare is not None:
+            if self.spare.ready:
+                self.send("spare")  # the last kernel was not one that it could be
+            return
+        if self.import_error or not self.can_fork(self.environ):
             return
         try:
             self.spare = Spare(prefix, self.environ)

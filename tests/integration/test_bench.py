@@ -1,0 +1,22 @@
+"""`moat-nb bench`: every measure is taken; a runtime that cannot run the project is left out."""
+
+import json
+import subprocess
+import sys
+
+from moat_nb.bench import TARGETS
+
+
+def test_every_measure_is_a_ratio_to_a_plain_kernel(on_docker):
+    project = on_docker.project("lib", python=True)
+    argv = [sys.executable, "-m", "moat_nb", "bench", str(project), "--runs", "1", "--json"]
+    done = subprocess.run(argv, check=False, capture_output=True, text=True, timeout=110)
+    assert done.returncode == 0, done.stderr
+    assert "bubblewrap is left out: " in done.stderr
+    measures = json.loads(done.stdout)
+    assert [(one["name"], one["runtime"]) for one in measures] == [
+        (name, "docker") for name in TARGETS
+    ]
+    for one in measures:
+        assert one["ratio"] == one["sandboxed"] / one["plain"]
+        assert min(one["plain"], one["sandboxed"]) > 0
