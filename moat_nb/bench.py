@@ -87,15 +87,17 @@ def _can(config: Config, name: str) -> bool:
     """Whether the project can be started on it, its image present; if not, the reason is told."""
     runtime = RUNTIMES[name](Host.current(), os.environ)
     janitor = Janitor()
+    progress = for_user()
     try:
         found = runtime.available()
         if not found.usable:
             raise RuntimeUnavailable(found.detail)
-        runtime.prepare(config, for_user(), janitor)
+        runtime.prepare(config, progress, janitor)
     except MoatError as error:
         print(f"moat-nb: {name} is left out: {error}", file=sys.stderr)
         return False
     finally:
+        progress.close()
         janitor.finish()
     return True
 

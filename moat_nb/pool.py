@@ -26,7 +26,7 @@ PAUSE_SECONDS = 1.0
 """From a kernel's start to the refilling: the first cells come before any spare."""
 
 KERNEL_SECONDS = 30.0
-"""How long a spare's kernel may take; it takes 0.5 where nothing is wrong."""
+"""How long a spare's kernel may take before something must be wrong with it."""
 
 logger = logging.getLogger("moat_nb")
 

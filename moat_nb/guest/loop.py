@@ -252,7 +252,10 @@ class Guest:
 
     def read_child(self, process: Process, descriptor: int, limit: int = CHUNK) -> int:
         """Pass on what the process wrote, at most ``limit`` bytes; how many there were."""
-        data = os.read(descriptor, min(limit, CHUNK))
+        try:
+            data = os.read(descriptor, min(limit, CHUNK))
+        except BlockingIOError:
+            return 0  # the event was of a descriptor that had this number a moment ago
         if data:
             self.send(
                 "output",

@@ -100,8 +100,9 @@ def open_pipes(ends: Dict[str, int], stdin: bool) -> None:
 
     ``ends`` holds every descriptor that is open, also when an OSError is raised.
     """
-    ends["out"], ends["child's out"] = os.pipe()
-    ends["err"], ends["child's err"] = os.pipe()
+    for name in ("out", "err"):
+        ends[name], ends["child's " + name] = os.pipe()
+        os.set_blocking(ends[name], False)
     if stdin:
         ends["child's in"], ends["in"] = os.pipe()
     else:

@@ -55,6 +55,7 @@ class Spare:
             open_pipes(self.ends, stdin=False)
             ours, childs = socket.socketpair()
             self.ends["channel"], self.ends["child's channel"] = ours.detach(), childs.detach()
+            os.set_blocking(self.channel, False)
             self.pid = fork(self.ends, order, spare=True)
         except OSError:
             self.close()
@@ -65,13 +66,20 @@ class Spare:
         return self.ends["channel"]
 
     def close(self) -> None:
+        """Let go of it. What is still its own is removed: a kernel has taken the sockets over."""
         for descriptor in self.ends.values():
             os.close(descriptor)
-        unlink_quietly(self.connection_file)
+        for name in (self.connection_file, *_sockets(self.prefix)):
+            unlink_quietly(name)
 
     def heard(self) -> bool:
         """Take what it says before an order; whether it still can be one's kernel."""
-        self.ready = os.read(self.channel, CHUNK) == READY
+        try:
+            self.ready = os.read(self.channel, CHUNK) == READY
+        except BlockingIOError:
+            return True  # the event was of a descriptor that had this number a moment ago
+        except OSError:
+            self.ready = False  # it was killed
         return self.ready
 
     def fits(self, order: Order, connection: Optional[Dict[str, Any]]) -> bool:
@@ -102,7 +110,6 @@ class Spare:
 
     def _ask(self, line: bytes) -> bool:
         give_up = time.monotonic() + ANSWER_SECONDS
-        os.set_blocking(self.channel, False)
         try:
             while line:
                 if not _wait(self.channel, select.POLLOUT, give_up):
@@ -117,6 +124,10 @@ class Spare:
 
 def _read_early(env: Dict[str, str]) -> Dict[str, str]:
     return {name: value for name, value in env.items() if name.startswith(READ_EARLY)}
+
+
+def _sockets(prefix: str) -> List[str]:
+    return ["%s-%d" % (prefix, number) for number in range(1, len(PORTS) + 1)]
 
 
 def _wait(descriptor: int, event: int, give_up: float) -> bool:
@@ -155,7 +166,7 @@ def run_spare(argv: List[str]) -> None:
 
 
 def _warm(shell: Any) -> None:
-    """Make what the first cell would make: a third of its time. It leaves no trace for the user."""
+    """Make what the first cell would make otherwise. It leaves no trace for the user."""
     shell.run_cell("1", silent=True)
     shell.display_formatter.format(1)
 
@@ -199,8 +210,8 @@ def _become(app: Any, order: Dict[str, Any], added: Dict[str, str]) -> None:
     connection = order["connection"]
     app.session.key = connection["key"].encode()
     app.session.signature_scheme = connection.get("signature_scheme", "hmac-sha256")
-    for number in range(1, len(PORTS) + 1):
-        os.rename("%s-%d" % (app.ip, number), "%s-%d" % (connection["ip"], number))
+    for mine, wanted in zip(_sockets(app.ip), _sockets(connection["ip"])):
+        os.rename(mine, wanted)
     app.ip = connection["ip"]
     app.connection_file = order["connection_file"]
     shell = app.shell

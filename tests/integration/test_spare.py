@@ -8,6 +8,7 @@ import signal
 import pytest
 
 from moat_nb.kernels import Kernel
+from tests.integration.conftest import wait_until
 
 pytestmark = pytest.mark.filterwarnings(
     r"ignore:Exception ignored in. (<socket.socket|.*BaseEventLoop)"
@@ -204,3 +205,11 @@ def test_a_package_of_the_users_is_seen_by_the_kernels_after_its_installation(la
             with Kernel.start(box) as handed, Kernel.start(box) as forked:
                 assert pid(handed) == spare
                 assert [value(each, "__import__('mine').x") for each in (handed, forked)] == [5, 5]
+
+
+def test_a_spare_that_ended_leaves_none_of_its_sockets(box):
+    with Kernel.start(box):
+        spare = make_spare(box)
+        assert len(list(box.sockets.iterdir())) == 10
+        box.run(["sh", "-c", f"kill -9 {spare}"], check=True)
+        assert wait_until(lambda: len(list(box.sockets.iterdir())) == 5)
