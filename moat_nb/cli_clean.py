@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from moat_nb.errors import MoatError
 from moat_nb.image import IMAGE_LABEL, REPOSITORY
 from moat_nb.rundir import Owner, base_directory, notes, sweep
-from moat_nb.runtimes.docker import Docker, connect, engine_errors
+from moat_nb.runtimes.docker import Docker
+from moat_nb.runtimes.docker_facts import connect, engine_errors
 from moat_nb.tables import amount
 
 if TYPE_CHECKING:

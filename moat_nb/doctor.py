@@ -15,7 +15,8 @@ from moat_nb.host import Host
 from moat_nb.planning import RUNTIMES
 from moat_nb.rundir import LONGEST_SOCKET, SOCKET_PATH_LIMIT, base_directory
 from moat_nb.runtimes import UNLIMITED_FILES
-from moat_nb.runtimes.docker import Docker, connect, engine_errors
+from moat_nb.runtimes.docker import Docker
+from moat_nb.runtimes.docker_facts import connect, engine_errors
 from moat_nb.tables import wrap
 
 __all__ = ["Finding", "as_text", "describe_engine", "examine", "exit_code", "main"]

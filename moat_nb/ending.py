@@ -20,7 +20,7 @@ from pathlib import Path
 from moat_nb.errors import MoatError
 from moat_nb.janitor import UnixConnection, remove_container
 from moat_nb.rundir import Note
-from moat_nb.runtimes.docker import sockets as engine_sockets
+from moat_nb.runtimes.docker_facts import sockets as engine_sockets
 
 __all__ = ["end", "is_running"]
 

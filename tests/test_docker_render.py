@@ -15,7 +15,8 @@ import moat_nb
 from moat_nb.host import User
 from moat_nb.mounts import Bind, EmptyFile, MountPlan, Tmpfs, Volume, build
 from moat_nb.runtimes import UNLIMITED_FILES
-from moat_nb.runtimes.docker import Docker, EngineFacts, sockets
+from moat_nb.runtimes.docker import Docker
+from moat_nb.runtimes.docker_facts import EngineFacts, sockets
 from moat_nb.security import MIB, Hardening, Limits
 from moat_nb.spec import ContainerSpec, Instance
 

@@ -17,7 +17,8 @@ from moat_nb.mounts import Bind, EmptyFile, MountPlan, MountPoint, Tmpfs, Volume
 from moat_nb.overrides import override
 from moat_nb.parse import read_config
 from moat_nb.planning import PRELOAD, choose, kernel_user, make_spec, plan, unsupported
-from moat_nb.runtimes.docker import Docker, EngineFacts
+from moat_nb.runtimes.docker import Docker
+from moat_nb.runtimes.docker_facts import EngineFacts
 from moat_nb.security import MIB, Limits
 from moat_nb.spec import ContainerSpec
 from tests.conftest import Engine

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import json
-import os
 import socket
 import struct
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,63 +16,30 @@ from moat_nb.config import Config
 from moat_nb.errors import ImageError, RuntimeUnavailable, StartError
 from moat_nb.host import User
 from moat_nb.image import ensure_image, image_plan
-from moat_nb.janitor import Janitor, UnixConnection
+from moat_nb.janitor import Janitor
 from moat_nb.mounts import TMPFS_MODE, Bind, EmptyFile, MountPlan, Tmpfs, Volume
 from moat_nb.progress import Progress
 from moat_nb.runtimes import UNLIMITED_FILES, Availability
+from moat_nb.runtimes.docker_facts import (
+    ENGINE_TIMEOUT,
+    EngineFacts,
+    ask_facts,
+    engine_errors,
+    sockets,
+)
 from moat_nb.security import MIB
 from moat_nb.spec import GUEST_PATH, ContainerSpec
 
 if TYPE_CHECKING:
     import docker
 
-__all__ = ["Docker", "EngineFacts", "ask_facts", "connect", "engine_errors", "sockets"]
+__all__ = ["Docker"]
 
 PACKAGE = Path(moat_nb.__file__).parent
 STDERR_TAIL = 64 << 10
-ENGINE_TIMEOUT = 60
-"""Seconds for one answer of the engine; a build streams its own while it runs."""
 INODES_PER_MIB = 256
 """Twice what ``npm install`` of small files needs (4 KiB a file), so inodes cannot be used to
 exhaust memory that ``size`` does not count."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class EngineFacts:
-    """What ``render`` must know of the engine; the defaults are Docker Engine's."""
-
-    podman: bool = False
-    rootless: bool = False
-    version: str = ""
-    api: str = ""
-
-
-def sockets(environ: Mapping[str, str]) -> dict[str, str]:
-    """``{unix socket's path: "docker" or "podman"}``, in the order in which they are tried."""
-    if url := environ.get("DOCKER_HOST"):
-        return {url.removeprefix("unix://"): "docker"}
-    run = environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}"
-    return {
-        "/var/run/docker.sock": "docker",
-        f"{run}/docker.sock": "docker",
-        f"{run}/podman/podman.sock": "podman",
-        "/run/podman/podman.sock": "podman",
-    }
-
-
-def connect(path: str) -> docker.APIClient:
-    """An SDK client of the engine at a unix socket."""
-    import docker
-
-    return docker.APIClient(base_url=f"unix://{path}", version="auto", timeout=ENGINE_TIMEOUT)
-
-
-def engine_errors() -> tuple[type[Exception], ...]:
-    """What a call of the SDK raises when the engine refuses, hangs, or is not there."""
-    import docker.errors
-    import requests.exceptions
-
-    return docker.errors.DockerException, requests.exceptions.RequestException, OSError
 
 
 class Docker:
@@ -187,53 +151,6 @@ def _reason(error: Exception) -> str:
     if "No such file" in text or "Connection refused" in text:
         return "nothing answers there"
     return text
-
-
-_known: dict[tuple[str, str], EngineFacts] = {}
-"""By socket and what the engine says of itself when it is pinged: asking for all takes it 18 ms or
-more, and one that was updated meanwhile says something else."""
-
-
-def ask_facts(path: str) -> EngineFacts:
-    """Asked without the SDK, whose import alone takes longer than a whole `moat-nb plan` may."""
-    key = (path, _ping(path))
-    if key not in _known:
-        _known[key] = _ask_all(path)
-    return _known[key]
-
-
-def _ping(path: str) -> str:
-    connection = UnixConnection(path, timeout=3)
-    try:
-        connection.request("GET", "/_ping")
-        headers = connection.getresponse().getheaders()
-    finally:
-        connection.close()
-    return str([(k, v) for k, v in headers if k not in ("Date", "X-Reference-Id")])
-
-
-def _ask_all(path: str) -> EngineFacts:
-    version = _get(path, "/version")
-    info = _get(path, "/info")
-    components = version.get("Components") or [{}]
-    return EngineFacts(
-        podman="podman" in str(components[0].get("Name", "")).lower(),
-        rootless=any("rootless" in str(option) for option in info.get("SecurityOptions") or []),
-        version=str(version.get("Version", "")),
-        api=str(version.get("ApiVersion", "")),
-    )
-
-
-def _get(path: str, what: str) -> dict[str, Any]:
-    connection = UnixConnection(path, timeout=3)
-    try:
-        connection.request("GET", what)
-        answer = json.loads(connection.getresponse().read())
-    finally:
-        connection.close()
-    if not isinstance(answer, dict):
-        raise ValueError(f"GET {what} answered {answer!r:.60}")
-    return answer
 
 
 # ---------------------------------------------------------------- rendering
