@@ -1,0 +1,8 @@
+"""Egress: the proxy through which alone a sandbox reaches hosts, and how it is brought inside.
+
+    sandbox | a unix socket | python -m moat_nb.egress (a process of its own) | the host
+
+For the launcher: :class:`order.Order` is all that the process is told (``Order(...).line()`` on its
+stdin); ``records.Record`` is what it tells, on stdout and in its file. A port of this machine that
+``network.host`` lists is reached by ``CONNECT host.moat:PORT``.
+"""

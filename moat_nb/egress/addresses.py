@@ -1,0 +1,134 @@
+"""Names to addresses, and which of them a sandbox may reach.
+
+Who resolves is who connects: a caller gets addresses that were checked, and connects to those, so
+that a name that means another address a moment later (DNS rebinding) changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from moat_nb.egress.verdict import Failed, Refused, Verdict
+
+__all__ = ["Address", "Resolver", "why_not_public"]
+
+IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+RESOLVE_SECONDS = 10.0
+"""glibc gives up after 2 attempts of 5 s."""
+LOOKUPS = 32
+"""At once; a name server that does not answer must not hold up all other names."""
+
+_GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_NOT_PUBLIC: dict[IPNetwork, str] = {
+    ipaddress.ip_network(network): what
+    for network, what in {
+        "192.0.0.0/24": "reserved for protocols",  # newer Pythons call two of them global
+        "192.88.99.0/24": "a 6to4 relay",
+        "168.63.129.16/32": "the virtual machine's host on Azure",
+        "2001::/23": "reserved for protocols",  # Teredo among them
+        "2002::/16": "6to4, which may lead to any IPv4 address",
+        "3fff::/20": "for documentation",  # RFC 9637, unknown to older Pythons
+    }.items()
+}
+"""What ``ipaddress`` takes for global on some Python version, and is not, or leads elsewhere."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Address:
+    family: socket.AddressFamily
+    sockaddr: tuple[str, int] | tuple[str, int, int, int]
+
+
+def why_not_public(address: IPAddress) -> str | None:
+    """What kind of address it is, where it is not one of the public internet's."""
+    if isinstance(address, ipaddress.IPv6Address):
+        if address in _NAT64:
+            # An IPv6-only network's resolver gives these for hosts that have IPv4 alone.
+            return why_not_public(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
+        if address.ipv4_mapped is not None:
+            return "an IPv4 address in disguise"
+    for kind in ("loopback", "link_local", "multicast", "unspecified", "private"):
+        if getattr(address, f"is_{kind}"):
+            return kind.replace("_", "-")
+    for network, what in _NOT_PUBLIC.items():
+        if address in network:
+            return what
+    if not address.is_global or address.is_reserved:
+        return "reserved"
+    if isinstance(address, ipaddress.IPv6Address) and address not in _GLOBAL_UNICAST:
+        return "not of the public internet"
+    return None
+
+
+class Resolver:
+    """``reachable``: networks that may be reached although they are not public."""
+
+    def __init__(self, reachable: Sequence[str] = ()) -> None:
+        self._reachable = tuple(ipaddress.ip_network(network) for network in reachable)
+        self._pool = ThreadPoolExecutor(LOOKUPS, thread_name_prefix="resolve")
+
+    async def resolve(self, host: str, port: int) -> list[Address]:
+        """The addresses of ``host`` that a sandbox may reach, in the order of preference.
+
+        Refused when one of them is not public: a public name has no private addresses beside.
+        """
+        found = await self.look_up(host, port)
+        for address in found:
+            self._check(address)
+        return found
+
+    async def look_up(self, host: str, port: int) -> list[Address]:
+        """All addresses, unchecked; Failed when there is none."""
+        loop = asyncio.get_running_loop()
+        asked = loop.run_in_executor(self._pool, _getaddrinfo, host, port)
+        try:
+            return await asyncio.wait_for(asked, RESOLVE_SECONDS)
+        except (asyncio.TimeoutError, TimeoutError):
+            raise Failed("has no address yet: the name servers do not answer", 504) from None
+        except OSError as error:
+            raise Failed(f"has no address: {error.strerror or error}") from None
+        except UnicodeError:
+            raise Failed("is not a name that can be resolved") from None
+
+    def _check(self, address: Address) -> None:
+        text = address.sockaddr[0]
+        parsed = ipaddress.ip_address(text.partition("%")[0])
+        if any(parsed in network for network in self._reachable):
+            return
+        kind = why_not_public(parsed)
+        mend = ""
+        if kind is None and _is_own(address):
+            kind = "this machine's own"
+            mend = "list the port in network.host and use $MOAT_HOST_GATEWAY"
+        if kind is not None:
+            reason = f"resolves to {parsed} ({kind}), and only public addresses can be reached"
+            verdict = Verdict(allowed=False, rule="public addresses only", reason=reason, mend=mend)
+            raise Refused(verdict)
+
+
+def _getaddrinfo(host: str, port: int) -> list[Address]:
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    unique = {sockaddr: family for family, _, _, _, sockaddr in found}
+    return [
+        Address(family=family, sockaddr=sockaddr)  # type: ignore[arg-type]
+        for sockaddr, family in unique.items()
+        if family in (socket.AF_INET, socket.AF_INET6)
+    ]
+
+
+def _is_own(address: Address) -> bool:
+    """Whether this machine has it: a packet to it would come from it. None is sent."""
+    try:
+        with socket.socket(address.family, socket.SOCK_DGRAM) as probe:
+            probe.connect(address.sockaddr)
+            return bool(probe.getsockname()[0] == address.sockaddr[0])
+    except OSError:
+        return False  # no way there, and a connection will say so

@@ -1,0 +1,69 @@
+"""What the launcher tells the proxy at its start: one line of JSON on its stdin."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from moat_nb.config import Rule
+
+__all__ = ["Interception", "Order", "Policy"]
+
+Policy = Literal["permissive", "strict", "none"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interception:
+    """The authority whose certificates the sandbox trusts; see :mod:`moat_nb.egress.intercept`."""
+
+    certificate: str
+    """Path of its certificate (PEM), which is given into the sandbox."""
+    key: str
+    """Path of its private key (PEM, 0600), which never is."""
+    trust: str | None = None
+    """Path of the authorities (PEM) that the proxy trusts; None: those of the machine."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    listen_fd: int
+    """A listening unix socket, inherited."""
+    policy: Policy
+    rules: tuple[Rule, ...] = ()
+    upstream: str | None = None
+    """``http://user:password@proxy.example.com:3128`` through which everything goes."""
+    no_proxy: str = ""
+    """Hosts that are reached without ``upstream``, as in the environment variable."""
+    records: str
+    """Path of the file of JSON lines that is made or continued; see ``records.py``."""
+    limit: int
+    """Bytes of it, the older part included."""
+    file: str = "moat.yaml"
+    intercept: Interception | None = None
+    host_ports: tuple[int, ...] = ()
+    """Ports of this machine's 127.0.0.1, reached by ``CONNECT host.moat:PORT``."""
+    reachable: tuple[str, ...] = ()
+    """Networks such as ``10.1.2.0/24`` that may be reached although they are not public."""
+
+    def line(self) -> bytes:
+        return json.dumps(asdict(self)).encode() + b"\n"
+
+    @classmethod
+    def parse(cls, line: bytes) -> Order:
+        """Trusts its author, the launcher; KeyError or TypeError when they do not fit together."""
+        given: dict[str, Any] = json.loads(line)
+        intercept = given.get("intercept")
+        given.update(
+            rules=tuple(_rule(rule) for rule in given.get("rules", ())),
+            intercept=intercept and Interception(**intercept),
+            no_proxy=given.get("no_proxy") or "",
+            host_ports=tuple(given.get("host_ports", ())),
+            reachable=tuple(given.get("reachable", ())),
+        )
+        return cls(**given)
+
+
+def _rule(given: dict[str, Any]) -> Rule:
+    lines = tuple((verdict, method, path) for verdict, method, path in given.get("lines", ()))
+    return Rule(host=given["host"], lines=lines, where=given.get("where", ""))

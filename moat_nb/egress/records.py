@@ -1,0 +1,111 @@
+"""What went through the proxy, or was refused: records of bounded fields in a bounded file."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Literal
+
+__all__ = ["Attempt", "Outcome", "Record", "RecordFile"]
+
+Outcome = Literal["passed", "refused", "failed"]
+
+_LIMITS = {"method": 16, "host": 253, "path": 400, "rule": 300, "reason": 400, "mend": 400}
+"""Characters of each text. A line of JSON stays below 4096 bytes, which a pipe takes whole."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """One request, or one connection that was carried unseen; every text is printable ASCII."""
+
+    time: float
+    """Seconds since the epoch, when it began."""
+    method: str
+    host: str
+    port: int
+    path: str | None
+    """Without the query, which may hold a password; None where TLS hides it."""
+    status: int | None
+    """The HTTP status that the sandbox was answered with; 200 for a CONNECT that was carried."""
+    sent: int
+    """Bytes to the host, its protocol's overhead included."""
+    received: int
+    seconds: float
+    outcome: Outcome
+    rule: str
+    reason: str
+    mend: str
+
+    def line(self) -> bytes:
+        return json.dumps(asdict(self)).encode() + b"\n"
+
+
+@dataclass(kw_only=True)
+class Attempt:
+    """A Record in the making."""
+
+    method: str
+    host: str
+    port: int
+    path: str | None = None
+    rule: str = ""
+    status: int | None = None
+    reason: str = ""
+    mend: str = ""
+    outcome: Outcome = "passed"
+    _time: float = field(default_factory=time.time)
+    _start: float = field(default_factory=time.monotonic)
+
+    def record(self, sent: int, received: int) -> Record:
+        text = {
+            name: _printable(getattr(self, name) or "", limit) for name, limit in _LIMITS.items()
+        }
+        return Record(
+            time=round(self._time, 3),
+            method=text["method"],
+            host=text["host"],
+            port=self.port,
+            path=None if self.path is None else text["path"],
+            status=self.status,
+            sent=sent,
+            received=received,
+            seconds=round(time.monotonic() - self._start, 3),
+            outcome=self.outcome,
+            rule=text["rule"],
+            reason=text["reason"],
+            mend=text["mend"],
+        )
+
+
+def _printable(text: str, limit: int) -> str:
+    """Only ASCII: what steers a terminal, or looks like another host's name, does not pass."""
+    return "".join(c if " " <= c <= "~" else "?" for c in text[:limit])
+
+
+class RecordFile:
+    """Half of ``limit`` bytes, and then it becomes ``PATH.1`` and a new one begins.
+
+    What does not fit on a full disk is missing: no connection ends for its record's sake.
+    """
+
+    def __init__(self, path: Path, limit: int) -> None:
+        self._path = path
+        self._limit = limit // 2
+        self._fd = self._open()
+
+    def write(self, record: Record) -> None:
+        line = record.line()
+        with contextlib.suppress(OSError):
+            if os.fstat(self._fd).st_size + len(line) > self._limit:
+                self._path.replace(self._path.with_name(f"{self._path.name}.1"))
+                os.close(self._fd)
+                self._fd = self._open()
+            os.write(self._fd, line)
+
+    def _open(self) -> int:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+        return os.open(self._path, flags, 0o600)
