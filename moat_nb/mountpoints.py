@@ -54,16 +54,18 @@ def make_mount_points(
 
 
 def _adopt(note: Note, run_dir: RunDir, janitor: Janitor) -> list[Made]:
-    """What other sandboxes made of what this one covers."""
-    adopted = []
+    """What other sandboxes made of what this one covers, each once: those who adopted it before
+    have it in their notes too."""
+    adopted: dict[Made, None] = {}
     for other, their in notes(run_dir.path.parent):
         for made in their.made if their is not None and other != run_dir else ():
             path = f"{made.root}/{made.relative}/"
             if any(f"{point}/".startswith(path) for point in note.covers):
-                inode = (made.device, made.inode)
-                janitor.mount_point(made.root, made.relative, inode, str(run_dir.note))
-                adopted.append(made)
-    return adopted
+                adopted[made] = None
+    for made in adopted:
+        inode = (made.device, made.inode)
+        janitor.mount_point(made.root, made.relative, inode, str(run_dir.note))
+    return list(adopted)
 
 
 def _keep(directory: str, owner: User) -> None:

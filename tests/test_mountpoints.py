@@ -44,20 +44,20 @@ class Start:
 
 
 @pytest.fixture
-def starts(tmp_path: Path) -> Iterator[tuple[Start, Start]]:
+def starts(tmp_path: Path) -> Iterator[list[Start]]:
     base = tmp_path / "base"
     made = []
-    for _ in range(2):
+    for _ in range(4):
         janitor = Janitor()
         made.append(Start(janitor, RunDir.make(base, OWNER, janitor)))
-    yield made[0], made[1]
+    yield made
     for start in made:
         start.janitor.finish()
     assert list(base.iterdir()) == []
 
 
 @pytest.fixture
-def start(starts: tuple[Start, Start]) -> Start:
+def start(starts: list[Start]) -> Start:
     return starts[0]
 
 
@@ -160,7 +160,7 @@ def test_a_volumes_directory_that_cannot_be_made_is_said_to_be_so(start: Start) 
 
 @pytest.mark.parametrize("first_to_end", [0, 1])
 def test_of_two_sandboxes_of_a_project_the_last_to_end_removes_what_the_first_made(
-    starts: tuple[Start, Start], project: Path, first_to_end: int
+    starts: list[Start], project: Path, first_to_end: int
 ) -> None:
     starts[0].make(plan(project, "a/node_modules"))
     starts[1].make(plan(project, "a/node_modules"))  # planned while there was none
@@ -170,8 +170,17 @@ def test_of_two_sandboxes_of_a_project_the_last_to_end_removes_what_the_first_ma
     assert tree(project) == []
 
 
+def test_however_many_sandboxes_share_a_mount_point_each_note_has_it_once(
+    starts: list[Start], project: Path, tmp_path: Path
+) -> None:
+    for start in starts:
+        start.make(plan(project, "a"))
+    written = dict(notes(tmp_path / "base"))
+    assert [len(note.made) for note in written.values() if note is not None] == [1, 1, 1, 1]
+
+
 def test_sandboxes_that_share_nothing_each_remove_their_own(
-    starts: tuple[Start, Start], project: Path
+    starts: list[Start], project: Path
 ) -> None:
     starts[0].make(plan(project, "a"))
     starts[1].make(plan(project, "b"))
