@@ -12,12 +12,12 @@ from typing import Any, Literal
 from moat_nb.config import Config
 from moat_nb.host import Host
 from moat_nb.image import ImagePlan, image_plan
-from moat_nb.mounts import TMPFS_MODE, Bind, EmptyFile, Mount, MountPlan, Tmpfs, Volume
 from moat_nb.parse import load
 from moat_nb.planning import choose, make_spec
 from moat_nb.rundir import base_directory
+from moat_nb.sheets import MOUNT_COLUMNS, kind, limits_in_words, mount_points, mount_row
 from moat_nb.spec import ContainerSpec, Instance
-from moat_nb.tables import amount, fields, table, wrap
+from moat_nb.tables import fields, table, wrap
 
 __all__ = ["Plan", "as_json", "as_text", "make", "plan"]
 
@@ -92,21 +92,17 @@ def as_json(plan: Plan) -> dict[str, Any]:
     }
 
 
-def kind(mount: Mount) -> str:
-    names = {Bind: "bind", Volume: "volume", Tmpfs: "tmpfs", EmptyFile: "empty file"}
-    return names[type(mount)]
-
-
 # ---------------------------------------------------------------- for people
 
 
 def as_text(plan: Plan) -> str:
     config, spec = plan.config, plan.spec
+    head = tuple(column.upper() for column in MOUNT_COLUMNS)
     parts = [
         fields((name, value) for name, value in _facts(plan) if value),
-        "mounts, in order\n" + table([_COLUMNS, *map(_row, spec.mounts)], indent=2),
+        "mounts, in order\n" + table([head, *map(mount_row, spec.mounts)], indent=2),
     ]
-    if points := list(_mount_points(spec.mounts)):
+    if points := list(mount_points(spec.mounts)):
         parts.append("made on the host at the start, where missing\n" + table(points, indent=2))
     if notices := [n for n in (*spec.notices, *plan.remarks) if n != plan.why]:
         parts.append("notices\n" + "\n".join(wrap(n, "  - ", "    ") for n in notices))
@@ -123,7 +119,7 @@ def _facts(plan: Plan) -> Iterator[tuple[str, str]]:
     yield "runtime", plan.why.removeprefix("runtime: ")
     yield "image", _image(plan)
     yield "user", str(spec.user)
-    yield "limits", _limits(spec)
+    yield "limits", limits_in_words(spec.limits)
     yield "hardening", _hardening(spec)
     yield "loosened", "; ".join(spec.hardening.loosened()) or "nothing"
     yield "env", ", ".join(name for name, _ in spec.env)
@@ -147,17 +143,6 @@ def _image(plan: Plan) -> str:
     return f"{image.base}, with {'; '.join(added)}"
 
 
-def _limits(spec: ContainerSpec) -> str:
-    limits = spec.limits
-    words = [f"memory {amount(limits.memory)}", f"{limits.pids} processes"]
-    words.append("all CPUs" if limits.cpus is None else f"{limits.cpus:g} CPUs")
-    words.append(f"/dev/shm {amount(limits.shm)}")
-    for name, soft, hard in limits.ulimits:
-        values = (("unlimited" if value < 0 else str(value)) for value in (soft, hard))
-        words.append(f"{name} {'/'.join(dict.fromkeys(values))}")
-    return ", ".join(words)
-
-
 def _hardening(spec: ContainerSpec) -> str:
     hardening = spec.hardening
     words = []
@@ -170,23 +155,3 @@ def _hardening(spec: ContainerSpec) -> str:
     if hardening.isolation is not None:
         words.append(f"isolation {hardening.isolation}")
     return ", ".join((*words, f"network {spec.network}"))
-
-
-_COLUMNS = ("TARGET", "TYPE", "MODE", "SOURCE OR SIZE")
-
-
-def _row(mount: Mount) -> tuple[str, str, str, str]:
-    if isinstance(mount, Tmpfs):
-        purpose = "" if mount.role == "exclude" else f" ({mount.role})"
-        return mount.target, "tmpfs", f"{TMPFS_MODE:o} rw", amount(mount.size) + purpose
-    if isinstance(mount, EmptyFile):
-        return mount.target, kind(mount), "ro", "covers an excluded file"
-    mode = "ro" if mount.read_only else "rw"
-    return mount.target, kind(mount), mode, mount.source if isinstance(mount, Bind) else mount.name
-
-
-def _mount_points(mounts: MountPlan) -> Iterator[tuple[str, str]]:
-    for point in mounts.missing:
-        yield f"{point.root}/{point.relative}", "removed at the end if still empty"
-    for directory in mounts.keep:
-        yield directory, "kept"

@@ -19,7 +19,16 @@ from moat_nb.runtimes.docker import Docker
 from moat_nb.runtimes.docker_facts import connect, engine_errors
 from moat_nb.tables import wrap
 
-__all__ = ["Finding", "as_text", "describe_engine", "examine", "exit_code", "main"]
+__all__ = [
+    "Finding",
+    "Report",
+    "as_text",
+    "describe_engine",
+    "examine",
+    "exit_code",
+    "main",
+    "report",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,16 +40,36 @@ class Finding:
     detail: str
     mend: str = ""
 
+    @property
+    def makes_usable(self) -> bool:
+        """Whether it says of a runtime that sandboxes can be started on it."""
+        return self.group == "runtimes" and self.verdict == "ok"
+
+
+class Report(tuple[Finding, ...]):
+    """All findings, as a notebook shows them."""
+
+    def _repr_mimebundle_(self, **options: object) -> dict[str, str]:
+        from moat_nb import look, sheets
+
+        html = look.as_html(sheets.of_findings(self))
+        return {"text/plain": as_text(self), "text/html": html}
+
+
+def report() -> Report:
+    """Everything that a start depends on here and now; nothing is changed."""
+    return Report(examine(Host.current(), os.environ))
+
 
 def main(*, as_json: bool = False) -> int:
     """Print every finding; 0 if any runtime is usable, else 1."""
-    findings = list(examine(Host.current(), os.environ))
+    findings = report()
     print(json.dumps([asdict(f) for f in findings], indent=2) if as_json else as_text(findings))
     return exit_code(findings)
 
 
 def exit_code(findings: Iterable[Finding]) -> int:
-    return 0 if any(f.group == "runtimes" and f.verdict == "ok" for f in findings) else 1
+    return 0 if any(finding.makes_usable for finding in findings) else 1
 
 
 def examine(host: Host, environ: Mapping[str, str]) -> Iterator[Finding]:

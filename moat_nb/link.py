@@ -13,19 +13,28 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout  # not the built-in one before 3.11
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from moat_nb.checks import MAX_PATH, number, text
 from moat_nb.errors import ProgramNotFound, ProofError, SandboxGone, StartError
 from moat_nb.runtimes import Leash
+from moat_nb.terminal import last_lines
+from moat_nb.vitals import Vitals
 
 __all__ = ["Exit", "Link", "MountProof", "Process"]
 
 MAX_LINE = 4 << 20
 """Bytes. The guest's own longest message, 64 KiB of output in base64, is far below it."""
 
-MAX_NUMBER = 1 << 63
-MAX_PATH = 4096
+STDOUT, STDERR = 1, 2
+
+STDERR_TAIL = 16 << 10
+"""Bytes of a process's stderr that are kept for the words about its end."""
+STDERR_LINES = 12
+ENGINE_LINES = 20
+
+STOPPED = "it was stopped"
 
 Output = Callable[[int, bytes], None]
 """Called from the link's thread with the stream (1 or 2) and what was written to it; the sandbox
@@ -50,32 +59,19 @@ class MountProof:
         """From a guest's message; ValueError, KeyError or TypeError when it is no such thing."""
         problem = found["problem"]
         return cls(
-            path=_text(found["path"], MAX_PATH),
-            type=_text(found["type"], 64),
-            mode=_number(found.get("mode", 0)),
+            path=text(found["path"], MAX_PATH),
+            type=text(found["type"], 64),
+            mode=number(found.get("mode", 0)),
             writable=bool(found.get("writable", False)),
             executable=bool(found.get("executable", False)),
-            size=_number(found.get("size", 0)),
-            used=_number(found.get("used", 0)),
-            problem=None if problem is None else _text(problem, 1000),
+            size=number(found.get("size", 0)),
+            used=number(found.get("used", 0)),
+            problem=None if problem is None else text(problem, 1000),
         )
 
 
 def _parse_use(found: Any) -> tuple[str, tuple[int, int]]:
-    return _text(found["path"], MAX_PATH), (_number(found["size"]), _number(found["used"]))
-
-
-def _number(value: Any) -> int:
-    if type(value) is not int or not 0 <= value < MAX_NUMBER:
-        raise ValueError(f"{value!r:.40} is not a number that was asked for")
-    return value
-
-
-def _text(value: Any, limit: int) -> str:
-    """``value`` in one line, and without what would steer the terminal that it is shown on."""
-    if not isinstance(value, str):
-        raise ValueError(f"{value!r:.40} is not a text")
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in value[:limit])
+    return text(found["path"], MAX_PATH), (number(found["size"]), number(found["used"]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +81,13 @@ class Exit:
     code: int
     oom: bool = False
     """The kernel killed it because the sandbox's memory limit was reached."""
+    stderr: str = field(default="", compare=False)
+    """The last lines of its stderr, fit for a terminal."""
+
+    @property
+    def told(self) -> str:
+        """How it ended, and what it wrote last."""
+        return f"{self}; its last lines on stderr:\n{self.stderr}" if self.stderr else str(self)
 
     def __str__(self) -> str:
         if self.oom:
@@ -110,6 +113,7 @@ class Process:
         self.on_output = on_output
         self.spawned: Future[int] = Future()
         self.exited: Future[Exit] = Future()
+        self._stderr = bytearray()
         self._input_taken = threading.Semaphore(1)
 
     def poll(self) -> Exit | None:
@@ -133,11 +137,20 @@ class Process:
         text = None if data is None else base64.b64encode(data).decode()
         self._link.send("input", id=self.id, data=text)
 
-    def ended(self, how: Exit) -> None:
+    def hear(self, stream: int, data: bytes) -> None:
+        """What it wrote."""
+        if stream == STDERR:
+            self._stderr += data
+            del self._stderr[:-STDERR_TAIL]
+        if self.on_output is not None:
+            self.on_output(stream, data)
+
+    def ended(self, code: int, *, oom: bool = False) -> None:
         if not self.spawned.done():
             self.spawned.set_exception(SandboxGone("the sandbox ended before the process began"))
         if not self.exited.done():
-            self.exited.set_result(how)
+            lines = last_lines(self._stderr.decode(errors="replace"), STDERR_LINES)
+            self.exited.set_result(Exit(code=code, oom=oom, stderr=lines))
 
 
 class Link:
@@ -151,13 +164,15 @@ class Link:
         self._leash = leash
         self._on_event = on_event
         self._processes: dict[str, Process] = {}
-        self._answers: dict[str, Future[Any]] = {}
+        self._answers: dict[tuple[str, str], Future[Any]] = {}
         self._watched: set[str] = set()
         self.lost: set[str] = set()
         """The excludes that came undone; an answer of :meth:`usage` comes after all of them."""
         self._lock = threading.Lock()
         self._counter = 0
         self._broken: str | None = None
+        self.stopping = False
+        """Set by who is about to end it, so that its end needs no other reason."""
         self.gone: str | None = None
         self.ready: Future[tuple[MountProof, ...]] = Future()
         self.spare_ready = threading.Event()
@@ -210,21 +225,26 @@ class Link:
 
     def usage(self, timeout: float = 5.0) -> dict[str, tuple[int, int]]:
         """``{path: (size, used)}`` in bytes of the excludes now."""
-        use: dict[str, tuple[int, int]] = self._ask("usage", timeout)
+        use: dict[str, tuple[int, int]] = self._ask("usage", "usage", timeout)
         return use
+
+    def vitals(self, timeout: float = 5.0) -> Vitals:
+        """The kernels' memory and CPU, of the last two minutes."""
+        found: Vitals = self._ask("vitals", "vitals", timeout)
+        return found
 
     def prove(self, timeout: float = 5.0) -> tuple[MountProof, ...]:
         """Have the excludes proved once more; ProofError when one does not hold any more."""
-        proofs: tuple[MountProof, ...] = self._ask("prove", timeout)
+        proofs: tuple[MountProof, ...] = self._ask("prove", "proved", timeout)
         _refuse_broken(proofs)
         return proofs
 
-    def _ask(self, kind: str, timeout: float) -> Any:
+    def _ask(self, kind: str, answered_by: str, timeout: float) -> Any:
         with self._lock:
             self._counter += 1
             id = str(self._counter)
         answer: Future[Any] = Future()
-        self._answers[id] = answer
+        self._answers[answered_by, id] = answer
         if self.gone is not None:
             raise SandboxGone(self.gone)
         self.send(kind, id=id)
@@ -233,7 +253,7 @@ class Link:
         except FutureTimeout:
             raise SandboxGone("the guest does not answer") from None
         finally:
-            self._answers.pop(id, None)
+            self._answers.pop((answered_by, id), None)
 
     # -------- from the guest
 
@@ -249,6 +269,8 @@ class Link:
                     raise ValueError("a message without end")
                 buffer = bytearray(rest)
             reason = self._broken or "the sandbox has ended"
+            if self.stopping:
+                reason = STOPPED
         except Exception as error:
             # Whatever a hostile message provokes (a RecursionError, an OverflowError, ...), those
             # who wait must hear of the end.
@@ -271,22 +293,26 @@ class Link:
         if kind in ("ready", "refused"):
             self._started(kind, tuple(MountProof.parse(found) for found in message["mounts"]))
         elif kind == "mount_lost":
-            path = _text(message["path"], MAX_PATH)
+            path = text(message["path"], MAX_PATH)
             self._watched.remove(path)
             self.lost.add(path)
             self._on_event("mount_lost", path)
         elif kind == "usage":
-            self._answer(message["id"], dict(_parse_use(found) for found in message["mounts"]))
+            self._answer(
+                kind, message["id"], dict(_parse_use(found) for found in message["mounts"])
+            )
         elif kind == "proved":
             mounts = tuple(MountProof.parse(found) for found in message["mounts"])
-            self._answer(message["id"], mounts)
+            self._answer(kind, message["id"], mounts)
+        elif kind == "vitals":
+            self._answer(kind, message["id"], Vitals.parse(message))
         elif kind == "spare":
             self.spare_ready.set()
         else:
             self._handle_process(kind, self._processes[message["id"]], message)
 
-    def _answer(self, id: str, result: Any) -> None:
-        answer = self._answers.pop(id, None)
+    def _answer(self, kind: str, id: str, result: Any) -> None:
+        answer = self._answers.pop((kind, id), None)
         if answer is not None:  # or it came after the one who asked had given up
             answer.set_result(result)
 
@@ -306,33 +332,32 @@ class Link:
     def _handle_process(self, kind: str, process: Process, message: dict[str, Any]) -> None:
         if kind == "output":
             stream, data = message["stream"], base64.b64decode(message["data"], validate=True)
-            if stream not in (1, 2):
+            if stream not in (STDOUT, STDERR):
                 raise ValueError(f"no stream {stream!r:.40}")
-            if process.on_output is not None:
-                process.on_output(stream, data)
+            process.hear(stream, data)
         elif kind == "spawned":
-            process.spawned.set_result(_number(message["pid"]))
+            process.spawned.set_result(number(message["pid"]))
         elif kind == "failed":
             kind_of = ProgramNotFound if message["missing"] is True else StartError
-            process.spawned.set_exception(kind_of(_text(message["error"], 2000)))
+            process.spawned.set_exception(kind_of(text(message["error"], 2000)))
             self._processes.pop(process.id)
         elif kind == "input_taken":
             process._input_taken.release()
         elif kind == "exited":
             signum, code = message["signal"], message["code"]
-            number = -_number(signum) if signum is not None else _number(code)
-            process.ended(Exit(code=number, oom=bool(message["oom"])))
+            ended = -number(signum) if signum is not None else number(code)
+            process.ended(ended, oom=bool(message["oom"]))
             self._processes.pop(process.id)
         else:
             raise ValueError(f"unknown message {kind!r:.40}")
 
     def _end(self, reason: str) -> None:
-        words = self._leash.last_words()
+        words = "" if reason == STOPPED else last_lines(self._leash.last_words(), ENGINE_LINES)
         self.gone = f"{reason}: {words}" if words else reason
         if not self.ready.done():
             self.ready.set_exception(StartError(self.gone))
         for process in list(self._processes.values()):
-            process.ended(Exit(code=-int(signal.SIGKILL)))
+            process.ended(-int(signal.SIGKILL))
         for answer in list(self._answers.values()):
             answer.set_exception(SandboxGone(self.gone))
         self._on_event("gone", self.gone)

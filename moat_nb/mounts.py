@@ -106,6 +106,12 @@ class MountPlan:
             or (isinstance(mount, Tmpfs) and mount.role == "exclude")
         )
 
+    def _repr_mimebundle_(self, **options: object) -> dict[str, str]:
+        # Imported here: how a plan looks is known downstream of what it is.
+        from moat_nb import look, sheets
+
+        return look.bundle(sheets.of_mounts(self))
+
     def with_mounts(self, *more: Mount) -> MountPlan:
         """The same plan with more mounts, each in its place."""
         return MountPlan(mounts=build((*self.mounts, *more)), missing=self.missing, keep=self.keep)

@@ -29,6 +29,7 @@ from moat_nb.progress import Progress, for_user
 from moat_nb.secrets import fetch
 from moat_nb.spec import ContainerSpec
 from moat_nb.started import Plan, Started
+from moat_nb.vitals import Vitals
 
 if TYPE_CHECKING:
     from moat_nb.kernels import Kernel
@@ -190,6 +191,12 @@ class Sandbox:
         state = "running" if self.gone is None else "gone"
         return f"<Sandbox {self._started.spec.name} on {self.spec.runtime}, {state}>"
 
+    def _repr_mimebundle_(self, **options: object) -> dict[str, str]:
+        """Its state, mounts, limits and kernels as they are now; asks the guest."""
+        from moat_nb import look, sheets, view
+
+        return look.bundle(sheets.of_sandbox(view.look_at(self)))
+
     # -------- what it is
 
     @property
@@ -236,6 +243,15 @@ class Sandbox:
             return replace(proof, size=size, used=used)
 
         return tuple(map(now, self._started.proofs))
+
+    def vitals(self) -> Vitals:
+        """The memory in use, and each kernel's memory and CPU over the last two minutes."""
+        return self._link.vitals()
+
+    @property
+    def kernels(self) -> tuple[Process, ...]:
+        """Those that run, and those that have ended since the last was started."""
+        return self._started.kernels
 
     # -------- what runs in it
 
@@ -307,6 +323,7 @@ class Sandbox:
             connection=connection,
             on_output=lambda stream, data: started.log.write(data),
         )
+        started.keep_kernel(process)
         _await_sockets(connection["ip"], process)
         if fork and started.plan.config.kernel.spare:
             started.make_spare_kernel(after=SPARE_SECONDS)

@@ -13,7 +13,7 @@ from pathlib import Path
 from moat_nb.config import Config
 from moat_nb.errors import ProofError, StartError
 from moat_nb.janitor import Janitor
-from moat_nb.link import Link, MountProof
+from moat_nb.link import Link, MountProof, Process
 from moat_nb.log import BoundedLog
 from moat_nb.mountpoints import make_mount_points
 from moat_nb.mounts import Bind
@@ -62,6 +62,8 @@ class Started:
     leash: Leash | None = None
     _link: Link | None = None
     proofs: tuple[MountProof, ...] = ()
+    kernels: tuple[Process, ...] = ()
+    """Those that run, and those that have ended since the last was started."""
     on_event: Callable[[str, str], None] = lambda kind, text: None
     """Hears what the :class:`Link` says of the sandbox as a whole."""
     _sockets: int = 0
@@ -142,6 +144,11 @@ class Started:
             self._sockets += 1
             return str(self.run_dir.sockets / str(self._sockets))
 
+    def keep_kernel(self, process: Process) -> None:
+        with self._lock:
+            running = (kernel for kernel in self.kernels if kernel.poll() is None)
+            self.kernels = (*running, process)
+
     def make_spare_kernel(self, *, after: float) -> None:
         """Have the guest make a kernel ahead of need, after so many seconds, unless it has one."""
         self.link.spare_ready.clear()
@@ -163,6 +170,8 @@ class Started:
     def stop(self) -> None:
         """End it, and return when nothing of it is left."""
         with self._lock:
+            if self._link is not None:
+                self._link.stopping = True
             if self.leash is not None:
                 self.leash.close()
             self.janitor.finish()

@@ -163,7 +163,8 @@ def _judge(sandbox: Sandbox, command: Sequence[str], how: Exit, *, interrupted: 
 
 @magic_arguments(name="moat status")
 def status(sessions: Sessions, arguments: Namespace) -> None:
-    """Show this notebook's sandboxes; the one that cells without a name run in is marked *."""
+    """Show this notebook's sandboxes; the one that cells without a name run in is marked *, and
+    shown below."""
     if not sessions.names:
         print("no sandbox runs; `%moat run` starts one")
         return
@@ -175,6 +176,7 @@ def status(sessions: Sessions, arguments: Namespace) -> None:
         use = _use(session)
         rows.append((mark, session.name, session.sandbox.id, session.state, runtime, use, project))
     print(table(rows))
+    display(current.sandbox)
 
 
 def _use(session: Session) -> str:
@@ -280,9 +282,9 @@ def plan(sessions: Sessions, arguments: Namespace) -> None:
 @magic_arguments(name="moat doctor")
 def doctor(sessions: Sessions, arguments: Namespace) -> None:
     """Say what can be used here, and how to mend what cannot."""
-    from moat_nb.doctor import main
+    from moat_nb.doctor import report
 
-    main()
+    display(report())
 
 
 SUBCOMMANDS: dict[str, Any] = {

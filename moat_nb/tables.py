@@ -1,9 +1,14 @@
-"""Plain aligned text for people: no colours, no lines, made to be read at 80 columns."""
+"""Plain aligned text for people: no colours, no lines, made to be read at 80 columns.
+
+Names of files may be a sandbox's choice, so what does not print is replaced.
+"""
 
 from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Sequence
+
+from moat_nb.terminal import one_line
 
 __all__ = ["amount", "duration", "fields", "table"]
 
@@ -14,6 +19,7 @@ def table(rows: Sequence[Sequence[str]], indent: int = 0) -> str:
     """``rows`` in columns; the last column, where paths belong, may be of any width."""
     if not rows:
         return ""
+    rows = [tuple(map(one_line, row)) for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = (
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
@@ -30,7 +36,7 @@ def fields(pairs: Iterable[tuple[str, str]], column: int = 12) -> str:
 def wrap(text: str, first: str, rest: str) -> str:
     """``text`` behind ``first``, its further lines behind ``rest``; a path is never broken."""
     return textwrap.fill(
-        text,
+        one_line(text.replace("\n", " ")),
         width=WIDTH,
         initial_indent=first,
         subsequent_indent=rest,

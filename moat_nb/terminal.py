@@ -4,19 +4,38 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["for_terminal"]
+__all__ = ["for_terminal", "last_lines", "one_line"]
 
 # What a program may do to the line that it writes on: colours and cursor movements. All other
-# sequences (titles, clipboards, answers to queries) are for the terminal that a user trusts.
+# sequences (titles, clipboards, answers to queries) are for the terminal that a user trusts. A
+# piece of output may end within one, so its first half goes as well: the terminal would join them.
 _STEERING = re.compile(
     r"\x1b\[(?![0-9;]*[ABCDGJKm])[0-?]*[ -/]*[@-~]?"
     r"|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?"
-    r"|\x1b(?!\[)."
+    r"|\x1b(?!\[).?"
     r"|[\x00-\x07\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f-\x9f]",
     re.DOTALL,
 )
+_ALLOWED = re.compile(r"\x1b\[[0-9;]*[ABCDGJKm]")
+
+LONGEST_LINE = 300
+"""Characters of a line in an error's text."""
 
 
 def for_terminal(text: str) -> str:
     """``text`` without what would steer a terminal, but for colours and cursor movements."""
     return _STEERING.sub("", text)
+
+
+def one_line(text: str) -> str:
+    """``text`` in one line, each character that does not print replaced by U+FFFD."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def last_lines(text: str, count: int) -> str:
+    """The last ``count`` lines that are not blank, without colours, each of a bounded length."""
+    plain = _ALLOWED.sub("", for_terminal(text)).replace("\t", "    ")
+    lines = [line.rstrip() for line in plain.splitlines() if line.strip()]
+    return "\n".join(one_line(line[:LONGEST_LINE]) for line in lines[-count:])

@@ -26,6 +26,7 @@ from jupyter_client.blocking.client import BlockingKernelClient
 
 import moat_nb
 from moat_nb.guest.loop import WATCH_SECONDS
+from moat_nb.guest.vitals import HISTORY, Vitals
 
 GUEST = Path(moat_nb.__file__).parent / "guest"
 ROOT = os.getuid() == 0
@@ -386,6 +387,47 @@ def test_usage_tells_what_the_excluded_directories_hold(start: Start, tmp_path: 
     (use,) = guest.hear("usage", "u")["mounts"]
     assert (use["path"], use["size"]) == (str(path), MIB)
     assert 100_000 <= use["used"] < 200_000
+
+
+# ---------------------------------------------------------------- memory and CPU
+
+
+def test_vitals_tell_what_kernels_and_what_they_started_use_and_of_no_other_process(
+    start: Start, sockets: str
+) -> None:
+    guest = start(preload=PRELOAD)
+    guest.hear("ready")
+    guest.spawn(["sleep", "60"])
+    id = guest.spawn(KERNEL, fork=True, connection=connection(f"{sockets}/k"))
+    busy = "x = bytearray(90 << 20)\nwhile True: pass"
+    code = f"__import__('subprocess').Popen([__import__('sys').executable, '-c', {busy!r}]).pid"
+    ask(f"{sockets}/k", code)
+    rows: list[list[int]] = []
+    while len(rows) < 3:
+        time.sleep(0.5)
+        guest.tell("vitals", id="v")
+        (kernel,) = guest.hear("vitals", "v")["kernels"]
+        assert kernel["id"] == id
+        rows = kernel["samples"]
+    (before, _, cpu), (after, memory, more) = rows[-2:]
+    assert 90 * MIB < memory < 1000 * MIB
+    assert 0 < more - cpu <= 2 * (before - after)
+    guest.tell("signal", id=id, signum=int(signal.SIGKILL))
+    guest.finish(id)
+    guest.tell("vitals", id="w")
+    assert guest.hear("vitals", "w")["kernels"] == []
+
+
+def test_the_history_is_bounded_and_looks_that_come_at_once_are_one() -> None:
+    vitals = Vitals()
+    kernel = {"1": os.getsid(0)}
+    for _ in range(3):
+        vitals.sample(kernel)
+    ((_, *_),) = vitals.histories["1"]
+    for _ in range(HISTORY + 10):
+        vitals.sampled = 0
+        vitals.sample(kernel)
+    assert len(vitals.histories["1"]) == HISTORY
 
 
 # ---------------------------------------------------------------- processes

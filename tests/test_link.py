@@ -20,6 +20,7 @@ import pytest
 
 from moat_nb.errors import ProofError, SandboxGone, StartError
 from moat_nb.link import MAX_LINE, Exit, Link, MountProof, Process
+from moat_nb.vitals import Vitals
 
 PROOF = {
     "path": "/workspace/.venv",
@@ -248,6 +249,43 @@ def test_usage_that_comes_too_late_does_no_harm(far: Far) -> None:
     assert far.spawn().poll() is None
 
 
+def test_an_answer_to_another_question_is_none(far: Far) -> None:
+    far.ready()
+    pending = far.pool.submit(far.link.usage, timeout=0.2)
+    id = far.hear()["id"]
+    far.tell("vitals", id=id, memory=None, kernels=[])
+    far.tell("proved", id=id, mounts=[])
+    with pytest.raises(SandboxGone, match="does not answer"):
+        pending.result(timeout=5)
+
+
+def test_vitals_are_asked_for_and_told(far: Far) -> None:
+    far.ready()
+    pending = far.pool.submit(far.link.vitals)
+    asked = far.hear()
+    assert asked["type"] == "vitals"
+    far.tell("vitals", id=asked["id"], memory=5, kernels=[])
+    assert pending.result(timeout=5) == Vitals(memory=5)
+
+
+def test_an_exit_has_the_last_lines_of_stderr_and_none_of_stdout(far: Far) -> None:
+    far.ready()
+    process = far.spawn()
+    for stream, text in ((1, "out\n"), (2, "one\ntw"), (2, "o\n\x1b]0;t\x07\x1b[31mthree")):
+        data = base64.b64encode(text.encode()).decode()
+        far.tell("output", id=process.id, stream=stream, data=data)
+    far.tell("exited", id=process.id, code=None, signal=11, oom=False)
+    how = process.wait(timeout=5)
+    assert how.told == "killed by SIGSEGV; its last lines on stderr:\none\ntwo\nthree"
+
+
+def test_a_sandbox_that_is_ended_on_purpose_says_that_and_no_more(far: Far) -> None:
+    far.ready()
+    far.link.stopping = True
+    far.end()
+    assert far.gone() == "it was stopped"
+
+
 def test_an_exclude_that_came_undone_is_heard_of(far: Far) -> None:
     far.ready(PROOF)
     far.tell("mount_lost", path=PROOF["path"])
@@ -429,6 +467,8 @@ HOSTILE_LATER: dict[str, Callable[[str], bytes]] = {
     "a mount lost that is a number": lambda id: message("mount_lost", path=3),
     "negative usage": lambda id: with_mounts("3", used=-1),
     "usage without a size": lambda id: message("usage", id="3", mounts=[{"path": "/e"}]),
+    "vitals without kernels": lambda id: message("vitals", id="3", memory=None),
+    "negative vitals": lambda id: message("vitals", id="3", memory=-1, kernels=[]),
     "usage of no mounts": lambda id: message("usage", id="3"),
     "a message without end": lambda id: b"x" * (MAX_LINE + (1 << 17)),
 }

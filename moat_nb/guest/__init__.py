@@ -6,6 +6,7 @@
     process.py    a child process: its start, its pipes, its end
     kernel.py     Python kernels in the guest's own interpreter
     spare.py      such a kernel made ahead of need
+    vitals.py     the kernels' memory and CPU
 
 The directory is mounted read-only into the sandbox and needs nothing but a python3 >= 3.8. The
 launcher holds the guest's stdin and stdout, the leash, and JSON objects run over them, one a line;
@@ -19,6 +20,7 @@ To the guest:
     signal {id, signum}    to its whole process group
     usage  {id}            ask for the mounts' use
     prove  {id}            prove the excludes once more
+    vitals {id}            ask for the kernels' memory and CPU
     stop   {}              end everything
 From the guest:
     ready    {mounts, python}      the excludes' promises hold
@@ -31,6 +33,7 @@ From the guest:
     mount_lost {path}              an exclude came undone
     usage    {id, mounts}
     proved   {id, mounts}
+    vitals   {id, memory, kernels: [{id, samples}]}   see vitals.py
 
 Everything the launcher reads from here is hostile to it: kernels run as the guest's own user.
 """

@@ -28,6 +28,7 @@ from .process import (
 )
 from .proof import identity, measure, mount_table, prove, shows
 from .spare import Spare, run_spare
+from .vitals import Vitals, sandbox_memory
 
 WATCH_SECONDS = 2.0
 """A renamed parent moves a mount without any event, so the excludes are also looked at now and
@@ -49,6 +50,7 @@ class Guest:
         self.oom_kills = oom_kills()
         self.import_error: Optional[str] = None
         self.next_watch = 0.0
+        self.vitals = Vitals()
         self.spare: Optional[Spare] = None
         self.spare_wish: Optional[Tuple[str, float]] = None  # its sockets' prefix, and when
 
@@ -73,6 +75,7 @@ class Guest:
                     return 0
             if time.monotonic() >= self.next_watch:
                 self.watch_mounts()
+                self.vitals.sample(self.kernels())
             if self.spare_wish is not None and time.monotonic() >= self.spare_wish[1]:
                 self.make_spare(self.spare_wish[0])
 
@@ -238,6 +241,15 @@ class Guest:
 
     def on_prove(self, id: str) -> None:
         self.send("proved", id=id, mounts=prove(self.config["excludes"]))
+
+    def on_vitals(self, id: str) -> None:
+        self.vitals.sample(self.kernels())
+        self.send("vitals", id=id, memory=sandbox_memory(), kernels=self.vitals.report())
+
+    def kernels(self) -> Dict[str, int]:
+        """The pids by id."""
+        processes = self.processes.items()
+        return {id: process.pid for id, process in processes if process.connection_file}
 
     # -------- events
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import errno
 import json
 import os
@@ -194,10 +193,6 @@ def unlink_quietly(name: Optional[str]) -> None:
 
 
 # ---------------------------------------------------------------- its output
-
-
-def encode(data: bytes) -> str:
-    return base64.b64encode(data).decode()
 
 
 def waiting_bytes(descriptor: int) -> int:

@@ -213,8 +213,9 @@ def test_a_kernel_that_dies_says_how_and_a_restart_mends_it(notebook):
 
 def test_a_sandbox_that_was_stopped_says_so_and_a_reset_mends_it(notebook):
     notebook.good("%moat run")
-    status = notebook.good("%moat status").stdout
-    sandbox = status.splitlines()[1].split()[2]
+    ran = notebook.good("%moat status")
+    assert "running" in ran.data[0]["text/plain"] and "running" in ran.data[0]["text/html"]
+    sandbox = ran.stdout.splitlines()[1].split()[2]
     assert main(["stop", sandbox]) == 0
     ran = notebook.run("%%moat\n1")
     assert isinstance(ran.error, SandboxGone) and "%moat reset" in str(ran.error)
@@ -310,7 +311,8 @@ def test_what_the_command_line_prints_is_printed(notebook):
     notebook.good("%moat run")
     assert "test-box" in notebook.good("%moat ps").stdout
     assert "/workspace" in notebook.good("%moat plan").stdout
-    assert "bubblewrap" in notebook.good("%moat doctor").stdout
+    (doctor,) = notebook.good("%moat doctor").data
+    assert "bubblewrap" in doctor["text/plain"] and "bubblewrap" in doctor["text/html"]
     assert "kernel" in notebook.good("%moat logs").stdout
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from moat_nb import CommandError, ConfigError, Sandbox, SandboxGone, StartError
+from moat_nb.view import look_at
 from tests import ordinary_user
 from tests.engine import PrivateEngine
 from tests.integration.conftest import MIB, wait_until
@@ -363,3 +364,23 @@ def test_a_reset_with_a_wrong_moat_yaml_leaves_the_sandbox_as_it_is(launcher):
     with pytest.raises(ConfigError, match="did you mean 'mounts'"):
         box.reset()
     assert box.run(["ls", "lib"]).stdout == b"kept\n"
+
+
+def test_a_sandbox_shows_its_mounts_with_their_use_and_its_kernel_with_memory_and_cpu(launcher):
+    project = launcher.project("node_modules", python=True, container={"memory": 1024})
+    box = launcher.launch(project)
+    box.run(["dd", "if=/dev/zero", "of=node_modules/x", "bs=1M", "count=3"], check=True)
+    with box.start_kernel() as kernel:
+        kernel.kc.execute_interactive("x = bytearray(100 << 20)", timeout=60)
+        shown = box._repr_mimebundle_()
+        (running,) = look_at(box).kernels
+    text, page = shown["text/plain"], shown["text/html"]
+    assert text.startswith(f"Sandbox test-box ({box.id}), running\n")
+    assert "/workspace/node_modules  tmpfs" in text and "3 MiB of 512 MiB" in text
+    assert "3 MiB of 512 MiB" in page and "<svg" not in page
+    # Where the runtime has a cgroup, it tells of the whole sandbox.
+    assert (" of 1 GiB in use" in text) == (launcher.runtime == "docker")
+    assert running.samples[-1].memory > 100 * MIB
+    box.stop()
+    text = box._repr_mimebundle_()["text/plain"]
+    assert text.startswith(f"Sandbox test-box ({box.id}), ended\nit was stopped\n")
