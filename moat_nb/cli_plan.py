@@ -15,8 +15,8 @@ from moat_nb.image import ImagePlan, image_plan
 from moat_nb.parse import load
 from moat_nb.planning import choose, make_spec
 from moat_nb.rundir import base_directory
-from moat_nb.sheets import MOUNT_COLUMNS, kind, limits_in_words, mount_points, mount_row
 from moat_nb.spec import ContainerSpec, Instance
+from moat_nb.spec_words import MOUNT_COLUMNS, kind, limits_in_words, mount_points, mount_row
 from moat_nb.tables import fields, table, wrap
 
 __all__ = ["Plan", "as_json", "as_text", "make", "plan"]
