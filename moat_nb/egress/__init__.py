@@ -4,5 +4,8 @@
 
 For the launcher: :class:`order.Order` is all that the process is told (``Order(...).line()`` on its
 stdin); ``records.Record`` is what it tells, on stdout and in its file. A port of this machine that
-``network.host`` lists is reached by ``CONNECT host.moat:PORT``.
+``network.host`` lists is reached by ``CONNECT host.moat:PORT``. Where ``intercept.needed(rules)``,
+``intercept.missing()`` says what is to be installed, and ``authority.make_authority(directory)``
+makes what ``Order.intercept`` takes: its ``certificate`` is what the sandbox must trust. Addresses
+that are not public are refused, unless ``order.reachable_from(os.environ)`` has them.
 """

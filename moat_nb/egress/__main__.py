@@ -44,8 +44,9 @@ def main() -> None:
                 os.write(sys.stdout.fileno(), record.line())
 
     proxy = Proxy(order, on_record, _connections())
-    with contextlib.suppress(asyncio.CancelledError):
-        asyncio.run(_serve(proxy, listening))
+    asyncio.run(_serve(proxy, listening))
+    # A thread that waits for a name server would hold the process for seconds.
+    os._exit(0)
 
 
 async def _serve(proxy: Proxy, listening: socket.socket) -> None:
@@ -53,7 +54,8 @@ async def _serve(proxy: Proxy, listening: socket.socket) -> None:
     ended = asyncio.create_task(asyncio.to_thread(sys.stdin.buffer.read))
     await asyncio.wait({serving, ended}, return_when=asyncio.FIRST_COMPLETED)
     serving.cancel()
-    await serving
+    with contextlib.suppress(asyncio.CancelledError):
+        await serving
 
 
 def _connections() -> int:

@@ -55,12 +55,12 @@ def why_not_public(address: IPAddress) -> str | None:
             return why_not_public(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
         if address.ipv4_mapped is not None:
             return "an IPv4 address in disguise"
-    for kind in ("loopback", "link_local", "multicast", "unspecified", "private"):
-        if getattr(address, f"is_{kind}"):
-            return kind.replace("_", "-")
     for network, what in _NOT_PUBLIC.items():
         if address in network:
             return what
+    for kind in ("loopback", "link_local", "multicast", "unspecified", "private"):
+        if getattr(address, f"is_{kind}"):
+            return kind.replace("_", "-")
     if not address.is_global or address.is_reserved:
         return "reserved"
     if isinstance(address, ipaddress.IPv6Address) and address not in _GLOBAL_UNICAST:
@@ -75,22 +75,26 @@ class Resolver:
         self._reachable = tuple(ipaddress.ip_network(network) for network in reachable)
         self._pool = ThreadPoolExecutor(LOOKUPS, thread_name_prefix="resolve")
 
-    async def resolve(self, host: str, port: int) -> list[Address]:
-        """The addresses of ``host`` that a sandbox may reach, in the order of preference.
+    async def resolve(
+        self, host: str, port: int, seconds: float = RESOLVE_SECONDS
+    ) -> list[Address]:
+        """The addresses of ``host``, in the order of preference; Failed when there is none.
 
-        Refused when one of them is not public: a public name has no private addresses beside.
+        Refused when one of them is not public: a public name has no private ones beside.
         """
-        found = await self.look_up(host, port)
+        found = await self.look_up(host, port, seconds)
         for address in found:
             self._check(address)
         return found
 
-    async def look_up(self, host: str, port: int) -> list[Address]:
-        """All addresses, unchecked; Failed when there is none."""
+    async def look_up(
+        self, host: str, port: int, seconds: float = RESOLVE_SECONDS
+    ) -> list[Address]:
+        """The same, unchecked."""
         loop = asyncio.get_running_loop()
         asked = loop.run_in_executor(self._pool, _getaddrinfo, host, port)
         try:
-            return await asyncio.wait_for(asked, RESOLVE_SECONDS)
+            return await asyncio.wait_for(asked, seconds)
         except (asyncio.TimeoutError, TimeoutError):
             raise Failed("has no address yet: the name servers do not answer", 504) from None
         except OSError as error:

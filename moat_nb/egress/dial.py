@@ -3,84 +3,142 @@
 from __future__ import annotations
 
 import asyncio
-import socket
-from collections.abc import Sequence
+import ssl
+from base64 import b64encode
+from dataclasses import dataclass, field
+from urllib.parse import unquote, urlsplit
 
-from moat_nb.egress.addresses import Address, Resolver
-from moat_nb.egress.streams import CHUNK, Plain
-from moat_nb.egress.verdict import Failed
+import h11
 
-__all__ = ["Dialer"]
+from moat_nb.egress.addresses import Resolver
+from moat_nb.egress.names import is_local_name
+from moat_nb.egress.race import connect_first
+from moat_nb.egress.side import HEAD_SECONDS, Headers, Side
+from moat_nb.egress.streams import Plain
+from moat_nb.egress.verdict import Failed, Refused, Verdict
 
-CONNECT_SECONDS = 20.0
-HEAD_START_SECONDS = 0.25
-"""Of one address over the next, by RFC 8305."""
+__all__ = ["Dialer", "Upstream"]
+
+UPSTREAM_RESOLVE_SECONDS = 2.0
+"""Behind a company's proxy many names are unknown to the machine, and its resolver may be slow
+to say so."""
+_PORTS = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Upstream:
+    """The proxy that the launcher's environment names."""
+
+    host: str
+    port: int
+    tls: bool
+    authorization: str | None = field(repr=False)
+
+    @classmethod
+    def parse(cls, url: str) -> Upstream:
+        """``[http://][user:password@]host[:port]``; ValueError for anything else."""
+        parts = urlsplit(url if "://" in url else f"http://{url}")
+        if parts.scheme not in _PORTS or not parts.hostname:
+            raise ValueError(
+                f"the proxy of HTTPS_PROXY is not http:// or https:// ({parts.scheme})"
+            )
+        user = None
+        if parts.username is not None:
+            words = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+            user = f"Basic {b64encode(words.encode()).decode()}"
+        return cls(
+            host=parts.hostname,
+            port=parts.port or _PORTS[parts.scheme],
+            tls=parts.scheme == "https",
+            authorization=user,
+        )
+
+    @property
+    def headers(self) -> Headers:
+        if self.authorization is None:
+            return []
+        return [(b"proxy-authorization", self.authorization.encode())]
 
 
 class Dialer:
-    def __init__(self, resolver: Resolver) -> None:
+    """``trust``: path of the authorities that vouch for an ``https://`` proxy, or None."""
+
+    def __init__(
+        self,
+        resolver: Resolver,
+        upstream: Upstream | None = None,
+        no_proxy: str = "",
+        trust: str | None = None,
+    ) -> None:
         self._resolver = resolver
+        self._upstream = upstream
+        self._no_proxy = no_proxy
+        self._trust = trust
 
     async def connect(self, host: str, port: int) -> Plain:
         """A stream to the host itself; Refused or Failed."""
-        return await connect_first(await self._resolver.resolve(host, port))
+        upstream = self.upstream_for(host)
+        if upstream is None:
+            return await connect_first(await self._resolver.resolve(host, port))
+        stream = await self.to_upstream(upstream, host, port)
+        try:
+            await asyncio.wait_for(_tunnel(stream, upstream, host, port), HEAD_SECONDS)
+        except (asyncio.TimeoutError, TimeoutError):
+            stream.close()
+            raise Failed("is not reached: the upstream proxy does not answer", 504) from None
+        except BaseException:
+            stream.close()
+            raise
+        return stream
+
+    async def to_upstream(self, upstream: Upstream, host: str, port: int) -> Plain:
+        """A stream to the upstream proxy, once ``host`` was checked as far as that goes here."""
+        await self._check_for_upstream(host, port)
+        context = ssl.create_default_context(cafile=self._trust) if upstream.tls else None
+        addresses = await self._resolver.look_up(upstream.host, upstream.port)
+        try:
+            return await connect_first(addresses, context, upstream.host)
+        except Failed as failed:
+            raise Failed(f"is not reached: the upstream proxy {failed.reason}") from None
+
+    def upstream_for(self, host: str) -> Upstream | None:
+        return None if _bypassed(host, self._no_proxy) else self._upstream
+
+    async def _check_for_upstream(self, host: str, port: int) -> None:
+        """The upstream proxy resolves the name once more: what this machine's resolver knows of
+        it is checked, and a name that only a local resolver could know is refused."""
+        if is_local_name(host):
+            reason = "is a name of a local network, and only public hosts can be reached"
+            raise Refused(Verdict(allowed=False, rule="public addresses only", reason=reason))
+        try:
+            await self._resolver.resolve(host, port, UPSTREAM_RESOLVE_SECONDS)
+        except Failed:
+            return  # unknown here
 
 
-async def connect_first(addresses: Sequence[Address]) -> Plain:
-    """Connect to whichever answers first, each with a head start over the next, families in
-    turns."""
-    tries: list[asyncio.Task[Plain]] = []
-    left = _in_turns(addresses)
-    errors: list[OSError] = []
-    deadline = asyncio.get_running_loop().time() + CONNECT_SECONDS
+async def _tunnel(stream: Plain, upstream: Upstream, host: str, port: int) -> None:
+    side = Side(stream, h11.CLIENT)
+    name = f"{host}:{port}"
+    headers = [(b"host", name.encode()), *upstream.headers]
+    await side.send(h11.Request(method="CONNECT", target=name, headers=headers))
+    await side.send(h11.EndOfMessage())
     try:
-        while left or tries:
-            if left:
-                tries.append(asyncio.create_task(_connect(left.pop(0))))
-            seconds = deadline - asyncio.get_running_loop().time()
-            wait = min(HEAD_START_SECONDS, seconds) if left else seconds
-            done, _ = await asyncio.wait(
-                tries, timeout=max(wait, 0), return_when=asyncio.FIRST_COMPLETED
-            )
-            for task in done:
-                tries.remove(task)
-                error = task.exception()
-                if error is None:
-                    return task.result()
-                if not isinstance(error, OSError):
-                    raise error
-                errors.append(error)
-            if seconds <= 0:
-                raise Failed(f"does not answer within {CONNECT_SECONDS:.0f} seconds", 504)
-        reason = errors[-1].strerror if errors else "it has no address"
-        raise Failed(f"cannot be reached: {reason or errors[-1]}")
-    finally:
-        for task in tries:
-            task.cancel()
-        for made in await asyncio.gather(*tries, return_exceptions=True):
-            if isinstance(made, Plain):
-                made.close()
+        answer = await side.event()
+    except h11.RemoteProtocolError as error:
+        raise Failed(f"is not reached: the upstream proxy does not speak HTTP: {error}") from None
+    if isinstance(answer, h11.Response) and answer.status_code == 407:
+        raise Failed("is not reached: the upstream proxy wants a password; see HTTPS_PROXY")
+    if not isinstance(answer, h11.Response) or not 200 <= answer.status_code < 300:
+        status = getattr(answer, "status_code", "nothing")
+        raise Failed(f"is not reached: the upstream proxy answered {status}")
+    if side.http.trailing_data[0]:
+        raise Failed("is not reached: the upstream proxy speaks before the host is asked")
 
 
-async def _connect(address: Address) -> Plain:
-    loop = asyncio.get_running_loop()
-    sock = socket.socket(address.family, socket.SOCK_STREAM)
-    try:
-        sock.setblocking(False)
-        await loop.sock_connect(sock, address.sockaddr)
-        reader, writer = await asyncio.open_connection(sock=sock, limit=CHUNK)
-    except BaseException:
-        sock.close()
-        raise
-    return Plain(reader, writer)
-
-
-def _in_turns(addresses: Sequence[Address]) -> list[Address]:
-    """The preferred family's first, then one of the other, and so on."""
-    first = [a for a in addresses if a.family == addresses[0].family]
-    second = [a for a in addresses if a.family != addresses[0].family]
-    mixed: list[Address] = []
-    while first or second:
-        mixed += [*first[:1], *second[:1]]
-        del first[:1], second[:1]
-    return mixed
+def _bypassed(host: str, no_proxy: str) -> bool:
+    """By curl's reading of NO_PROXY: a name in it stands for the names below it as well."""
+    for word in no_proxy.replace(",", " ").split():
+        name = word.lower().removeprefix("*").removeprefix(".").partition(":")[0]
+        if word == "*" or (name and (host == name or host.endswith(f".{name}"))):
+            return True
+    return False

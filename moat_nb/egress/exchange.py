@@ -5,110 +5,143 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 import h11
 
 from moat_nb.egress.names import authority
 from moat_nb.egress.records import Attempt
 from moat_nb.egress.side import Headers, Side, end_to_end
-from moat_nb.egress.streams import IDLE_SECONDS
+from moat_nb.egress.streams import CHUNK, IDLE_SECONDS
 from moat_nb.egress.verdict import Failed, Malformed, Refused, Verdict
 
-__all__ = ["Target", "exchange", "target_of"]
+__all__ = ["Origin", "check_host", "exchange", "path_in", "switches", "target_of"]
 
 HTTP_PORT = 80
+SCHEME = "http://"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Target:
+class Origin:
     host: str
-    port: int
-    path: str
-    """With the query, as it was sent."""
+    port: int = HTTP_PORT
+    tls: bool = False
+
+    @property
+    def default_port(self) -> int:
+        return 443 if self.tls else HTTP_PORT
+
+    @property
+    def name(self) -> str:
+        return self.host if self.port == self.default_port else f"{self.host}:{self.port}"
 
 
-def target_of(request: h11.Request, fixed: tuple[str, int] | None, default_port: int) -> Target:
-    """Where a request goes: to the URL's host, or to the CONNECT's that it came through.
-
-    Refused where its Host header names another.
-    """
+def target_of(request: h11.Request) -> tuple[Origin, str]:
+    """The host of a request to a proxy, ``GET http://HOST[:PORT]/PATH``, and the path."""
     text = request.target.decode("latin-1")
-    if fixed is not None:
-        host, port, path = *fixed, text
-        if not path.startswith("/") and path != "*":
-            raise Malformed("a request through CONNECT has a path, not a URL")
-    else:
-        url = urlsplit(text)
-        if url.scheme != "http" or not url.netloc:
-            raise Malformed("write http://HOST/PATH, or CONNECT for https")
-        if "@" in url.netloc:
-            raise Malformed("a URL with a user's name in it is not carried")
-        host, port = authority(url.netloc, default_port)
-        path = text[text.index("/", 7) :] if "/" in text[7:] else "/" + text[7 + len(url.netloc) :]
+    if text[: len(SCHEME)].lower() != SCHEME:
+        raise Malformed("write http://HOST/PATH, or CONNECT for https")
+    rest = text[len(SCHEME) :]
+    end = next((at for at, character in enumerate(rest) if character in "/?#"), len(rest))
+    host, port = authority(rest[:end], HTTP_PORT)
+    path = rest[end:]
+    return Origin(host=host, port=port), path if path.startswith("/") else f"/{path}"
+
+
+def path_in(request: h11.Request) -> str:
+    """The path of a request to the host itself, which came through CONNECT."""
+    path = request.target.decode("latin-1")
+    if not path.startswith("/") and path != "*":
+        raise Malformed("a request through CONNECT has a path, not a URL")
+    return path
+
+
+def check_host(request: h11.Request, origin: Origin) -> None:
+    """Refused where the Host header, which the server obeys, names another than was judged."""
     for name, value in request.headers:
-        if name == b"host" and authority(value.decode("latin-1"), default_port) != (host, port):
-            reason = f"is asked for a page of {value.decode('latin-1')}, by the Host header"
+        text = value.decode("latin-1")
+        if name == b"host" and authority(text, origin.default_port) != (origin.host, origin.port):
+            reason = f"is asked for a page of {text}, by the Host header"
             raise Refused(Verdict(allowed=False, rule="one host in a request", reason=reason))
-    return Target(host=host, port=port, path=path)
+
+
+def switches(request: h11.Request) -> bool:
+    """Whether it asks for a websocket. Other protocols are not offered to the server: in HTTP/2
+    over plain text, further requests would pass unseen."""
+    return any(
+        name == b"upgrade" and value.strip().lower() == b"websocket"
+        for name, value in request.headers
+    )
 
 
 async def exchange(
     client: Side,
-    request: h11.Request,
     server: Side,
-    headers: Headers,
+    request: h11.Request,
     target: str,
+    headers: Headers,
     attempt: Attempt,
 ) -> None:
     """Send ``request`` on as ``target`` and answer with what comes back.
 
     Both ways at once: an answer may come before the request's body has gone, and either may wait
-    for the other. Failed, or h11.RemoteProtocolError, when the answer does not come whole.
+    for the other. Failed when the answer does not come whole, Malformed when the request does not.
     """
-    onward = h11.Request(method=request.method, target=target, headers=headers)
-    await server.send(onward)
+    await server.send(h11.Request(method=request.method, target=target, headers=headers))
     body = asyncio.create_task(_send_body(client, server))
+    answer = asyncio.create_task(_answer(client, server, attempt))
     try:
-        await _answer(client, server, attempt)
+        await asyncio.wait({body, answer}, return_when=asyncio.FIRST_COMPLETED)
+        if not answer.done():
+            await (
+                body
+            )  # raises: it ends before the answer only when the sandbox did something wrong
+        await answer
     finally:
-        body.cancel()
-        with contextlib.suppress(asyncio.CancelledError, OSError, h11.ProtocolError):
-            await body
+        for task in (body, answer):
+            task.cancel()
+        await asyncio.gather(body, answer, return_exceptions=True)
 
 
 async def _send_body(client: Side, server: Side) -> None:
-    while True:
-        event = await client.event()
-        if isinstance(event, (h11.Data, h11.EndOfMessage)):
-            await server.send(event)
-        if not isinstance(event, h11.Data):
-            return
+    """Then watch whether the sandbox hangs up: Malformed when it does. Returns never."""
+    try:
+        while not isinstance(
+            event := await client.event(), (h11.EndOfMessage, h11.ConnectionClosed)
+        ):
+            if isinstance(event, h11.Data):
+                await _offer(server, event)
+        if isinstance(event, h11.EndOfMessage):
+            await _offer(server, event)
+        while data := await client.stream.read(CHUNK):
+            client.http.receive_data(data)  # the next request, early
+            await asyncio.sleep(IDLE_SECONDS)
+    except h11.RemoteProtocolError as error:
+        raise Malformed(f"the request does not come whole: {error}") from None
+    raise Malformed("the sandbox hung up before the answer came")
+
+
+async def _offer(server: Side, event: h11.Event) -> None:
+    """A server that takes no more may have answered already; its answer tells."""
+    with contextlib.suppress(OSError):
+        await server.send(event)
 
 
 async def _answer(client: Side, server: Side, attempt: Attempt) -> None:
     while True:
-        try:
-            event = await asyncio.wait_for(server.event(), IDLE_SECONDS)
-        except (asyncio.TimeoutError, TimeoutError):
-            raise Failed(f"said nothing for {IDLE_SECONDS:.0f} seconds", 504) from None
-        if isinstance(event, h11.InformationalResponse):
+        event = await _next(server)
+        if isinstance(event, (h11.InformationalResponse, h11.Response)):
+            switched = event.status_code == 101
+            headers = end_to_end(event.headers, upgrade=switched)
+            if isinstance(event, h11.Response):
+                attempt.status = event.status_code
+            if event.status_code == 407:
+                raise Failed("is not reached: the upstream proxy wants a password; see HTTPS_PROXY")
             await client.send(
-                h11.InformationalResponse(
-                    status_code=event.status_code,
-                    headers=end_to_end(event.headers),
-                    reason=event.reason,
-                )
+                type(event)(status_code=event.status_code, headers=headers, reason=event.reason)
             )
-        elif isinstance(event, h11.Response):
-            attempt.status = event.status_code
-            await client.send(
-                h11.Response(
-                    status_code=event.status_code,
-                    headers=end_to_end(event.headers),
-                    reason=event.reason,
-                )
-            )
+            if switched:
+                attempt.status = event.status_code
+                return
         elif isinstance(event, h11.Data):
             await client.send(event)
         elif isinstance(event, h11.EndOfMessage):
@@ -116,3 +149,12 @@ async def _answer(client: Side, server: Side, attempt: Attempt) -> None:
             return
         else:
             raise Failed("ended the connection without an answer")
+
+
+async def _next(server: Side) -> h11.Event | type[h11.PAUSED]:
+    try:
+        return await asyncio.wait_for(server.event(), IDLE_SECONDS)
+    except (asyncio.TimeoutError, TimeoutError):
+        raise Failed(f"said nothing for {IDLE_SECONDS:.0f} seconds", 504) from None
+    except (h11.RemoteProtocolError, OSError) as error:
+        raise Failed(f"did not answer as it should: {error}") from None

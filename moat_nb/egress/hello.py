@@ -23,7 +23,7 @@ _HOST_NAME = 0
 
 
 class _Short(Exception):
-    """More bytes are needed."""
+    """A length points beyond what is there, or stops short of it."""
 
 
 def server_name(data: bytes) -> str | None:
@@ -65,6 +65,8 @@ def _name_in(message: bytes) -> str:
         hello.take(hello.number(width))
     names = []
     extensions = _Bytes(hello.take(hello.number(2))) if hello.left else _Bytes(b"")
+    if hello.left:
+        raise _Short
     while extensions.left:
         kind = extensions.number(2)
         content = extensions.take(extensions.number(2))

@@ -6,7 +6,10 @@ import re
 
 from moat_nb.egress.verdict import Malformed, Refused, Verdict
 
-__all__ = ["authority", "host_name", "is_local_name"]
+__all__ = ["HOST_GATEWAY", "authority", "host_name", "is_local_name"]
+
+HOST_GATEWAY = "host.moat"
+"""The name by which a CONNECT asks for a port of this machine that ``network.host`` lists."""
 
 MAX_NAME = 253
 """Characters, by RFC 1035."""

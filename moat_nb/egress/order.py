@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from ipaddress import ip_network
 from typing import Any, Literal
 
 from moat_nb.config import Rule
+from moat_nb.errors import StartError
 
-__all__ = ["Interception", "Order", "Policy"]
+__all__ = ["REACHABLE", "Interception", "Order", "Policy", "reachable_from"]
+
+REACHABLE = "MOAT_NB_REACHABLE"
+"""The launcher's variable for :attr:`Order.reachable`. It is no key of moat.yaml, which a sandbox
+may be able to write."""
 
 Policy = Literal["permissive", "strict", "none"]
 
@@ -62,6 +69,17 @@ class Order:
             reachable=tuple(given.get("reachable", ())),
         )
         return cls(**given)
+
+
+def reachable_from(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """The networks of ``MOAT_NB_REACHABLE``, separated by commas; StartError where one is none."""
+    found = []
+    for word in environ.get(REACHABLE, "").replace(",", " ").split():
+        try:
+            found.append(str(ip_network(word)))
+        except ValueError as error:
+            raise StartError(f"{REACHABLE}: {error}; write networks such as 10.1.2.0/24") from None
+    return tuple(found)
 
 
 def _rule(given: dict[str, Any]) -> Rule:

@@ -10,7 +10,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
-__all__ = ["Attempt", "Outcome", "Record", "RecordFile"]
+from moat_nb.egress.streams import Plain
+
+__all__ = ["Attempt", "Outcome", "Record", "RecordFile", "printable"]
 
 Outcome = Literal["passed", "refused", "failed"]
 
@@ -57,12 +59,16 @@ class Attempt:
     reason: str = ""
     mend: str = ""
     outcome: Outcome = "passed"
+    server: Plain | None = None
+    """The connection to the host, which ends with the attempt."""
+    unseen: bool = False
+    """Not recorded: a CONNECT whose requests are, one by one."""
     _time: float = field(default_factory=time.time)
     _start: float = field(default_factory=time.monotonic)
 
-    def record(self, sent: int, received: int) -> Record:
+    def record(self) -> Record:
         text = {
-            name: _printable(getattr(self, name) or "", limit) for name, limit in _LIMITS.items()
+            name: printable(getattr(self, name) or "", limit) for name, limit in _LIMITS.items()
         }
         return Record(
             time=round(self._time, 3),
@@ -71,8 +77,8 @@ class Attempt:
             port=self.port,
             path=None if self.path is None else text["path"],
             status=self.status,
-            sent=sent,
-            received=received,
+            sent=self.server.sent if self.server else 0,
+            received=self.server.received if self.server else 0,
             seconds=round(time.monotonic() - self._start, 3),
             outcome=self.outcome,
             rule=text["rule"],
@@ -81,7 +87,7 @@ class Attempt:
         )
 
 
-def _printable(text: str, limit: int) -> str:
+def printable(text: str, limit: int) -> str:
     """Only ASCII: what steers a terminal, or looks like another host's name, does not pass."""
     return "".join(c if " " <= c <= "~" else "?" for c in text[:limit])
 

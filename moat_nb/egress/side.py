@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import h11
 
+from moat_nb.egress.records import printable
 from moat_nb.egress.streams import CHUNK, Stream
 from moat_nb.egress.verdict import Ended, Failed
 
@@ -13,6 +14,8 @@ __all__ = ["HEAD_SECONDS", "Headers", "Side", "end_to_end"]
 
 MAX_HEAD = 1 << 16
 """Bytes of a request's or a response's first line and headers; nginx takes 32 KiB."""
+MAX_PHRASE = 1000
+"""Characters of a refusal's first line; Python's http.client takes lines of 64 KiB."""
 HEAD_SECONDS = 60.0
 """How long a request's head may take to come whole, and how long a connection waits for one."""
 
@@ -26,9 +29,15 @@ _HOP_BY_HOP = frozenset(
 
 
 class Side:
-    def __init__(self, stream: Stream, role: type[h11.CLIENT] | type[h11.SERVER]) -> None:
+    """``begun``: what was read from the stream already."""
+
+    def __init__(
+        self, stream: Stream, role: type[h11.CLIENT] | type[h11.SERVER], begun: bytes = b""
+    ) -> None:
         self.stream = stream
         self.http = h11.Connection(role, max_incomplete_event_size=MAX_HEAD)
+        if begun:
+            self.http.receive_data(begun)
 
     async def event(self) -> h11.Event | type[h11.PAUSED]:
         """The next one; h11.RemoteProtocolError for what is not HTTP."""
@@ -48,13 +57,13 @@ class Side:
         False when an answer has already begun."""
         if self.http.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
             return False
-        body = words.encode("ascii", "replace") + b"\n"
+        phrase = printable(words, MAX_PHRASE).encode()
+        body = phrase + b"\n"
         headers = [
             ("Content-Type", "text/plain; charset=utf-8"),
             ("Content-Length", str(len(body))),
             ("Connection", "close"),
         ]
-        phrase = body[:-1]
         response = h11.Response(status_code=ended.status, headers=headers, reason=phrase)
         await self.send(response)
         await self.send(h11.Data(data=body))

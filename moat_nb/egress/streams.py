@@ -14,6 +14,8 @@ CHUNK = 1 << 16
 """Bytes; a stream holds a few of them at most, and its sender waits."""
 IDLE_SECONDS = 1800.0
 """How long neither side may say a word. A server may think for minutes about its answer."""
+LINGER_SECONDS = 2.0
+LINGER_BYTES = 1 << 20
 
 
 class Stream(Protocol):
@@ -24,9 +26,11 @@ class Stream(Protocol):
         """Returns when the other side has taken enough for more to be sent."""
 
     async def end(self) -> None:
-        """No more is written; reading goes on where the stream can do that."""
+        """Write no more; reading goes on where the stream can do that."""
 
-    def close(self) -> None: ...
+    @property
+    def touched(self) -> float:
+        """When bytes last went either way, on the loop's clock."""
 
 
 class Plain:
@@ -37,8 +41,11 @@ class Plain:
         self._writer = writer
         self.sent = 0
         self.received = 0
-        self.touched = asyncio.get_running_loop().time()
-        """When bytes last went either way, on the loop's clock."""
+        self._touched = asyncio.get_running_loop().time()
+
+    @property
+    def touched(self) -> float:
+        return self._touched
 
     async def read(self, size: int) -> bytes:
         data = await self._reader.read(size)
@@ -53,21 +60,33 @@ class Plain:
         self._touch()
 
     async def end(self) -> None:
-        with contextlib.suppress(OSError, RuntimeError):
-            self._writer.write_eof()
+        if self._writer.can_write_eof():
+            with contextlib.suppress(OSError):
+                self._writer.write_eof()
 
     def close(self) -> None:
         self._writer.close()
+
+    async def linger(self) -> None:
+        """Take what is still on its way before closing, or the kernel resets the connection and
+        what was said last is lost to who is still sending."""
+        await self.end()
+        with contextlib.suppress(OSError, asyncio.TimeoutError):
+            await asyncio.wait_for(self._drop(LINGER_BYTES), LINGER_SECONDS)
+
+    async def _drop(self, most: int) -> None:
+        while most > 0 and (data := await self.read(CHUNK)):
+            most -= len(data)
 
     def abort(self) -> None:
         """Close it so that nobody takes what came for the whole."""
         self._writer.transport.abort()
 
     def _touch(self) -> None:
-        self.touched = asyncio.get_running_loop().time()
+        self._touched = asyncio.get_running_loop().time()
 
 
-async def carry(one: Plain, other: Plain) -> None:
+async def carry(one: Stream, other: Stream) -> None:
     """Both ways until both have ended; Failed when neither says a word for IDLE_SECONDS."""
     ways = [
         asyncio.ensure_future(_one_way(one, other)),
@@ -90,7 +109,7 @@ async def carry(one: Plain, other: Plain) -> None:
         await asyncio.gather(*ways, return_exceptions=True)
 
 
-async def _one_way(source: Plain, target: Plain) -> None:
+async def _one_way(source: Stream, target: Stream) -> None:
     while data := await source.read(CHUNK):
         await target.write(data)
     await target.end()

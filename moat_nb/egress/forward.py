@@ -1,0 +1,90 @@
+"""One HTTP request on its way: judged, connected, carried."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import h11
+
+from moat_nb.egress.dial import Dialer
+from moat_nb.egress.exchange import Origin, check_host, exchange, path_in, switches, target_of
+from moat_nb.egress.records import Attempt, Record
+from moat_nb.egress.rules import Judge
+from moat_nb.egress.side import HEAD_SECONDS, Headers, Side, end_to_end
+from moat_nb.egress.streams import Plain, Stream, carry
+from moat_nb.egress.tls import Tls
+from moat_nb.egress.verdict import Failed, Refused, Verdict
+
+if TYPE_CHECKING:
+    from moat_nb.egress.authority import Interceptor
+
+__all__ = ["Means", "allow", "forward"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Means:
+    """What all connections of the sandbox share."""
+
+    judge: Judge
+    dialer: Dialer
+    interceptor: Interceptor | None
+    host_ports: tuple[int, ...]
+    on_record: Callable[[Record], None]
+
+
+def allow(attempt: Attempt, verdict: Verdict) -> None:
+    attempt.rule = verdict.rule
+    if not verdict.allowed:
+        raise Refused(verdict)
+
+
+async def forward(
+    means: Means, side: Side, request: h11.Request, attempt: Attempt, through: Origin | None
+) -> None:
+    """``through``: the CONNECT's host that the request came through, None for one to the proxy."""
+    attempt.host = request.target.decode("latin-1") if through is None else through.host
+    origin, path = target_of(request) if through is None else (through, path_in(request))
+    attempt.host, attempt.port, attempt.path = origin.host, origin.port, path.partition("?")[0]
+    allow(attempt, means.judge.request(origin.host, attempt.method, path))
+    check_host(request, origin)
+    headers = _headers(request, origin)
+    upstream = None if origin.tls else means.dialer.upstream_for(origin.host)
+    if upstream is None:
+        attempt.server = await means.dialer.connect(origin.host, origin.port)
+    else:
+        attempt.server = await means.dialer.to_upstream(upstream, origin.host, origin.port)
+        path = f"http://{origin.name}{path}"
+        headers += upstream.headers
+    server = Side(await _spoken_to(means, origin, attempt.server), h11.CLIENT)
+    await exchange(side, server, request, path, headers, attempt)
+    if side.http.our_state is h11.SWITCHED_PROTOCOL:
+        await server.stream.write(side.http.trailing_data[0])
+        await side.stream.write(server.http.trailing_data[0])
+        await carry(side.stream, server.stream)
+
+
+def _headers(request: h11.Request, origin: Origin) -> Headers:
+    """One request a connection to a host: nothing of one is left over for the next."""
+    upgrade = switches(request)
+    headers = end_to_end(request.headers, upgrade=upgrade)
+    if not any(name == b"host" for name, _ in headers):
+        headers.append((b"host", origin.name.encode()))
+    headers.append((b"connection", b"upgrade" if upgrade else b"close"))
+    return headers
+
+
+async def _spoken_to(means: Means, origin: Origin, server: Plain) -> Stream:
+    if not origin.tls:
+        return server
+    assert means.interceptor is not None
+    stream = Tls(server, means.interceptor.to_host, server_hostname=origin.host)
+    try:
+        await asyncio.wait_for(stream.handshake(), HEAD_SECONDS)
+    except (asyncio.TimeoutError, TimeoutError):
+        raise Failed("does not finish its TLS handshake", 504) from None
+    except OSError as error:
+        raise Failed(f"cannot be spoken to in TLS: {error}") from None
+    return stream

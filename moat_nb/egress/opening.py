@@ -1,0 +1,64 @@
+"""What a sandbox says first after a CONNECT: read and judged before the host hears a word of it."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+
+from moat_nb.egress.hello import HANDSHAKE, server_name
+from moat_nb.egress.names import host_name
+from moat_nb.egress.side import HEAD_SECONDS
+from moat_nb.egress.streams import CHUNK, Plain
+from moat_nb.egress.verdict import Ended, Failed, Refused, Verdict
+
+__all__ = ["opening"]
+
+_HTTP = re.compile(rb"[A-Z]{3,20} ")
+"""A request of HTTP/1.1, its method as all servers want it."""
+_LONGEST = 21
+_ACCESS_DENIED = bytes.fromhex("15030300020231")
+"""A TLS alert, fatal (2), access_denied (49), which clients put into words."""
+
+
+async def opening(client: Plain, begun: bytes, host: str) -> tuple[bytes, bool]:
+    """What was said so far, and whether that is TLS; if not, it is an HTTP request.
+
+    Refused where it is neither, or where the TLS is for another host. Servers of other protocols
+    speak first, or are spoken to in words of their own: mail, SSH and databases do not pass.
+    """
+    try:
+        return await asyncio.wait_for(_opening(client, begun, host), HEAD_SECONDS)
+    except (asyncio.TimeoutError, TimeoutError):
+        raise Failed("was connected to, and the sandbox said nothing", 504) from None
+
+
+async def _opening(client: Plain, begun: bytes, host: str) -> tuple[bytes, bool]:
+    while not begun or (begun[0] != HANDSHAKE and len(begun) < _LONGEST and b" " not in begun):
+        begun += await _more(client)
+    if begun[0] != HANDSHAKE:
+        if _HTTP.match(begun):
+            return begun, False
+        reason = "is spoken to in neither TLS nor HTTP"
+        mend = "set network.policy to bridge for other protocols"
+        raise Refused(Verdict(allowed=False, rule="HTTP or TLS only", reason=reason, mend=mend))
+    try:
+        while (name := server_name(begun)) is None:
+            begun += await _more(client)
+        _check_name(name, host)
+    except Ended:
+        await client.write(_ACCESS_DENIED)
+        raise
+    return begun, True
+
+
+def _check_name(name: str, host: str) -> None:
+    if not name or host_name(name) != host:
+        reason = f"is asked for {name or 'no host by name'} inside TLS"
+        raise Refused(Verdict(allowed=False, rule="one host in a request", reason=reason))
+
+
+async def _more(client: Plain) -> bytes:
+    more = await client.read(CHUNK)
+    if not more:
+        raise Failed("was connected to, and the sandbox hung up")
+    return more
