@@ -107,7 +107,7 @@ class Workplace:
             *(sys.executable, "-m", "pytest", "-q", "--color=no", "--tb=short", "--no-header"),
             *("-p", "no:cacheprovider", "-p", "moat_suite", "-o", "log_cli=false"),
             *("--no-showlocals", "--durations=5", "--show-capture=stderr"),
-            # Their own way ends the whole worker, and says nothing of where the test hung.
+            # Their own method ends the whole worker, and says nothing of where the test hung.
             *("--timeout=100", "--timeout-method=signal"),
             *(f"--basetemp={self.home / 'tmp'}", f"--junitxml={report}"),
             *(("-n", str(suite.workers)) if suite.workers else ()),

@@ -40,7 +40,7 @@ class Results:
 def left_out() -> str:
     """Every test that is left out, with its reason."""
     entries = {
-        f"- {run.suite.package} {run.suite.version}, `{part}`: {reason}.\n"
+        f"- {run.suite.package}, `{part}`: {reason}.\n"
         for run in RUNS
         for part, reason in run.suite.left_out.items()
     }
