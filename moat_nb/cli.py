@@ -166,7 +166,12 @@ def _doctor(arguments: argparse.Namespace) -> int:
 def _bench(arguments: argparse.Namespace) -> int:
     from moat_nb.bench import main as bench
 
-    return bench(arguments.directory, runs=arguments.runs, as_json=arguments.json)
+    return bench(
+        arguments.directory,
+        runs=arguments.runs,
+        as_json=arguments.json,
+        with_peers=arguments.peers,
+    )
 
 
 def _demo(arguments: argparse.Namespace) -> int:

@@ -276,6 +276,11 @@ def _add_machine_commands(commands: _Commands) -> None:
     parser.add_argument(
         "--runs", type=int, default=15, metavar="N", help="readings of each measure (default: 15)"
     )
+    parser.add_argument(
+        "--peers",
+        action="store_true",
+        help="beside dockernel, gateway-provisioners and autogen too; pip installs them for that",
+    )
     _add_json(parser)
 
     _add(

@@ -1,0 +1,171 @@
+"""``moat-nb bench``: how long kernels take, each as a ratio to a plain local ipykernel's.
+
+All measures of one run are taken in turns, so that what else the machine does meets all alike;
+what is compared are medians.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import sys
+from collections.abc import Mapping
+from contextlib import ExitStack, closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from moat_nb.bench.kernels import plain, sandboxed, warm
+from moat_nb.bench.peers import Peers, ready_peers
+from moat_nb.config import Config
+from moat_nb.errors import MoatError, RuntimeUnavailable
+from moat_nb.host import Host
+from moat_nb.janitor import Janitor
+from moat_nb.parse import load
+from moat_nb.planning import RUNTIMES
+from moat_nb.progress import for_user
+from moat_nb.tables import table
+
+__all__ = ["TARGETS", "Measure", "as_text", "main", "measure"]
+
+TARGETS = {
+    "cold start": {"bubblewrap": 1.15, "docker": 1.55},
+    "warm start": {"bubblewrap": 0.10, "docker": 0.10},
+    "further kernel, forked": {"bubblewrap": 0.42, "docker": 0.42},
+    "further kernel, spare": {"bubblewrap": 0.12, "docker": 0.12},
+    "restart": {"bubblewrap": 0.40, "docker": 0.40},
+    "round trip": {"bubblewrap": 0.9, "docker": 0.9},
+    "10 MB of output": {"bubblewrap": 1.1, "docker": 1.1},
+    "memory of a further kernel": {"bubblewrap": 0.7, "docker": 0.7},
+}
+
+
+PEER_TARGETS = {"cold start": 1 / 2, "warm start": 1 / 20}
+"""Twice as fast as each peer, and twenty times."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measure:
+    """Medians, in seconds, or bytes for memory."""
+
+    name: str
+    runtime: str
+    plain: float
+    """What it is compared with: a plain kernel, or a peer's."""
+    sandboxed: float
+    target: float
+
+    @property
+    def ratio(self) -> float:
+        return self.sandboxed / self.plain
+
+
+def main(directory: str, *, runs: int, as_json: bool, with_peers: bool) -> int:
+    """Measure every runtime that is usable here, on the project at ``directory``."""
+    config = load(directory)
+    runtimes = [name for name in ("bubblewrap", "docker") if _can(config, name)]
+    if not runtimes:
+        raise MoatError("nothing to measure: no runtime is usable; `moat-nb doctor` says why")
+    with ExitStack() as stack:
+        peers = _peers(config, stack) if with_peers and "docker" in runtimes else None
+        measures = measure(config.path, runtimes, runs, peers)
+    if as_json:
+        print(json.dumps([{**asdict(m), "ratio": m.ratio} for m in measures], indent=1))
+    else:
+        print(as_text(measures, runs))
+    return 0
+
+
+def _peers(config: Config, stack: ExitStack) -> Peers | None:
+    """Until ``stack`` is left; None when there can be none, and the reason is told."""
+    with closing(for_user()) as progress:
+        try:
+            return stack.enter_context(ready_peers(config, progress))
+        except MoatError as error:
+            print(f"moat-nb: the peers are left out: {error}", file=sys.stderr)
+            return None
+
+
+def _can(config: Config, name: str) -> bool:
+    """Whether the project can be started on it, its image present; if not, the reason is told."""
+    runtime = RUNTIMES[name](Host.current(), os.environ)
+    janitor = Janitor()
+    progress = for_user()
+    try:
+        found = runtime.available()
+        if not found.usable:
+            raise RuntimeUnavailable(found.detail)
+        runtime.prepare(config, progress, janitor)
+    except MoatError as error:
+        print(f"moat-nb: {name} is left out: {error}", file=sys.stderr)
+        return False
+    finally:
+        progress.close()
+        janitor.finish()
+    return True
+
+
+def as_text(measures: list[Measure], runs: int) -> str:
+    rows = [("MEASURE", "RUNTIME", "BESIDE", "SANDBOX", "RATIO", "TARGET", "")]
+    for one in measures:
+        unit = "MiB" if one.name.startswith("memory") else "ms"
+        scale = 1 / (1 << 20) if unit == "MiB" else 1000
+        rows.append(
+            (
+                one.name,
+                one.runtime,
+                f"{one.plain * scale:.1f} {unit}",
+                f"{one.sandboxed * scale:.1f} {unit}",
+                f"{one.ratio:.2f}",
+                f"<= {one.target:.2f}",
+                "reached" if one.ratio <= one.target else "missed",
+            )
+        )
+    return f"{table(rows)}\n\nmedians of {runs}, taken in turns"
+
+
+def measure(
+    project: Path, runtimes: list[str], runs: int, peers: Peers | None = None
+) -> list[Measure]:
+    readings: dict[tuple[str, str], list[float]] = {}
+    names = peers.names if peers is not None else ()
+    for _ in range(runs):
+        turn = {"plain": plain()}
+        for name in runtimes:
+            turn[name] = {**sandboxed(project, name), **warm(project, name)}
+        for name in names:
+            assert peers is not None
+            turn[name] = {"cold start": peers.start(name)}
+        for who, reading in turn.items():
+            for name, value in reading.items():
+                readings.setdefault((who, name), []).append(value)
+    medians = {key: statistics.median(values) for key, values in readings.items()}
+    return [
+        *_beside_plain(medians, runtimes),
+        *(
+            Measure(
+                name=f"{name}, beside {peer}",
+                runtime="docker",
+                plain=medians[peer, "cold start"],
+                sandboxed=medians["docker", name],
+                target=target,
+            )
+            for peer in names
+            for name, target in PEER_TARGETS.items()
+        ),
+    ]
+
+
+def _beside_plain(medians: Mapping[tuple[str, str], float], runtimes: list[str]) -> list[Measure]:
+    return [
+        Measure(
+            name=name,
+            runtime=runtime,
+            # Whatever way a kernel is started is compared with a plain one's start.
+            plain=medians.get(("plain", name), medians["plain", "cold start"]),
+            sandboxed=medians[runtime, name],
+            target=targets[runtime],
+        )
+        for name, targets in TARGETS.items()
+        for runtime in runtimes
+    ]

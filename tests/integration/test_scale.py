@@ -1,0 +1,29 @@
+"""Many kernels: at once, and one after another; none fails, and nothing is left of them."""
+
+import pytest
+
+from moat_nb.bench.scale import AT_ONCE, IN_A_ROW, Held, at_once, draw, in_a_row
+
+STEPS = 20
+"""Between two looks at what is held: a leak grows with each."""
+
+
+@pytest.mark.timeout(300)
+def test_forty_kernels_start_at_once_and_leave_nothing(launcher):
+    project = launcher.project("many", python=True)
+    at_once(project, launcher.runtime, 1)  # what the first start imports and opens for good
+    before = Held.now()
+    assert len(at_once(project, launcher.runtime, AT_ONCE)) == AT_ONCE
+    assert Held.now() == before
+
+
+@pytest.mark.timeout(600)
+def test_two_hundred_kernels_one_after_another_leave_nothing(launcher, tmp_path):
+    project = launcher.project("row", python=True)
+    readings = in_a_row(project, launcher.runtime, STEPS)
+    before = Held.now()
+    while len(readings) < IN_A_ROW:
+        readings += in_a_row(project, launcher.runtime, STEPS)
+        assert Held.now() == before
+    draw(tmp_path / "row.png", [(launcher.runtime, readings, readings)])
+    assert (tmp_path / "row.png").read_bytes().startswith(b"\x89PNG")
