@@ -10,7 +10,7 @@ import h11
 
 from moat_nb.egress.names import authority
 from moat_nb.egress.records import Attempt
-from moat_nb.egress.side import Headers, Side, end_to_end
+from moat_nb.egress.side import Headers, Side, end_to_end, two_frames
 from moat_nb.egress.streams import CHUNK, IDLE_SECONDS
 from moat_nb.egress.verdict import Failed, Malformed, Refused, Verdict
 
@@ -130,8 +130,10 @@ async def _answer(client: Side, server: Side, attempt: Attempt) -> None:
     while True:
         event = await _next(server)
         if isinstance(event, (h11.InformationalResponse, h11.Response)):
+            if two_frames(event):
+                raise Failed("answered with both Content-Length and Transfer-Encoding")
             switched = event.status_code == 101
-            headers = end_to_end(event.headers, upgrade=switched)
+            headers = end_to_end(event, upgrade=switched)
             if isinstance(event, h11.Response):
                 attempt.status = event.status_code
             if event.status_code == 407:

@@ -13,10 +13,10 @@ from moat_nb.egress.dial import Dialer
 from moat_nb.egress.exchange import Origin, check_host, exchange, path_in, switches, target_of
 from moat_nb.egress.records import Attempt, Record
 from moat_nb.egress.rules import Judge
-from moat_nb.egress.side import HEAD_SECONDS, Headers, Side, end_to_end
+from moat_nb.egress.side import HEAD_SECONDS, Headers, Side, end_to_end, two_frames
 from moat_nb.egress.streams import Plain, Stream, carry
 from moat_nb.egress.tls import Tls
-from moat_nb.egress.verdict import Failed, Refused, Verdict
+from moat_nb.egress.verdict import Failed, Malformed, Refused, Verdict
 
 if TYPE_CHECKING:
     from moat_nb.egress.authority import Interceptor
@@ -68,9 +68,11 @@ async def forward(
 
 def _headers(request: h11.Request, origin: Origin) -> Headers:
     """One request a connection to a host: nothing of one is left over for the next."""
+    if two_frames(request):
+        raise Malformed("the request has both Content-Length and Transfer-Encoding")
     upgrade = switches(request)
-    headers = end_to_end(request.headers, upgrade=upgrade)
-    if not any(name == b"host" for name, _ in headers):
+    headers = end_to_end(request, upgrade=upgrade)
+    if not any(name == b"host" for name, _ in request.headers):
         headers.append((b"host", origin.name.encode()))
     headers.append((b"connection", b"upgrade" if upgrade else b"close"))
     return headers

@@ -11,12 +11,11 @@ from moat_nb.egress.side import HEAD_SECONDS
 from moat_nb.egress.streams import CHUNK, Plain
 from moat_nb.egress.verdict import Ended, Failed, Refused, Verdict
 
-__all__ = ["opening"]
+__all__ = ["ACCESS_DENIED", "opening"]
 
-_HTTP = re.compile(rb"[A-Z]{3,20} ")
-"""A request of HTTP/1.1, its method as all servers want it."""
-_LONGEST = 21
-_ACCESS_DENIED = bytes.fromhex("15030300020231")
+_HTTP = re.compile(rb"[A-Z]+ \S+ HTTP/1\.[01]\r?\n")
+_MAX_LINE = 1 << 14
+ACCESS_DENIED = bytes.fromhex("15030300020231")
 """A TLS alert, fatal (2), access_denied (49), which clients put into words."""
 
 
@@ -33,22 +32,27 @@ async def opening(client: Plain, begun: bytes, host: str) -> tuple[bytes, bool]:
 
 
 async def _opening(client: Plain, begun: bytes, host: str) -> tuple[bytes, bool]:
-    while not begun or (begun[0] != HANDSHAKE and len(begun) < _LONGEST and b" " not in begun):
-        begun += await _more(client)
+    begun = begun or await _more(client)
     if begun[0] != HANDSHAKE:
-        if _HTTP.match(begun):
-            return begun, False
-        reason = "is spoken to in neither TLS nor HTTP"
-        mend = "set network.policy to bridge for other protocols"
-        raise Refused(Verdict(allowed=False, rule="HTTP or TLS only", reason=reason, mend=mend))
+        return await _http(client, begun), False
     try:
         while (name := server_name(begun)) is None:
             begun += await _more(client)
         _check_name(name, host)
     except Ended:
-        await client.write(_ACCESS_DENIED)
+        await client.write(ACCESS_DENIED)
         raise
     return begun, True
+
+
+async def _http(client: Plain, begun: bytes) -> bytes:
+    while begun[:1].isupper() and b"\n" not in begun and len(begun) < _MAX_LINE:
+        begun += await _more(client)
+    if not _HTTP.match(begun):
+        reason = "is spoken to in neither TLS nor HTTP"
+        mend = "set network.policy to bridge for other protocols"
+        raise Refused(Verdict(allowed=False, rule="HTTP or TLS only", reason=reason, mend=mend))
+    return begun
 
 
 def _check_name(name: str, host: str) -> None:

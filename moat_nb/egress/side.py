@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import h11
 
 from moat_nb.egress.records import printable
 from moat_nb.egress.streams import CHUNK, Stream
-from moat_nb.egress.verdict import Ended, Failed
+from moat_nb.egress.verdict import Ended
 
-__all__ = ["HEAD_SECONDS", "Headers", "Side", "end_to_end"]
+__all__ = ["HEAD_SECONDS", "Headers", "Message", "Side", "end_to_end", "two_frames"]
 
 MAX_HEAD = 1 << 16
 """Bytes of a request's or a response's first line and headers; nginx takes 32 KiB."""
@@ -20,6 +18,7 @@ HEAD_SECONDS = 60.0
 """How long a request's head may take to come whole, and how long a connection waits for one."""
 
 Headers = list[tuple[bytes, bytes]]
+Message = h11.Request | h11.InformationalResponse | h11.Response
 
 _HOP_BY_HOP = frozenset(
     b"connection keep-alive proxy-authenticate proxy-authorization proxy-connection te"
@@ -71,25 +70,23 @@ class Side:
         return True
 
 
-def end_to_end(headers: Iterable[tuple[bytes, bytes]], *, upgrade: bool = False) -> Headers:
-    """Those that are passed on: without the ones that mean this connection alone.
+def two_frames(message: Message) -> bool:
+    """Whether two readers may see two messages where one is (request smuggling)."""
+    return {b"content-length", b"transfer-encoding"} <= {name for name, _ in message.headers}
 
-    With both a Content-Length and a Transfer-Encoding, two readers may see two messages where one
-    is (request smuggling): Failed.
-    """
-    given = [(name.lower(), value) for name, value in headers]
-    names = {name for name, _ in given}
-    if {b"content-length", b"transfer-encoding"} <= names:
-        raise Failed("both Content-Length and Transfer-Encoding are given")
+
+def end_to_end(message: Message, *, upgrade: bool = False) -> Headers:
+    """The headers that are passed on, as written: without those of this connection alone."""
     listed = {
         token.strip().lower()
-        for name, value in given
+        for name, value in message.headers
         if name == b"connection"
         for token in value.split(b",")
     }
-    # A message's frame cannot be taken away from it by naming it.
+    # A message's frame and host cannot be taken from it by naming them.
     drop = _HOP_BY_HOP | (listed - {b"content-length", b"transfer-encoding", b"host"})
-    kept = [(name, value) for name, value in given if name not in drop]
     if upgrade:
-        kept += [(name, value) for name, value in given if name == b"upgrade"]
-    return kept
+        drop = drop - {b"upgrade"}
+    return [
+        (name, value) for name, value in message.headers.raw_items() if name.lower() not in drop
+    ]

@@ -14,7 +14,7 @@ from moat_nb.egress.exchange import Origin
 from moat_nb.egress.forward import Means, allow, forward
 from moat_nb.egress.intercept import INSTALL
 from moat_nb.egress.names import HOST_GATEWAY, authority
-from moat_nb.egress.opening import opening
+from moat_nb.egress.opening import ACCESS_DENIED, opening
 from moat_nb.egress.race import connect_first
 from moat_nb.egress.records import Attempt
 from moat_nb.egress.side import HEAD_SECONDS, Side
@@ -126,6 +126,7 @@ class Visit:
 
     async def _opened(self, begun: bytes, host: str) -> Side:
         if self._means.interceptor is None:
+            await self._client.write(ACCESS_DENIED)
             reason = "has rules with methods or paths, which TLS hides"
             raise Refused(
                 Verdict(allowed=False, rule="interception", reason=reason, mend=f"run {INSTALL}")

@@ -33,3 +33,13 @@ def start(net: Internet) -> Iterator[Start]:
             return undo.enter_context(running(net, Path(path), **order))
 
         yield started
+
+
+@pytest.fixture(scope="session")
+def permissive(net: Internet) -> Iterator[Running]:
+    """One for all tests that ask for nothing else of it, and do not read its records."""
+    with (
+        tempfile.TemporaryDirectory(prefix="moat-egress-") as path,
+        running(net, Path(path)) as proxy,
+    ):
+        yield proxy

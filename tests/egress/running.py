@@ -69,9 +69,10 @@ class Running:
         return self.undo.enter_context(context.wrap_socket(sock, server_hostname=name or host))
 
     def records(self) -> list[dict[str, Any]]:
-        """Of all that has ended so far: stops the proxy."""
+        """Of all that has ended so far, as they began: stops the proxy."""
         self.stop()
-        return [json.loads(line) for line in self.records_file.read_text().splitlines()]
+        found = [json.loads(line) for line in self.records_file.read_text().splitlines()]
+        return sorted(found, key=lambda record: float(record["time"]))
 
     def news(self) -> list[dict[str, Any]]:
         """What it told the launcher, once it is stopped."""

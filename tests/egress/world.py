@@ -179,7 +179,7 @@ async def count(reader: Reader, writer: Writer) -> None:
 
 async def banner(_: Reader, writer: Writer) -> None:
     """Speaks first, as SSH and mail do."""
-    writer.write(b"SSH-2.0-moat\r\n")
+    writer.write(b"SSH-2.0-moat\r\n\r\n")
 
 
 async def gate(reader: Reader, writer: Writer) -> None:

@@ -1,0 +1,241 @@
+"""Plain HTTP through the proxy, with servers that do as they should and servers that lie."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from tests.egress.conftest import Start
+from tests.egress.running import Running, everything, rules
+
+PAGE = b"GET http://pypi.test/page HTTP/1.1\r\nHost: pypi.test\r\n\r\n"
+
+
+def test_a_request_reaches_its_host_without_what_was_meant_for_the_proxy(
+    permissive: Running,
+) -> None:
+    seen = permissive.get(
+        "http://pypi.test/page?q=1",
+        headers={
+            "Proxy-Connection": "keep-alive",
+            "Proxy-Authorization": "Basic c2VjcmV0",
+            "Connection": "X-Mine",
+            "X-Mine": "of this connection",
+            "TE": "trailers",
+            "X-Theirs": "kept",
+        },
+    ).read()
+    assert seen.startswith(b"GET /page?q=1 HTTP/1.1\r\n")
+    assert b"Host: pypi.test\r\n" in seen and b"X-Theirs: kept\r\n" in seen
+    for gone in (b"Proxy-", b"X-Mine", b"TE:", b"secret"):
+        assert gone.lower() not in seen.lower()
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_body_arrives_as_it_was_sent(permissive: Running, chunked: bool) -> None:
+    body = bytes(range(256)) * 4096
+
+    def pieces() -> Iterator[bytes]:
+        yield from (body[at : at + 10_000] for at in range(0, len(body), 10_000))
+
+    sent = pieces() if chunked else body
+    answer = permissive.get("http://pypi.test/echo", "POST", body=sent)
+    assert answer.read().decode() == f"{len(body)} {hashlib.sha256(body).hexdigest()}"
+
+
+def test_several_requests_go_over_one_connection_each_judged(start: Start) -> None:
+    proxy = start(policy="strict", rules=rules("pypi.test", "six.test"))
+    client = http.client.HTTPConnection("proxy")
+    client.sock = proxy.connect()
+    found = []
+    for name in ("pypi", "six", "other"):
+        client.request("GET", f"http://{name}.test/")
+        answer = client.getresponse()
+        answer.read()
+        found.append(answer.status)
+    assert found == [200, 200, 403]
+    assert [record["host"] for record in proxy.records()] == ["pypi.test", "six.test", "other.test"]
+
+
+def test_requests_that_are_sent_ahead_are_answered_in_turn(permissive: Running) -> None:
+    last = PAGE.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+    assert permissive.ask(PAGE + PAGE + last).count(b"HTTP/1.1 200 OK") == 3
+
+
+def test_a_server_may_ask_for_the_body_first(permissive: Running) -> None:
+    with permissive.connect() as sock:
+        sock.sendall(
+            b"POST http://pypi.test/echo HTTP/1.1\r\nHost: pypi.test\r\n"
+            b"Content-Length: 2\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n"
+        )
+        assert sock.recv(1000).startswith(b"HTTP/1.1 100 Continue\r\n")
+        sock.sendall(b"ok")
+        assert everything(sock).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+def test_an_answer_before_the_body_has_gone_is_passed_on(permissive: Running) -> None:
+    with permissive.connect() as sock:
+        sock.sendall(
+            b"POST http://pypi.test/early HTTP/1.1\r\nHost: pypi.test\r\n"
+            b"Content-Length: 1000000\r\n\r\nonly so much"
+        )
+        assert everything(sock).startswith(b"HTTP/1.1 413 Too Large\r\n")
+
+
+def test_a_websocket_is_carried_once_both_sides_have_switched(permissive: Running) -> None:
+    with permissive.connect() as sock:
+        sock.sendall(
+            b"GET http://pypi.test/socket HTTP/1.1\r\nHost: pypi.test\r\n"
+            b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+        )
+        assert sock.recv(1000).startswith(b"HTTP/1.1 101 ")
+        sock.sendall(b"word")
+        assert sock.recv(100) == b"WORD"
+
+
+def test_no_other_protocol_is_offered_to_a_server(permissive: Running) -> None:
+    """In HTTP/2 over plain text, further requests would pass the rules unseen."""
+    answer = permissive.get(
+        "http://pypi.test/socket",
+        headers={"Connection": "Upgrade, HTTP2-Settings", "Upgrade": "h2c", "HTTP2-Settings": "A"},
+    )
+    assert (answer.status, answer.read()) == (200, b"not asked for")
+
+
+def test_a_server_that_answers_a_byte_at_a_time_is_waited_for(permissive: Running) -> None:
+    assert permissive.get("http://pypi.test/trickle").read() == b"slow!"
+
+
+def test_an_answer_of_http_1_0_ends_with_its_connection(permissive: Running) -> None:
+    assert permissive.get("http://pypi.test/old").read() == b"until the end"
+
+
+@pytest.mark.parametrize("path", ["short", "cut"])
+def test_an_answer_that_ends_too_early_is_not_taken_for_the_whole(
+    permissive: Running, path: str
+) -> None:
+    answer = permissive.get(f"http://pypi.test/{path}")
+    with pytest.raises((http.client.IncompleteRead, ConnectionResetError)):
+        answer.read()
+
+
+def test_what_a_server_says_beyond_its_content_length_goes_nowhere(permissive: Running) -> None:
+    again = PAGE.replace(b"/page", b"/long").replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+    answers = permissive.ask(PAGE.replace(b"/page", b"/long") + again)
+    assert answers.count(b"HTTP/1.1 200 OK") == 2
+    assert answers.count(b"four") == 2
+
+
+@pytest.mark.parametrize("path", ["both", "two", "garbage", "head"])
+def test_an_answer_that_can_be_read_in_two_ways_or_in_none_is_not_passed_on(
+    permissive: Running, path: str
+) -> None:
+    answer = permissive.get(f"http://pypi.test/{path}")
+    assert answer.status == 502
+    assert answer.reason.startswith("moat: pypi.test ")
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "Content-Length: 4\r\nTransfer-Encoding: chunked",
+        "Content-Length: 4\r\nContent-Length: 5",
+        "Content-Length: -1",
+        "Transfer-Encoding: gzip, chunked",
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
+        "Content-Length : 4",
+        "X: \x00",
+        "Host: other.test",
+        "X: " + "x" * 200_000,
+    ],
+)
+def test_a_request_that_can_be_read_in_two_ways_or_in_none_reaches_no_host(
+    start: Start, head: str
+) -> None:
+    proxy = start()
+    answer = proxy.ask(
+        f"POST http://pypi.test/echo HTTP/1.1\r\nHost: pypi.test\r\n{head}\r\n\r\n"
+        "0\r\n\r\nGET http://pypi.test/ HTTP/1.1\r\nHost: pypi.test\r\n\r\n".encode("latin-1")
+    )
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert answer.startswith(b"HTTP/1.1 4")
+    assert [record["received"] for record in proxy.records()] == [0]
+
+
+@pytest.mark.parametrize(
+    ("target", "status"),
+    [
+        ("/page", 400),
+        ("https://pypi.test/page", 400),
+        ("ftp://pypi.test/page", 400),
+        ("http://ada:lace@pypi.test/page", 400),
+        ("http://pypi.test:99999/", 400),
+        ("http:///page", 400),
+        ("http://pypi.test", 200),
+        ("http://PYPI.test:80?q", 200),
+        ("http://pypi.test.:8080/page", 200),
+    ],
+)
+def test_a_request_names_its_host_in_its_url(permissive: Running, target: str, status: int) -> None:
+    answer = permissive.ask(f"GET {target} HTTP/1.0\r\n\r\n".encode())
+    assert answer.startswith(f"HTTP/1.1 {status} ".encode())
+
+
+@pytest.mark.parametrize("host", ["other.test", "pypi.test:81", "pypi.test@other.test", ""])
+def test_a_host_header_for_another_host_is_refused(permissive: Running, host: str) -> None:
+    answer = permissive.ask(f"GET http://pypi.test/ HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+    assert answer.startswith((b"HTTP/1.1 403 moat: ", b"HTTP/1.1 400 moat: "))
+
+
+def test_a_refusal_says_what_to_add_in_its_first_line_and_its_body(start: Start) -> None:
+    proxy = start(policy="strict", rules=rules("pypi.test"), file="/srv/demo/moat.yaml")
+    answer = proxy.get("http://other.test/page?token=secret")
+    words = (
+        "moat: other.test is not in network.rules (policy strict);"
+        ' add "- other.test" to network.rules in moat.yaml'
+    )
+    assert (answer.status, answer.reason) == (403, words)
+    assert answer.read().decode() == f"{words}\n"
+    (record,) = proxy.news()
+    assert record["mend"] == 'add "- other.test" to network.rules in moat.yaml'
+    assert (record["method"], record["path"], record["status"]) == ("GET", "/page", 403)
+
+
+def test_a_refusal_cannot_be_used_to_write_headers(start: Start) -> None:
+    proxy = start(policy="strict", rules=rules(("pypi.test", ("allow GET /a",))))
+    answer = proxy.get("http://pypi.test/x%0d%0aSet-Cookie:%20a=b")
+    assert answer.status == 403
+    assert answer.getheader("Set-Cookie") is None
+
+
+def test_rules_with_methods_and_paths_hold_for_plain_http(start: Start) -> None:
+    proxy = start(
+        policy="strict", rules=rules(("pypi.test", ("deny * /a/secret", "allow GET /a/*")))
+    )
+    asked = [("GET", "/a/b"), ("POST", "/a/b"), ("GET", "/a/secret"), ("GET", "/a/./x/../secret")]
+    found = [proxy.get(f"http://pypi.test{path}", method).status for method, path in asked]
+    assert found == [200, 403, 403, 403]
+    assert [record["rule"] for record in proxy.records()] == [
+        "moat.yaml:3:7 pypi.test: allow GET /a/*",
+        "policy strict",
+        "moat.yaml:3:7 pypi.test: deny * /a/secret",
+        "moat.yaml:3:7 pypi.test: deny * /a/secret",
+    ]
+
+
+def test_policy_none_reaches_nothing(start: Start) -> None:
+    assert start(policy="none", rules=rules("pypi.test")).get("http://pypi.test/").status == 403
+
+
+def test_a_sandbox_that_hangs_up_does_not_keep_the_host_waiting(start: Start) -> None:
+    proxy = start()
+    with proxy.connect() as sock:
+        sock.sendall(PAGE.replace(b"/page", b"/silent"))
+        sock.shutdown(socket.SHUT_WR)
+        assert everything(sock).startswith(b"HTTP/1.1 400 moat: ")
+    (record,) = proxy.records()
+    assert record["reason"] == "the sandbox hung up before the answer came"

@@ -1,0 +1,116 @@
+"""dial.py: the launcher's own proxy, and what is still checked on the way to it."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import Any
+
+import pytest
+
+from moat_nb.egress.dial import Upstream
+from tests.egress.conftest import Start
+from tests.egress.internet import PUBLIC
+from tests.egress.running import Running, everything, rules
+
+PROXY = f"http://ada:lu%73@{PUBLIC}:3128"
+
+
+def through(start: Start, **order: Any) -> Running:
+    return start(**{"upstream": PROXY, **order})
+
+
+def test_plain_http_goes_to_the_upstream_proxy_with_the_launchers_password(start: Start) -> None:
+    seen = through(start).get(
+        "http://pypi.test/page?q=1", headers={"Proxy-Authorization": "Basic c2FuZGJveA=="}
+    )
+    text = seen.read()
+    assert text.startswith(b"GET http://pypi.test/page?q=1 HTTP/1.1\r\n")
+    assert text.lower().count(b"proxy-authorization") == 1
+    assert b"proxy-authorization: Basic YWRhOmx1cw==\r\n" in text
+
+
+@pytest.mark.parametrize("host", ["pypi.test", "inner.behind.test"])
+def test_tls_goes_through_the_upstream_proxys_connect(start: Start, host: str) -> None:
+    """The second name is known to the upstream proxy alone."""
+    with through(start).https(host) as tls:
+        tls.sendall(b"GET /page HTTP/1.1\r\n\r\n")
+        assert everything(tls).startswith(b"HTTP/1.1 200 OK")
+
+
+def test_an_upstream_proxy_in_tls_is_spoken_to_in_tls(start: Start) -> None:
+    """Its certificate is checked: nobody vouches for this one."""
+    _, line = through(start, upstream="https://pypi.test:3129").tunnel("pypi.test")
+    assert line.startswith(b"HTTP/1.1 502 moat: pypi.test is not reached: the upstream proxy ")
+    assert b"CERTIFICATE_VERIFY_FAILED" in line
+
+
+def test_hosts_of_no_proxy_are_reached_directly(start: Start) -> None:
+    proxy = through(start, no_proxy="localhost, .other.test,PyPI.test")
+    assert proxy.get("http://pypi.test/").read().startswith(b"GET / HTTP/1.1\r\n")
+    assert proxy.get("http://six.test/").read().startswith(b"GET http://six.test/ HTTP/1.1\r\n")
+
+
+@pytest.mark.parametrize(
+    ("host", "reason"),
+    [
+        ("10.9.9.9", b"is an address"),
+        ("loopback.test", b"resolves to 127.0.0.1 (loopback)"),
+        ("mixed.test", b"resolves to 10.9.9.9 (private)"),
+        ("printer", b"is a name of a local network"),
+        ("nas.local", b"is a name of a local network"),
+    ],
+)
+def test_what_is_not_public_is_not_asked_of_the_upstream_proxy(
+    start: Start, host: str, reason: bytes
+) -> None:
+    proxy = through(start)
+    _, line = proxy.tunnel(host)
+    assert line.startswith(b"HTTP/1.1 403 moat: ") and reason in line
+    assert proxy.get(f"http://{host}/").status == 403
+
+
+def test_rules_hold_before_the_upstream_proxy_is_asked(start: Start) -> None:
+    _, line = through(start, policy="strict", rules=rules("six.test")).tunnel("pypi.test")
+    assert b"pypi.test is not in network.rules" in line
+
+
+@pytest.mark.parametrize(
+    ("upstream", "reason"),
+    [
+        (f"http://{PUBLIC}:3128", b"wants a password; see HTTPS_PROXY"),
+        (f"http://{PUBLIC}:1", b"the upstream proxy cannot be reached: Connection refused"),
+        (f"http://{PUBLIC}:22", b"the upstream proxy does not speak HTTP"),
+        (f"http://{PUBLIC}:80", b"the upstream proxy speaks before the host is asked"),
+    ],
+)
+def test_an_upstream_proxy_that_does_not_do_is_named_as_the_reason(
+    start: Start, upstream: str, reason: bytes
+) -> None:
+    _, line = through(start, upstream=upstream).tunnel("pypi.test")
+    assert line.startswith(b"HTTP/1.1 502 moat: pypi.test is not reached: ")
+    assert reason in line
+
+
+def test_the_password_is_in_no_repr() -> None:
+    upstream = Upstream.parse("https://ada:lace@proxy.example.com")
+    assert (upstream.host, upstream.port, upstream.tls) == ("proxy.example.com", 443, True)
+    assert "Basic" not in repr(upstream)
+
+
+@pytest.mark.parametrize("url", ["socks5://proxy:1080", "http://", "ftp://proxy"])
+def test_another_kind_of_proxy_is_refused(url: str) -> None:
+    with pytest.raises(ValueError, match="HTTPS_PROXY"):
+        Upstream.parse(url)
+
+
+def test_a_proxy_may_be_written_without_a_scheme() -> None:
+    assert Upstream.parse("proxy.example.com:3128").port == 3128
+
+
+def test_a_proxy_is_named_in_no_process_list(start: Start) -> None:
+    proxy = through(start)
+    proxy.get("http://pypi.test/")
+    listed = subprocess.run(
+        ["ps", "-ww", "-eo", "args"], capture_output=True, text=True, check=True
+    )
+    assert "lu%73" not in listed.stdout
