@@ -165,9 +165,10 @@ class Visit:
                 self._means.on_record(attempt.record())
 
     async def _say(self, side: Side, ended: Ended, attempt: Attempt) -> None:
+        words = (word for word in ("moat:", attempt.host, attempt.reason) if word)
         mend = f"; {attempt.mend}" if attempt.mend else ""
         try:
-            said = await side.answer(ended, f"moat: {attempt.host} {attempt.reason}{mend}")
+            said = await side.answer(ended, " ".join(words) + mend)
         except (OSError, h11.LocalProtocolError):
             said = False
         if said:

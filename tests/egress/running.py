@@ -86,6 +86,17 @@ class Running:
         assert self.process.wait(SECONDS) == 0
 
 
+def client_hello(name: str | None) -> bytes:
+    """What OpenSSL says first to a server of this name."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    outgoing = ssl.MemoryBIO()
+    tls = context.wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname=name)
+    with contextlib.suppress(ssl.SSLWantReadError):
+        tls.do_handshake()
+    return outgoing.read()
+
+
 def everything(sock: socket.socket) -> bytes:
     data = b""
     with contextlib.suppress(ConnectionResetError):

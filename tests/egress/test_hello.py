@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from moat_nb.egress.hello import MAX_HELLO, server_name
 from moat_nb.egress.names import authority, host_name, is_local_name
 from moat_nb.egress.verdict import Ended, Malformed, Refused
-from tests.egress.test_tunnels import client_hello
+from tests.egress.running import client_hello
 
 HELLO = client_hello("pypi.test")
 

@@ -11,20 +11,9 @@ import pytest
 from tests.egress.carrier import carrier
 from tests.egress.conftest import Start
 from tests.egress.internet import PRIVATE
-from tests.egress.running import Running, everything, rules
+from tests.egress.running import Running, client_hello, everything, rules
 
 PAGE = b"GET /page HTTP/1.1\r\nHost: pypi.test\r\nConnection: close\r\n\r\n"
-
-
-def client_hello(name: str | None) -> bytes:
-    """What OpenSSL says first to a server of this name."""
-    context = ssl.create_default_context()
-    context.check_hostname = False
-    outgoing = ssl.MemoryBIO()
-    tls = context.wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname=name)
-    with pytest.raises(ssl.SSLWantReadError):
-        tls.do_handshake()
-    return outgoing.read()
 
 
 @pytest.mark.parametrize(("name", "port"), [("pypi", 443), ("six", 443), ("pypi", 8443)])
