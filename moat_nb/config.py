@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from moat_nb.host import User
+from moat_nb.readiness import Ready
+
 __all__ = [
     "WORKSPACE",
     "Config",
@@ -90,12 +93,25 @@ class Dependency:
 
 @dataclass(frozen=True, kw_only=True)
 class Service:
+    """A sidecar: one of the dependencies, or one of ``kernel.services``."""
+
     name: str
+    version: str | None = None
+    """Of the dependency."""
     env: tuple[tuple[str, str], ...] = ()
     image: str | None = None
+    """None only for a built-in service, which knows its own."""
     memory_mb: int | None = None
     wait: bool = True
     models: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+    """Empty: the image's own."""
+    ports: tuple[int, ...] = ()
+    """Where it listens; empty for a built-in service, which knows its own."""
+    mounts: tuple[MountEntry, ...] = ()
+    volumes: tuple[VolumeEntry, ...] = ()
+    user: User | None = None
+    ready: Ready | None = None
     where: str = ""
 
 
@@ -197,3 +213,9 @@ class Config:
     @property
     def directory(self) -> Path:
         return self.path.parent
+
+    @property
+    def wanted_services(self) -> tuple[Service, ...]:
+        """Those that the kernel is not said to do without (``kernel.skip_dependencies``)."""
+        skipped = self.kernel.skip_dependencies
+        return tuple(service for service in self.services if service.name not in skipped)

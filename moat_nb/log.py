@@ -9,7 +9,7 @@ from pathlib import Path
 __all__ = ["BoundedLog"]
 
 FILE_LIMIT = 10 << 20
-"""Bytes; at the limit the file becomes ``log.1`` and a new one begins, so two of them at most."""
+"""Bytes; at the limit the file ``log`` becomes ``log.1`` and a new one begins, so two at most."""
 TAIL = 8 << 10
 
 
@@ -33,7 +33,7 @@ class BoundedLog:
                 return
             with contextlib.suppress(OSError):
                 if self._file.tell() + len(data) > FILE_LIMIT:
-                    self._path.replace(self._path.with_name("log.1"))
+                    self._path.replace(self._path.with_name(f"{self._path.name}.1"))
                     self._file.close()
                     self._file = self._path.open("wb", buffering=0)
                 self._file.write(data)

@@ -59,7 +59,7 @@ class Tmpfs:
 
     target: str
     size: int
-    role: Literal["exclude", "home", "tmp"] = "exclude"
+    role: Literal["exclude", "home", "tmp", "data"] = "exclude"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from moat_nb import dependencies as names
 from moat_nb.config import Dependency, Service
@@ -64,7 +65,10 @@ def services(cursor: Cursor, declared: Sequence[Dependency]) -> tuple[Service, .
             cursor.problems.add(entry.key_where, what, mend)
     parsed = {name: _service(name, entry) for name, entry in given.items()}
     return tuple(
-        parsed.get(dependency.name, Service(name=dependency.name, where=dependency.where))
+        replace(
+            parsed.get(dependency.name, Service(name=dependency.name, where=dependency.where)),
+            version=dependency.version,
+        )
         for dependency in wanted
     )
 

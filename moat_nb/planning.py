@@ -31,6 +31,9 @@ RUNTIMES: dict[str, Callable[[Host, Mapping[str, str]], Runtime]] = {
     "apple": lambda host, environ: Apple(host),
 }
 
+WITH_SIDECARS = ("docker", "podman")
+"""The runtimes whose containers can share the sandbox's network namespace."""
+
 PRELOAD = (
     "ipykernel.kernelapp",
     "ipykernel.ipkernel",
@@ -97,7 +100,7 @@ def make_spec(
 
     ``kernels``: whether the guest imports what they need ahead of the first.
     """
-    problems = unsupported(config)
+    problems = (*unsupported(config), *_without_sidecars(config, runtime.name))
     if problems:
         raise NotSupportedYet(problems)
     memory = config.container.memory_mb
@@ -129,6 +132,7 @@ def make_spec(
         mounts=mounts,
         limits=limits,
         hardening=Hardening(isolation=config.kernel.isolation),
+        hosts=tuple(service.name for service in config.wanted_services),
         gpus=config.kernel.gpus,
         dns=config.container.dns,
     )
@@ -225,22 +229,30 @@ def _notices(config: Config, user: User, host: Host) -> tuple[str, ...]:
     return tuple(words)
 
 
+def _without_sidecars(config: Config, runtime: str) -> tuple[Problem, ...]:
+    """The services, on a runtime that has none."""
+    if runtime in WITH_SIDECARS:
+        return ()
+    mend = f"use --runtime {' or '.join(WITH_SIDECARS)}, or list it in kernel.skip_dependencies"
+    return tuple(
+        Problem(
+            where=service.where,
+            what=f"{service.name} is a service, and {runtime} cannot run any beside a kernel",
+            mend=mend,
+        )
+        for service in config.wanted_services
+    )
+
+
 def unsupported(config: Config) -> tuple[Problem, ...]:
     """Valid keys that this version does not honour: refused, never dropped."""
     kernel = config.kernel
-    services = [
-        item
-        for item in config.dependencies
-        if item.kind == "service" and item.name not in kernel.skip_dependencies
-    ]
-    positions = {"services": services[0].where} if services else {}
-    positions |= config.where | {f"kernel.{key}": at for key, at in kernel.where.items()}
+    positions = config.where | {f"kernel.{key}": at for key, at in kernel.where.items()}
 
     def where(key: str) -> str:
         return positions.get(key) or positions.get(key.split(".", maxsplit=1)[0], config.path.name)
 
     asked = {
-        ("services", ""): bool(services),
         ("ports", ""): bool(config.ports),
         ("network.policy", ""): config.network.policy not in (None, "none"),
         ("network.rules", ""): bool(config.network.rules),
@@ -255,7 +267,6 @@ def unsupported(config: Config) -> tuple[Problem, ...]:
     }
     mends = {
         "network.policy": "the kernel has no network for now: say `policy: none`",
-        "services": "take it out of dependencies, or list it in kernel.skip_dependencies",
     }
     return tuple(
         Problem(

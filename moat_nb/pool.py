@@ -36,7 +36,7 @@ def key_of(plan: Plan) -> str:
     # Which mount points are missing is left out: a running spare has made them.
     spec = replace(plan.spec, mounts=replace(plan.spec.mounts, missing=()))
     image = image_plan(plan.config) if spec.image is not None else None
-    text = f"{spec.digest} {image} {plan.environ.get('DOCKER_HOST')}"
+    text = f"{spec.digest} {image} {plan.environ.get('DOCKER_HOST')} {plan.sidecars}"
     return hashlib.sha256(text.encode()).hexdigest()
 
 

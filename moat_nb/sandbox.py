@@ -27,6 +27,7 @@ from moat_nb.planning import choose, make_spec
 from moat_nb.pool import POOL
 from moat_nb.progress import Progress, for_user
 from moat_nb.secrets import fetch
+from moat_nb.services import plan_services
 from moat_nb.spec import ContainerSpec
 from moat_nb.started import Plan, Started
 from moat_nb.vitals import Vitals
@@ -55,8 +56,8 @@ class Sandbox:
 
     Its methods block, may be called from any thread, and raise SandboxGone once it has ended.
     ``on_event(kind, text)`` hears ``pre_run`` with what hooks.pre_run prints (otherwise it goes to
-    stderr), ``mount_lost`` with an exclude's path, and ``gone`` with the reason, from a thread of
-    its own.
+    stderr), ``mount_lost`` with an exclude's path, ``sidecar_ended`` with which, how and its last
+    lines, and ``gone`` with the reason, from a thread of its own.
     """
 
     def __init__(
@@ -107,12 +108,14 @@ class Sandbox:
             host = Host.current()
             config = override(load(path, home=host.home), home=host.home, **overrides)
             chosen, why = choose(runtime, config, host, environ)
+            spec = make_spec(config, chosen, host, why, kernels=kernels)
             return Plan(
                 config=config,
                 runtime=chosen,
-                spec=make_spec(config, chosen, host, why, kernels=kernels),
+                spec=spec,
                 secrets=fetch(config.secrets, environ),
                 environ=environ,
+                sidecars=plan_services(config, spec, host),
             )
 
         return cls(plan, progress=progress, on_event=on_event, pooled=pooled and kernels)
@@ -129,6 +132,7 @@ class Sandbox:
                 started = Started.start(plan, progress)
             started.plan = plan
             started.on_event = self._hear
+            started.sidecars.listen(self._hear)
             if plan.config.hooks.pre_run is not None:
                 progress.stage("hooks.pre_run")
                 self._pre_run(started, plan.config.hooks.pre_run)
@@ -143,7 +147,7 @@ class Sandbox:
     def _pre_run(self, started: Started, script: str) -> None:
         process = started.link.spawn(
             ["/bin/sh", "-c", script],
-            env=started.plan.secrets,
+            env=started.env,
             cwd=started.spec.workdir,
             on_output=lambda stream, data: self._show(started.log, data),
         )
@@ -159,6 +163,8 @@ class Sandbox:
     def _hear(self, kind: str, text: str) -> None:
         if kind == "mount_lost":
             logger.warning("%s: %s", text, CAME_UNDONE)
+        elif kind == "sidecar_ended":
+            logger.warning("%s", text)
         if self._on_event is not None:
             self._on_event(kind, text)
         elif kind == "pre_run":
@@ -266,7 +272,7 @@ class Sandbox:
         """Start a process; ``options`` are :meth:`Link.spawn`'s. ``cwd`` is a path inside."""
         return self._link.spawn(
             argv,
-            env={**self._started.plan.secrets, **(env or {})},
+            env={**self._started.env, **(env or {})},
             cwd=cwd or self._started.spec.workdir,
             **options,
         )

@@ -45,13 +45,18 @@ class ContainerSpec:
     """A tag or digest; None on a runtime that uses the host's own files (bubblewrap)."""
     command: tuple[str, ...]
     user: User
+    keep_user: bool = False
+    """The user is one that the image knows, so a rootless engine's 0 must not take its place."""
     env: tuple[tuple[str, str], ...]
     """Never a secret: those travel over the leash, with the kernel that needs them."""
     workdir: str
     mounts: MountPlan
     limits: Limits
     hardening: Hardening = field(default_factory=Hardening)
-    network: Literal["none"] = "none"
+    network: str = "none"
+    """``none``, or ``container:NAME`` to share the network namespace of that one."""
+    hosts: tuple[str, ...] = ()
+    """Names that stand for 127.0.0.1 inside: the sidecars'."""
     gpus: Literal["all"] | int | None = None
     dns: tuple[str, ...] = ()
     labels: tuple[tuple[str, str], ...] = ()
@@ -73,9 +78,19 @@ class ContainerSpec:
             f"{LABEL}.owner": instance.owner,
             f"{LABEL}.spec": self.digest,
         }
+        mounts = self.mounts
+        if self.role == "sidecar":
+            # What has no mount of the launcher's directory is known by this to be its own.
+            labels[f"{LABEL}.sockets"] = instance.sockets
+        else:
+            mounts = mounts.with_mounts(Bind(source=instance.sockets, target=instance.sockets))
         return replace(
             self,
             name=f"moat-{self.name}-{instance.id}",
             labels=tuple(sorted({**dict(self.labels), **labels}.items())),
-            mounts=self.mounts.with_mounts(Bind(source=instance.sockets, target=instance.sockets)),
+            mounts=mounts,
         )
+
+    def joined_to(self, container: str) -> ContainerSpec:
+        """The same in the network namespace of ``container``."""
+        return replace(self, network=f"container:{container}")

@@ -20,6 +20,8 @@ from moat_nb.mounts import Bind
 from moat_nb.progress import Progress
 from moat_nb.rundir import Note, Owner, RunDir, base_directory, sweep
 from moat_nb.runtimes import Leash, Runtime
+from moat_nb.services import SidecarPlan
+from moat_nb.sidecars import Sidecars
 from moat_nb.spec import ContainerSpec, Instance
 
 __all__ = ["Plan", "Started"]
@@ -40,6 +42,7 @@ class Plan:
     spec: ContainerSpec
     secrets: Mapping[str, str] = field(repr=False)
     environ: Mapping[str, str] = field(repr=False)
+    sidecars: tuple[SidecarPlan, ...] = ()
 
     @property
     def forks_kernels(self) -> bool:
@@ -57,6 +60,7 @@ class Started:
     """The plan's, with its image and instance."""
     run_dir: RunDir
     log: BoundedLog
+    sidecars: Sidecars
     sources: Mapping[str, Inode | None] = field(default_factory=dict)
     """What the binds' sources were."""
     leash: Leash | None = None
@@ -81,6 +85,7 @@ class Started:
         try:
             run_dir = RunDir.make(base, plan.spec.user, janitor)
             image = plan.runtime.prepare(plan.config, progress, janitor)
+            sidecars = Sidecars.prepare(plan.sidecars, plan.runtime, progress)
             instance = Instance(id=run_dir.id, sockets=str(run_dir.sockets), owner=str(owner))
             started = cls(
                 plan=plan,
@@ -88,11 +93,13 @@ class Started:
                 spec=replace(plan.spec, image=image).instantiate(instance),
                 run_dir=run_dir,
                 log=BoundedLog(run_dir.log),
+                sidecars=sidecars,
             )
             make_mount_points(
                 started.spec.mounts, plan.spec.user, janitor, run_dir, started._note(owner, spare)
             )
             started._bring_up(progress)
+            sidecars.start(started.spec, instance, started.link, run_dir, janitor, progress)
         except BaseException:
             if started is None:
                 janitor.finish()
@@ -126,12 +133,19 @@ class Started:
         self._check(self.proofs)
 
     def _hear(self, kind: str, text: str) -> None:
+        if kind == "gone":
+            self.sidecars.close()
         self.on_event(kind, text)
 
     def _check(self, proofs: tuple[MountProof, ...]) -> None:
         promised = {mount.target for mount in self.spec.mounts.excludes}
         if unproved := promised - {proof.path for proof in proofs}:
             raise ProofError(f"{min(unproved)}: the guest did not prove this exclude")
+
+    @property
+    def env(self) -> dict[str, str]:
+        """What each process in the sandbox gets beside its own: secrets, and where sidecars are."""
+        return {**self.plan.secrets, **self.sidecars.kernel_env}
 
     @property
     def link(self) -> Link:
@@ -158,6 +172,7 @@ class Started:
         """That it still is what ``plan`` would start; StartError, ProofError or SandboxGone."""
         if plan.runtime.prepare(plan.config, progress, self.janitor) != self.spec.image:
             raise StartError("its image is another now")
+        self.sidecars.prove_again(progress)
         if _inodes(plan.spec) != self.sources:
             raise StartError("a directory that it has is another now")
         self.proofs = self.link.prove()
@@ -172,11 +187,13 @@ class Started:
         with self._lock:
             if self._link is not None:
                 self._link.stopping = True
+            self.sidecars.stop()
             if self.leash is not None:
                 self.leash.close()
             self.janitor.finish()
             if self._link is not None:
                 self._link.thread.join(timeout=5)
+            self.sidecars.join()
             self.log.close()
 
 

@@ -6,24 +6,32 @@ import mmap
 import os
 import stat
 import sys
-from typing import Any, Dict, List, Set, Tuple
+from typing import Any, Dict, Iterable, List, Set, Tuple
 
 TMPFS_MODE = 0o1777
 
 
 def mount_table() -> Dict[str, Tuple[str, Set[str]]]:
-    """``{mount point: (filesystem type, set of options)}``; the last mount at a point is on top."""
-    table = {}
+    """This process's; see :func:`read_table`."""
     # A path may hold anything that some str method takes for the end of a word or line; the
     # kernel escapes no more than space, tab, newline and backslash.
     with open(
         "/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape", newline="\n"
     ) as lines:
-        for line in lines:
-            fields = line.split(" ")
-            separator = fields.index("-")
-            path = _unescape(fields[4])
-            table[path] = (fields[separator + 1], set(fields[5].split(",")))
+        return read_table(lines)
+
+
+def read_table(lines: Iterable[str]) -> Dict[str, Tuple[str, Set[str]]]:
+    """``{mount point: (filesystem type, set of options)}``; the last mount at a point is on top.
+
+    ``lines`` are a mountinfo's. ValueError or IndexError for a line that is no such thing.
+    """
+    table = {}
+    for line in lines:
+        fields = line.split(" ")
+        separator = fields.index("-")
+        path = _unescape(fields[4])
+        table[path] = (fields[separator + 1], set(fields[5].split(",")))
     return table
 
 

@@ -17,7 +17,7 @@ from moat_nb.errors import ImageError, RuntimeUnavailable, StartError
 from moat_nb.host import User
 from moat_nb.image import ensure_image, image_plan
 from moat_nb.janitor import Janitor
-from moat_nb.mounts import TMPFS_MODE, Bind, EmptyFile, MountPlan, Tmpfs, Volume
+from moat_nb.mounts import TMPFS_MODE, Bind, EmptyFile, Tmpfs, Volume
 from moat_nb.progress import Progress
 from moat_nb.runtimes import UNLIMITED_FILES, Availability
 from moat_nb.runtimes.docker_facts import (
@@ -82,7 +82,7 @@ class Docker:
         )
 
     def prepare(self, config: Config, progress: Progress, janitor: Janitor) -> str:
-        client = self._connect()
+        client = self.connect()
         try:
             return ensure_image(image_plan(config), client, progress, janitor)
         except engine_errors() as error:
@@ -102,7 +102,7 @@ class Docker:
         """The engine's facts; before it was asked, or when there is none, what its name says."""
         return self._facts or EngineFacts(podman=self.name == "podman")
 
-    def _connect(self) -> docker.DockerClient:
+    def connect(self) -> docker.DockerClient:
         """To the engine that answers; RuntimeUnavailable when there is none."""
         if self.socket is None:
             found = self.available()
@@ -125,7 +125,7 @@ class Docker:
 
         try:
             with contextlib.ExitStack() as undo:
-                client = self._connect().api
+                client = self.connect().api
                 undo.callback(client.close)
                 words = self.render(spec)
                 assert self.socket is not None
@@ -157,14 +157,13 @@ def _reason(error: Exception) -> str:
 
 
 def _body(spec: ContainerSpec, facts: EngineFacts) -> dict[str, Any]:
-    return {
+    body: dict[str, Any] = {
         "Image": spec.image,
         "Cmd": list(spec.command),
         "Entrypoint": [],
         "User": str(_user(spec, facts)),
         "Env": [f"{name}={value}" for name, value in spec.env],
         "WorkingDir": spec.workdir,
-        "Hostname": "moat",
         "Labels": dict(spec.labels),
         "OpenStdin": True,
         "StdinOnce": True,
@@ -174,11 +173,14 @@ def _body(spec: ContainerSpec, facts: EngineFacts) -> dict[str, Any]:
         "NetworkDisabled": False,
         "HostConfig": _host_config(spec, facts),
     }
+    if spec.network == "none":  # else it is the other container's
+        body["Hostname"] = "moat"
+    return body
 
 
 def _user(spec: ContainerSpec, facts: EngineFacts) -> User:
     # In a rootless engine uid 0 inside is the user outside: files it writes are the user's.
-    return User(0, 0) if facts.rootless else spec.user
+    return User(0, 0) if facts.rootless and not spec.keep_user else spec.user
 
 
 def _host_config(spec: ContainerSpec, facts: EngineFacts) -> dict[str, Any]:
@@ -202,11 +204,13 @@ def _host_config(spec: ContainerSpec, facts: EngineFacts) -> dict[str, Any]:
         # The leash runs over stdout, and kernels' own output over the leash: the launcher keeps
         # a bounded log of it, so the engine need not keep another.
         "LogConfig": {"Type": "none"},
-        "Mounts": _mounts(spec.mounts),
+        "Mounts": _mounts(spec),
         "Tmpfs": _tmpfs(spec, facts),
     }
     if limits.cpus is not None:
         config["NanoCpus"] = round(limits.cpus * 1e9)
+    if spec.hosts:
+        config["ExtraHosts"] = [f"{name}:127.0.0.1" for name in spec.hosts]
     if spec.dns:
         config["Dns"] = list(spec.dns)
     if spec.gpus is not None:
@@ -217,11 +221,11 @@ def _host_config(spec: ContainerSpec, facts: EngineFacts) -> dict[str, Any]:
     return config
 
 
-def _mounts(plan: MountPlan) -> list[dict[str, Any]]:
+def _mounts(spec: ContainerSpec) -> list[dict[str, Any]]:
     """``Mounts``, not ``Binds``: a missing source is then an error, not a new directory."""
     guest = Bind(source=str(PACKAGE / "guest"), target=GUEST_PATH, read_only=True)
     rendered = []
-    for mount in (guest, *plan):
+    for mount in (*((guest,) if spec.role == "kernel" else ()), *spec.mounts):
         if isinstance(mount, EmptyFile):
             empty = str(PACKAGE / "empty")
             mount = Bind(source=empty, target=mount.target, read_only=True)  # noqa: PLW2901

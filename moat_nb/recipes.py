@@ -1,0 +1,169 @@
+"""What is known of the built-in services: images, ports, users, data, passwords, variables.
+
+The variables that an image's entrypoint reads are those that its page on Docker Hub documents
+(postgres, mysql, redis) or its FAQ (ollama); the uid and the directories are those of the images'
+own Dockerfiles (docker-library/postgres, docker-library/mysql, docker-library/redis).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from urllib.parse import quote
+
+from moat_nb.config import Service
+from moat_nb.host import User
+from moat_nb.readiness import Command, Port, Ready
+from moat_nb.spec import HOME
+
+__all__ = ["ADDRESS", "RECIPES", "Handover", "Recipe", "generic"]
+
+ADDRESS = "127.0.0.1"
+"""Where every sidecar is for the kernel; its name in /etc/hosts is this address too."""
+
+IMAGE_USER = User(999, 999)
+"""Who the official postgres, mysql and redis images (Debian's) run their server as."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Handover:
+    """What one start hands over the leashes; it holds the password, so its repr holds nothing."""
+
+    env: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """To the sidecar's entrypoint."""
+    stdin: str = field(default="", repr=False)
+    """What the entrypoint's program reads."""
+    kernel: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """To each kernel and command in the sandbox."""
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+    """The passwords among them: what the sidecar prints is shown without these."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    image: str
+    """A repository of Docker Hub's."""
+    version: str
+    """The tag where moat.yaml names none."""
+    port: int
+    user: User
+    ready: Ready
+    data: tuple[str, ...]
+    """Directories that it writes: each a tmpfs, unless a volume or a mount stands there."""
+    password: tuple[str, ...] = ()
+    """The variables that the file may give the password by."""
+    command: tuple[str, ...] = ()
+    hand_over: Callable[[Mapping[str, str], str], Handover]
+    """From the file's env and a new password."""
+
+
+def variables(name: str, port: int | None, **more: str) -> dict[str, str]:
+    """``MOAT_<NAME>_HOST``, ``_PORT`` and ``more``, by the word that follows."""
+    prefix = "MOAT_" + name.upper().replace("-", "_").replace(".", "_")
+    words = {"HOST": ADDRESS, **({"PORT": str(port)} if port is not None else {}), **more}
+    return {f"{prefix}_{word}": value for word, value in words.items()}
+
+
+def _postgres(given: Mapping[str, str], new_password: str) -> Handover:
+    password = given.get("POSTGRES_PASSWORD") or new_password
+    user = given.get("POSTGRES_USER") or "postgres"
+    database = given.get("POSTGRES_DB") or user
+    # A directory below the tmpfs: initdb wants one that nobody else may enter.
+    env = {"PGDATA": f"{PG_HOME}/pgdata", **given, "POSTGRES_PASSWORD": password}
+    url = _url("postgresql", user, password, 5432, database)
+    more = {"USER": user, "PASSWORD": password, "DB": database, "URL": url}
+    kernel = variables("postgres", 5432, **more)
+    return Handover(env=env, kernel=kernel, secrets=(password,))
+
+
+def _mysql(given: Mapping[str, str], new_password: str) -> Handover:
+    user = given.get("MYSQL_USER") or "root"
+    own = "MYSQL_ROOT_PASSWORD" if user == "root" else "MYSQL_PASSWORD"
+    password = given.get(own) or new_password
+    database = given.get("MYSQL_DATABASE") or "moat"
+    env = {"MYSQL_ROOT_PASSWORD": new_password, "MYSQL_DATABASE": database, **given, own: password}
+    url = _url("mysql", user, password, 3306, database)
+    more = {"USER": user, "PASSWORD": password, "DB": database, "URL": url}
+    kernel = variables("mysql", 3306, **more)
+    secrets = tuple({password, env["MYSQL_ROOT_PASSWORD"]})
+    return Handover(env=env, kernel=kernel, secrets=secrets)
+
+
+def _redis(given: Mapping[str, str], new_password: str) -> Handover:
+    # The image knows no variable for it, and a command line is read by all; so is its config
+    # read from stdin. REDIS_PASSWORD is the name that other images of Redis have for it.
+    password = given.get("REDIS_PASSWORD") or new_password
+    env = {name: value for name, value in given.items() if name != "REDIS_PASSWORD"}
+    # JSON's quoting is what redis.conf knows: \" \\ \n and the like, byte for byte otherwise.
+    stdin = f"requirepass {json.dumps(password, ensure_ascii=False)}\ndir /data\n"
+    more = {"PASSWORD": password, "URL": f"redis://:{quote(password, safe='')}@{ADDRESS}:6379"}
+    kernel = variables("redis", 6379, **more)
+    return Handover(env=env, stdin=stdin, kernel=kernel, secrets=(password,))
+
+
+def _ollama(given: Mapping[str, str], new_password: str) -> Handover:
+    env = {"OLLAMA_HOST": f"{ADDRESS}:11434", "OLLAMA_MODELS": "/models", "HOME": HOME, **given}
+    url = {"URL": f"http://{ADDRESS}:11434"}
+    return Handover(env=env, kernel=variables("ollama", 11434, **url))
+
+
+def _url(scheme: str, user: str, password: str, port: int, database: str) -> str:
+    user, password, database = (quote(word, safe="") for word in (user, password, database))
+    return f"{scheme}://{user}:{password}@{ADDRESS}:{port}/{database}"
+
+
+PG_HOME = "/var/lib/postgresql"
+"""Above the image's own volume: that is PG_HOME/data up to 17, and PG_HOME itself from 18 on,
+whose entrypoint refuses a mount at PG_HOME/data."""
+
+RECIPES: Mapping[str, Recipe] = {
+    "postgres": Recipe(
+        image="postgres",
+        version="17",
+        port=5432,
+        user=IMAGE_USER,
+        # Not the port alone: it is open before the server lets anyone in.
+        ready=Command(argv=("pg_isready", "--quiet", "--host", ADDRESS)),
+        data=(PG_HOME, "/var/run/postgresql"),
+        password=("POSTGRES_PASSWORD",),
+        hand_over=_postgres,
+    ),
+    "mysql": Recipe(
+        image="mysql",
+        version="8",
+        port=3306,
+        user=IMAGE_USER,
+        # The server that the entrypoint starts for itself at first has no port.
+        ready=Port(port=3306, timeout=120.0),
+        data=("/var/lib/mysql", "/var/run/mysqld"),
+        password=("MYSQL_ROOT_PASSWORD", "MYSQL_PASSWORD"),
+        hand_over=_mysql,
+    ),
+    "redis": Recipe(
+        image="redis",
+        version="7",
+        port=6379,
+        user=IMAGE_USER,
+        ready=Port(port=6379),
+        data=("/data",),
+        password=("REDIS_PASSWORD",),
+        command=("redis-server", "-"),
+        hand_over=_redis,
+    ),
+    "ollama": Recipe(
+        image="ollama/ollama",
+        version="latest",
+        port=11434,
+        user=IMAGE_USER,
+        ready=Port(port=11434),
+        data=("/models",),
+        hand_over=_ollama,
+    ),
+}
+
+
+def generic(service: Service) -> Handover:
+    """What a service of ``kernel.services`` is handed: its own env, and where it is."""
+    port = service.ports[0] if service.ports else None
+    return Handover(env=dict(service.env), kernel=variables(service.name, port))
