@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,9 +20,10 @@ _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def make_mount_points(
-    plan: MountPlan, owner: User, janitor: Janitor, run_dir: RunDir, note: Note
+    plans: Sequence[tuple[MountPlan, User]], janitor: Janitor, run_dir: RunDir, note: Note
 ) -> None:
-    """Make each missing mount point as ``owner``, and have the janitor remove it at the end.
+    """Make each missing mount point as the user of the first plan, the kernel's, and have the
+    janitor remove it at the end; a volume's directory is made as its own plan's user.
 
     What another sandbox of the project made, and this one needs, is removed by whichever ends
     last; for that it all stands in the sandboxes' notes, this one's ``note`` among them.
@@ -30,19 +32,21 @@ def make_mount_points(
     that was not there when the plan was made. No link is followed: the plan refused links, and
     one that appeared since is somebody's attempt.
     """
-    for directory in plan.keep:
+    _, owner = plans[0]
+    for directory, user in ((directory, user) for plan, user in plans for directory in plan.keep):
         try:
-            _keep(directory, owner)
+            _keep(directory, user)
         except OSError as error:
             raise StartError(
                 f"{directory}: cannot make the volume's directory: {error.strerror}; "
                 "make it yourself, or set XDG_DATA_HOME to where you can"
             ) from error
     # Written before the others are read: of two that meet here each sees the other.
-    note = replace(note, covers=covered(plan))
+    covers = (point for plan, _ in plans for point in covered(plan))
+    note = replace(note, covers=tuple(dict.fromkeys(covers)))
     run_dir.write_note(note)
     made = _adopt(note, run_dir, janitor)
-    for point in plan.missing:
+    for point in dict.fromkeys(point for plan, _ in plans for point in plan.missing):
         try:
             made += _make(point, owner, janitor, str(run_dir.note))
         except OSError as error:

@@ -13,7 +13,14 @@ import stat
 from pathlib import Path
 from typing import Literal
 
-from moat_nb import parse_kernel, parse_mounts, parse_network, parse_services, parse_values
+from moat_nb import (
+    parse_kernel,
+    parse_mounts,
+    parse_network,
+    parse_own_services,
+    parse_services,
+    parse_values,
+)
 from moat_nb.config import Config, UnusedKey
 from moat_nb.document import MAX_BYTES, Problems, compose, nearest, shown
 from moat_nb.errors import ConfigError, Problem
@@ -40,8 +47,6 @@ _RUNTIMES: tuple[Literal["docker", "apple"], ...] = ("docker", "apple")
 _NAME_MAX = 63
 # A container's, a kernelspec's and a host's name at once; an image's too, in lower case.
 _NAME = re.compile(rf"(?=.{{1,{_NAME_MAX}}}$)[A-Za-z0-9]+([._-][A-Za-z0-9]+)*")
-# A reference of Docker's: registry/path:tag@digest, in a lenient form; the engine has the rest.
-_IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,511}")
 
 
 def find(start: Path) -> Path:
@@ -105,6 +110,10 @@ def _config(fields: Fields, path: Path, home: Path, problems: Problems) -> Confi
     parse_mounts.check_targets(mounts, volumes, problems)
     parse_values.check_overlap(fields["env"], fields["secrets"])
     dependencies = parse_services.dependencies(fields["dependencies"])
+    services = parse_services.services(fields["services"], dependencies)
+    if own := fields["kernel"].entries().get("services"):
+        named = fields["name"].given
+        services = parse_own_services.services(own, services, base, named=named)
     workspace = fields["workspace"].fields(("mode",))
     mode = workspace["mode"].choice(_WORKSPACE_MODES) or "bind"
     for exclude in parse_mounts.git_excludes(mounts) if mode == "volume" else ():
@@ -121,8 +130,8 @@ def _config(fields: Fields, path: Path, home: Path, problems: Problems) -> Confi
         env=parse_values.environment(fields["env"]),
         secrets=parse_values.secrets(fields["secrets"]),
         dependencies=dependencies,
-        base_image=fields["base_image"].matching(None, _IMAGE, "the name of an image"),
-        services=parse_services.services(fields["services"], dependencies),
+        base_image=fields["base_image"].matching(None, parse_values.IMAGE, "the name of an image"),
+        services=services,
         network=parse_network.network(fields["network"]),
         hooks=parse_values.hooks(fields["hooks"]),
         container=parse_values.container(fields["container"]),

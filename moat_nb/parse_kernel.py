@@ -17,7 +17,16 @@ RUNTIMES = ("auto", "docker", "podman", "bubblewrap", "apple", "kubernetes")
 
 _KEYS = (
     *("runtime", "packages", "argv", "preload", "skip_dependencies", "spare", "pool", "tmpfs_size"),
-    *("pids", "gpus", "isolation", "idle_timeout", "max_lifetime", "cell_timeout", "transport"),
+    *(
+        "services",
+        "pids",
+        "gpus",
+        "isolation",
+        "idle_timeout",
+        "max_lifetime",
+        "cell_timeout",
+        "transport",
+    ),
 )
 _CONNECTION_FILE = "{connection_file}"
 _MODULE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")

@@ -18,7 +18,7 @@ from moat_nb.document import Problems, shown
 from moat_nb.errors import ConfigError
 from moat_nb.parse_cursor import Cursor
 
-__all__ = ["Base", "check_targets", "git_excludes", "mounts", "volumes", "with_mounts"]
+__all__ = ["Base", "check_targets", "git_excludes", "listed", "mounts", "volumes", "with_mounts"]
 
 RESERVED_TREES = ("/proc", "/sys", "/dev", "/run/moat")
 """The sandbox's own, with all below: the kernel's file systems and the guest."""
@@ -49,10 +49,15 @@ class Base:
 
 def mounts(cursor: Cursor, base: Base) -> tuple[MountEntry, ...]:
     """The file's mounts, with the project at :data:`WORKSPACE` in front unless one is there."""
-    found = [entry for item in cursor.items() if (entry := _mount(item, base))]
+    found = listed(cursor, base)
     if all(entry.target != WORKSPACE for entry in found):
         found.insert(0, _workspace(base.directory, cursor.problems.label))
     return tuple(found)
+
+
+def listed(cursor: Cursor, base: Base) -> list[MountEntry]:
+    """A list of mounts, as it is."""
+    return [entry for item in cursor.items() if (entry := _mount(item, base))]
 
 
 def volumes(cursor: Cursor, *, named: bool) -> tuple[VolumeEntry, ...]:

@@ -10,7 +10,7 @@ from moat_nb.config import Dependency, Service
 from moat_nb.document import nearest, shown
 from moat_nb.errors import Problem
 from moat_nb.parse_cursor import Cursor
-from moat_nb.parse_values import MEMORY_MAX_MB, MEMORY_MIN_MB, environment
+from moat_nb.parse_values import IMAGE, MEMORY_MAX_MB, MEMORY_MIN_MB, environment
 
 __all__ = ["dependencies", "services", "skipped"]
 
@@ -79,7 +79,7 @@ def _service(name: str, cursor: Cursor) -> Service:
     return Service(
         name=name,
         env=environment(fields["env"]),
-        image=fields["image"].text(None),
+        image=fields["image"].matching(None, IMAGE, "the name of an image"),
         memory_mb=fields["memory"].integer(None, minimum=MEMORY_MIN_MB, maximum=MEMORY_MAX_MB),
         wait=fields["wait"].boolean(True),
         models=fields["models"].texts() if name == "ollama" else (),

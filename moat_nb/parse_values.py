@@ -11,6 +11,7 @@ from moat_nb.document import nearest, shown
 from moat_nb.parse_cursor import Cursor, Fields
 
 __all__ = [
+    "IMAGE",
     "MEMORY_MAX_MB",
     "MEMORY_MIN_MB",
     "check_overlap",
@@ -27,6 +28,9 @@ MEMORY_MIN_MB = 128
 
 MEMORY_MAX_MB = 1 << 24
 """16 TiB: above it a number is in the wrong unit."""
+
+IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,511}")
+"""A reference of Docker's: registry/path:tag@digest, in a lenient form; the engine has the rest."""
 
 _CPUS_MAX = 1024
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import posixpath
+from collections.abc import Iterable
 from pathlib import PurePosixPath
 
 from moat_nb.mounts import Bind, Mount, MountPlan
 
-__all__ = ["covered", "to_host", "to_sandbox"]
+__all__ = ["covered", "hidden", "to_host", "to_sandbox"]
 
 
 def to_sandbox(path: str, plan: MountPlan) -> str | None:
@@ -36,8 +37,17 @@ def to_host(path: str, cwd: str, plan: MountPlan) -> str | None:
 
 def covered(plan: MountPlan) -> tuple[str, ...]:
     """The host paths that mounts of the plan stand on: those that lie in a bind's target."""
+    return _points(plan, plan.mounts)
+
+
+def hidden(plan: MountPlan) -> tuple[str, ...]:
+    """The host paths that the plan's excludes stand on."""
+    return _points(plan, plan.excludes)
+
+
+def _points(plan: MountPlan, mounts: Iterable[Mount]) -> tuple[str, ...]:
     points = []
-    for mount in plan:
+    for mount in mounts:
         below = MountPlan(mounts=tuple(other for other in plan if other is not mount))
         point = to_host(mount.target, "/", below)
         if point is not None:

@@ -34,9 +34,13 @@ logger = logging.getLogger("moat_nb")
 def key_of(plan: Plan) -> str:
     """The hash of all that a start of ``plan`` depends on, but its secrets: a spare has none."""
     # Which mount points are missing is left out: a running spare has made them.
-    spec = replace(plan.spec, mounts=replace(plan.spec.mounts, missing=()))
-    image = image_plan(plan.config) if spec.image is not None else None
-    text = f"{spec.digest} {image} {plan.environ.get('DOCKER_HOST')} {plan.sidecars}"
+    specs = [
+        replace(spec, mounts=replace(spec.mounts, missing=())).digest
+        for spec in (plan.spec, *plan.sidecar_specs)
+    ]
+    image = image_plan(plan.config) if plan.spec.image is not None else None
+    # What a service is handed over its leash is in its config alone.
+    text = f"{specs} {image} {plan.environ.get('DOCKER_HOST')} {plan.config.services}"
     return hashlib.sha256(text.encode()).hexdigest()
 
 

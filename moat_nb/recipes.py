@@ -96,7 +96,12 @@ def _redis(given: Mapping[str, str], new_password: str) -> Handover:
     password = given.get("REDIS_PASSWORD") or new_password
     env = {name: value for name, value in given.items() if name != "REDIS_PASSWORD"}
     # JSON's quoting is what redis.conf knows: \" \\ \n and the like, byte for byte otherwise.
-    stdin = f"requirepass {json.dumps(password, ensure_ascii=False)}\ndir /data\n"
+    # A snapshot that fails for want of memory must not have all writes refused, as is its default.
+    stdin = (
+        f"requirepass {json.dumps(password, ensure_ascii=False)}\n"
+        "dir /data\n"
+        "stop-writes-on-bgsave-error no\n"
+    )
     more = {"PASSWORD": password, "URL": f"redis://:{quote(password, safe='')}@{ADDRESS}:6379"}
     kernel = variables("redis", 6379, **more)
     return Handover(env=env, stdin=stdin, kernel=kernel, secrets=(password,))

@@ -6,13 +6,15 @@ of them cannot listen at one port.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
-from moat_nb.config import Config, Service
+from moat_nb.config import Config, Exclude, MountEntry, Service
 from moat_nb.errors import ConfigError, Problem
 from moat_nb.host import Host, User
-from moat_nb.mounts import Mount, Tmpfs
+from moat_nb.mounts import Mount, Tmpfs, is_below
+from moat_nb.paths import hidden
 from moat_nb.planning import make_mounts
 from moat_nb.readiness import Port, Ready
 from moat_nb.recipes import RECIPES, Handover, generic
@@ -113,7 +115,7 @@ def plan_services(config: Config, kernel: ContainerSpec, host: Host) -> tuple[Si
 
     Raises ConfigError.
     """
-    problems = list(_clashes(config))
+    problems = [*_clashes(config), *_hidden_sources(config, hidden(kernel.mounts))]
     if problems:
         raise ConfigError(problems)
     return tuple(_plan(service, config, kernel, host) for service in config.wanted_services)
@@ -128,6 +130,39 @@ def _clashes(config: Config) -> Iterator[Problem]:
                 what = f"{service.name} listens at port {port}, as {before.name} ({before.where})"
                 mend = "they share 127.0.0.1: give one of them another port"
                 yield Problem(where=service.where, what=what, mend=mend)
+
+
+def _hidden_sources(config: Config, covers: tuple[str, ...]) -> Iterator[Problem]:
+    """Mounts of what the kernel may not see: no cover could be laid over the whole of one."""
+    for service in config.wanted_services:
+        for mount in service.mounts:
+            source = os.path.realpath(mount.source)
+            if over := next((c for c in covers if source == c or is_below(source, c)), None):
+                what = f"{service.name} mounts {mount.source}, and {over} is excluded"
+                mend = "what the kernel may not see no sidecar may; take one of the two out"
+                yield Problem(where=mount.where, what=what, mend=mend)
+
+
+def _mounts_of(service: Service, covers: tuple[str, ...]) -> tuple[MountEntry, ...]:
+    """The service's mounts, with all that the kernel's excludes hide below them excluded too."""
+    mounts = []
+    for mount in service.mounts:
+        source = os.path.realpath(mount.source)
+        below = (os.path.relpath(cover, source) for cover in covers if is_below(cover, source))
+        mounts.append(replace(mount, exclude=_with_all(mount.exclude, below, mount.where)))
+    return tuple(mounts)
+
+
+def _with_all(
+    excludes: tuple[Exclude, ...], paths: Iterable[str], where: str
+) -> tuple[Exclude, ...]:
+    """``excludes`` and those of ``paths`` that lie below none of them."""
+    kept = list(excludes)
+    for path in paths:
+        names = {exclude.pattern for exclude in kept}
+        if not any(path == name or path.startswith(f"{name}/") for name in names):
+            kept.append(Exclude(pattern=path, where=where))
+    return tuple(kept)
 
 
 def _ports(service: Service) -> tuple[int, ...]:
@@ -149,7 +184,8 @@ def _plan(service: Service, config: Config, kernel: ContainerSpec, host: Host) -
         cpus=kernel.limits.cpus,
     )
     user, known = _user(service, kernel)
-    own = replace(config, mounts=service.mounts, volumes=service.volumes)
+    mounts_of = _mounts_of(service, hidden(kernel.mounts))
+    own = replace(config, mounts=mounts_of, volumes=service.volumes)
     mounts = make_mounts(own, host, limits)
     spec = ContainerSpec(
         name=f"{config.name}-{service.name}",

@@ -45,6 +45,10 @@ class Plan:
     sidecars: tuple[SidecarPlan, ...] = ()
 
     @property
+    def sidecar_specs(self) -> tuple[ContainerSpec, ...]:
+        return tuple(sidecar.spec for sidecar in self.sidecars)
+
+    @property
     def forks_kernels(self) -> bool:
         """Whether kernels are forked from the guest, so that one can be made ahead of need."""
         return not self.config.kernel.argv
@@ -95,9 +99,8 @@ class Started:
                 log=BoundedLog(run_dir.log),
                 sidecars=sidecars,
             )
-            make_mount_points(
-                started.spec.mounts, plan.spec.user, janitor, run_dir, started._note(owner, spare)
-            )
+            plans = [(spec.mounts, spec.user) for spec in (started.spec, *plan.sidecar_specs)]
+            make_mount_points(plans, janitor, run_dir, started._note(owner, spare))
             started._bring_up(progress)
             sidecars.start(started.spec, instance, started.link, run_dir, janitor, progress)
         except BaseException:

@@ -72,34 +72,40 @@ def base_images(client: DockerClient, cache: Path) -> Iterator[BaseImages]:
                 client.api.remove_image(tag, force=True)
 
 
-def root_filesystem(client: DockerClient | None, cache: Path) -> Path:
-    """The tar of a Debian root filesystem, made in ``cache`` if it is not there yet.
+def root_filesystem(
+    client: DockerClient | None,
+    cache: Path,
+    name: str = SUITE,
+    packages: tuple[str, ...] = PACKAGES,
+) -> Path:
+    """The tar of a Debian root filesystem, ``name.tar``, made in ``cache`` if it is not there yet.
 
     Without ``client`` it is not tried in a container.
     """
-    tar = cache / f"{SUITE}.tar"
+    tar = cache / f"{name}.tar"
     if tar.exists():
         return tar
     cache.mkdir(parents=True, exist_ok=True)
     # A name of its own, so that runs at the same time do not meet and none is left half done.
-    unfinished = cache / f"{SUITE}.{secrets.token_hex(4)}.tar"
+    unfinished = cache / f"{name}.{secrets.token_hex(4)}.tar"
     try:
-        _bootstrap(client, unfinished)
+        _bootstrap(client, unfinished, packages)
         unfinished.rename(tar)
     finally:
         unfinished.unlink(missing_ok=True)
     return tar
 
 
-def _bootstrap(client: DockerClient | None, tar: Path) -> None:
+def _bootstrap(client: DockerClient | None, tar: Path, packages: tuple[str, ...]) -> None:
     mode = "root" if os.geteuid() == 0 else "unshare"
-    done = subprocess.run(_mmdebstrap(mode, str(tar)), capture_output=True, text=True, check=False)
+    argv = _mmdebstrap(mode, str(tar), packages)
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
     if done.returncode == 0:
         return
     if client is None:
         raise RuntimeError(f"no base image for the tests: mmdebstrap says:\n{done.stderr[-2000:]}")
     try:
-        _bootstrap_in_container(client, tar)
+        _bootstrap_in_container(client, tar, packages)
     except ContainerError as error:
         raise RuntimeError(
             f"no base image for the tests: mmdebstrap --mode={mode} says:\n{done.stderr}\n"
@@ -107,12 +113,12 @@ def _bootstrap(client: DockerClient | None, tar: Path) -> None:
         ) from error
 
 
-def _mmdebstrap(mode: str, tar: str) -> list[str]:
-    include = f"--include={','.join(PACKAGES)}"
+def _mmdebstrap(mode: str, tar: str, packages: tuple[str, ...]) -> list[str]:
+    include = f"--include={','.join(packages)}"
     return ["mmdebstrap", f"--mode={mode}", "--variant=minbase", include, SUITE, tar]
 
 
-def _bootstrap_in_container(client: DockerClient, tar: Path) -> None:
+def _bootstrap_in_container(client: DockerClient, tar: Path, packages: tuple[str, ...]) -> None:
     image = f"{REPOSITORY}-tools:{secrets.token_hex(4)}"
     repository, _, tag = image.rpartition(":")
     client.api.import_image_from_data(_empty_tar(), repository=repository, tag=tag)
@@ -121,7 +127,7 @@ def _bootstrap_in_container(client: DockerClient, tar: Path) -> None:
         client.containers.run(
             image,
             # Without mounts of its own it needs no more capabilities than any container has.
-            [*_mmdebstrap("root", f"/out/{tar.name}"), "--skip=chroot/mount"],
+            [*_mmdebstrap("root", f"/out/{tar.name}", packages), "--skip=chroot/mount"],
             volumes=[*binds, f"{tar.parent.resolve()}:/out"],
             tmpfs={"/tmp": "rw,exec,dev,suid", "/var/tmp": "rw"},
             environment={"HOME": "/tmp", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import secrets
 import tarfile
 from collections.abc import Iterator
@@ -17,14 +18,16 @@ from pathlib import Path
 import docker
 from docker.errors import ImageNotFound
 
+from tests.base_image import root_filesystem
+
 REPOSITORY = "moat-nb-test/service"
 ENTRYPOINT = Path(__file__).with_name("service_entrypoint.sh")
 
+PACKAGES = ("postgresql", "redis-server", "mariadb-server")
+
 SERVERS = """
-FROM {base}
-RUN apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install --yes \\
-    --no-install-recommends postgresql redis-server mariadb-server \\
-    && rm -rf /var/lib/apt/lists/* /etc/mysql /var/lib/mysql /var/lib/postgresql \\
+FROM {imported}
+RUN rm -rf /etc/mysql /var/lib/mysql /var/lib/postgresql \\
     && mkdir -p /data /var/lib/mysql /var/lib/postgresql/data
 COPY docker-entrypoint.sh /usr/local/bin/
 ENTRYPOINT ["docker-entrypoint.sh"]
@@ -34,18 +37,18 @@ OF_EACH = {
     "postgres": """
 ENV PATH=/usr/lib/postgresql/15/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 ENV PGDATA=/var/lib/postgresql/data
-RUN sed -i /^postgres:/d /etc/passwd && echo 'postgres:x:999:999::/var/lib/postgresql:/bin/sh' >>/etc/passwd
+RUN sed -i 's/^postgres:x:[0-9]*:[0-9]*:/postgres:x:999:999:/' /etc/passwd
 VOLUME /var/lib/postgresql/data
 STOPSIGNAL SIGINT
 CMD ["postgres"]
 """,
     "mysql": """
-RUN sed -i /^mysql:/d /etc/passwd && echo 'mysql:x:999:999::/var/lib/mysql:/bin/sh' >>/etc/passwd
+RUN sed -i 's/^mysql:x:[0-9]*:[0-9]*:/mysql:x:999:999:/' /etc/passwd
 VOLUME /var/lib/mysql
 CMD ["mariadbd"]
 """,
     "redis": """
-RUN sed -i /^redis:/d /etc/passwd && echo 'redis:x:999:999::/data:/bin/sh' >>/etc/passwd
+RUN sed -i 's/^redis:x:[0-9]*:[0-9]*:/redis:x:999:999:/' /etc/passwd
 VOLUME /data
 WORKDIR /data
 CMD ["redis-server"]
@@ -63,13 +66,15 @@ class ServiceImages:
 
 
 @contextlib.contextmanager
-def service_images(client: docker.DockerClient, base: str) -> Iterator[ServiceImages]:
-    """Built on ``base``, Debian, under tags of this run's own; the tags are gone afterwards."""
+def service_images(client: docker.DockerClient, cache: Path) -> Iterator[ServiceImages]:
+    """Under tags of this run's own; the tags are gone afterwards. ``cache`` is as for the base."""
     run = secrets.token_hex(4)
     servers = f"{REPOSITORY}:{run}"
+    tar = root_filesystem(client, cache, "servers", PACKAGES)
+    imported = json.loads(client.api.import_image_from_file(str(tar)))["status"]
     tags = {name: f"{REPOSITORY}-{name}:{run}" for name in OF_EACH}
     try:
-        build(client, servers, SERVERS.format(base=base))
+        build(client, servers, SERVERS.format(imported=imported))
         for name, text in OF_EACH.items():
             build(client, tags[name], f"FROM {servers}\n{text}")
         yield ServiceImages(**tags)
@@ -88,7 +93,6 @@ def build(client: docker.DockerClient, tag: str, dockerfile: str) -> None:
             entry.size, entry.mode = len(data), 0o755
             tar.addfile(entry, io.BytesIO(data))
     context.seek(0)
-    # The engine of the tests has no network of its own to lend.
     client.images.build(
-        fileobj=context, custom_context=True, tag=tag, network_mode="host", rm=True, forcerm=True
+        fileobj=context, custom_context=True, tag=tag, network_mode="none", rm=True, forcerm=True
     )

@@ -40,7 +40,7 @@ class Start:
             started=0.0,
             owner=owner,
         )
-        make_mount_points(plan, OWNER, self.janitor, self.run_dir, note)
+        make_mount_points([(plan, OWNER)], self.janitor, self.run_dir, note)
 
 
 @pytest.fixture

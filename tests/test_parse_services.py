@@ -58,6 +58,7 @@ services:
     assert read.services == (
         Service(
             name="postgres",
+            version="17",
             env=(("POSTGRES_DB", "app"), ("N", "1")),
             image="postgres:17-alpine",
             wait=False,

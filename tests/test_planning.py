@@ -17,6 +17,9 @@ from moat_nb.mounts import Bind, EmptyFile, MountPlan, MountPoint, Tmpfs, Volume
 from moat_nb.overrides import override
 from moat_nb.parse import read_config
 from moat_nb.planning import PRELOAD, choose, kernel_user, make_spec, plan, unsupported
+from moat_nb.runtimes import Runtime
+from moat_nb.runtimes.apple import Apple
+from moat_nb.runtimes.bubblewrap import Bubblewrap
 from moat_nb.runtimes.docker import Docker
 from moat_nb.runtimes.docker_facts import EngineFacts
 from moat_nb.security import MIB, Limits
@@ -224,8 +227,6 @@ def test_a_workspace_that_does_not_exist_is_an_error_of_the_file_for_every_launc
 # ---------------------------------------------------------------- what is refused
 
 UNSUPPORTED = """
-dependencies: [python@3.11, "postgres@16"]
-services: {postgres: {memory: 512}}
 ports: {web: 8000}
 network:
   policy: strict
@@ -249,27 +250,43 @@ def test_all_that_is_not_supported_yet_is_told_at_once_with_its_places(
     with pytest.raises(NotSupportedYet) as raised:
         docker(config(UNSUPPORTED), host)
     assert str(raised.value).splitlines() == [
-        "moat.yaml:4:1: services is not supported yet; "
-        "take it out of dependencies, or list it in kernel.skip_dependencies",
-        "moat.yaml:5:1: ports is not supported yet; take ports out",
-        "moat.yaml:6:1: network.policy is not supported yet; "
+        "moat.yaml:3:1: ports is not supported yet; take ports out",
+        "moat.yaml:4:1: network.policy is not supported yet; "
         "the kernel has no network for now: say `policy: none`",
-        "moat.yaml:6:1: network.rules is not supported yet; take network.rules out",
-        "moat.yaml:6:1: network.host is not supported yet; take network.host out",
-        "moat.yaml:10:1: workspace.mode: volume is not supported yet; take workspace.mode out",
-        "moat.yaml:11:1: container.dns is not supported yet; take container.dns out",
-        "moat.yaml:13:3: kernel.idle_timeout is not supported yet; take kernel.idle_timeout out",
-        "moat.yaml:14:3: kernel.max_lifetime is not supported yet; take kernel.max_lifetime out",
-        "moat.yaml:15:3: kernel.cell_timeout is not supported yet; take kernel.cell_timeout out",
-        "moat.yaml:16:3: kernel.transport: tcp is not supported yet; take kernel.transport out",
-        "moat.yaml:17:3: kernel.preload beside kernel.argv is not supported yet; "
+        "moat.yaml:4:1: network.rules is not supported yet; take network.rules out",
+        "moat.yaml:4:1: network.host is not supported yet; take network.host out",
+        "moat.yaml:8:1: workspace.mode: volume is not supported yet; take workspace.mode out",
+        "moat.yaml:9:1: container.dns is not supported yet; take container.dns out",
+        "moat.yaml:11:3: kernel.idle_timeout is not supported yet; take kernel.idle_timeout out",
+        "moat.yaml:12:3: kernel.max_lifetime is not supported yet; take kernel.max_lifetime out",
+        "moat.yaml:13:3: kernel.cell_timeout is not supported yet; take kernel.cell_timeout out",
+        "moat.yaml:14:3: kernel.transport: tcp is not supported yet; take kernel.transport out",
+        "moat.yaml:15:3: kernel.preload beside kernel.argv is not supported yet; "
         "take kernel.preload out",
     ]
 
 
-def test_a_service_without_a_services_key_is_told_where_it_is_asked_for(config: Make) -> None:
-    (problem,) = unsupported(config('dependencies:\n  - "redis@7"'))
-    assert problem.where == "moat.yaml:3:5"
+@pytest.mark.parametrize("runtime", [Bubblewrap, Apple])
+def test_a_runtime_without_sidecars_refuses_services_and_says_which_have_them(
+    config: Make, host: Host, runtime: Callable[[Host], Runtime]
+) -> None:
+    given = config('dependencies:\n  - "redis@7"')
+    with pytest.raises(NotSupportedYet) as raised:
+        make_spec(given, runtime(host), host, "why")
+    assert str(raised.value) == (
+        f"moat.yaml:3:5: redis is a service, and {runtime(host).name} cannot run any beside a "
+        "kernel; use --runtime docker or podman, or list it in kernel.skip_dependencies"
+    )
+    assert docker(given, host).hosts == ("redis",)
+
+
+@pytest.mark.parametrize("runtime", [Bubblewrap, Apple])
+def test_a_service_that_the_kernel_does_without_is_refused_by_no_runtime(
+    config: Make, host: Host, runtime: Callable[[Host], Runtime]
+) -> None:
+    given = config("dependencies: ['redis@7']\nkernel: {skip_dependencies: [redis]}")
+    assert make_spec(given, runtime(host), host, "why").hosts == ()
+    assert docker(given, host).hosts == ()
 
 
 @pytest.mark.parametrize(
@@ -279,7 +296,7 @@ def test_a_service_without_a_services_key_is_told_where_it_is_asked_for(config: 
         "network: {policy: none}",
         "workspace: {mode: bind}",
         "kernel: {transport: ipc, pool: 0, preload: [json]}",
-        "dependencies: [python@3.11, 'redis@7']\nkernel: {skip_dependencies: ['redis@7']}",
+        "dependencies: [python@3.11, 'redis@7']",
     ],
 )
 def test_what_is_supported_is_not_refused(config: Make, text: str) -> None:

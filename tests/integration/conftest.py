@@ -17,6 +17,7 @@ from moat_nb.host import User
 from tests.conftest import Engine, Project
 from tests.integration.leftovers import Watch
 from tests.integration.table import TABLE, Table
+from tests.service_images import ServiceImages, service_images
 
 MIB = 1 << 20
 
@@ -96,6 +97,14 @@ def on_docker(engine: Engine, project: Project, owner: User) -> Iterator[Launche
     made = Launcher(runtime="docker", owner=owner, engine=engine, _project=project)
     yield made
     made.end()
+
+
+@pytest.fixture(scope="session")
+def services(engine: Engine, run_directory: Path) -> Iterator[ServiceImages]:
+    """Images of real PostgreSQL, MariaDB and Redis servers."""
+    cache = Path(os.environ.get("MOAT_TEST_CACHE") or run_directory / "image")
+    with service_images(engine.client, cache) as images:
+        yield images
 
 
 @pytest.fixture
