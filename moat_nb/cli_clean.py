@@ -15,6 +15,7 @@ from moat_nb.image import IMAGE_LABEL, REPOSITORY
 from moat_nb.rundir import Owner, base_directory, notes, sweep
 from moat_nb.runtimes.docker import Docker
 from moat_nb.runtimes.docker_facts import connect, engine_errors
+from moat_nb.spec import SOCKETS_LABEL
 from moat_nb.tables import amount
 
 if TYPE_CHECKING:
@@ -96,8 +97,10 @@ def abandoned(containers: Iterable[Mapping[str, Any]], base: Path) -> Iterator[M
     one in a container, cannot be seen from here, and would pass for dead.
     """
     for container in containers:
-        sources = [Path(mount.get("Source", "")) for mount in container["Mounts"]]
-        ours = any(source.is_relative_to(base) for source in sources)
+        # A sidecar has no mount of the directory, and is labelled with it.
+        sources = [container["Labels"].get(SOCKETS_LABEL, "")]
+        sources += [mount.get("Source", "") for mount in container["Mounts"]]
+        ours = any(Path(source).is_relative_to(base) for source in sources)
         if ours and not _alive(container["Labels"]["moat.nb.owner"]):
             yield container
 

@@ -15,6 +15,7 @@ from moat_nb.image import ImagePlan, image_plan
 from moat_nb.parse import load
 from moat_nb.planning import choose, make_spec
 from moat_nb.rundir import base_directory
+from moat_nb.services import SidecarPlan, plan_services
 from moat_nb.spec import ContainerSpec, Instance
 from moat_nb.spec_words import MOUNT_COLUMNS, kind, limits_in_words, mount_points, mount_row
 from moat_nb.tables import fields, table, wrap
@@ -22,6 +23,14 @@ from moat_nb.tables import fields, table, wrap
 __all__ = ["Plan", "as_json", "as_text", "make", "plan"]
 
 PLACEHOLDER = "00000000"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedSidecar:
+    plan: SidecarPlan
+    spec: ContainerSpec
+    """As it would be started, but for the id, and for what only its image says."""
+    rendered: Any
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +45,7 @@ class Plan:
     """``spec`` in the runtime's own words."""
     remarks: tuple[str, ...] = ()
     """The runtime's, of what is as it is at every start."""
+    sidecars: tuple[PlannedSidecar, ...] = ()
 
 
 def plan(
@@ -60,7 +70,13 @@ def make(directory: str, runtime: str | None) -> Plan:
     chosen, why = choose(runtime, config, host, os.environ)
     made = make_spec(config, chosen, host, why)
     sockets = base_directory(os.environ, host.user.uid) / PLACEHOLDER / "s"
-    spec = made.instantiate(Instance(id=PLACEHOLDER, sockets=str(sockets), owner="0:0:0"))
+    instance = Instance(id=PLACEHOLDER, sockets=str(sockets), owner="0:0:0")
+    spec = made.instantiate(instance)
+    sidecars = []
+    for sidecar in plan_services(config, made, host):
+        joined = sidecar.spec.instantiate(instance).joined_to(spec.name)
+        rendered = chosen.render(joined)
+        sidecars.append(PlannedSidecar(plan=sidecar, spec=joined, rendered=rendered))
     return Plan(
         config=config,
         why=why,
@@ -68,6 +84,7 @@ def make(directory: str, runtime: str | None) -> Plan:
         image=None if made.image is None else image_plan(config),
         rendered=chosen.render(spec),
         remarks=chosen.remarks(spec),
+        sidecars=tuple(sidecars),
     )
 
 
@@ -76,20 +93,34 @@ def make(directory: str, runtime: str | None) -> Plan:
 
 def as_json(plan: Plan) -> dict[str, Any]:
     """``spec`` with each mount's type, and ``rendered`` in the runtime's words."""
-    spec = asdict(plan.spec)
-    spec["mounts"]["mounts"] = [{"type": kind(m), **asdict(m)} for m in plan.spec.mounts]
     image = None
     if plan.image is not None:
         image = {**asdict(plan.image), "dockerfile": plan.image.dockerfile}
     return {
         "file": str(plan.config.path),
-        "spec": spec,
+        "spec": _spec(plan.spec),
         "image": image,
         "loosened": plan.spec.hardening.loosened(),
         "unused": [asdict(key) for key in plan.config.unused],
         "remarks": plan.remarks,
         "rendered": plan.rendered,
+        "sidecars": [
+            {
+                "name": one.plan.name,
+                "spec": _spec(one.spec),
+                "ready": None if one.plan.ready is None else str(one.plan.ready),
+                "wait": one.plan.wait,
+                "rendered": one.rendered,
+            }
+            for one in plan.sidecars
+        ],
     }
+
+
+def _spec(spec: ContainerSpec) -> dict[str, Any]:
+    words = asdict(spec)
+    words["mounts"]["mounts"] = [{"type": kind(mount), **asdict(mount)} for mount in spec.mounts]
+    return words
 
 
 # ---------------------------------------------------------------- for people
@@ -102,6 +133,7 @@ def as_text(plan: Plan) -> str:
         fields((name, value) for name, value in _facts(plan) if value),
         "mounts, in order\n" + table([head, *map(mount_row, spec.mounts)], indent=2),
     ]
+    parts += [_sidecar(one) for one in plan.sidecars]
     if points := list(mount_points(spec.mounts)):
         parts.append("made on the host at the start, where missing\n" + table(points, indent=2))
     if notices := [n for n in (*spec.notices, *plan.remarks) if n != plan.why]:
@@ -110,6 +142,24 @@ def as_text(plan: Plan) -> str:
         keys = [(key.where, key.name) for key in config.unused]
         parts.append("keys not used: they mean nothing to a kernel\n" + table(keys, indent=2))
     return "\n\n".join(parts)
+
+
+def _sidecar(one: PlannedSidecar) -> str:
+    plan, spec = one.plan, one.spec
+    ready = "once it is started" if plan.ready is None else f"when {plan.ready}"
+    rows = [
+        ("image", str(spec.image)),
+        ("user", str(spec.user)),
+        ("limits", limits_in_words(spec.limits)),
+        ("hardening", _hardening(spec)),
+        ("loosened", "; ".join(spec.hardening.loosened()) or "nothing"),
+        ("ports", ", ".join(map(str, plan.ports))),
+        ("ready", ready if plan.wait else "not waited for"),
+        ("env", ", ".join(name for name, _ in plan.service.env)),
+    ]
+    facts = fields((name, value) for name, value in rows if value)
+    words = "\n".join(f"  {line}" for line in facts.splitlines())
+    return f"sidecar {plan.name}\n{words}\n{table([*map(mount_row, spec.mounts)], indent=2)}"
 
 
 def _facts(plan: Plan) -> Iterator[tuple[str, str]]:

@@ -48,11 +48,10 @@ class Recipe:
     """The tag where moat.yaml names none."""
     port: int
     user: User
-    ready: Ready
+    ready: Callable[[Mapping[str, str]], Ready]
+    """From the file's env."""
     data: tuple[str, ...]
     """Directories that it writes: each a tmpfs, unless a volume or a mount stands there."""
-    password: tuple[str, ...] = ()
-    """The variables that the file may give the password by."""
     command: tuple[str, ...] = ()
     hand_over: Callable[[Mapping[str, str], str], Handover]
     """From the file's env and a new password."""
@@ -69,12 +68,20 @@ def _postgres(given: Mapping[str, str], new_password: str) -> Handover:
     password = given.get("POSTGRES_PASSWORD") or new_password
     user = given.get("POSTGRES_USER") or "postgres"
     database = given.get("POSTGRES_DB") or user
-    # A directory below the tmpfs: initdb wants one that nobody else may enter.
-    env = {"PGDATA": f"{PG_HOME}/pgdata", **given, "POSTGRES_PASSWORD": password}
+    # A directory below the mount: initdb wants one that nobody else may enter.
+    env = {"PGDATA": f"{PG_HOME}/data/pgdata", **given, "POSTGRES_PASSWORD": password}
     url = _url("postgresql", user, password, 5432, database)
     more = {"USER": user, "PASSWORD": password, "DB": database, "URL": url}
     kernel = variables("postgres", 5432, **more)
     return Handover(env=env, kernel=kernel, secrets=(password,))
+
+
+def _postgres_ready(given: Mapping[str, str]) -> Ready:
+    # Not the port alone: it is open before the server lets anyone in.
+    user = given.get("POSTGRES_USER") or "postgres"
+    database = given.get("POSTGRES_DB") or user
+    who = ("--username", user, "--dbname", database)
+    return Command(argv=("pg_isready", "--quiet", "--host", ADDRESS, *who))
 
 
 def _mysql(given: Mapping[str, str], new_password: str) -> Handover:
@@ -119,8 +126,8 @@ def _url(scheme: str, user: str, password: str, port: int, database: str) -> str
 
 
 PG_HOME = "/var/lib/postgresql"
-"""Above the image's own volume: that is PG_HOME/data up to 17, and PG_HOME itself from 18 on,
-whose entrypoint refuses a mount at PG_HOME/data."""
+"""The tmpfs stands here, as the image's own volume does from 18 on, whose entrypoint refuses a
+mount at PG_HOME/data; that is where the volume is up to 17."""
 
 RECIPES: Mapping[str, Recipe] = {
     "postgres": Recipe(
@@ -128,10 +135,8 @@ RECIPES: Mapping[str, Recipe] = {
         version="17",
         port=5432,
         user=IMAGE_USER,
-        # Not the port alone: it is open before the server lets anyone in.
-        ready=Command(argv=("pg_isready", "--quiet", "--host", ADDRESS)),
+        ready=_postgres_ready,
         data=(PG_HOME, "/var/run/postgresql"),
-        password=("POSTGRES_PASSWORD",),
         hand_over=_postgres,
     ),
     "mysql": Recipe(
@@ -140,9 +145,8 @@ RECIPES: Mapping[str, Recipe] = {
         port=3306,
         user=IMAGE_USER,
         # The server that the entrypoint starts for itself at first has no port.
-        ready=Port(port=3306, timeout=120.0),
+        ready=lambda env: Port(port=3306, timeout=120.0),
         data=("/var/lib/mysql", "/var/run/mysqld"),
-        password=("MYSQL_ROOT_PASSWORD", "MYSQL_PASSWORD"),
         hand_over=_mysql,
     ),
     "redis": Recipe(
@@ -150,9 +154,8 @@ RECIPES: Mapping[str, Recipe] = {
         version="7",
         port=6379,
         user=IMAGE_USER,
-        ready=Port(port=6379),
+        ready=lambda env: Port(port=6379),
         data=("/data",),
-        password=("REDIS_PASSWORD",),
         command=("redis-server", "-"),
         hand_over=_redis,
     ),
@@ -161,7 +164,7 @@ RECIPES: Mapping[str, Recipe] = {
         version="latest",
         port=11434,
         user=IMAGE_USER,
-        ready=Port(port=11434),
+        ready=lambda env: Port(port=11434),
         data=("/models",),
         hand_over=_ollama,
     ),

@@ -28,6 +28,7 @@ from moat_nb.pool import POOL
 from moat_nb.progress import Progress, for_user
 from moat_nb.secrets import fetch
 from moat_nb.services import plan_services
+from moat_nb.sidecar import Sidecar
 from moat_nb.spec import ContainerSpec
 from moat_nb.started import Plan, Started
 from moat_nb.vitals import Vitals
@@ -226,6 +227,11 @@ class Sandbox:
     def gone(self) -> str | None:
         """Why it ended, or None while it runs."""
         return self._link.gone
+
+    @property
+    def sidecars(self) -> tuple[Sidecar, ...]:
+        """The services beside it, as its moat.yaml has them; those that ended too."""
+        return tuple(self._started.sidecars)
 
     @property
     def log(self) -> BoundedLog:

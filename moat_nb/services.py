@@ -10,14 +10,14 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
-from moat_nb.config import Config, Exclude, MountEntry, Service
-from moat_nb.errors import ConfigError, Problem
+from moat_nb.config import Config, Exclude, MountEntry, Service, VolumeEntry
+from moat_nb.errors import ConfigError, Problem, StartError
 from moat_nb.host import Host, User
-from moat_nb.mounts import Mount, Tmpfs, is_below
+from moat_nb.mounts import Bind, Mount, Tmpfs, Volume, is_below
 from moat_nb.paths import hidden
 from moat_nb.planning import make_mounts
 from moat_nb.readiness import Port, Ready
-from moat_nb.recipes import RECIPES, Handover, generic
+from moat_nb.recipes import RECIPES, Handover, Recipe, generic
 from moat_nb.security import MIB, Hardening, Limits
 from moat_nb.spec import ContainerSpec
 
@@ -94,16 +94,24 @@ class SidecarPlan:
         """
         words = (*entrypoint, *(_command(self.service) or command))
         taken = {mount.target for mount in self.spec.mounts}
-        added = (
-            Tmpfs(target=volume, size=self.data_size, role="data")
-            for volume in volumes
-            if volume not in taken
-        )
+        free = [volume for volume in volumes if volume not in taken]
+        for volume in free:
+            self._refuse_below_kept(volume)
+        added = (Tmpfs(target=volume, size=self.data_size, role="data") for volume in free)
         return replace(
             self.spec,
             command=_wrapped(words, stop_signal),
             mounts=self.spec.mounts.with_mounts(*added),
         )
+
+    def _refuse_below_kept(self, volume: str) -> None:
+        """What is written to ``volume`` would be lost, though a mount above it says otherwise."""
+        for mount in self.spec.mounts:
+            if isinstance(mount, (Bind, Volume)) and is_below(volume, mount.target):
+                raise StartError(
+                    f"{self.where}: {self.name}: {self.spec.image} keeps its data in {volume}, "
+                    f"below the mount at {mount.target}; mount at {volume} itself"
+                )
 
 
 def _wrapped(words: tuple[str, ...], stop_signal: str) -> tuple[str, ...]:
@@ -115,7 +123,12 @@ def plan_services(config: Config, kernel: ContainerSpec, host: Host) -> tuple[Si
 
     Raises ConfigError.
     """
-    problems = [*_clashes(config), *_hidden_sources(config, hidden(kernel.mounts))]
+    problems = [
+        *_clashes(config),
+        *_hidden_sources(config, hidden(kernel.mounts)),
+        *_kept_without_password(config),
+        *_volumes_of_others(config, kernel, host),
+    ]
     if problems:
         raise ConfigError(problems)
     return tuple(_plan(service, config, kernel, host) for service in config.wanted_services)
@@ -141,6 +154,43 @@ def _hidden_sources(config: Config, covers: tuple[str, ...]) -> Iterator[Problem
                 what = f"{service.name} mounts {mount.source}, and {over} is excluded"
                 mend = "what the kernel may not see no sidecar may; take one of the two out"
                 yield Problem(where=mount.where, what=what, mend=mend)
+
+
+def _kept_without_password(config: Config) -> Iterator[Problem]:
+    """Databases that outlive a start, with a password that does not."""
+    for service in config.wanted_services:
+        recipe = RECIPES.get(service.name)
+        if recipe is None or not (new := _new_passwords(recipe, dict(service.env))):
+            continue
+        entries: list[MountEntry | VolumeEntry] = [*service.mounts, *service.volumes]
+        for entry in entries:
+            kept = any(entry.target == data or _related(entry.target, data) for data in recipe.data)
+            if kept and not entry.read_only:
+                what = (
+                    f"{service.name} keeps its data there, and a start's new password is not in it"
+                )
+                mend = f"give yours in services.{service.name}.env: {', '.join(new)}"
+                yield Problem(where=entry.where, what=what, mend=mend)
+
+
+def _new_passwords(recipe: Recipe, env: dict[str, str]) -> list[str]:
+    """The variables of the entrypoint that are another at each start."""
+    one, other = (recipe.hand_over(env, password).env for password in "ab")
+    return [name for name in one if one[name] != other[name]]
+
+
+def _related(one: str, other: str) -> bool:
+    return is_below(one, other) or is_below(other, one)
+
+
+def _volumes_of_others(config: Config, kernel: ContainerSpec, host: Host) -> Iterator[Problem]:
+    """Directories of this host that a service could not write to, as only root may give them."""
+    for service in config.wanted_services:
+        user, _ = _user(service, kernel)
+        for volume in service.volumes if host.user.uid not in (0, user.uid) else ():
+            if volume.type == "bind":
+                what = f"{service.name} runs as {user}, and cannot write to a directory of yours"
+                yield Problem(where=volume.where, what=what, mend="say type: volume")
 
 
 def _mounts_of(service: Service, covers: tuple[str, ...]) -> tuple[MountEntry, ...]:
@@ -174,7 +224,7 @@ def _plan(service: Service, config: Config, kernel: ContainerSpec, host: Host) -
     recipe = RECIPES.get(service.name)
     ready = service.ready
     if ready is None and recipe is not None:
-        ready = recipe.ready
+        ready = recipe.ready(dict(service.env))
     elif ready is None and service.ports:
         ready = Port(port=service.ports[0])
     memory = service.memory_mb

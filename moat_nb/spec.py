@@ -20,6 +20,7 @@ HOME = "/home/moat"
 """HOME inside the sandbox: a tmpfs of its own."""
 
 LABEL = "moat.nb"
+SOCKETS_LABEL = f"{LABEL}.sockets"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +82,7 @@ class ContainerSpec:
         mounts = self.mounts
         if self.role == "sidecar":
             # What has no mount of the launcher's directory is known by this to be its own.
-            labels[f"{LABEL}.sockets"] = instance.sockets
+            labels[SOCKETS_LABEL] = instance.sockets
         else:
             mounts = mounts.with_mounts(Bind(source=instance.sockets, target=instance.sockets))
         return replace(

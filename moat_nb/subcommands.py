@@ -176,6 +176,10 @@ def status(sessions: Sessions, arguments: Namespace) -> None:
         use = _use(session)
         rows.append((mark, session.name, session.sandbox.id, session.state, runtime, use, project))
     print(table(rows))
+    for session in sessions:
+        for sidecar in session.sandbox.sidecars:
+            if sidecar.gone is not None:
+                print(f"\n{session.name}: {sidecar.describe('ended')}")
     display(current.sandbox)
 
 

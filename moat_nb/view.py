@@ -74,4 +74,13 @@ def look_at(sandbox: Sandbox) -> SandboxView:
             )
             for process in sandbox.kernels
         ),
+        sidecars=tuple(
+            SidecarView(
+                name=sidecar.name,
+                image=str(sidecar.spec.image),
+                state="running" if sidecar.gone is None else sidecar.gone.partition("\n")[0],
+                running=sidecar.gone is None,
+            )
+            for sidecar in sandbox.sidecars
+        ),
     )

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -199,6 +200,24 @@ def test_plan_for_bubblewrap_has_no_image_and_no_dockerfile(directory):
     assert done.stderr.startswith("moat-nb: nothing is built: none: the host's own programs")
 
 
+def test_plan_shows_each_sidecar_as_it_would_be_started(directory):
+    text = (directory / "moat.yaml").read_text()
+    services = "services: {redis: {wait: false, env: {A: hunter2}}}\n"
+    (directory / "moat.yaml").write_text(f"{text}dependencies: [redis]\n{services}")
+    said = moat("plan", directory, "--runtime", "docker").stdout
+    assert "sidecar redis\n" in said
+    assert re.search(r"^  image +redis:7$", said, flags=re.MULTILINE)
+    assert re.search(r"^  ready +not waited for$", said, flags=re.MULTILINE)
+    assert "/data" in said
+    assert "network container:moat-box-00000000" in said
+    whole = moat("plan", directory, "--runtime", "docker", "--json").stdout
+    (redis,) = json.loads(whole)["sidecars"]
+    assert (redis["name"], redis["wait"]) == ("redis", False)
+    assert redis["rendered"]["name"] == "moat-box-redis-00000000"
+    assert redis["ready"] == "something listens at 127.0.0.1:6379"
+    assert "hunter2" not in said + whole
+
+
 def test_plan_prints_the_dockerfile_that_would_be_built(directory):
     done = moat("plan", directory, "--runtime", "docker", "--dockerfile")
     assert done.stdout.startswith("FROM python:3.11-slim\nLABEL moat.nb.image=1\n")
@@ -385,8 +404,16 @@ def test_a_container_is_abandoned_when_its_launcher_of_ours_is_dead():
         container(Owner.of(os.getpid()), "/run/moat-nb/bbbbbbbb/s"),
         container(DEAD, "/run/user/1000/moat-nb/cccccccc/s"),
         {"Labels": {"moat.nb.owner": str(DEAD)}, "Mounts": []},
+        sidecar(DEAD, "/run/user/1000/moat-nb/cccccccc/s"),
+        sidecar(Owner.of(os.getpid()), "/run/moat-nb/bbbbbbbb/s"),
     ]
-    assert list(abandoned([*kept, ours], base)) == [ours]
+    beside = sidecar(DEAD, "/run/moat-nb/aaaaaaaa/s")
+    assert list(abandoned([*kept, ours, beside], base)) == [ours, beside]
+
+
+def sidecar(owner, sockets):
+    """One without a mount, as most are."""
+    return {"Labels": {"moat.nb.owner": str(owner), "moat.nb.sockets": sockets}, "Mounts": []}
 
 
 def test_images_of_ours_are_known_by_their_name_and_nameless_ones_by_their_label():
