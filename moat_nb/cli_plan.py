@@ -14,9 +14,9 @@ from moat_nb.host import Host
 from moat_nb.image import ImagePlan, image_plan
 from moat_nb.parse import load
 from moat_nb.planning import choose, make_spec
-from moat_nb.rundir import base_directory
+from moat_nb.rundir import RunDir, base_directory
 from moat_nb.services import SidecarPlan, plan_services
-from moat_nb.spec import ContainerSpec, Instance
+from moat_nb.spec import ContainerSpec
 from moat_nb.spec_words import MOUNT_COLUMNS, kind, limits_in_words, mount_points, mount_row
 from moat_nb.tables import fields, table, wrap
 
@@ -69,8 +69,8 @@ def make(directory: str, runtime: str | None) -> Plan:
     config = load(directory, home=host.home)
     chosen, why = choose(runtime, config, host, os.environ)
     made = make_spec(config, chosen, host, why)
-    sockets = base_directory(os.environ, host.user.uid) / PLACEHOLDER / "s"
-    instance = Instance(id=PLACEHOLDER, sockets=str(sockets), owner="0:0:0")
+    run_dir = RunDir(base_directory(os.environ, host.user.uid) / PLACEHOLDER)
+    instance = run_dir.instance("0:0:0")
     spec = made.instantiate(instance)
     sidecars = []
     for sidecar in plan_services(config, made, host):
@@ -100,7 +100,7 @@ def as_json(plan: Plan) -> dict[str, Any]:
         "file": str(plan.config.path),
         "spec": _spec(plan.spec),
         "image": image,
-        "loosened": plan.spec.hardening.loosened(),
+        "loosened": plan.spec.loosened(),
         "unused": [asdict(key) for key in plan.config.unused],
         "remarks": plan.remarks,
         "rendered": plan.rendered,
@@ -171,7 +171,7 @@ def _facts(plan: Plan) -> Iterator[tuple[str, str]]:
     yield "user", str(spec.user)
     yield "limits", limits_in_words(spec.limits)
     yield "hardening", _hardening(spec)
-    yield "loosened", "; ".join(spec.hardening.loosened()) or "nothing"
+    yield "loosened", "; ".join(spec.loosened()) or "nothing"
     yield "env", ", ".join(name for name, _ in spec.env)
     yield "secrets", ", ".join(f"{secret.name} ({secret.scheme})" for secret in config.secrets)
     yield "command", " ".join(config.command)

@@ -7,6 +7,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from moat_nb.egress.trust import bundle_files
+
 __all__ = ["MOAT_USER", "Host", "User"]
 
 
@@ -37,6 +39,8 @@ class Host:
     prefixes: tuple[str, ...]
     """The directories that interpreter needs: its venv, the installation it was made from, and
     directories of ``sys.path`` outside both (an editable install's source)."""
+    trust: tuple[str, ...] = ()
+    """The files with the certificates that are trusted here."""
 
     @classmethod
     def current(cls) -> Host:
@@ -50,6 +54,7 @@ class Host:
             # As sys.prefix is made from it; a client may have called it by ../.venv/bin/python.
             executable=os.path.abspath(sys.executable),  # noqa: PTH100 - a link must stay
             prefixes=_prefixes(),
+            trust=bundle_files(os.environ),
         )
 
 

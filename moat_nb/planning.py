@@ -10,7 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from moat_nb.config import WORKSPACE, Config
-from moat_nb.errors import NotSupportedYet, Problem, RuntimeUnavailable
+from moat_nb.egress import settings
+from moat_nb.egress.environment import proxy_variables, trust_variables
+from moat_nb.errors import ConfigError, NotSupportedYet, Problem, RuntimeUnavailable
 from moat_nb.host import MOAT_USER, Host, User
 from moat_nb.image import image_plan
 from moat_nb.mounts import Bind, EmptyFile, Mount, MountPlan, Tmpfs, Volume, build
@@ -110,6 +112,8 @@ def make_spec(
         cpus=config.container.cpus,
         ulimits=_ulimits(config),
     )
+    egress = _egress(config, runtime)
+    bridged = config.network.policy == "bridge"
     mounts = make_mounts(config, host, limits)
     # Looks at the workspace, so after the survey, which says in words when there is none.
     user = kernel_user(config, host)
@@ -124,21 +128,24 @@ def make_spec(
         command=(
             host.executable if on_host else "python3",
             GUEST_PATH,
-            _guest_settings(mounts, config, kernels),
+            _guest_settings(mounts, config, egress, kernels),
         ),
         user=user,
-        env=_environment(config, host if on_host else None),
+        env=_environment(config, host, egress, on_host=on_host),
         workdir=WORKSPACE,
         mounts=mounts,
         limits=limits,
         hardening=Hardening(isolation=config.kernel.isolation),
         hosts=tuple(service.name for service in config.wanted_services),
+        network="bridge" if bridged else "none",
+        egress=egress,
+        trust=host.trust if bridged or egress is not None else (),
         gpus=config.kernel.gpus,
         dns=config.container.dns,
     )
     notices = (
         why,
-        *_notices(config, user, host),
+        *_notices(config, egress, user, host),
         *(image.notices if image is not None else ()),
         *runtime.notices(spec),
     )
@@ -190,21 +197,40 @@ def make_mounts(config: Config, host: Host, limits: Limits) -> MountPlan:
     return MountPlan(mounts=build(mounts), missing=found.missing, keep=tuple(keep))
 
 
-def _guest_settings(mounts: MountPlan, config: Config, kernels: bool) -> str:
+def _egress(config: Config, runtime: Runtime) -> settings.Egress | None:
+    """Raises ConfigError with what the file asks for and cannot be had."""
+    problems = [*settings.problems(config)]
+    if runtime.name == "apple":
+        problems += settings.problems_without_sockets(config, runtime.name)
+    if problems:
+        raise ConfigError(problems)
+    return None if runtime.name == "apple" else settings.egress_of(config)
+
+
+def _guest_settings(
+    mounts: MountPlan, config: Config, egress: settings.Egress | None, kernels: bool
+) -> str:
     excludes = [
         {"path": mount.target, "kind": "file" if isinstance(mount, EmptyFile) else "directory"}
         for mount in mounts.excludes
     ]
     forked = kernels and not config.kernel.argv
     preload = [*PRELOAD, *config.kernel.preload] if forked else []
-    return json.dumps({"excludes": excludes, "preload": preload})
+    return json.dumps({"excludes": excludes, "preload": preload, "doors": settings.doors(egress)})
 
 
-def _environment(config: Config, on_host: Host | None) -> tuple[tuple[str, str], ...]:
+def _environment(
+    config: Config, host: Host, egress: settings.Egress | None, *, on_host: bool
+) -> tuple[tuple[str, str], ...]:
     env = {"HOME": HOME, "USER": "moat", "LOGNAME": "moat", "LANG": "C.UTF-8"}
-    if on_host is not None:
-        programs = str(Path(on_host.executable).parent)
+    if on_host:
+        programs = str(Path(host.executable).parent)
         env["PATH"] = f"{programs}:/usr/local/bin:/usr/bin:/bin"
+    services = [service.name for service in config.wanted_services]
+    env.update(proxy_variables(egress, services))
+    bridged = config.network.policy == "bridge"
+    if settings.intercepts(egress) or (host.trust and (egress is not None or bridged)):
+        env.update(trust_variables())
     env.update(config.env)
     return tuple(sorted(env.items()))
 
@@ -214,8 +240,10 @@ def _ulimits(config: Config) -> tuple[tuple[str, int, int], ...]:
     return tuple(sorted(named.values()))
 
 
-def _notices(config: Config, user: User, host: Host) -> tuple[str, ...]:
-    words = ["network: none (the kernel has loopback only)"]
+def _notices(
+    config: Config, egress: settings.Egress | None, user: User, host: Host
+) -> tuple[str, ...]:
+    words = [settings.notice(config, egress)]
     if host.user.uid == 0:
         workspace = _workspace(config)
         status = workspace.stat()
@@ -254,25 +282,18 @@ def unsupported(config: Config) -> tuple[Problem, ...]:
 
     asked = {
         ("ports", ""): bool(config.ports),
-        ("network.policy", ""): config.network.policy not in (None, "none"),
-        ("network.rules", ""): bool(config.network.rules),
-        ("network.host", ""): bool(config.network.host_ports),
         ("workspace.mode", ": volume"): config.workspace_mode == "volume",
-        ("container.dns", ""): bool(config.container.dns),
         ("kernel.idle_timeout", ""): kernel.idle_timeout is not None,
         ("kernel.max_lifetime", ""): kernel.max_lifetime is not None,
         ("kernel.cell_timeout", ""): kernel.cell_timeout is not None,
         ("kernel.transport", ": tcp"): kernel.transport == "tcp",
         ("kernel.preload", " beside kernel.argv"): bool(kernel.preload and kernel.argv),
     }
-    mends = {
-        "network.policy": "the kernel has no network for now: say `policy: none`",
-    }
     return tuple(
         Problem(
             where=where(key),
             what=f"{key}{how} is not supported yet",
-            mend=mends.get(key, f"take {key} out"),
+            mend=f"take {key} out",
         )
         for (key, how), used in asked.items()
         if used

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
+from moat_nb.egress.furnish import READ_VARIABLES
 from moat_nb.errors import MoatError
 from moat_nb.image import image_plan
 from moat_nb.progress import Progress, Silent
@@ -39,8 +40,9 @@ def key_of(plan: Plan) -> str:
         for spec in (plan.spec, *plan.sidecar_specs)
     ]
     image = image_plan(plan.config) if plan.spec.image is not None else None
+    outside = [plan.environ.get(name) for name in ("DOCKER_HOST", *READ_VARIABLES)]
     # What a service is handed over its leash is in its config alone.
-    text = f"{specs} {image} {plan.environ.get('DOCKER_HOST')} {plan.config.services}"
+    text = f"{specs} {image} {outside} {plan.config.services}"
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -4,7 +4,9 @@
       3f9c01ab/              one per sandbox, removed with it
         sandbox.json         what `moat-nb ps` shows
         log                  what kernels wrote to their stdout and stderr, bounded
-        s/                   the kernels' sockets; the one directory that the sandbox sees
+        requests             what was asked for of the network, bounded
+        s/                   the kernels' sockets; the sandbox sees this directory
+        n/                   the way out, for those that have one; seen, and not to be changed
 
 The paths are short because a unix socket's may have 107 bytes at most.
 """
@@ -24,6 +26,7 @@ from typing import NamedTuple
 from moat_nb.errors import StartError
 from moat_nb.host import User
 from moat_nb.janitor import Janitor, remove_tree
+from moat_nb.spec import Instance
 
 __all__ = ["Made", "Note", "Owner", "RunDir", "base_directory", "make_base", "notes", "sweep"]
 
@@ -97,6 +100,14 @@ class RunDir:
         return self.path / "s"
 
     @property
+    def network(self) -> Path:
+        return self.path / "n"
+
+    @property
+    def requests(self) -> Path:
+        return self.path / "requests"
+
+    @property
     def log(self) -> Path:
         return self.path / "log"
 
@@ -120,6 +131,12 @@ class RunDir:
     @property
     def id(self) -> str:
         return self.path.name
+
+    def instance(self, owner: str) -> Instance:
+        """What a spec is started with here."""
+        return Instance(
+            id=self.id, sockets=str(self.sockets), network=str(self.network), owner=owner
+        )
 
     @property
     def note(self) -> Path:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from moat_nb.config import Config, Exclude, MountEntry, Service, VolumeEntry
+from moat_nb.egress.settings import doors
 from moat_nb.errors import ConfigError, Problem, StartError
 from moat_nb.host import Host, User
 from moat_nb.mounts import Bind, Mount, Tmpfs, Volume, is_below
@@ -125,6 +126,7 @@ def plan_services(config: Config, kernel: ContainerSpec, host: Host) -> tuple[Si
     """
     problems = [
         *_clashes(config),
+        *_taken_ports(config, kernel),
         *_hidden_sources(config, hidden(kernel.mounts)),
         *_kept_without_password(config),
         *_volumes_of_others(config, kernel, host),
@@ -143,6 +145,15 @@ def _clashes(config: Config) -> Iterator[Problem]:
                 what = f"{service.name} listens at port {port}, as {before.name} ({before.where})"
                 mend = "they share 127.0.0.1: give one of them another port"
                 yield Problem(where=service.where, what=what, mend=mend)
+
+
+def _taken_ports(config: Config, kernel: ContainerSpec) -> Iterator[Problem]:
+    taken = {port: target or "the proxy" for port, _, target in doors(kernel.egress)}
+    for service in config.wanted_services:
+        for port in (port for port in _ports(service) if port in taken):
+            what = f"{service.name} listens at port {port}, which leads to {taken[port]}"
+            mend = "give it another port, or take that one out of network.host"
+            yield Problem(where=service.where, what=what, mend=mend)
 
 
 def _hidden_sources(config: Config, covers: tuple[str, ...]) -> Iterator[Problem]:

@@ -7,6 +7,7 @@ import json
 from dataclasses import asdict, dataclass, field, replace
 from typing import Literal
 
+from moat_nb.egress.settings import PLACE, Egress
 from moat_nb.host import User
 from moat_nb.mounts import Bind, MountPlan
 from moat_nb.security import Hardening, Limits
@@ -31,6 +32,8 @@ class Instance:
     """8 hexadecimal digits."""
     sockets: str
     """A host directory for the kernels' sockets, bound at the same path inside."""
+    network: str
+    """A host directory for the way out, bound read-only where there is one."""
     owner: str
     """``pid:start-time:boot-id`` of the launcher."""
 
@@ -55,20 +58,34 @@ class ContainerSpec:
     limits: Limits
     hardening: Hardening = field(default_factory=Hardening)
     network: str = "none"
-    """``none``, or ``container:NAME`` to share the network namespace of that one."""
+    """The engine's: ``none`` is loopback alone, ``bridge`` its ordinary one, ``container:NAME``
+    that of another container."""
     hosts: tuple[str, ...] = ()
     """Names that stand for 127.0.0.1 inside: the sidecars'."""
+    egress: Egress | None = None
+    """What may be reached through the launcher's proxy."""
+    trust: tuple[str, ...] = ()
+    """Host files with certificates; programs inside are to trust what these hold."""
     gpus: Literal["all"] | int | None = None
     dns: tuple[str, ...] = ()
     labels: tuple[tuple[str, str], ...] = ()
     notices: tuple[str, ...] = ()
-    """What the user must be told at a start: the choice of runtime, no network, limits."""
+    """What the user must be told at a start: the choice of runtime, what can be reached, limits."""
 
     @property
     def digest(self) -> str:
         """A hash of the whole spec: equal digests start equal sandboxes."""
         text = json.dumps(asdict(self), sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    @property
+    def has_way_out(self) -> bool:
+        return self.egress is not None or self.network == "bridge"
+
+    def loosened(self) -> tuple[str, ...]:
+        """What a user gave up of the default, in words for ``plan``."""
+        words = ("the engine's own network",) if self.network == "bridge" else ()
+        return (*self.hardening.loosened(), *words)
 
     def instantiate(self, instance: Instance) -> ContainerSpec:
         """The spec of one start: named, labelled, and with its sockets' directory."""
@@ -85,6 +102,9 @@ class ContainerSpec:
             labels[SOCKETS_LABEL] = instance.sockets
         else:
             mounts = mounts.with_mounts(Bind(source=instance.sockets, target=instance.sockets))
+        if self.has_way_out:
+            way_out = Bind(source=instance.network, target=PLACE, read_only=True)
+            mounts = mounts.with_mounts(way_out)
         return replace(
             self,
             name=f"moat-{self.name}-{instance.id}",

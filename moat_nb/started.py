@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -9,9 +10,13 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import TimeoutError as FutureTimeout  # not the built-in one before 3.11
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from moat_nb.config import Config
-from moat_nb.errors import ProofError, StartError
+from moat_nb.egress.furnish import furnish
+from moat_nb.egress.gate import Gate
+from moat_nb.egress.news import News, refusal
+from moat_nb.errors import ProofError, SandboxGone, StartError
 from moat_nb.janitor import Janitor
 from moat_nb.link import Link, MountProof, Process
 from moat_nb.log import BoundedLog
@@ -22,7 +27,7 @@ from moat_nb.rundir import Note, Owner, RunDir, base_directory, sweep
 from moat_nb.runtimes import Leash, Runtime
 from moat_nb.services import SidecarPlan
 from moat_nb.sidecars import Sidecars
-from moat_nb.spec import ContainerSpec, Instance
+from moat_nb.spec import ContainerSpec
 
 __all__ = ["Plan", "Started"]
 
@@ -68,6 +73,10 @@ class Started:
     sources: Mapping[str, Inode | None] = field(default_factory=dict)
     """What the binds' sources were."""
     leash: Leash | None = None
+    gate: Gate | None = None
+    """None where there is no proxy for it."""
+    news: News = field(default_factory=News)
+    """What the proxy refused."""
     _link: Link | None = None
     proofs: tuple[MountProof, ...] = ()
     kernels: tuple[Process, ...] = ()
@@ -90,7 +99,7 @@ class Started:
             run_dir = RunDir.make(base, plan.spec.user, janitor)
             image = plan.runtime.prepare(plan.config, progress, janitor)
             sidecars = Sidecars.prepare(plan.sidecars, plan.runtime, progress)
-            instance = Instance(id=run_dir.id, sockets=str(run_dir.sockets), owner=str(owner))
+            instance = run_dir.instance(str(owner))
             started = cls(
                 plan=plan,
                 janitor=janitor,
@@ -101,6 +110,7 @@ class Started:
             )
             plans = [(spec.mounts, spec.user) for spec in (started.spec, *plan.sidecar_specs)]
             make_mount_points(plans, janitor, run_dir, started._note(owner, spare))
+            started._open_gate()
             started._bring_up(progress)
             sidecars.start(started.spec, instance, started.link, run_dir, janitor, progress)
         except BaseException:
@@ -124,6 +134,13 @@ class Started:
             spare=spare,
         )
 
+    def _open_gate(self) -> None:
+        if not self.spec.has_way_out:
+            return
+        made = furnish(self.run_dir, self.spec, self.plan.environ)
+        if made is not None:
+            self.gate = Gate(*made, self._hear_proxy)
+
     def _bring_up(self, progress: Progress) -> None:
         progress.stage(f"starting {self.spec.name}")
         self.sources = _inodes(self.plan.spec)
@@ -134,6 +151,15 @@ class Started:
         except FutureTimeout:
             raise StartError(f"the guest gave no sign in {START_TIMEOUT:.0f} s") from None
         self._check(self.proofs)
+
+    def _hear_proxy(self, record: Mapping[str, Any]) -> None:
+        """Tell of a refusal where the user looks: in the cell that runs, and to whoever listens."""
+        words = refusal(record)
+        if words is None or self._link is None or not self.news.is_news(words):
+            return
+        with contextlib.suppress(SandboxGone):
+            self._link.send("note", text=f"moat: {words}")
+        self._hear("refused", words)
 
     def _hear(self, kind: str, text: str) -> None:
         if kind == "gone":
@@ -193,6 +219,8 @@ class Started:
             self.sidecars.stop()
             if self.leash is not None:
                 self.leash.close()
+            if self.gate is not None:
+                self.gate.close()
             self.janitor.finish()
             if self._link is not None:
                 self._link.thread.join(timeout=5)

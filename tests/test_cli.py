@@ -176,6 +176,7 @@ def test_plan_renders_docker_without_an_engine(directory):
         "/workspace/node_modules": "tmpfs",
         "/tmp": "tmpfs",
         "/home/moat": "tmpfs",
+        "/run/moat/network": "bind",
         **dict.fromkeys([m for m in targets(plan) if m.endswith("/00000000/s")], "bind"),
     }
     assert plan["rendered"]["name"] == "moat-box-00000000"

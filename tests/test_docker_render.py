@@ -46,7 +46,12 @@ SPEC = ContainerSpec(
     ),
     limits=Limits(memory=1 << 30, cpus=1.5),
 ).instantiate(
-    Instance(id="0123abcd", sockets="/run/user/1000/moat-nb/0123abcd/s", owner="7:99:boot")
+    Instance(
+        id="0123abcd",
+        sockets="/run/user/1000/moat-nb/0123abcd/s",
+        network="/run/user/1000/moat-nb/0123abcd/n",
+        owner="7:99:boot",
+    )
 )
 
 

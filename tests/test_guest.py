@@ -48,6 +48,7 @@ class Guest:
         *,
         excludes: Sequence[tuple[str, Path]] = (),
         preload: Sequence[str] = (),
+        doors: Sequence[tuple[int, str, str]] = (),
         setup: str = "",
         python: str = sys.executable,
         env: dict[str, str] | None = None,
@@ -57,6 +58,7 @@ class Guest:
         config = {
             "excludes": [{"kind": kind, "path": str(path)} for kind, path in excludes],
             "preload": list(preload),
+            "doors": list(doors),
         }
         words = shlex.join([python, str(GUEST), json.dumps(config)])
         with self.stderr.open("wb") as stderr:

@@ -19,11 +19,11 @@ from moat_nb.mounts import Bind, EmptyFile, Tmpfs, Volume
 from moat_nb.parse import read_config
 from moat_nb.planning import make_spec
 from moat_nb.readiness import Command, LogLine, Port
+from moat_nb.rundir import RunDir
 from moat_nb.runtimes.docker import Docker
 from moat_nb.runtimes.docker_facts import EngineFacts
 from moat_nb.security import MIB, Hardening
 from moat_nb.services import ENTRYPOINT, SidecarPlan, plan_services
-from moat_nb.spec import Instance
 
 ADA = User(os.getuid(), os.getgid()) if os.getuid() else User(1000, 1000)
 
@@ -106,7 +106,7 @@ def test_a_sidecar_is_rendered_in_the_network_of_the_sandbox_without_its_guest(
     read: Read, host: Host
 ) -> None:
     plan = plans(read("dependencies: [redis]"), host)["redis"]
-    instance = Instance(id="0123abcd", sockets="/run/moat-nb/0123abcd/s", owner="7:99:boot")
+    instance = RunDir(Path("/run/moat-nb/0123abcd")).instance("7:99:boot")
     spec = plan.on(("docker-entrypoint.sh",), ("redis-server",), "TERM", ("/data",))
     spec = spec.instantiate(instance).joined_to("moat-p-0123abcd")
     rendered = Docker("docker", {}, EngineFacts()).render(spec)

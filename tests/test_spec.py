@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from moat_nb.config import Rule
+from moat_nb.egress.settings import Egress
 from moat_nb.host import User
 from moat_nb.mounts import Bind, MountPlan
 from moat_nb.security import Hardening, Limits
@@ -25,7 +28,13 @@ SPEC = ContainerSpec(
     limits=Limits(memory=1 << 30),
     labels=(("z", "kept"),),
 )
-INSTANCE = Instance(id="0123abcd", sockets="/tmp/moat-nb-1000/0123abcd/s", owner="7:99:boot")
+INSTANCE = Instance(
+    id="0123abcd",
+    sockets="/tmp/moat-nb-1000/0123abcd/s",
+    network="/tmp/moat-nb-1000/0123abcd/n",
+    owner="7:99:boot",
+)
+EGRESS = Egress(policy="strict", rules=(Rule(host="pypi.org"),), file="moat.yaml")
 
 
 def test_a_start_is_named_labelled_and_has_its_sockets() -> None:
@@ -49,6 +58,16 @@ def test_a_start_is_named_labelled_and_has_its_sockets() -> None:
     )
 
 
+@pytest.mark.parametrize("change", [{"egress": EGRESS}, {"network": "bridge"}])
+def test_a_start_with_a_way_out_sees_its_directory_and_cannot_change_it(
+    change: dict[str, Any],
+) -> None:
+    (mount,) = {*replace(SPEC, **change).instantiate(INSTANCE).mounts} - {
+        *SPEC.instantiate(INSTANCE).mounts
+    }
+    assert mount == Bind(source=INSTANCE.network, target="/run/moat/network", read_only=True)
+
+
 def test_equal_specs_have_equal_digests_of_16_hexadecimal_digits() -> None:
     assert SPEC.digest == replace(SPEC).digest
     assert len(SPEC.digest) == 16
@@ -63,6 +82,12 @@ def test_equal_specs_have_equal_digests_of_16_hexadecimal_digits() -> None:
         {"hardening": Hardening(read_only_root=False)},
         {"mounts": MountPlan(mounts=())},
         {"gpus": 1},
+        {"network": "bridge"},
+        {"egress": EGRESS},
+        {"egress": replace(EGRESS, policy="permissive")},
+        {"egress": replace(EGRESS, rules=())},
+        {"egress": replace(EGRESS, host_ports=(80,))},
+        {"trust": ("/etc/ssl/cert.pem",)},
     ],
 )
 def test_any_change_changes_the_digest(change: dict[str, object]) -> None:
@@ -71,6 +96,8 @@ def test_any_change_changes_the_digest(change: dict[str, object]) -> None:
 
 def test_nothing_is_loosened_by_default_and_what_is_gets_named() -> None:
     assert Hardening().loosened() == ()
+    assert SPEC.loosened() == ()
+    assert replace(SPEC, network="bridge").loosened() == ("the engine's own network",)
     loose = Hardening(cap_drop=("NET_RAW",), no_new_privileges=False, read_only_root=False)
     assert loose.loosened() == (
         "capabilities dropped: only NET_RAW",

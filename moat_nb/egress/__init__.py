@@ -2,8 +2,18 @@
 
     sandbox | a unix socket | python -m moat_nb.egress (a process of its own) | the host
 
-For the launcher: :class:`order.Order` is all that the process is told (``Order(...).line()`` on its
-stdin); ``records.Record`` is what it tells, on stdout and in its file. A port of this machine that
+A program in the sandbox speaks to a port on 127.0.0.1 there, and the guest carries its bytes to
+the socket. In the launcher:
+
+    settings.py      what moat.yaml asks for, as a value of the ContainerSpec
+    environment.py   the variables that programs in the sandbox are given
+    trust.py         the certificates that the host trusts
+    furnish.py       the directory that the sandbox sees, and the proxy's order
+    gate.py          the socket, and the proxy's process behind it
+    news.py          which refusals a user is told of
+
+:class:`order.Order` is all that the process is told (``Order(...).line()`` on its stdin);
+``records.Record`` is what it tells, on stdout and in its file. A port of this machine that
 ``network.host`` lists is reached by ``CONNECT host.moat:PORT``. Where ``intercept.needed(rules)``,
 ``intercept.missing()`` says what is to be installed, and ``authority.make_authority(directory)``
 makes what ``Order.intercept`` takes: its ``certificate`` is what the sandbox must trust. Addresses

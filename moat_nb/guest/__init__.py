@@ -7,6 +7,7 @@
     kernel.py     Python kernels in the guest's own interpreter
     spare.py      such a kernel made ahead of need
     vitals.py     the kernels' memory and CPU
+    carrier.py    connections carried to the launcher, which alone has a network
 
 The directory is mounted read-only into the sandbox and needs nothing but a python3 >= 3.8. The
 launcher holds the guest's stdin and stdout, the leash, and JSON objects run over them, one a line;
@@ -18,6 +19,7 @@ To the guest:
                            many seconds; the next spawn that it fits is handed over to it
     input  {id, data}      bytes (base64) for its stdin; data null ends it
     signal {id, signum}    to its whole process group
+    note   {text}          show a line in the cells that run
     usage  {id}            ask for the mounts' use
     prove  {id}            prove the excludes once more
     vitals {id}            ask for the kernels' memory and CPU

@@ -13,6 +13,7 @@ import threading
 import time
 from typing import Any, Dict, List, Optional, Tuple
 
+from . import carrier
 from .kernel import preload, run_kernel
 from .process import (
     CHUNK,
@@ -20,6 +21,7 @@ from .process import (
     Order,
     Process,
     describe,
+    note,
     oom_kills,
     start,
     unlink_quietly,
@@ -53,6 +55,8 @@ class Guest:
         self.vitals = Vitals()
         self.spare: Optional[Spare] = None
         self.spare_wish: Optional[Tuple[str, float]] = None  # its sockets' prefix, and when
+        self.doors: Dict[int, carrier.Door] = {}
+        self.carrier: Optional[int] = None  # its pid
 
     def send(self, kind: str, **fields: Any) -> None:
         data = json.dumps(dict(fields, type=kind)).encode() + b"\n"
@@ -61,6 +65,7 @@ class Guest:
 
     def run(self) -> int:
         """Serve until the leash ends; returns the exit code."""
+        self.open_doors()
         mounts = prove(self.config["excludes"])
         if any(mount["problem"] for mount in mounts):
             self.send("refused", mounts=mounts)
@@ -79,6 +84,15 @@ class Guest:
             if self.spare_wish is not None and time.monotonic() >= self.spare_wish[1]:
                 self.make_spare(self.spare_wish[0])
 
+    def open_doors(self) -> None:
+        """Listen on the ports of the way out; a sandbox without one that was promised ends."""
+        for port, path, target in self.config["doors"]:
+            try:
+                door = carrier.listen(port, path, target)
+            except OSError as error:
+                sys.exit("port %d of the sandbox: %s" % (port, error.strerror))
+            self.doors[door.descriptor] = door
+
     def patience(self) -> float:
         """Seconds until there is something to do, should nothing happen."""
         due = self.spare_wish[1] if self.spare_wish is not None else float("inf")
@@ -95,6 +109,12 @@ class Guest:
         self.poll.register(self.wakeup, select.POLLIN)
         self.mountinfo = os.open("/proc/self/mountinfo", os.O_RDONLY | os.O_CLOEXEC)
         self.poll.register(self.mountinfo, select.POLLPRI)
+        self.watch_doors()
+
+    def watch_doors(self) -> None:
+        self.carrier = None
+        for descriptor in self.doors:
+            self.poll.register(descriptor, select.POLLIN)
 
     def handle(self, descriptor: int, event: int) -> bool:
         if descriptor == self.leash_in:
@@ -106,6 +126,8 @@ class Guest:
             self.watch_mounts()
         elif self.spare is not None and descriptor == self.spare.channel:
             self.spare_event()
+        elif descriptor in self.doors:
+            self.start_carrier(self.doors[descriptor])
         else:
             self.child_event(descriptor, event)
         return True
@@ -207,6 +229,23 @@ class Guest:
         self.poll.unregister(self.spare.channel)
         self.spare.close()
         self.spare = None
+
+    def start_carrier(self, knocked: carrier.Door) -> None:
+        if self.carrier is not None:
+            return  # two doors were knocked at in one moment
+        try:
+            self.carrier = carrier.start(list(self.doors.values()))
+        except OSError:
+            carrier.turn_away(knocked)
+            return
+        for descriptor in self.doors:
+            self.poll.unregister(descriptor)
+
+    def on_note(self, text: str) -> None:
+        """Show a line in the cells that run: ipykernel watches what its process has as stderr."""
+        for process in self.processes.values():
+            if process.connection_file is not None:
+                note(process.pid, text)
 
     def on_input(self, id: str, data: Optional[str]) -> None:
         process = self.processes.get(id)
@@ -310,6 +349,8 @@ class Guest:
                 return
             if pid == 0:
                 return
+            if pid == self.carrier:
+                self.watch_doors()
             for process in list(self.processes.values()):
                 if process.pid == pid:
                     self.drain(process)

@@ -7,6 +7,7 @@ import json
 import os
 import resource
 import signal
+import stat
 from typing import Any, Dict, List, NamedTuple, NoReturn, Optional
 
 CHUNK = 1 << 16
@@ -134,7 +135,7 @@ def _enter_child(ends: List[int], order: Order, spare: bool) -> NoReturn:
         for target, descriptor in enumerate(ends):
             os.dup2(descriptor, target, inheritable=target < CHANNEL)
         os.closerange(CHANNEL + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
-        _raise_oom_score()
+        raise_oom_score()
         step = "chdir"
         os.chdir(order.cwd)
         step = "exec"
@@ -152,7 +153,7 @@ def _enter_child(ends: List[int], order: Order, spare: bool) -> NoReturn:
     raise BecomeKernel(order.argv, spare)
 
 
-def _raise_oom_score() -> None:
+def raise_oom_score() -> None:
     try:
         with open("/proc/self/oom_score_adj", "w") as file:
             file.write(str(KERNEL_OOM_SCORE))
@@ -166,6 +167,24 @@ def describe(error: OSError, order: Order) -> str:
     if error.filename == "exec":
         return "%s: %s" % (error.strerror, order.argv[0] if order.argv else "no command was given")
     return str(error)
+
+
+# ---------------------------------------------------------------- its stderr
+
+
+def note(pid: int, text: str) -> None:
+    """Write a line to the stderr of a process, if that is a pipe with room in it."""
+    try:
+        descriptor = os.open("/proc/%d/fd/2" % pid, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
+    except OSError:
+        return  # it has just ended, or closed it
+    try:
+        if stat.S_ISFIFO(os.fstat(descriptor).st_mode):
+            os.write(descriptor, text.encode() + b"\n")
+    except OSError:
+        pass
+    finally:
+        os.close(descriptor)
 
 
 # ---------------------------------------------------------------- its files

@@ -1,0 +1,149 @@
+"""What ``network:`` of a moat.yaml means for a sandbox, as values; nothing is looked at here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from moat_nb.config import Config, Rule
+from moat_nb.egress.intercept import missing, needed
+from moat_nb.errors import Problem
+
+__all__ = [
+    "BUNDLE",
+    "PLACE",
+    "PROXY",
+    "PROXY_PORT",
+    "Door",
+    "Egress",
+    "doors",
+    "egress_of",
+    "intercepts",
+    "notice",
+    "problems",
+    "problems_without_sockets",
+]
+
+PLACE = "/run/moat/network"
+"""Inside, read-only: the proxy's socket, and the certificates."""
+
+PROXY = f"{PLACE}/proxy"
+BUNDLE = f"{PLACE}/ca.pem"
+
+PROXY_PORT = 30128
+"""On the sandbox's own 127.0.0.1, where nothing else is when the guest begins. Below the ports
+that systems give to whoever asks for any (32768 and on), and none of IANA's registered ones."""
+
+HOST = "host.moat"
+"""What the proxy calls the launcher's machine."""
+
+SHOWN_HOSTS = 3
+
+_NO_SOCKETS = ": no socket of this machine reaches into its virtual machine"
+
+Door = tuple[int, str, str]
+"""A port that the guest listens on, the unix socket it carries connections to, and the
+``host:port`` that it asks the proxy for first; empty for the proxy itself."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Egress:
+    """What may be reached through the proxy; a sandbox without this has no way out."""
+
+    policy: Literal["permissive", "strict", "none"]
+    """``none``: the host's ports alone."""
+    rules: tuple[Rule, ...] = ()
+    host_ports: tuple[int, ...] = ()
+    file: str
+    """moat.yaml, for what a refusal says."""
+
+
+def egress_of(config: Config) -> Egress | None:
+    """No ``network:`` at all is Moat's own default, permissive."""
+    network = config.network
+    policy = network.policy or "permissive"
+    if policy == "bridge" or (policy == "none" and not network.host_ports):
+        return None
+    return Egress(
+        policy=policy,
+        rules=network.rules,
+        host_ports=network.host_ports,
+        file=config.path.name,
+    )
+
+
+def doors(egress: Egress | None) -> tuple[Door, ...]:
+    """What the guest listens on."""
+    if egress is None:
+        return ()
+    proxy = [(PROXY_PORT, PROXY, "")] if egress.policy != "none" else []
+    return (*proxy, *((port, PROXY, f"{HOST}:{port}") for port in egress.host_ports))
+
+
+def intercepts(egress: Egress | None) -> bool:
+    """Whether TLS is opened, by an authority that the sandbox is to trust."""
+    return egress is not None and needed(egress.rules)
+
+
+def notice(config: Config, egress: Egress | None) -> str:
+    """What the kernel can reach, in a line."""
+    if egress is None and config.network.policy == "bridge":
+        return (
+            "network: bridge (the engine's ordinary network: every host that its containers reach, "
+            "this machine and private addresses among them, by any protocol; nothing is refused "
+            "and nothing recorded)"
+        )
+    if egress is None:
+        why = "" if config.network.policy == "none" else _NO_SOCKETS
+        return f"network: none (the kernel has loopback only{why})"
+    ports = ", ".join(map(str, egress.host_ports))
+    host = f"ports of this machine: {ports}" if ports else ""
+    if egress.policy == "none":
+        return f"network: none ({host})"
+    words = "any public host" if egress.policy == "permissive" else _hosts(egress)
+    return f"network: {egress.policy} (HTTP and HTTPS to {words}{'; ' + host if host else ''})"
+
+
+def _hosts(egress: Egress) -> str:
+    names = list(dict.fromkeys(rule.host for rule in egress.rules))
+    more = len(names) - SHOWN_HOSTS
+    shown = ", ".join(names[:SHOWN_HOSTS]) + (f" and {more} more" if more > 0 else "")
+    return shown or "no host, as network.rules names none"
+
+
+# ---------------------------------------------------------------- what cannot be
+
+
+def problems(config: Config) -> Iterator[Problem]:
+    """What ``network:`` and ``container.dns`` ask for that no runtime can do."""
+    network, where = config.network, config.network.where
+    if network.policy == "bridge":
+        given = {"rules": network.rules, "host": network.host_ports}
+        for key in (key for key, value in given.items() if value):
+            what = f"network.{key} does not hold with policy bridge, where nothing is refused"
+            yield Problem(where=where, what=what, mend=f"say policy: strict, or take {key} out")
+    elif config.container.dns:
+        what = "container.dns: the sandbox asks no name server, its proxy resolves names"
+        mend = "take dns out, or say network: {policy: bridge}"
+        yield Problem(where=config.container.where, what=what, mend=mend)
+    if network.policy == "none" and network.rules:
+        what = "network.rules: with policy none they allow nothing"
+        yield Problem(where=where, what=what, mend="say policy: strict, or take rules out")
+    if network.policy != "none" and needed(network.rules) and (install := missing()):
+        rule = next(rule for rule in network.rules if rule.lines)
+        what = f"{rule.host}: rules with methods and paths need TLS to be opened"
+        yield Problem(where=rule.where, what=what, mend=f"run {install}, or allow the whole host")
+    if PROXY_PORT in network.host_ports and network.policy != "none":
+        what = f"network.host {PROXY_PORT} is the port of the sandbox's own proxy"
+        yield Problem(where=where, what=what, mend="have the host's program listen elsewhere")
+
+
+def problems_without_sockets(config: Config, runtime: str) -> Iterator[Problem]:
+    """What was asked for in words and cannot be had where no unix socket crosses."""
+    network = config.network
+    if network.policy not in (None, "none") or network.host_ports:
+        asked = "network.host" if network.policy == "none" else f"network.policy {network.policy}"
+        what = f"{runtime}: {asked}: its virtual machine reaches no socket of this machine's"
+        mend = "use docker, or say network: {policy: none}"
+        yield Problem(where=network.where, what=what, mend=mend)

@@ -1,0 +1,255 @@
+"""The way out of a sandbox that has no network: ports on 127.0.0.1 whose connections are carried
+to a unix socket of the launcher's.
+
+The guest only listens. At the first connection it forks the carrier, so that a start pays for no
+more than a few sockets, and no kernel is forked from a process that carries anything. What the
+bytes mean is the launcher's proxy's to know; only for a port of the host's, which programs speak
+their own protocol to, the carrier asks the proxy for it by CONNECT.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import select
+import signal
+from typing import Any, Dict, List, NamedTuple, NoReturn, Optional
+
+from .process import RESET_SIGNALS, raise_oom_score
+
+CHUNK = 1 << 16
+BACKLOG = 1024
+"""Connections that may wait for the carrier to begin; the system may allow fewer."""
+SPARED = 64
+"""Descriptors that are not spent on connections, of which each takes two."""
+HEAD = 16 << 10
+"""Bytes, the most that the proxy's answer to CONNECT may take."""
+READ, WRITE = select.EPOLLIN, select.EPOLLOUT
+
+
+class Door(NamedTuple):
+    """A port that is listened on here."""
+
+    descriptor: int
+    path: str
+    """The unix socket that its connections are carried to."""
+    target: str
+    """``host:port`` to ask the proxy for; empty: programs speak to the proxy themselves."""
+
+
+def listen(port: int, path: str, target: str) -> Door:
+    """OSError when the port cannot be had."""
+    import _socket  # the rest of `socket` takes longer to import than all of this
+
+    sock = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR, 1)
+        sock.bind(("127.0.0.1", port))
+        sock.listen(BACKLOG)
+        sock.setblocking(False)
+    except OSError:
+        sock.close()
+        raise
+    # A number, as kernels are forked from here: an object's end would close what has its number.
+    return Door(sock.detach(), path, target)
+
+
+def turn_away(door: Door) -> None:
+    """End a connection that nobody can carry."""
+    import socket
+
+    with socket.socket(fileno=os.dup(door.descriptor)) as listener:
+        try:
+            listener.accept()[0].close()
+        except OSError:
+            pass  # it has ended by itself
+
+
+def start(doors: List[Door]) -> int:
+    """Fork the carrier; its pid. OSError when there is no room for one more process."""
+    pid = os.fork()
+    if pid == 0:
+        _become_carrier(doors)
+    return pid
+
+
+def _become_carrier(doors: List[Door]) -> NoReturn:
+    """Cut every tie to the guest but its stderr, and carry until the sandbox ends."""
+    try:
+        signal.set_wakeup_fd(-1)
+        for signum in RESET_SIGNALS:
+            signal.signal(signum, signal.SIG_DFL)
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+        os.setsid()
+        kept = sorted(door.descriptor for door in doors)
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        for low, high in zip([3, *(number + 1 for number in kept)], [*kept, limit]):
+            os.closerange(low, high)
+        raise_oom_score()
+        Carrier(doors, limit).run()
+    finally:
+        os._exit(1)
+
+
+class Half:
+    """One direction of a connection."""
+
+    def __init__(self, source: Any, sink: Any) -> None:
+        self.source = source
+        self.sink = sink
+        self.pending = memoryview(b"")
+        self.head: Optional[bytes] = None  # of the proxy's answer, while it is awaited
+        self.ended = False  # the source will say no more
+        self.done = False  # and the sink knows
+
+    def concerned(self, descriptor: int, event: int) -> bool:
+        """Whether ``event`` lets it carry something; an error at either end does, too."""
+        if self.source.fileno() == descriptor:
+            return bool(event & ~WRITE)
+        return bool(event & ~READ)
+
+    def move(self) -> None:
+        """Carry what can be carried now; OSError when the connection is of no more use."""
+        if not self.pending and not self.ended:
+            self._take()
+        if self.pending:
+            try:
+                self.pending = self.pending[self.sink.send(self.pending) :]
+            except BlockingIOError:
+                return
+        if self.ended and not self.pending and not self.done:
+            self.done = True
+            self.sink.shutdown(1)  # SHUT_WR
+
+    def _take(self) -> None:
+        try:
+            data = self.source.recv(CHUNK)
+        except BlockingIOError:
+            return
+        self.ended = not data
+        self.pending = memoryview(data if self.head is None else self._behind_head(data))
+
+    def _behind_head(self, data: bytes) -> bytes:
+        """What stands behind the head of the proxy's answer, once that is whole."""
+        assert self.head is not None
+        self.head += data
+        head, end, rest = self.head.partition(b"\r\n\r\n")
+        if not end:
+            if self.ended or len(head) > HEAD:
+                raise ConnectionError
+            return b""
+        if head.split(b" ", 2)[1:2] != [b"200"]:
+            raise ConnectionRefusedError
+        self.head = None
+        return rest
+
+
+class Connection:
+    """A program in the sandbox, and the launcher's socket."""
+
+    def __init__(self, program: Any, launcher: Any, target: str) -> None:
+        self.there, self.back = Half(program, launcher), Half(launcher, program)
+        self.interest: Dict[Any, int] = {program: 0, launcher: 0}
+        if target:
+            self.there.pending = memoryview(
+                b"CONNECT %(to)s HTTP/1.1\r\nHost: %(to)s\r\n\r\n" % {b"to": target.encode()}
+            )
+            self.back.head = b""
+
+    def wants(self, sock: Any) -> int:
+        """The events of ``sock`` that something can be done at."""
+        events = 0
+        for half in (self.there, self.back):
+            if half.source is sock and not half.pending and not half.ended:
+                events |= READ
+            if half.sink is sock and half.pending:
+                events |= WRITE
+        return events
+
+
+class Carrier:
+    """Serves until it is killed. One thread, as many connections as it may have descriptors."""
+
+    def __init__(self, doors: List[Door], limit: int) -> None:
+        import socket
+
+        self.socket = socket
+        self.limit = max(1, (limit - SPARED) // 2)
+        self.poll = select.epoll()
+        self.doors = {door.descriptor: door for door in doors}
+        self.listeners = {door.descriptor: socket.socket(fileno=door.descriptor) for door in doors}
+        self.connections: Dict[int, Connection] = {}  # by both descriptors
+        self.open = False
+        self.set_open(True)
+
+    def set_open(self, is_open: bool) -> None:
+        """Whether further connections are taken."""
+        if is_open != self.open:
+            self.open = is_open
+            for descriptor in self.doors:
+                if is_open:
+                    self.poll.register(descriptor, READ)
+                else:
+                    self.poll.unregister(descriptor)
+
+    def run(self) -> None:
+        while True:
+            for descriptor, event in self.poll.poll():
+                if descriptor in self.doors:
+                    self.accept(self.doors[descriptor])
+                elif descriptor in self.connections:  # or its other side has just ended it
+                    self.handle(self.connections[descriptor], descriptor, event)
+            self.set_open(len(self.connections) // 2 < self.limit)
+
+    def accept(self, door: Door) -> None:
+        try:
+            program = self.listeners[door.descriptor].accept()[0]
+        except OSError:
+            return  # it has ended by itself
+        launcher = self.socket.socket(self.socket.AF_UNIX)
+        try:
+            program.setblocking(False)
+            program.setsockopt(self.socket.IPPROTO_TCP, self.socket.TCP_NODELAY, 1)
+            launcher.setblocking(False)
+            launcher.connect(door.path)
+        except OSError:
+            program.close()
+            launcher.close()
+            return
+        connection = Connection(program, launcher, door.target)
+        for sock in connection.interest:
+            self.connections[sock.fileno()] = connection
+        self.watch(connection)
+
+    def handle(self, connection: Connection, descriptor: int, event: int) -> None:
+        try:
+            for half in (connection.there, connection.back):
+                if half.concerned(descriptor, event):
+                    half.move()
+        except OSError:
+            self.close(connection)
+            return
+        if connection.there.done and connection.back.done:
+            self.close(connection)
+        else:
+            self.watch(connection)
+
+    def watch(self, connection: Connection) -> None:
+        """Have the poll tell of what something can be done at, and of nothing else: it would not
+        cease to tell of a socket whose other end is gone."""
+        for sock, before in connection.interest.items():
+            wanted = connection.wants(sock)
+            if wanted and not before:
+                self.poll.register(sock.fileno(), wanted)
+            elif before and not wanted:
+                self.poll.unregister(sock.fileno())
+            elif wanted != before:
+                self.poll.modify(sock.fileno(), wanted)
+            connection.interest[sock] = wanted
+
+    def close(self, connection: Connection) -> None:
+        for sock, interest in connection.interest.items():
+            del self.connections[sock.fileno()]
+            if interest:
+                self.poll.unregister(sock.fileno())
+            sock.close()
