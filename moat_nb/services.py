@@ -130,6 +130,7 @@ def plan_services(config: Config, kernel: ContainerSpec, host: Host) -> tuple[Si
         *_hidden_sources(config, hidden(kernel.mounts)),
         *_kept_without_password(config),
         *_volumes_of_others(config, kernel, host),
+        *_models(config),
     ]
     if problems:
         raise ConfigError(problems)
@@ -188,6 +189,14 @@ def _new_passwords(recipe: Recipe, env: dict[str, str]) -> list[str]:
     """The variables of the entrypoint that are another at each start."""
     one, other = (recipe.hand_over(env, password).env for password in "ab")
     return [name for name in one if one[name] != other[name]]
+
+
+def _models(config: Config) -> Iterator[Problem]:
+    for service in config.wanted_services:
+        if service.models:
+            what = f"{service.name}: models are not supported yet, as nothing is fetched at a start"
+            mend = "mount those you have: kernel.services.ollama.mounts: [DIRECTORY:/models:ro]"
+            yield Problem(where=service.where, what=what, mend=mend)
 
 
 def _related(one: str, other: str) -> bool:

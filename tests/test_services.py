@@ -347,6 +347,24 @@ def test_two_services_on_one_port_are_refused_with_both_places(read: Read, host:
     assert plans(read(f"dependencies: [redis]\n{own.replace('6379', '6380')}"), host)
 
 
+def test_models_are_refused_with_what_to_do_and_can_be_mounted(
+    read: Read, host: Host, project: Path
+) -> None:
+    models = "dependencies: [ollama]\nservices: {ollama: {models: [tiny]}}"
+    assert refused(read, host, models) == (
+        "moat.yaml:3:12: ollama: models are not supported yet, as nothing is fetched at a start; "
+        "mount those you have: kernel.services.ollama.mounts: [DIRECTORY:/models:ro]"
+    )
+    mounted = "kernel: {services: {ollama: {mounts: ['.:/models:ro']}}}"
+    spec = plans(read(f"dependencies: [ollama]\n{mounted}"), host)["ollama"].spec
+    assert spec.image == "ollama/ollama:latest"
+    assert spec.mounts.mounts == (
+        Bind(source=str(project), target="/models", read_only=True),
+        Tmpfs(target="/tmp", size=512 * MIB, role="tmp"),
+        Tmpfs(target="/home/moat", size=512 * MIB, role="home"),
+    )
+
+
 # ---------------------------------------------------------------- mounts
 
 MOUNTING = """

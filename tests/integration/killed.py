@@ -29,6 +29,7 @@ import docker  # noqa: F401 - takes half a second, and is there in each fork thi
 
 from moat_nb import Sandbox
 from moat_nb.janitor import Janitor, UnixConnection
+from moat_nb.progress import Silent
 
 SECONDS = 5.0
 AT_ONCE = 10
@@ -43,8 +44,9 @@ EFFECTS = frozenset(
 """Built-in functions by which a launcher changes something outside itself."""
 ANSWERS = frozenset({"getresponse"})
 """Python's functions that return when somebody else has changed something for it."""
-THREADS = ("MainThread", "moat-spawner")
-"""Those whose steps come in one order: the main thread waits for the other."""
+THREADS = ("MainThread", "moat-spawner", "moat-sidecar_0")
+"""Those whose steps come in one order: the main thread waits for the others, and a project has one
+sidecar at the most."""
 
 OnStep = Callable[[int, Callable[[], str]], None]
 
@@ -92,7 +94,8 @@ def live(runtime: str, project: str, on_step: OnStep) -> None:
     threading.setprofile(steps)
     sys.setprofile(steps)
     try:
-        with Sandbox.launch(project, runtime) as box:
+        # Without a display, whose words depend on how long a start takes.
+        with Sandbox.launch(project, runtime, progress=Silent) as box:
             box.run(["true"], check=True)
     finally:
         sys.setprofile(None)

@@ -13,23 +13,14 @@ from tests.integration.conftest import wait_until
 KILLED = [sys.executable, "-m", "tests.integration.killed"]
 
 
-@pytest.mark.timeout(240)
-def test_a_launcher_killed_at_any_step_leaves_nothing(launcher):
-    found = subprocess.run(
-        [*KILLED, "steps", launcher.runtime, launcher.project("lib")],
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    steps = json.loads(found.stdout)
-    assert {"before fork_exec in janitor.__init__", "after fork_exec in janitor.__init__"} <= {
-        *steps
-    }
-    assert len(steps) > 20
-    orders = [
-        {"step": number, "project": str(launcher.project("lib"))}
-        for number in range(1, len(steps) + 1)
-    ]
+def steps_of(launcher, project):
+    """The names of a life's steps, in order."""
+    argv = [*KILLED, "steps", launcher.runtime, project]
+    return json.loads(subprocess.run(argv, check=True, capture_output=True, text=True).stdout)
+
+
+def kill_at(launcher, orders):
+    """What was left of launchers killed at a step each; ``orders`` are steps and projects."""
     done = subprocess.run(
         [*KILLED, "kill", launcher.runtime],
         input="".join(json.dumps(order) + "\n" for order in orders),
@@ -38,9 +29,37 @@ def test_a_launcher_killed_at_any_step_leaves_nothing(launcher):
         text=True,
     )
     results = [json.loads(line) for line in done.stdout.splitlines()]
-    assert sorted(result["step"] for result in results) == list(range(1, len(steps) + 1))
+    assert sorted(result["step"] for result in results) == [order["step"] for order in orders]
     assert [result["step"] for result in results if not result["killed"]] == []
-    assert [result for result in results if result["left"]] == []
+    return [result for result in results if result["left"]]
+
+
+@pytest.mark.timeout(240)
+def test_a_launcher_killed_at_any_step_leaves_nothing(launcher):
+    steps = steps_of(launcher, launcher.project("lib"))
+    assert {"before fork_exec in janitor.__init__", "after fork_exec in janitor.__init__"} <= {
+        *steps
+    }
+    assert len(steps) > 20
+    orders = [
+        {"step": number, "project": str(launcher.project("lib"))}
+        for number in range(1, len(steps) + 1)
+    ]
+    assert kill_at(launcher, orders) == []
+
+
+@pytest.mark.timeout(240)
+def test_a_launcher_killed_at_any_step_of_a_sidecars_life_leaves_nothing(on_docker, services):
+    def project():
+        redis = {"redis": {"image": services.redis}}
+        return str(on_docker.project(dependencies=["redis"], services=redis))
+
+    steps = steps_of(on_docker, project())
+    first = next(n for n, name in enumerate(steps, start=1) if " in sidecars." in name)
+    assert any("docker.start" in name for name in steps[first:])
+    # Those before are the kernel's own.
+    orders = [{"step": n, "project": project()} for n in range(first, len(steps) + 1)]
+    assert kill_at(on_docker, orders) == []
 
 
 HOLD = """

@@ -16,8 +16,9 @@ from nbclient import NotebookClient
 import moat_nb
 from moat_nb.demo import run_notebook, snapshot
 from moat_nb.parse import read_config
-from tests.conftest import Project
+from tests.conftest import Engine, Project
 from tests.integration.notebook import opened
+from tests.service_images import ServiceImages
 
 ROOT = Path(moat_nb.__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -94,6 +95,37 @@ def test_the_notebook_of_the_magics_runs_to_its_end(project: Project) -> None:
     ]
     plain, framed = [page for page in pages if "srcdoc" in page or "<th>n</th>" in page]
     assert "srcdoc" not in plain and "srcdoc" in framed
+
+
+# As above.
+@pytest.mark.filterwarnings(
+    r"ignore:Exception ignored in. (<socket.socket|.*BaseEventLoop)"
+    ":pytest.PytestUnraisableExceptionWarning"
+)
+@pytest.mark.timeout(500)
+def test_the_notebook_of_the_sidecars_runs_to_its_end(
+    project: Project, engine: Engine, services: ServiceImages
+) -> None:
+    directory = project("")
+    notebook = nbformat.read(ROOT / "notebooks" / "03_sidecars_and_network.ipynb", as_version=4)
+    (file,) = [cell for cell in notebook.cells if "%%writefile shop/moat.yaml" in cell.source]
+    # No registry here: images of the same servers, made for the tests.
+    file.source = file.source.replace("name: shop", "name: test-shop") + (
+        f"\nbase_image: {engine.base_image}\n"
+        f"services: {{postgres: {{image: '{services.postgres}'}}, "
+        f"redis: {{image: '{services.redis}'}}}}\n"
+    )
+    for cell in notebook.cells:
+        cell.source = re.sub(r"^(%moat (restart|reset|stop)) shop", r"\1 test-shop", cell.source)
+    # Only Docker has services, whatever else answers on this machine.
+    client = NotebookClient(notebook, timeout=400, resources={"metadata": {"path": str(directory)}})
+    client.execute()
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    assert [output for output in outputs if output.output_type == "error"] == []
+    shown = "".join(str(output) for output in outputs)
+    for words in ("MOAT_POSTGRES_URL", "[('apple', 7), ('pear', 5)]", "b'apple'", "'3'", "'True'"):
+        assert words in shown
+    shutil.rmtree(directory / "shop")
 
 
 def test_the_quickstart_notebook_runs_to_its_end(project: Project) -> None:

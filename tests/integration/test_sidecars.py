@@ -1,10 +1,19 @@
 """Sidecars: real servers beside a kernel, in the network namespace of its sandbox."""
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 
+from moat_nb import ImageError, ProofError, StartError
+from moat_nb.kernels import Kernel
+from moat_nb.pool import POOL
 from tests.integration.conftest import wait_until
+from tests.integration.engine_proxy import EngineProxy
+from tests.integration.notebook import opened
+from tests.integration.test_failed_starts import empty_image
 
 REDIS = """
 import os, socket
@@ -44,7 +53,7 @@ def test_redis_answers_in_the_first_command_and_goes_with_the_sandbox(on_docker,
         found = containers(on_docker.engine, with_redis)
         assert set(found) == {"kernel", "redis"}
         assert dict(found["redis"]["Config"]["Labels"])["moat.nb.role"] == "sidecar"
-    assert on_docker.left(with_redis, seconds=0) == []
+    assert on_docker.left(with_redis) == []
 
 
 def test_a_sidecar_is_named_in_etc_hosts_and_shares_the_sandboxes_network_alone(
@@ -102,3 +111,256 @@ def test_each_start_and_reset_has_a_new_password_and_fresh_data(on_docker, with_
         assert box.run(["printenv", "MOAT_REDIS_PASSWORD"], check=True).stdout != first
         assert containers(engine, with_redis)["redis"]["Id"] != old
         assert box.run(["python3", "-c", REDIS], check=True).returncode == 0
+
+
+# ---------------------------------------------------------------- starts that fail
+
+
+def own(**service):
+    return {"kernel": {"services": {"other": service}}}
+
+
+def test_an_image_that_is_nowhere_is_named_with_its_place_and_nothing_is_left(on_docker):
+    image = "127.0.0.1:1/moat-nb-test/no-such-image:1"
+    project = on_docker.project(dependencies=["redis"], services={"redis": {"image": image}})
+    with pytest.raises(ImageError, match=r"moat\.yaml:\d+:\d+: redis: 127\.0\.0\.1:1/.*no-such"):
+        on_docker.launch(project)
+    assert on_docker.left(project) == []
+
+
+def test_a_sidecar_that_dies_at_once_fails_the_start_with_its_code_and_last_lines(
+    on_docker, engine
+):
+    words = ["sh", "-c", "echo it does not work >&2; exit 4"]
+    project = on_docker.project(**own(image=engine.base_image, command=words, ports=[80]))
+    with pytest.raises(StartError, match=r"other .* ended before it was ready") as caught:
+        on_docker.launch(project)
+    assert "exited with 4" in str(caught.value)
+    assert "it does not work" in str(caught.value)
+    assert on_docker.left(project) == []
+
+
+def test_a_sidecar_that_is_not_waited_for_may_die_and_is_reported(on_docker, engine):
+    words = ["sh", "-c", "echo so long; exit 4"]
+    project = on_docker.project(
+        **own(image=engine.base_image, command=words, ports=[80], wait=False)
+    )
+    heard = []
+    with on_docker.launch(project, on_event=lambda kind, text: heard.append((kind, text))) as box:
+        assert wait_until(lambda: heard != [])
+        assert box.run(["true"]).returncode == 0
+        ((kind, text),) = heard
+        assert kind == "sidecar_ended"
+        assert "exited with 4" in text and "so long" in text
+
+
+def test_a_sidecar_that_is_never_ready_fails_the_start_with_what_was_waited_for(on_docker, engine):
+    words = ["sh", "-c", "echo still thinking; sleep 1000"]
+    ready = {"port": 81, "timeout": 1}
+    project = on_docker.project(**own(image=engine.base_image, command=words, ready=ready))
+    with pytest.raises(StartError) as caught:
+        on_docker.launch(project)
+    assert "was not ready in 1 s: something listens at 127.0.0.1:81" in str(caught.value)
+    assert "still thinking" in str(caught.value)
+    assert on_docker.left(project) == []
+
+
+def test_one_sidecar_that_fails_ends_the_others_that_were_starting(on_docker, services, engine):
+    project = on_docker.project(
+        dependencies=["redis"],
+        services={"redis": {"image": services.redis}},
+        **own(image=engine.base_image, command=["false"], ports=[80]),
+    )
+    with pytest.raises(StartError, match="other"):
+        on_docker.launch(project)
+    assert on_docker.left(project) == []
+
+
+def test_an_image_without_a_shell_is_named_in_the_error(on_docker):
+    with empty_image(on_docker.engine) as image:
+        project = on_docker.project(**own(image=image, command=["x"]))
+        with pytest.raises(StartError, match="/bin/sh"):
+            on_docker.launch(project)
+        assert on_docker.left(project) == []
+
+
+@pytest.mark.parametrize(
+    "ready", [{"port": 8080}, {"log": "it serves"}, {"command": ["test", "-e", "/tmp/up"]}]
+)
+def test_each_kind_of_readiness_comes_true(on_docker, engine, ready):
+    serve = "touch /tmp/up; echo it serves; exec python3 -m http.server 8080"
+    words = ["sh", "-c", f"sleep 0.5; {serve}"]
+    project = on_docker.project(
+        **own(image=engine.base_image, command=words, ports=[8080], ready=ready)
+    )
+    with on_docker.launch(project) as box:
+        assert box.run(["printenv", "MOAT_OTHER_PORT"], check=True).stdout == b"8080\n"
+        assert box.sidecars[0].gone is None
+
+
+# ---------------------------------------------------------------- what one sees
+
+
+@pytest.fixture
+def with_files(on_docker, engine):
+    """A sidecar that mounts the workspace, of which the kernel does not see all."""
+
+    def make(command, **service):
+        project = on_docker.project(
+            ".env",
+            "secrets",
+            **own(image=engine.base_image, command=command, mounts=[".:/srv"], **service),
+        )
+        (project / ".env").write_text("hunter2")
+        (project / "secrets").mkdir()
+        (project / "secrets" / "key").write_text("hunter2")
+        (project / "open").write_text("seen")
+        return project
+
+    return make
+
+
+LOOK = "cat /srv/open; ls -A /srv/secrets | wc -l; wc -c </srv/.env; id -u; echo looked; sleep 1000"
+
+
+def test_a_sidecar_sees_its_mounts_and_nothing_that_an_exclude_hides(on_docker, with_files):
+    project = with_files(["sh", "-c", LOOK], ready={"log": "looked"})
+    with on_docker.launch(project) as box:
+        lines = box.sidecars[0].last_lines().splitlines()
+        assert lines == ["seen0", "0", str(box.spec.user.uid), "looked"]
+    assert (project / "secrets" / "key").read_text() == "hunter2"
+
+
+def test_a_cover_that_the_engine_drops_fails_the_start_before_the_sidecar_runs(
+    on_docker, with_files
+):
+    project = with_files(["sh", "-c", LOOK], ready={"log": "looked"})
+    drop = (b'"/srv/secrets"', b'"/srv/secretz"')
+    with EngineProxy(on_docker.engine.url, replace=drop) as proxy:
+        environ = {**os.environ, "DOCKER_HOST": proxy.url}
+        with pytest.raises((ProofError, StartError), match="secre") as caught:
+            on_docker.launch(project, environ=environ)
+    assert "looked" not in str(caught.value)
+    assert (project / "secrets" / "key").read_text() == "hunter2"
+    (project / "secretz").is_dir() and (project / "secretz").rmdir()
+
+
+def test_a_sidecar_cannot_write_its_root_nor_gain_rights_nor_reach_beyond_loopback(
+    on_docker, engine
+):
+    look = (
+        "touch /x || echo read-only; grep -E '^(CapEff|CapBnd|NoNewPrivs)' /proc/self/status; "
+        "cat /proc/net/dev | tail -n +3 | cut -d: -f1; echo looked; sleep 1000"
+    )
+    words = ["sh", "-c", look]
+    project = on_docker.project(
+        **own(image=engine.base_image, command=words, ready={"log": "looked"})
+    )
+    with on_docker.launch(project) as box:
+        said = box.sidecars[0].last_lines()
+    assert "read-only" in said.splitlines()
+    assert "CapEff:\t0000000000000000" in said
+    assert "CapBnd:\t0000000000000000" in said
+    assert "NoNewPrivs:\t1" in said
+    assert [line.strip() for line in said.splitlines() if "looked" not in line][-1] == "lo"
+
+
+def test_what_a_sidecar_prints_cannot_steer_the_terminal_that_shows_it(on_docker, engine):
+    flood = "yes '\033]0;title\007\033[2J\033[9999;1Hx' | head -c 3000000; printf done; exit 3"
+    project = on_docker.project(
+        **own(image=engine.base_image, command=["sh", "-c", flood], ports=[80])
+    )
+    with pytest.raises(StartError) as caught:
+        on_docker.launch(project)
+    assert "\033]0;" not in str(caught.value)
+    assert len(str(caught.value)) < 20_000
+
+
+# ---------------------------------------------------------------- life and death
+
+
+def test_a_launcher_killed_with_its_janitor_leaves_no_sidecar(on_docker, with_redis):
+    argv = [sys.executable, "-c", HOLD, with_redis]
+    process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    with process:
+        directory, janitor = process.stdout.readline().split()
+        os.kill(int(janitor), 9)
+        process.kill()
+    assert wait_until(
+        lambda: on_docker.left(with_redis, seconds=0) == [f"directory {directory}"], 20
+    )
+    on_docker.launch(on_docker.project()).stop()
+
+
+HOLD = """
+import sys, moat_nb
+box = moat_nb.Sandbox.launch(sys.argv[1], "docker")
+print(box.sockets.parent, box._started.janitor._process.pid, flush=True)
+sys.stdin.read()
+"""
+
+
+def test_the_sidecars_of_a_sandbox_that_dies_die_with_it(on_docker, with_redis, engine):
+    box = on_docker.launch(with_redis)
+    engine.client.api.kill(containers(engine, with_redis)["kernel"]["Id"])
+    assert wait_until(lambda: containers(engine, with_redis) == {}, 20)
+    assert box.gone is not None
+
+
+def test_status_shows_a_sidecar_and_its_last_lines_when_it_died(on_docker, services, engine):
+    project = on_docker.project(
+        python=True, dependencies=["redis"], services={"redis": {"image": services.redis}}
+    )
+    with opened(project) as notebook:
+        notebook.good("%moat run --runtime docker")
+        assert "Ready to accept" not in notebook.good("%moat status").stdout
+        engine.client.api.kill(containers(engine, project)["redis"]["Id"])
+        assert wait_until(
+            lambda: "Ready to accept connections" in notebook.good("%moat status").stdout
+        )
+        notebook.good("%moat restart")
+        assert set(containers(engine, project)) == {"kernel"}
+        notebook.good("%moat reset")
+        assert set(containers(engine, project)) == {"kernel", "redis"}
+
+
+def test_a_kernels_restart_leaves_the_sidecars_alone(on_docker, services, engine):
+    project = on_docker.project(
+        python=True, dependencies=["redis"], services={"redis": {"image": services.redis}}
+    )
+    with on_docker.launch(project) as box:
+        before = containers(engine, project)["redis"]["State"]["StartedAt"]
+        for _ in range(2):
+            with Kernel.start(box) as kernel:
+                reply = kernel.kc.execute(REDIS, reply=True, timeout=30)
+                assert reply["content"]["status"] == "ok"
+        assert containers(engine, project)["redis"]["State"]["StartedAt"] == before
+
+
+# ---------------------------------------------------------------- spares
+
+
+@pytest.mark.parametrize("alive", [True, False])
+def test_a_spare_is_handed_out_with_its_own_sidecars_and_dropped_when_one_died(
+    on_docker, services, engine, alive
+):
+    project = on_docker.project(
+        python=True,
+        dependencies=["redis"],
+        services={"redis": {"image": services.redis}},
+        kernel={"pool": 1},
+    )
+    try:
+        with on_docker.launch(project) as box, Kernel.start(box):
+            assert wait_until(lambda: len(POOL.spares) == 1 and not POOL._filling, 60)
+        (spare,) = POOL.spares
+        if not alive:
+            engine.client.api.kill(f"moat-test-box-redis-{spare.run_dir.id}")
+            assert wait_until(lambda: next(iter(spare.sidecars)).gone is not None)
+        box = on_docker.launch(project)
+        assert (box.id == spare.run_dir.id) == alive
+        with Kernel.start(box) as kernel:
+            reply = kernel.kc.execute(REDIS, reply=True, timeout=30)
+            assert reply["content"]["status"] == "ok"
+    finally:
+        POOL.clear()
