@@ -78,17 +78,18 @@ def _mine() -> tuple[Listed, ...]:
 
 # ---------------------------------------------------------------- ps
 
-_COLUMNS = ("ID", "NAME", "STATE", "AGE", "RUNTIME", "OWNER", "PROJECT", "IMAGE")
+_COLUMNS = ("ID", "NAME", "STATE", "AGE", "RUNTIME", "OWNER", "PROJECT", "IMAGE", "SERVICES")
 
 
 def _row(one: Listed) -> tuple[str, ...]:
     note = one.note
     if note is None:
-        return (one.run_dir.id, "-", one.state, "-", "-", "-", "-", "-")
+        return (one.run_dir.id, "-", one.state, *["-"] * (len(_COLUMNS) - 3))
     age = duration(time.time() - note.started)
     project = _short(note.project)
     owner, image = str(note.owner.pid), note.image or "-"
-    return (note.id, note.name, one.state, age, note.runtime, owner, project, image)
+    services = ", ".join(note.services) or "-"
+    return (note.id, note.name, one.state, age, note.runtime, owner, project, image, services)
 
 
 def _short(path: str) -> str:

@@ -87,6 +87,8 @@ class Note:
     """Host paths that a mount of it stands on."""
     made: tuple[Made, ...] = ()
     """Those of them, and directories above them, that a start made."""
+    services: tuple[str, ...] = ()
+    """The names of its sidecars."""
     spare: bool = False
     """It waits in its launcher's pool, for a start to come."""
 
@@ -153,6 +155,7 @@ class RunDir:
         fields = json.loads(self.note.read_text())
         fields["owner"] = Owner(**fields["owner"])
         fields["covers"] = tuple(fields["covers"])
+        fields["services"] = tuple(fields.get("services", ()))
         fields["made"] = tuple(Made(*made) for made in fields["made"])
         return Note(**fields)
 

@@ -131,6 +131,7 @@ class Started:
             container=self.spec.name,
             started=time.time(),
             owner=owner,
+            services=tuple(sidecar.name for sidecar in self.plan.sidecars),
             spare=spare,
         )
 

@@ -28,7 +28,8 @@ PACKAGES = ("postgresql", "redis-server", "mariadb-server")
 SERVERS = """
 FROM {imported}
 RUN rm -rf /etc/mysql /var/lib/mysql /var/lib/postgresql \\
-    && mkdir -p /data /var/lib/mysql /var/lib/postgresql/data
+    && mkdir -p /data /var/lib/mysql /var/lib/postgresql/data \\
+    && chown 999:999 /data /var/lib/mysql /var/lib/postgresql/data
 COPY docker-entrypoint.sh /usr/local/bin/
 ENTRYPOINT ["docker-entrypoint.sh"]
 """
@@ -36,7 +37,7 @@ ENTRYPOINT ["docker-entrypoint.sh"]
 OF_EACH = {
     "postgres": """
 ENV PATH=/usr/lib/postgresql/15/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-ENV PGDATA=/var/lib/postgresql/data
+ENV PGDATA=/var/lib/postgresql/data LANG=C.UTF-8
 RUN sed -i 's/^postgres:x:[0-9]*:[0-9]*:/postgres:x:999:999:/' /etc/passwd
 VOLUME /var/lib/postgresql/data
 STOPSIGNAL SIGINT

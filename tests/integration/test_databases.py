@@ -83,7 +83,7 @@ def test_a_kernel_writes_to_three_databases_and_reads_it_back(on_docker, databas
     ("service", "wrong", "refusal"),
     [
         ("mysql", "pymysql.connect(host='127.0.0.1', user='root', password='x')", "Access denied"),
-        ("redis", "redis.Redis('127.0.0.1').ping()", "Authentication required"),
+        ("redis", "redis.Redis('127.0.0.1').ping()", "already authenticated"),
     ],
 )
 def test_a_database_lets_nobody_in_without_its_password(

@@ -53,6 +53,10 @@ def test_redis_answers_in_the_first_command_and_goes_with_the_sandbox(on_docker,
         found = containers(on_docker.engine, with_redis)
         assert set(found) == {"kernel", "redis"}
         assert dict(found["redis"]["Config"]["Labels"])["moat.nb.role"] == "sidecar"
+        argv = [sys.executable, "-m", "moat_nb", "ps"]
+        listed = subprocess.run(argv, check=True, capture_output=True, text=True).stdout
+        (row,) = [line for line in listed.splitlines() if line.startswith(box.id)]
+        assert row.endswith("  redis")
     assert on_docker.left(with_redis) == []
 
 
