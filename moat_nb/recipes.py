@@ -15,9 +15,19 @@ from urllib.parse import quote
 from moat_nb.config import Service
 from moat_nb.host import User
 from moat_nb.readiness import Command, Port, Ready
-from moat_nb.spec import HOME
+from moat_nb.spec import HOME, ContainerSpec
 
-__all__ = ["ADDRESS", "RECIPES", "Handover", "Recipe", "generic"]
+__all__ = [
+    "ADDRESS",
+    "RECIPES",
+    "Handover",
+    "Recipe",
+    "command_of",
+    "generic",
+    "image_of",
+    "ports_of",
+    "user_of",
+]
 
 ADDRESS = "127.0.0.1"
 """Where every sidecar is for the kernel; its name in /etc/hosts is this address too."""
@@ -89,12 +99,12 @@ def _mysql(given: Mapping[str, str], new_password: str) -> Handover:
     own = "MYSQL_ROOT_PASSWORD" if user == "root" else "MYSQL_PASSWORD"
     password = given.get(own) or new_password
     database = given.get("MYSQL_DATABASE") or "moat"
-    env = {"MYSQL_ROOT_PASSWORD": new_password, "MYSQL_DATABASE": database, **given, own: password}
+    root = given.get("MYSQL_ROOT_PASSWORD") or new_password
+    env = {**given, "MYSQL_ROOT_PASSWORD": root, "MYSQL_DATABASE": database, own: password}
     url = _url("mysql", user, password, 3306, database)
     more = {"USER": user, "PASSWORD": password, "DB": database, "URL": url}
     kernel = variables("mysql", 3306, **more)
-    secrets = tuple({password, env["MYSQL_ROOT_PASSWORD"]})
-    return Handover(env=env, kernel=kernel, secrets=secrets)
+    return Handover(env=env, kernel=kernel, secrets=(password, root))
 
 
 def _redis(given: Mapping[str, str], new_password: str) -> Handover:
@@ -175,3 +185,31 @@ def generic(service: Service) -> Handover:
     """What a service of ``kernel.services`` is handed: its own env, and where it is."""
     port = service.ports[0] if service.ports else None
     return Handover(env=dict(service.env), kernel=variables(service.name, port))
+
+
+def ports_of(service: Service) -> tuple[int, ...]:
+    """Where it listens, in the sandbox."""
+    recipe = RECIPES.get(service.name)
+    return service.ports if recipe is None else (recipe.port, *service.ports)
+
+
+def image_of(service: Service) -> str:
+    """The tag, by which the engine knows it or pulls it."""
+    if service.image is not None:
+        return service.image
+    recipe = RECIPES[service.name]
+    return f"{recipe.image}:{service.version or recipe.version}"
+
+
+def command_of(service: Service) -> tuple[str, ...]:
+    """What follows the image's entrypoint; empty for the image's own command."""
+    recipe = RECIPES.get(service.name)
+    return service.command or (recipe.command if recipe else ())
+
+
+def user_of(service: Service, kernel: ContainerSpec) -> tuple[User, bool]:
+    """Who it runs as, and whether that is one of the image's own."""
+    if service.user is not None:
+        return service.user, True
+    recipe = RECIPES.get(service.name)
+    return (recipe.user, True) if recipe else (kernel.user, False)

@@ -10,16 +10,16 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
-from moat_nb.config import Config, Exclude, MountEntry, Service, VolumeEntry
-from moat_nb.egress.settings import doors
-from moat_nb.errors import ConfigError, Problem, StartError
-from moat_nb.host import Host, User
+from moat_nb.config import Config, Exclude, MountEntry, Service
+from moat_nb.errors import ConfigError, StartError
+from moat_nb.host import Host
 from moat_nb.mounts import Bind, Mount, Tmpfs, Volume, is_below
 from moat_nb.paths import hidden
 from moat_nb.planning import make_mounts
 from moat_nb.readiness import Port, Ready
-from moat_nb.recipes import RECIPES, Handover, Recipe, generic
+from moat_nb.recipes import RECIPES, Handover, command_of, generic, image_of, ports_of, user_of
 from moat_nb.security import MIB, Hardening, Limits
+from moat_nb.service_rules import refusals
 from moat_nb.spec import ContainerSpec
 
 __all__ = ["END_OF_MOUNTS", "ENTRYPOINT", "SidecarPlan", "plan_services"]
@@ -80,7 +80,7 @@ class SidecarPlan:
 
     @property
     def ports(self) -> tuple[int, ...]:
-        return _ports(self.service)
+        return ports_of(self.service)
 
     def on(
         self,
@@ -93,7 +93,7 @@ class SidecarPlan:
 
         An engine would put those on the host's disk, without a limit.
         """
-        words = (*entrypoint, *(_command(self.service) or command))
+        words = (*entrypoint, *(command_of(self.service) or command))
         taken = {mount.target for mount in self.spec.mounts}
         free = [volume for volume in volumes if volume not in taken]
         for volume in free:
@@ -124,93 +124,10 @@ def plan_services(config: Config, kernel: ContainerSpec, host: Host) -> tuple[Si
 
     Raises ConfigError.
     """
-    problems = [
-        *_clashes(config),
-        *_taken_ports(config, kernel),
-        *_hidden_sources(config, hidden(kernel.mounts)),
-        *_kept_without_password(config),
-        *_volumes_of_others(config, kernel, host),
-        *_models(config),
-    ]
+    problems = refusals(config, kernel, host)
     if problems:
         raise ConfigError(problems)
     return tuple(_plan(service, config, kernel, host) for service in config.wanted_services)
-
-
-def _clashes(config: Config) -> Iterator[Problem]:
-    first: dict[int, Service] = {}
-    for service in config.wanted_services:
-        for port in _ports(service):
-            before = first.setdefault(port, service)
-            if before is not service:
-                what = f"{service.name} listens at port {port}, as {before.name} ({before.where})"
-                mend = "they share 127.0.0.1: give one of them another port"
-                yield Problem(where=service.where, what=what, mend=mend)
-
-
-def _taken_ports(config: Config, kernel: ContainerSpec) -> Iterator[Problem]:
-    taken = {port: target or "the proxy" for port, _, target in doors(kernel.egress)}
-    for service in config.wanted_services:
-        for port in (port for port in _ports(service) if port in taken):
-            what = f"{service.name} listens at port {port}, which leads to {taken[port]}"
-            mend = "give it another port, or take that one out of network.host"
-            yield Problem(where=service.where, what=what, mend=mend)
-
-
-def _hidden_sources(config: Config, covers: tuple[str, ...]) -> Iterator[Problem]:
-    """Mounts of what the kernel may not see: no cover could be laid over the whole of one."""
-    for service in config.wanted_services:
-        for mount in service.mounts:
-            source = os.path.realpath(mount.source)
-            if over := next((c for c in covers if source == c or is_below(source, c)), None):
-                what = f"{service.name} mounts {mount.source}, and {over} is excluded"
-                mend = "what the kernel may not see no sidecar may; take one of the two out"
-                yield Problem(where=mount.where, what=what, mend=mend)
-
-
-def _kept_without_password(config: Config) -> Iterator[Problem]:
-    """Databases that outlive a start, with a password that does not."""
-    for service in config.wanted_services:
-        recipe = RECIPES.get(service.name)
-        if recipe is None or not (new := _new_passwords(recipe, dict(service.env))):
-            continue
-        entries: list[MountEntry | VolumeEntry] = [*service.mounts, *service.volumes]
-        for entry in entries:
-            kept = any(entry.target == data or _related(entry.target, data) for data in recipe.data)
-            if kept and not entry.read_only:
-                what = (
-                    f"{service.name} keeps its data there, and a start's new password is not in it"
-                )
-                mend = f"give yours in services.{service.name}.env: {', '.join(new)}"
-                yield Problem(where=entry.where, what=what, mend=mend)
-
-
-def _new_passwords(recipe: Recipe, env: dict[str, str]) -> list[str]:
-    """The variables of the entrypoint that are another at each start."""
-    one, other = (recipe.hand_over(env, password).env for password in "ab")
-    return [name for name in one if one[name] != other[name]]
-
-
-def _models(config: Config) -> Iterator[Problem]:
-    for service in config.wanted_services:
-        if service.models:
-            what = f"{service.name}: models are not supported yet, as nothing is fetched at a start"
-            mend = "mount those you have: kernel.services.ollama.mounts: [DIRECTORY:/models:ro]"
-            yield Problem(where=service.where, what=what, mend=mend)
-
-
-def _related(one: str, other: str) -> bool:
-    return is_below(one, other) or is_below(other, one)
-
-
-def _volumes_of_others(config: Config, kernel: ContainerSpec, host: Host) -> Iterator[Problem]:
-    """Directories of this host that a service could not write to, as only root may give them."""
-    for service in config.wanted_services:
-        user, _ = _user(service, kernel)
-        for volume in service.volumes if host.user.uid not in (0, user.uid) else ():
-            if volume.type == "bind":
-                what = f"{service.name} runs as {user}, and cannot write to a directory of yours"
-                yield Problem(where=volume.where, what=what, mend="say type: volume")
 
 
 def _mounts_of(service: Service, covers: tuple[str, ...]) -> tuple[MountEntry, ...]:
@@ -235,11 +152,6 @@ def _with_all(
     return tuple(kept)
 
 
-def _ports(service: Service) -> tuple[int, ...]:
-    recipe = RECIPES.get(service.name)
-    return service.ports if recipe is None else (recipe.port, *service.ports)
-
-
 def _plan(service: Service, config: Config, kernel: ContainerSpec, host: Host) -> SidecarPlan:
     recipe = RECIPES.get(service.name)
     ready = service.ready
@@ -253,7 +165,7 @@ def _plan(service: Service, config: Config, kernel: ContainerSpec, host: Host) -
         pids=kernel.limits.pids,
         cpus=kernel.limits.cpus,
     )
-    user, known = _user(service, kernel)
+    user, known = user_of(service, kernel)
     mounts_of = _mounts_of(service, hidden(kernel.mounts))
     own = replace(config, mounts=mounts_of, volumes=service.volumes)
     mounts = make_mounts(own, host, limits)
@@ -262,8 +174,8 @@ def _plan(service: Service, config: Config, kernel: ContainerSpec, host: Host) -
         role="sidecar",
         project=kernel.project,
         runtime=kernel.runtime,
-        image=_image(service),
-        command=_wrapped((ENTRYPOINT, *_command(service)), "TERM"),
+        image=image_of(service),
+        command=_wrapped((ENTRYPOINT, *command_of(service)), "TERM"),
         user=user,
         keep_user=known,
         env=(),
@@ -282,26 +194,6 @@ def _plan(service: Service, config: Config, kernel: ContainerSpec, host: Host) -
         data_size=_data_size(config, limits),
         where=service.where,
     )
-
-
-def _image(service: Service) -> str:
-    if service.image is not None:
-        return service.image
-    recipe = RECIPES[service.name]
-    return f"{recipe.image}:{service.version or recipe.version}"
-
-
-def _command(service: Service) -> tuple[str, ...]:
-    recipe = RECIPES.get(service.name)
-    return service.command or (recipe.command if recipe else ())
-
-
-def _user(service: Service, kernel: ContainerSpec) -> tuple[User, bool]:
-    """Who it runs as, and whether that is one of the image's own."""
-    if service.user is not None:
-        return service.user, True
-    recipe = RECIPES.get(service.name)
-    return (recipe.user, True) if recipe else (kernel.user, False)
 
 
 def _data(

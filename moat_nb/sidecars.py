@@ -52,7 +52,7 @@ while True:
 
 
 class Cancelled(StartError):
-    """Another sidecar's start has failed."""
+    """Another sidecar's start has failed, or the sandbox has ended."""
 
 
 class Sidecars:
@@ -119,10 +119,10 @@ class Sidecars:
                 _follow(futures, progress)
             finally:
                 self._cancelled.set()
-        failures = [future.exception() for future in futures]
-        for failure in failures:
-            if failure is not None and not isinstance(failure, Cancelled):
-                raise failure
+        failures = [failure for future in futures if (failure := future.exception()) is not None]
+        if failures:
+            # The one that had the others cancelled; where there is none, the sandbox has ended.
+            raise min(failures, key=lambda failure: isinstance(failure, Cancelled))
 
     def _spec(self, plan: SidecarPlan) -> ContainerSpec:
         image = self._images[plan.name]
@@ -142,7 +142,7 @@ class Sidecars:
                     what = f"was not ready in {ready.timeout:g} s: {ready}, has not come true"
                     raise StartError(sidecar.describe(what))
                 if self._cancelled.wait(LOOK_SECONDS):
-                    raise Cancelled(sidecar.name)
+                    raise Cancelled(sidecar.describe("was given up as the sandbox ended"))
 
     # -------- watching
 

@@ -4,10 +4,11 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from moat_nb import ImageError, ProofError, StartError
+from moat_nb import ImageError, ProofError, SandboxGone, StartError
 from moat_nb.kernels import Kernel
 from moat_nb.pool import POOL
 from tests.integration.conftest import wait_until
@@ -309,6 +310,19 @@ def test_the_sidecars_of_a_sandbox_that_dies_die_with_it(on_docker, with_redis, 
     engine.client.api.kill(containers(engine, with_redis)["kernel"]["Id"])
     assert wait_until(lambda: containers(engine, with_redis) == {}, 20)
     assert box.gone is not None
+
+
+def test_a_sandbox_that_dies_while_its_sidecars_start_fails_the_start(on_docker, engine):
+    project = on_docker.project(
+        **own(image=engine.base_image, command=["sleep", "1000"], ready={"log": "never"})
+    )
+    with ThreadPoolExecutor(1) as pool:
+        launched = pool.submit(on_docker.launch, project)
+        assert wait_until(lambda: set(containers(engine, project)) == {"kernel", "other"}, 60)
+        engine.client.api.kill(containers(engine, project)["kernel"]["Id"])
+        with pytest.raises((StartError, SandboxGone)):
+            launched.result()
+    assert on_docker.left(project) == []
 
 
 def test_status_shows_a_sidecar_and_its_last_lines_when_it_died(on_docker, services, engine):
