@@ -12,6 +12,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
+_USES = (
+    *("digital_signature", "content_commitment", "key_encipherment", "data_encipherment"),
+    *("key_agreement", "key_cert_sign", "crl_sign", "encipher_only", "decipher_only"),
+)
 Key = ec.EllipticCurvePrivateKey
 
 
@@ -45,7 +49,11 @@ def _sign(
             x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), False
         )
     )
-    if hosts is not None:
+    if hosts is None:
+        # Python 3.13 wants it of an authority.
+        usage = dict.fromkeys(_USES, False) | {"key_cert_sign": True}
+        builder = builder.add_extension(x509.KeyUsage(**usage), True)
+    else:
         names = x509.SubjectAlternativeName([x509.DNSName(host) for host in hosts])
         builder = builder.add_extension(names, False)
     return builder.sign(issuer_key, hashes.SHA256())
