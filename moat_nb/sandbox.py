@@ -132,8 +132,7 @@ class Sandbox:
             if started is None:
                 started = Started.start(plan, progress)
             started.plan = plan
-            started.on_event = self._hear
-            started.sidecars.listen(self._hear)
+            started.listen(self._hear)
             if plan.config.hooks.pre_run is not None:
                 progress.stage("hooks.pre_run")
                 self._pre_run(started, plan.config.hooks.pre_run)

@@ -154,18 +154,31 @@ class Started:
         self._check(self.proofs)
 
     def _hear_proxy(self, record: Mapping[str, Any]) -> None:
-        """Tell of a refusal where the user looks: in the cell that runs, and to whoever listens."""
+        """Tell of a refusal in the cells that run, and to whoever listens."""
         words = refusal(record)
         if words is None or self._link is None or not self.news.is_news(words):
             return
-        with contextlib.suppress(SandboxGone):
-            self._link.send("note", text=f"moat: {words}")
+        self._tell_cells(words)
         self._hear("refused", words)
 
     def _hear(self, kind: str, text: str) -> None:
         if kind == "gone":
             self.sidecars.close()
+        elif kind == "sidecar_ended":
+            self._tell_cells(text)
         self.on_event(kind, text)
+
+    def listen(self, on_event: Callable[[str, str], None]) -> None:
+        """Have ``on_event`` called with what happens from now on, and with the sidecars that ended
+        already."""
+        self.on_event = on_event
+        self.sidecars.listen(self._hear)
+
+    def _tell_cells(self, words: str) -> None:
+        """Where the user looks: in the cells that run."""
+        if self._link is not None:
+            with contextlib.suppress(SandboxGone):
+                self._link.send("note", text=f"moat: {words}")
 
     def _check(self, proofs: tuple[MountProof, ...]) -> None:
         promised = {mount.target for mount in self.spec.mounts.excludes}

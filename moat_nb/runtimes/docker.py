@@ -173,7 +173,7 @@ def _body(spec: ContainerSpec, facts: EngineFacts) -> dict[str, Any]:
         "NetworkDisabled": False,
         "HostConfig": _host_config(spec, facts),
     }
-    if spec.network == "none":  # else it is the other container's
+    if not spec.network.startswith("container:"):  # else it is that container's
         body["Hostname"] = "moat"
     return body
 

@@ -129,7 +129,7 @@ def test_100_mb_go_into_postgresql_and_a_kill_of_it_is_reported_and_mended_by_a_
         engine.client.api.kill(f"moat-test-box-postgres-{box.id}")
         assert wait_until(lambda: heard != [], 20)
         assert said(kernel, AFTER).startswith("lost: ")
-    ((kind, text),) = heard
+        ((kind, text),) = heard
     assert kind == "sidecar_ended"
     assert "postgres" in text and "ready to accept connections" in text
     box.reset()

@@ -355,6 +355,42 @@ def test_a_kernels_restart_leaves_the_sidecars_alone(on_docker, services, engine
         assert containers(engine, project)["redis"]["State"]["StartedAt"] == before
 
 
+UNTIL_TOLD = """
+import pathlib, time
+pathlib.Path("/workspace/runs").touch()
+while not pathlib.Path("/workspace/told").exists():
+    time.sleep(0.1)
+time.sleep(1)
+"""
+
+
+def test_a_cell_that_runs_while_a_sidecar_dies_shows_it(on_docker, services, engine):
+    project = on_docker.project(
+        python=True, dependencies=["redis"], services={"redis": {"image": services.redis}}
+    )
+
+    def hear(kind, text):
+        if kind == "sidecar_ended":
+            (project / "told").touch()
+
+    shown = []
+    with on_docker.launch(project, on_event=hear) as box, Kernel.start(box) as kernel:
+
+        def kill():
+            assert wait_until((project / "runs").exists, 60)
+            engine.client.api.kill(f"moat-test-box-redis-{box.id}")
+
+        with ThreadPoolExecutor(1) as pool:
+            killed = pool.submit(kill)
+            kernel.kc.execute_interactive(
+                UNTIL_TOLD, timeout=60, output_hook=lambda message: shown.append(message["content"])
+            )
+            killed.result()
+    text = "".join(content.get("text", "") for content in shown)
+    assert "moat: " in text
+    assert "redis" in text and "exited with 137" in text and "Ready to accept" in text
+
+
 # ---------------------------------------------------------------- spares
 
 
