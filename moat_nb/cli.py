@@ -130,6 +130,12 @@ def _logs(arguments: argparse.Namespace) -> int:
     return logs(arguments.which, follow=arguments.follow)
 
 
+def _trace(arguments: argparse.Namespace) -> int:
+    from moat_nb.cli_sandboxes import trace
+
+    return trace(arguments.which, as_json=arguments.json)
+
+
 def _stop(arguments: argparse.Namespace) -> int:
     from moat_nb.cli_sandboxes import stop
 
@@ -189,6 +195,7 @@ HANDLERS: dict[str, Callable[[argparse.Namespace], int]] = {
     "uninstall": _uninstall,
     "ps": _ps,
     "logs": _logs,
+    "trace": _trace,
     "stop": _stop,
     "clean": _clean,
     "doctor": _doctor,

@@ -233,6 +233,17 @@ def _add_sandbox_commands(commands: _Commands) -> None:
 
     parser = _add(
         commands,
+        "trace",
+        "print what a sandbox asked for of the network, and what became of it",
+        "Kept as long as the sandbox is: the last 2 to 4 MiB of records. A request shows when it\n"
+        "has ended.",
+        "moat-nb trace myproject",
+    )
+    parser.add_argument("which", nargs="?", metavar="NAME|ID", help="default: the newest")
+    _add_json(parser)
+
+    parser = _add(
+        commands,
         "stop",
         "end a sandbox of another process",
         "The process that started it lives on, and sees that its sandbox is gone.",

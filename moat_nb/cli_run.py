@@ -55,13 +55,18 @@ def run(
         Sandbox.launch(directory, runtime, progress=progress, mounts=mounts, kernels=False) as box,
     ):
         for notice in () if quiet else box.spec.notices:
-            print(f"moat-nb: {notice}", file=sys.stderr)
+            _say(notice)
         try:
-            return _follow(box, argv, signals)
+            with box.refusals(_say if not quiet else lambda words: None):
+                return _follow(box, argv, signals)
         except StartError as error:
             print(f"moat-nb: {error} (in the sandbox)", file=sys.stderr)
             missing = str(error).startswith(os.strerror(errno.ENOENT))
             return NOT_FOUND if missing else CANNOT_RUN
+
+
+def _say(words: str) -> None:
+    print(f"moat-nb: {words}", file=sys.stderr)
 
 
 def _command(config: Config) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""`moat-nb ps`, `logs` and `stop`: the sandboxes that this user's processes have started."""
+"""`moat-nb ps`, `logs`, `trace` and `stop`: the sandboxes of this user's processes."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from moat_nb.egress.trace import as_text, read
 from moat_nb.ending import end
 from moat_nb.errors import MoatError
 from moat_nb.listing import Listed, find, sandboxes
 from moat_nb.rundir import RunDir, base_directory
 from moat_nb.tables import duration, table
 
-__all__ = ["logs", "ps", "stop"]
+__all__ = ["logs", "ps", "stop", "trace"]
 
 FOLLOW_SECONDS = 0.2
 """Between two looks at a log that is followed."""
@@ -33,13 +34,7 @@ def ps(*, as_json: bool) -> int:
 
 def logs(which: str | None, *, follow: bool) -> int:
     """Raises MoatError when there is no such sandbox."""
-    found = _mine()
-    if which is not None:
-        one = find(which, found)
-    elif used := [one for one in found if one.state != "spare"]:
-        one = used[-1]
-    else:
-        raise MoatError("there are no sandboxes of yours, and a log goes with its sandbox")
+    one = _chosen(which, "a log")
     older = one.run_dir.log.with_name("log.1")
     if older.exists():
         _print(older.read_bytes())
@@ -48,6 +43,26 @@ def logs(which: str | None, *, follow: bool) -> int:
     elif one.run_dir.log.exists():
         _print(one.run_dir.log.read_bytes())
     return 0
+
+
+def trace(which: str | None, *, as_json: bool) -> int:
+    """Raises MoatError when there is no such sandbox."""
+    records = read(_chosen(which, "what it asked for").run_dir.requests)
+    if as_json:
+        print(json.dumps([asdict(record) for record in records], indent=2))
+    elif records:
+        print(as_text(records))
+    return 0
+
+
+def _chosen(which: str | None, what: str) -> Listed:
+    """The one that is meant, or the newest."""
+    found = _mine()
+    if which is not None:
+        return find(which, found)
+    if used := [one for one in found if one.state != "spare"]:
+        return used[-1]
+    raise MoatError(f"there are no sandboxes of yours, and {what} goes with its sandbox")
 
 
 def stop(which: str | None) -> int:

@@ -57,6 +57,7 @@ class MoatMagics(Magics):
             %moat stop                      end it
             %moat excludes                  edit what it does not see
             %moat logs                      what its kernels wrote to their own stdout and stderr
+            %moat network                   what it asked for of the network, and by which rule
             %moat plan                      what would run
             %moat ps                        the sandboxes of all of your processes
             %moat doctor                    what this machine can run sandboxes with

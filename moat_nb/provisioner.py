@@ -136,7 +136,7 @@ class MoatProvisioner(KernelProvisionerBase):
         return {"curve_publickey": public.decode(), "curve_secretkey": secret.decode()}
 
     def _hear(self, kind: str, text: str) -> None:
-        if kind == "pre_run":
+        if kind in ("pre_run", "refused"):
             self.log.info("moat: %s", text.rstrip())
         elif kind == "gone" and self._process is not None:
             self.log.warning("moat: %s", text)

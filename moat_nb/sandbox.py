@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from moat_nb.config import Config
 from moat_nb.connection import IPYKERNEL, PORTS
+from moat_nb.egress.records import Record
+from moat_nb.egress.trace import read
 from moat_nb.errors import CommandError, SandboxGone, StartError
 from moat_nb.host import Host
 from moat_nb.link import Link, MountProof, Output, Process
@@ -58,7 +61,8 @@ class Sandbox:
     Its methods block, may be called from any thread, and raise SandboxGone once it has ended.
     ``on_event(kind, text)`` hears ``pre_run`` with what hooks.pre_run prints (otherwise it goes to
     stderr), ``mount_lost`` with an exclude's path, ``sidecar_ended`` with which, how and its last
-    lines, and ``gone`` with the reason, from a thread of its own.
+    lines, ``refused`` with what the network's rules did not allow and how to allow it, and ``gone``
+    with the reason, from a thread of its own.
     """
 
     def __init__(
@@ -73,6 +77,7 @@ class Sandbox:
         self._new_progress = progress
         self._on_event = on_event
         self._pooled = pooled
+        self._refusals: list[Callable[[str], None]] = []
         self._started = self._start(plan())
 
     @classmethod
@@ -165,6 +170,9 @@ class Sandbox:
             logger.warning("%s: %s", text, CAME_UNDONE)
         elif kind == "sidecar_ended":
             logger.warning("%s", text)
+        elif kind == "refused":
+            for tell in tuple(self._refusals):
+                tell(text)
         if self._on_event is not None:
             self._on_event(kind, text)
         elif kind == "pre_run":
@@ -239,6 +247,27 @@ class Sandbox:
     @property
     def _link(self) -> Link:
         return self._started.link
+
+    def requests(self) -> tuple[Record, ...]:
+        """What was asked for of the network, with what became of it, the oldest first.
+
+        Those that have ended, and of many the last; none with ``network.policy`` bridge.
+        """
+        return read(self._started.run_dir.requests)
+
+    @contextlib.contextmanager
+    def refusals(self, tell: Callable[[str], None]) -> Iterator[None]:
+        """Have ``tell`` hear what is refused meanwhile, each in a line, from a thread."""
+        self.begin_cell()
+        self._refusals.append(tell)
+        try:
+            yield
+        finally:
+            self._refusals.remove(tell)
+
+    def begin_cell(self) -> None:
+        """From now on a refusal is told again though it was told a moment ago."""
+        self._started.news.forget()
 
     def mounts(self) -> tuple[MountProof, ...]:
         """What the guest proved of each exclude, with its use as it is now.

@@ -44,6 +44,7 @@ class Session:
         while not self.turn.acquire(timeout=TURN_SECONDS):
             if cancelled.is_set():
                 raise CellInterrupted("the cell was cancelled before it began")
+        self.sandbox.begin_cell()
         try:
             yield
         finally:

@@ -131,6 +131,17 @@ def _variable(text: str) -> tuple[str, str]:
 def _run_command(sandbox: Sandbox, command: Sequence[str]) -> None:
     """Run it with its output as it comes; an interrupt is its own, a second one kills it."""
     pieces: queue.SimpleQueue[tuple[int, bytes]] = queue.SimpleQueue()
+
+    def tell(words: str) -> None:
+        pieces.put((2, f"moat: {words}\n".encode()))
+
+    with sandbox.refusals(tell):
+        _follow(sandbox, command, pieces)
+
+
+def _follow(
+    sandbox: Sandbox, command: Sequence[str], pieces: queue.SimpleQueue[tuple[int, bytes]]
+) -> None:
     process = sandbox.spawn(command, on_output=lambda stream, data: pieces.put((stream, data)))
     decoders = {n: codecs.getincrementaldecoder("utf-8")("replace") for n in (1, 2)}
     interrupts = 0
@@ -231,10 +242,23 @@ def logs(sessions: Sessions, arguments: Namespace) -> None:
     """Print what its kernels wrote to their own stdout and stderr."""
     from moat_nb.cli_sandboxes import logs
 
-    which = arguments.name
-    if which is None or which in sessions.names:
-        which = sessions.get(which).sandbox.id
-    logs(which, follow=False)
+    logs(_id(sessions, arguments.name), follow=False)
+
+
+@magic_arguments(name="moat network")
+@argument("name", nargs="?", help="a sandbox of this notebook, or what `%%moat ps` shows")
+def network(sessions: Sessions, arguments: Namespace) -> None:
+    """Print what it asked for of the network, what became of it, and by which rule."""
+    from moat_nb.cli_sandboxes import trace
+
+    trace(_id(sessions, arguments.name), as_json=False)
+
+
+def _id(sessions: Sessions, name: str | None) -> str:
+    """Of a session's sandbox, or ``name`` as it is."""
+    if name is None or name in sessions.names:
+        return sessions.get(name).sandbox.id
+    return name
 
 
 @magic_arguments(name="moat excludes")
@@ -298,6 +322,7 @@ SUBCOMMANDS: dict[str, Any] = {
     "reset": reset,
     "stop": stop,
     "logs": logs,
+    "network": network,
     "ps": ps,
     "excludes": excludes,
     "plan": plan,

@@ -34,6 +34,7 @@ COMMANDS = [
     "uninstall",
     "ps",
     "logs",
+    "trace",
     "stop",
     "clean",
     "doctor",

@@ -11,6 +11,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,6 +90,7 @@ def internet(directory: Path) -> Iterator[Internet]:
         world = _held(
             undo, ["unshare", "--net", sys.executable, "-m", "tests.egress.world"], environ
         )
+        _await_namespace(world.pid)
         environ |= {"WORLD": str(world.pid), "FILES": str(directory)}
         assert world.stdin is not None and world.stdout is not None
         here = _held(undo, ["unshare", "--net", "--mount", "sh", "-c", _WIRE], environ)
@@ -99,6 +101,15 @@ def internet(directory: Path) -> Iterator[Internet]:
         world.stdin.flush()
         assert world.stdout.readline() == b"ready\n"
         yield Internet(here=here.pid, authority=authority)
+
+
+def _await_namespace(pid: int) -> None:
+    """Until it has a network of its own: before, the wire would lead to this machine's."""
+    give_up = time.monotonic() + 10
+    ours = Path("/proc/self/ns/net").readlink()
+    while Path(f"/proc/{pid}/ns/net").readlink() == ours:
+        assert time.monotonic() < give_up
+        time.sleep(0.01)
 
 
 def _held(

@@ -1,0 +1,209 @@
+"""The way out of real sandboxes, from programs and cells in them to hosts of the tests' own."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.egress.internet import Internet, internet
+from tests.integration.conftest import Launcher, wait_until
+
+GET = """
+import sys, urllib.request
+for url in sys.argv[1:]:
+    try:
+        with urllib.request.urlopen(url, timeout=30) as answer:
+            answer.read()
+            print(answer.status)
+    except OSError as error:
+        print(error)
+"""
+
+
+class Sandboxed:
+    """A sandbox whose launcher runs on the machine of the tests' internet."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        self.notices = self._answer()
+
+    def __call__(self, name: str, *arguments: Any) -> Any:
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps([name, *arguments]) + "\n")
+        self.process.stdin.flush()
+        return self._answer()
+
+    def _answer(self) -> Any:
+        assert self.process.stdout is not None
+        return json.loads(self.process.stdout.readline())
+
+    def get(self, *urls: str) -> list[str]:
+        """The status of each, or why there is none, as python's own client tells it."""
+        code, out, err = self("run", ["python3", "-c", GET, *urls])
+        assert (code, err) == (0, "")
+        return str(out).splitlines()
+
+
+@pytest.fixture(scope="module")
+def net() -> Iterator[Internet]:
+    with tempfile.TemporaryDirectory(prefix="moat-net-", dir="/var/tmp") as path:
+        Path(path).chmod(0o755)
+        with internet(Path(path)) as made:
+            yield made
+
+
+Launch = Callable[..., Sandboxed]
+
+
+@pytest.fixture
+def launch(net: Internet, launcher: Launcher) -> Iterator[Launch]:
+    """``launch(network, **keys)``: one with this ``network:``, on each runtime in turn."""
+    with contextlib.ExitStack() as undo:
+
+        def started(network: dict[str, Any] | None, **keys: Any) -> Sandboxed:
+            keys = {"python": True, "network": network, **keys}
+            project = launcher.project(**keys)
+            argv = [sys.executable, "-m", "tests.egress.launched", launcher.runtime, str(project)]
+            environ = {**os.environ, "SSL_CERT_FILE": str(net.authority)}
+            process = subprocess.Popen(
+                net.on_this_machine(*argv),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                env=environ,
+            )
+            undo.enter_context(process)
+            return Sandboxed(process)
+
+        yield started
+
+
+def network_notice(box: Sandboxed) -> str:
+    (found,) = (notice for notice in box.notices if notice.startswith("network: "))
+    return str(found)
+
+
+# ------------------------------------------------------- what can be reached
+
+
+def test_any_public_host_can_be_reached_where_the_file_says_nothing(launch):
+    box = launch(None)
+    assert network_notice(box) == "network: permissive (HTTP and HTTPS to any public host)"
+    assert box.get("https://pypi.test/", "http://other.test/") == ["200", "200"]
+    assert box("run", ["python3", "-c", INTERFACES])[1] == "['lo']\n"
+    found = box.get(
+        "https://169.254.169.254/",
+        "http://metadata.test/",
+        "https://private.test/",
+        "https://loopback.test/",
+        "https://mapped.test/",
+        "https://[::ffff:10.0.0.1]/",
+    )
+    assert [line for line in found if "403" not in line] == []
+    assert [outcome for *_, outcome, _ in box("trace")] == ["passed"] * 2 + ["refused"] * 6
+
+
+INTERFACES = "import socket; print([name for _, name in socket.if_nameindex()])"
+
+
+def test_strict_lets_through_what_its_rules_name_and_tells_of_the_rest(launch):
+    box = launch({"policy": "strict", "rules": ["pypi.test", "*.github.test"]})
+    assert network_notice(box) == ("network: strict (HTTP and HTTPS to pypi.test, *.github.test)")
+    passed = box.get("https://pypi.test/", "https://api.github.test/", "https://other.test/")
+    assert passed[:2] == ["200", "200"]
+    assert 'add "- other.test" to network.rules' in passed[2]
+    (told,) = box("heard")
+    assert re.search(r'^other.test.* was refused: .*add "- other.test" to network.rules', told)
+    assert [row[1:4] for row in box("trace")] == [
+        ["pypi.test", 200, "passed"],
+        ["api.github.test", 200, "passed"],
+        ["other.test", 403, "refused"],
+    ]
+
+
+def test_the_cell_that_was_refused_says_how_to_allow_it_once(launch):
+    box = launch({"policy": "strict"})
+    tries = "\n".join(["try: u.urlopen('https://pypi.test/')", "except OSError: pass"])
+    shown = box("cell", f"import urllib.request as u, time\nfor _ in range(5):\n{indented(tries)}")
+    waiting = box("cell", "time.sleep(0.5)")
+    stderr = shown["stderr"] + waiting["stderr"]
+    assert stderr.count("moat: ") == 1
+    assert 'add "- pypi.test" to network.rules' in stderr
+
+
+def indented(text: str) -> str:
+    return "".join(f"    {line}\n" for line in text.splitlines())
+
+
+def test_none_has_no_way_out_and_no_variables_for_one(launch):
+    box = launch({"policy": "none"})
+    assert network_notice(box) == "network: none (the kernel has loopback only)"
+    assert box("has_gate") is False
+    names = box("run", ["env"])[1]
+    assert "PROXY" not in names.upper()
+    (found,) = box.get("https://pypi.test/")
+    assert "urlopen error" in found
+
+
+def test_ports_of_the_host_are_reached_where_they_are_listed_and_no_others(launch):
+    box = launch({"policy": "none", "host": [18080]})
+    assert network_notice(box) == "network: none (ports of this machine: 18080)"
+    for port in (18080, 18081):
+        assert box("serve", port) == "listens"
+    assert box("run", ["python3", "-c", CONNECT, "18080"])[1] == "hello from the host\n"
+    assert "refused" in box("run", ["python3", "-c", CONNECT, "18081"])[1]
+    box = launch({"policy": "permissive", "host": [18082]})
+    assert box("serve", 18082) == "listens"
+    assert box("run", ["python3", "-c", CONNECT, "18082"])[1] == "hello from the host\n"
+    (found,) = box.get("https://host.moat:18083/")
+    assert "403" in found
+
+
+CONNECT = """
+import os, socket, sys
+try:
+    with socket.create_connection((os.environ["MOAT_HOST_GATEWAY"], int(sys.argv[1])), 10) as s:
+        print(s.makefile().read())
+except OSError as error:
+    print(error)
+"""
+
+
+def test_rules_of_methods_and_paths_hold_inside_tls(launch):
+    rules = [{"pypi.test": ["allow GET /echo", "allow GET /bytes/**"]}]
+    box = launch({"policy": "strict", "rules": rules})
+    found = box.get("https://pypi.test/bytes/10", "https://pypi.test/secret")
+    assert found[0] == "200"
+    assert "403" in found[1]
+    assert [row[:4] for row in box("trace")][-1] == ["GET", "pypi.test", 403, "refused"]
+
+
+# ------------------------------------------------------- the proxy's life
+
+
+def test_the_proxy_begins_with_the_first_request_and_again_when_it_was_killed(launch):
+    box = launch(None)
+    assert box("proxy") is None
+    for _ in range(2):
+        assert wait_until(lambda: box.get("https://pypi.test/") == ["200"], 20)
+        os.kill(box("proxy"), signal.SIGKILL)
+
+
+def test_a_killed_launcher_takes_the_proxy_along(launch, launcher):
+    box = launch(None)
+    assert box.get("https://pypi.test/") == ["200"]
+    proxy = box("proxy")
+    assert Path(f"/proc/{proxy}").exists()
+    box.process.kill()
+    assert wait_until(lambda: not Path(f"/proc/{proxy}").exists(), 10)
