@@ -20,6 +20,7 @@ __all__ = ["refusals"]
 def refusals(config: Config, kernel: ContainerSpec, host: Host) -> tuple[Problem, ...]:
     """Of the services beside ``kernel``, as ``host`` would start them."""
     return (
+        *_isolated(config),
         *_clashes(config),
         *_taken_ports(config, kernel),
         *_hidden_sources(config, hidden(kernel.mounts)),
@@ -27,6 +28,14 @@ def refusals(config: Config, kernel: ContainerSpec, host: Host) -> tuple[Problem
         *_volumes_of_others(config, kernel, host),
         *_models(config),
     )
+
+
+def _isolated(config: Config) -> Iterator[Problem]:
+    for service in config.wanted_services if config.kernel.isolation == "gvisor" else ():
+        what = (
+            f"{service.name} could not be reached: under gVisor each container has its own loopback"
+        )
+        yield Problem(where=service.where, what=what, mend="take kernel.isolation out")
 
 
 def _clashes(config: Config) -> Iterator[Problem]:

@@ -159,12 +159,9 @@ def _plan(service: Service, config: Config, kernel: ContainerSpec, host: Host) -
         ready = recipe.ready(dict(service.env))
     elif ready is None and service.ports:
         ready = Port(port=service.ports[0])
-    memory = service.memory_mb
-    limits = Limits(
-        memory=memory * MIB if memory is not None else kernel.limits.memory,
-        pids=kernel.limits.pids,
-        cpus=kernel.limits.cpus,
-    )
+    limits = kernel.limits
+    if service.memory_mb is not None:
+        limits = replace(limits, memory=service.memory_mb * MIB)
     user, known = user_of(service, kernel)
     mounts_of = _mounts_of(service, hidden(kernel.mounts))
     own = replace(config, mounts=mounts_of, volumes=service.volumes)

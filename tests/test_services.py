@@ -365,6 +365,28 @@ def test_models_are_refused_with_what_to_do_and_can_be_mounted(
     )
 
 
+def test_a_service_beside_a_kernel_under_gvisor_is_refused_as_they_share_no_loopback(
+    read: Read, host: Host
+) -> None:
+    text = "dependencies: [redis]\nkernel: {isolation: gvisor}"
+    assert refused(read, host, text) == (
+        "moat.yaml:2:16: redis could not be reached: under gVisor each container has its own "
+        "loopback; take kernel.isolation out"
+    )
+
+
+def test_a_services_limits_are_the_kernels_but_for_its_memory(read: Read, host: Host) -> None:
+    text = (
+        "dependencies: [redis, mysql]\nservices: {redis: {memory: 256}}\n"
+        "container: {memory: 1024, cpus: 2, ulimits: {nproc: {soft: 9, hard: 9}}}"
+    )
+    found = plans(read(text), host)
+    limits = found["redis"].spec.limits
+    assert (limits.memory, limits.cpus) == (256 * MIB, 2.0)
+    assert ("nproc", 9, 9) in limits.ulimits
+    assert found["mysql"].spec.limits == replace(limits, memory=1 << 30)
+
+
 # ---------------------------------------------------------------- mounts
 
 MOUNTING = """

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import pytest
 
 from moat_nb import Sandbox
-from moat_nb.errors import ProofError, RuntimeUnavailable
+from moat_nb.errors import ConfigError, NotSupportedYet, ProofError, RuntimeUnavailable
 from tests.integration import test_excludes as excludes
 from tests.integration import test_killed_launcher as killed
 from tests.integration import test_sandbox as sandbox
+from tests.integration import test_sidecars as sidecars
 
 # Not counting the start of an engine, which may have to be made first.
 pytestmark = pytest.mark.timeout(120, func_only=True)
@@ -45,6 +46,10 @@ def test_an_exclude_is_full_at_its_number_of_files_and_not_before(launcher):
     box = launcher.launch(launcher.project("lib", kernel={"tmpfs_size": 16}))
     box.run(["python3", "-c", CREATE, "4000"], check=True)
     assert box.run(["python3", "-c", CREATE, "5000"]).stderr == b"ENOSPC\n"
+
+
+def test_a_service_is_reached_by_name_sees_no_exclude_and_ends_with_the_sandbox(launcher):
+    sidecars.serve_beside(launcher)
 
 
 def test_a_wish_for_podman_is_met_by_podman_and_by_nothing_else(launcher):
@@ -93,6 +98,7 @@ BEHAVIOURS = {
     "leash: a killed launcher leaves nothing": (
         killed.test_a_launcher_killed_with_its_janitor_leaves_what_the_next_start_sweeps,
     ),
+    "services": (test_a_service_is_reached_by_name_sees_no_exclude_and_ends_with_the_sandbox,),
     "kernel.runtime: podman, or an error": (
         test_a_wish_for_podman_is_met_by_podman_and_by_nothing_else,
     ),
@@ -114,7 +120,12 @@ CANNOT = {
     "podman-bookworm": NO_INODES,
     "podman-trixie": NO_INODES,
     "podman-testing": NO_INODES,
-    "bubblewrap": NO_INODES,
+    "bubblewrap": {
+        **NO_INODES,
+        test_a_service_is_reached_by_name_sees_no_exclude_and_ends_with_the_sandbox: Cannot(
+            cell="refused", raises=NotSupportedYet, says="cannot run any beside"
+        ),
+    },
     "podman-bookworm-runc": {
         test: REFUSED
         for tests in BEHAVIOURS.values()
@@ -129,6 +140,9 @@ CANNOT = {
     },
     "docker-gvisor": {
         **NO_INODES,
+        test_a_service_is_reached_by_name_sees_no_exclude_and_ends_with_the_sandbox: Cannot(
+            cell="refused", raises=ConfigError, says="each container has its own"
+        ),
         excludes.test_a_mount_inside_an_exclude_shows_its_source_there: Cannot(
             cell="a directory stays",
             raises=AssertionError,

@@ -11,6 +11,7 @@ import pytest
 from moat_nb import ImageError, ProofError, SandboxGone, StartError
 from moat_nb.kernels import Kernel
 from moat_nb.pool import POOL
+from tests import ordinary_user
 from tests.integration.conftest import wait_until
 from tests.integration.engine_proxy import EngineProxy
 from tests.integration.notebook import opened
@@ -116,6 +117,54 @@ def test_each_start_and_reset_has_a_new_password_and_fresh_data(on_docker, with_
         assert box.run(["printenv", "MOAT_REDIS_PASSWORD"], check=True).stdout != first
         assert containers(engine, with_redis)["redis"]["Id"] != old
         assert box.run(["python3", "-c", REDIS], check=True).returncode == 0
+
+
+SERVE = "cat /srv/open; ls -A /srv/lib | wc -l; exec python3 -m http.server 8080 -d /srv"
+FETCH = """
+import os, urllib.request
+port = os.environ["MOAT_OTHER_PORT"]
+print(urllib.request.urlopen(f"http://other:{port}/open").read())
+"""
+
+
+def test_a_service_is_reached_by_name_sees_no_exclude_and_ends_with_the_sandbox(on_docker):
+    serve_beside(on_docker)
+
+
+def serve_beside(launcher):
+    """The same on every engine of the matrix."""
+    image = launcher.engine and launcher.engine.base_image
+    words = ["sh", "-c", SERVE]
+    service = own(image=image or "x", command=words, mounts=[".:/srv"], ports=[8080])
+    project = launcher.project("lib", **service)
+    (project / "lib").mkdir()
+    (project / "lib" / "native").write_text("x")
+    (project / "open").write_text("seen")
+    for path in (project / "lib", project / "lib" / "native", project / "open"):
+        launcher.give(path, launcher.owner)
+    with launcher.launch(project) as box:
+        assert box.run(["python3", "-c", FETCH], check=True).stdout == b"b'seen'\n"
+        assert box.sidecars[0].last_lines().startswith("seen0")
+    assert launcher.left(project) == []
+
+
+AS_ANYONE = """
+import sys, moat_nb
+with moat_nb.Sandbox.launch(sys.argv[1], "docker") as box:
+    sys.stdout.write(box.run(["python3", "-c", sys.argv[2]], check=True).stdout.decode())
+"""
+
+
+def test_an_ordinary_user_has_sidecars_too_that_run_as_their_images_own_user(on_docker, with_redis):
+    runtime_directory = with_redis.parent / "run"
+    runtime_directory.mkdir(mode=0o700)
+    on_docker.give(runtime_directory, on_docker.owner)
+    env = {"PATH": os.environ["PATH"], "HOME": str(with_redis.parent), "LANG": "C.UTF-8"}
+    env |= {"DOCKER_HOST": on_docker.engine.url, "XDG_RUNTIME_DIR": str(runtime_directory)}
+    argv = [sys.executable, "-c", AS_ANYONE, str(with_redis), REDIS]
+    done = ordinary_user.run(argv, env=env)
+    assert done.stdout == "b'+OK\\r\\n+OK\\r\\n$1\\r\\n1\\r\\n'\n", done.stderr
+    assert list((runtime_directory / "moat-nb").iterdir()) == []
 
 
 # ---------------------------------------------------------------- starts that fail
