@@ -49,16 +49,19 @@ def make_authority(directory: Path) -> Interception:
 
 
 class Interceptor:
-    """Both ends of a connection that is opened: the sandbox's, and the host's."""
+    """Both ends of a connection that is opened: the sandbox's, and the host's.
 
-    def __init__(self, given: Interception) -> None:
+    ``trust``: path of the authorities that vouch for hosts; None: OpenSSL's own.
+    """
+
+    def __init__(self, given: Interception, trust: str | None) -> None:
         key = load_pem_private_key(Path(given.key).read_bytes(), None)
         assert isinstance(key, ec.EllipticCurvePrivateKey)
         self._authority_key = key
         self._authority = x509.load_pem_x509_certificate(Path(given.certificate).read_bytes())
         self._directory = Path(given.key).parent
         self._key = ec.generate_private_key(ec.SECP256R1())
-        self.to_host = ssl.create_default_context(cafile=given.trust)
+        self.to_host = ssl.create_default_context(cafile=trust)
         self.to_host.set_alpn_protocols(["http/1.1"])
         self.for_sandbox = lru_cache(_HOSTS)(self._for_sandbox)
 

@@ -29,29 +29,30 @@ _PORTS = {"http": 80, "https": 443}
 class Upstream:
     """The proxy that the launcher's environment names."""
 
-    host: str
-    port: int
-    tls: bool
-    authorization: str | None = field(repr=False)
+    host: str = ""
+    port: int = 0
+    tls: bool = False
+    authorization: str | None = field(default=None, repr=False)
+    problem: str = ""
+    """Why it cannot be used; then nothing is reached, as past it nothing may be meant to be."""
 
     @classmethod
     def parse(cls, url: str) -> Upstream:
-        """``[http://][user:password@]host[:port]``; ValueError for anything else."""
-        parts = urlsplit(url if "://" in url else f"http://{url}")
-        if parts.scheme not in _PORTS or not parts.hostname:
-            raise ValueError(
-                f"the proxy of HTTPS_PROXY is not http:// or https:// ({parts.scheme})"
-            )
+        """``[http://][user:password@]host[:port]``."""
+        try:
+            parts = urlsplit(url if "://" in url else f"http://{url}")
+            port = parts.scheme in _PORTS and (parts.port or _PORTS[parts.scheme])
+        except ValueError as error:
+            return cls(problem=f"HTTPS_PROXY of the launcher: {error}")
+        if not port or not parts.hostname:
+            what = "HTTPS_PROXY of the launcher is not http://HOST:PORT or https://HOST:PORT"
+            return cls(problem=f"{what} ({parts.scheme})")
         user = None
         if parts.username is not None:
             words = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
             user = f"Basic {b64encode(words.encode()).decode()}"
-        return cls(
-            host=parts.hostname,
-            port=parts.port or _PORTS[parts.scheme],
-            tls=parts.scheme == "https",
-            authorization=user,
-        )
+        tls = parts.scheme == "https"
+        return cls(host=parts.hostname, port=port, tls=tls, authorization=user)
 
     @property
     def headers(self) -> Headers:
@@ -61,7 +62,7 @@ class Upstream:
 
 
 class Dialer:
-    """``trust``: path of the authorities that vouch for an ``https://`` proxy, or None."""
+    """``trust``: path of the authorities that vouch for an ``https://`` proxy; None: OpenSSL's."""
 
     def __init__(
         self,
@@ -93,6 +94,8 @@ class Dialer:
 
     async def to_upstream(self, upstream: Upstream, host: str, port: int) -> Plain:
         """A stream to the upstream proxy, once ``host`` was checked as far as that goes here."""
+        if upstream.problem:
+            raise Failed(f"is not reached: {upstream.problem}")
         await self._check_for_upstream(host, port)
         context = ssl.create_default_context(cafile=self._trust) if upstream.tls else None
         addresses = await self._resolver.look_up(upstream.host, upstream.port)

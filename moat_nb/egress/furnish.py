@@ -39,7 +39,11 @@ def furnish(
     try:
         intercept = _authority(run_dir, spec)
         _make_directory(run_dir, spec, intercept)
-        order = None if spec.egress is None else _order(spec.egress, environ, run_dir, intercept)
+        order = (
+            None
+            if spec.egress is None
+            else _order(spec.egress, spec.trust, environ, run_dir, intercept)
+        )
         listener = None if order is None else _listen(run_dir)
         # The last step: what the new owner puts there, a link say, nobody here follows.
         if os.getuid() == 0:
@@ -84,11 +88,14 @@ def _listen(run_dir: RunDir) -> socket.socket:
 
 def _order(
     egress: Egress,
+    trust: tuple[str, ...],
     environ: Mapping[str, str],
     run_dir: RunDir,
     intercept: Interception | None,
 ) -> Order:
     """But for the socket, of which there is none before all else is known to be right."""
+    upstream = _first(environ, UPSTREAM) or None
+    checks = intercept is not None or (upstream or "").startswith("https:")
     return Order(
         listen_fd=-1,
         policy=egress.policy,
@@ -96,12 +103,20 @@ def _order(
         host_ports=egress.host_ports,
         file=egress.file,
         intercept=intercept,
-        upstream=_first(environ, UPSTREAM) or None,
+        upstream=upstream,
+        trust=_trust(run_dir, trust) if checks and trust else None,
         no_proxy=_first(environ, UNPROXIED),
         reachable=reachable_from(environ),
         records=str(run_dir.requests),
         limit=RECORDS_LIMIT,
     )
+
+
+def _trust(run_dir: RunDir, paths: tuple[str, ...]) -> str:
+    """What the proxy itself trusts, where no sandbox sees it: the host's authorities alone."""
+    file = run_dir.path / "trust.pem"
+    file.write_bytes(bundle(paths))
+    return str(file)
 
 
 def _first(environ: Mapping[str, str], names: Iterable[str]) -> str:

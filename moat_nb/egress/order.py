@@ -28,8 +28,6 @@ class Interception:
     """Path of its certificate (PEM), which is given into the sandbox."""
     key: str
     """Path of its private key (PEM, 0600), which never is."""
-    trust: str | None = None
-    """Path of the authorities (PEM) that the proxy trusts; None: those of the machine."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +38,9 @@ class Order:
     rules: tuple[Rule, ...] = ()
     upstream: str | None = None
     """``http://user:password@proxy.example.com:3128`` through which everything goes."""
+    trust: str | None = None
+    """Path of the authorities (PEM) that vouch for an ``https://`` upstream, and for hosts whose
+    TLS is opened; None: OpenSSL's own."""
     no_proxy: str = ""
     """Hosts that are reached without ``upstream``, as in the environment variable."""
     records: str

@@ -33,9 +33,9 @@ class Proxy:
                 Resolver(order.reachable),
                 Upstream.parse(order.upstream) if order.upstream else None,
                 order.no_proxy,
-                intercept.trust if intercept else None,
+                order.trust,
             ),
-            interceptor=_interceptor(intercept) if intercept else None,
+            interceptor=_interceptor(intercept, order.trust) if intercept else None,
             host_ports=order.host_ports,
             on_record=on_record,
         )
@@ -73,7 +73,7 @@ class Proxy:
             self._open.discard(task)
 
 
-def _interceptor(given: Interception) -> Interceptor:
+def _interceptor(given: Interception, trust: str | None) -> Interceptor:
     from moat_nb.egress.authority import Interceptor
 
-    return Interceptor(given)
+    return Interceptor(given, trust)

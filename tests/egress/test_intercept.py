@@ -9,7 +9,7 @@ import stat
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,20 +37,22 @@ class Opening:
 
     start: Start
     given: Interception
+    trust: str
 
     @property
     def certificate(self) -> Path:
         return Path(self.given.certificate)
 
     def proxy(self, **order: Any) -> Running:
-        return self.start(**{"policy": "strict", "rules": RULES, "intercept": self.given, **order})
+        given = {"rules": RULES, "intercept": self.given, "trust": self.trust}
+        return self.start(**{"policy": "strict", **given, **order})
 
 
 @pytest.fixture
 def opening(net: Internet, start: Start) -> Iterator[Opening]:
     with tempfile.TemporaryDirectory(prefix="moat-authority-") as path:
-        given = replace(make_authority(Path(path)), trust=str(net.authority))
-        yield Opening(start=start, given=given)
+        given = make_authority(Path(path))
+        yield Opening(start=start, given=given, trust=str(net.authority))
 
 
 def asked(tls: ssl.SSLSocket, line: str, body: bytes = b"", host: str = "pypi.test") -> bytes:
@@ -124,7 +126,7 @@ def test_addresses_are_checked_behind_interception_too(opening: Opening) -> None
 
 
 def test_the_hosts_own_certificate_is_still_checked(opening: Opening) -> None:
-    proxy = opening.proxy(intercept=replace(opening.given, trust=str(opening.certificate)))
+    proxy = opening.proxy(trust=str(opening.certificate))
     with proxy.https("pypi.test", trust=opening.certificate) as tls:
         answer = asked(tls, "GET /page")
     assert answer.startswith(b"HTTP/1.1 502 moat: pypi.test cannot be spoken to in TLS: ")

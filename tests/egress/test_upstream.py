@@ -38,7 +38,14 @@ def test_tls_goes_through_the_upstream_proxys_connect(start: Start, host: str) -
 
 
 def test_an_upstream_proxy_in_tls_is_spoken_to_in_tls(start: Start) -> None:
-    """Its certificate is checked: nobody vouches for this one."""
+    upstream = "https://ada:lus@pypi.test:3129"
+    proxy = through(start, upstream=upstream, trust=str(start().internet.authority))
+    with proxy.https("six.test") as tls:
+        tls.sendall(b"GET /page HTTP/1.1\r\n\r\n")
+        assert everything(tls).startswith(b"HTTP/1.1 200 OK")
+
+
+def test_an_upstream_proxys_certificate_is_checked(start: Start) -> None:
     _, line = through(start, upstream="https://pypi.test:3129").tunnel("pypi.test")
     assert line.startswith(b"HTTP/1.1 502 moat: pypi.test is not reached: the upstream proxy ")
     assert b"CERTIFICATE_VERIFY_FAILED" in line
@@ -97,10 +104,14 @@ def test_the_password_is_in_no_repr() -> None:
     assert "Basic" not in repr(upstream)
 
 
-@pytest.mark.parametrize("url", ["socks5://proxy:1080", "http://", "ftp://proxy"])
-def test_another_kind_of_proxy_is_refused(url: str) -> None:
-    with pytest.raises(ValueError, match="HTTPS_PROXY"):
-        Upstream.parse(url)
+@pytest.mark.parametrize(
+    "url", ["socks5://proxy:1080", "http://", "ftp://proxy", "http://proxy:99999", "http://[::1"]
+)
+def test_another_kind_of_proxy_is_told_of_and_not_gone_around(start: Start, url: str) -> None:
+    _, line = through(start, upstream=url).tunnel("pypi.test")
+    assert line.startswith(
+        b"HTTP/1.1 502 moat: pypi.test is not reached: HTTPS_PROXY of the launcher"
+    )
 
 
 def test_a_proxy_may_be_written_without_a_scheme() -> None:
