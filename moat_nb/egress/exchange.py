@@ -86,7 +86,7 @@ async def exchange(
     Both ways at once: an answer may come before the request's body has gone, and either may wait
     for the other. Failed when the answer does not come whole, Malformed when the request does not.
     """
-    await server.send(h11.Request(method=request.method, target=target, headers=headers))
+    await _offer(server, h11.Request(method=request.method, target=target, headers=headers))
     body = asyncio.create_task(_send_body(client, server))
     answer = asyncio.create_task(_answer(client, server, attempt))
     try:

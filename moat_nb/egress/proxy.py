@@ -44,14 +44,11 @@ class Proxy:
 
     async def serve(self, listening: socket.socket) -> None:
         """Until it is cancelled; then every connection ends, and is recorded."""
-        server = await asyncio.start_server(
-            self._arrived, sock=listening, limit=CHUNK, backlog=self._limit
-        )
+        # Never closed: that would wait for its connections, and remove the launcher's socket.
+        await asyncio.start_server(self._arrived, sock=listening, limit=CHUNK, backlog=self._limit)
         try:
             await asyncio.Event().wait()
         finally:
-            # Closing it would wait for its connections, and remove the launcher's socket.
-            del server
             for task in self._open:
                 task.cancel()
             await asyncio.gather(*self._open, return_exceptions=True)

@@ -8,6 +8,7 @@ from typing import Literal
 
 from moat_nb.config import Config, Rule
 from moat_nb.egress.intercept import missing, needed
+from moat_nb.egress.names import HOST_GATEWAY
 from moat_nb.errors import Problem
 
 __all__ = [
@@ -34,9 +35,6 @@ BUNDLE = f"{PLACE}/ca.pem"
 PROXY_PORT = 30128
 """On the sandbox's own 127.0.0.1, where nothing else is when the guest begins. Below the ports
 that systems give to whoever asks for any (32768 and on), and none of IANA's registered ones."""
-
-HOST = "host.moat"
-"""What the proxy calls the launcher's machine."""
 
 SHOWN_HOSTS = 3
 
@@ -78,7 +76,7 @@ def doors(egress: Egress | None) -> tuple[Door, ...]:
     if egress is None:
         return ()
     proxy = [(PROXY_PORT, PROXY, "")] if egress.policy != "none" else []
-    return (*proxy, *((port, PROXY, f"{HOST}:{port}") for port in egress.host_ports))
+    return (*proxy, *((port, PROXY, f"{HOST_GATEWAY}:{port}") for port in egress.host_ports))
 
 
 def intercepts(egress: Egress | None) -> bool:

@@ -86,8 +86,7 @@ class Visit:
             attempt.server = await self._means.dialer.connect(host, port)
         begun, tls = await opening(self._client, await self._established(side, attempt), host)
         if attempt.server is not None and tls:
-            await attempt.server.write(begun)
-            await self._carry(attempt)
+            await self._carry(attempt, attempt.server, begun)
             return None
         attempt.unseen = True
         return await self._opened(begun, host) if tls else Side(self._client, h11.SERVER, begun)
@@ -105,8 +104,8 @@ class Visit:
         )
         loopback = Address(family=socket.AF_INET, sockaddr=("127.0.0.1", port))
         attempt.server = await connect_first([loopback])
-        await attempt.server.write(await self._established(side, attempt))
-        await self._carry(attempt)
+        begun = await self._established(side, attempt)
+        await self._carry(attempt, attempt.server, begun)
 
     async def _established(self, side: Side, attempt: Attempt) -> bytes:
         """Say that the tunnel stands; what the sandbox has said into it already."""
@@ -116,10 +115,10 @@ class Visit:
         attempt.status = 200
         return side.http.trailing_data[0]
 
-    async def _carry(self, attempt: Attempt) -> None:
-        assert attempt.server is not None
+    async def _carry(self, attempt: Attempt, server: Plain, begun: bytes) -> None:
         try:
-            await carry(self._client, attempt.server)
+            await server.write(begun)
+            await carry(self._client, server)
         except OSError as error:
             # Clients that have what they wanted often end by a reset.
             attempt.reason = f"the connection broke: {error}"
@@ -153,7 +152,7 @@ class Visit:
             attempt.outcome, attempt.reason = "failed", ended.reason
             await self._say(side, ended, attempt)
         except (h11.ProtocolError, OSError) as error:
-            attempt.outcome, attempt.reason = "failed", f"the sandbox hung up: {error}"
+            attempt.outcome, attempt.reason = "failed", f"the connection broke: {error}"
             self._client.abort()
         except asyncio.CancelledError:
             attempt.reason = "the sandbox ended"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.client
 import socket
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.egress.conftest import Start
 from tests.egress.running import Running, everything, rules
@@ -239,3 +242,32 @@ def test_a_sandbox_that_hangs_up_does_not_keep_the_host_waiting(start: Start) ->
         assert everything(sock).startswith(b"HTTP/1.1 400 moat: ")
     (record,) = proxy.records()
     assert record["reason"] == "the sandbox hung up before the answer came"
+
+
+PIECES = st.sampled_from(
+    [
+        *(
+            b"GET ",
+            b"POST ",
+            b"CONNECT ",
+            b"http://pypi.test/",
+            b"pypi.test:80",
+            b"http://10.9.9.9/",
+        ),
+        *(b" HTTP/1.1\r\n", b" HTTP/1.0\r\n", b"Host: pypi.test\r\n", b"\r\n", b"\r", b"\n", b"\0"),
+        *(b"Content-Length: 5\r\n", b"Transfer-Encoding: chunked\r\n", b"5\r\nhello\r\n0\r\n"),
+        *(b"Upgrade: websocket\r\nConnection: upgrade\r\n", b"\x16\x03\x01\x00\x05hello"),
+    ]
+)
+
+
+@settings(max_examples=100)
+@given(st.lists(PIECES | st.binary(max_size=20), max_size=12).map(b"".join))
+def test_whatever_a_sandbox_sends_is_answered_or_closed_and_the_next_is_served(
+    permissive: Running, sent: bytes
+) -> None:
+    with permissive.connect() as sock, contextlib.suppress(BrokenPipeError):
+        sock.sendall(sent)
+        sock.shutdown(socket.SHUT_WR)
+        everything(sock)
+    assert permissive.get("http://pypi.test/").status == 200
