@@ -10,7 +10,7 @@ demo: $(VENV)/.demo
 	@$(PY) -m moat_nb demo
 
 test: $(VENV)/.test
-	@sh .ci/need bwrap:bubblewrap chromium:chromium dockerd:docker.io mmdebstrap:mmdebstrap ip:iproute2
+	@sh .ci/need bwrap:bubblewrap chromium:chromium dockerd:docker.io mmdebstrap:mmdebstrap ip:iproute2 nsenter:util-linux curl:curl
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from moat_nb.egress.order import REACHABLE
 from moat_nb.egress.verdict import Failed, Refused, Verdict
 
 __all__ = ["Address", "Resolver", "why_not_public"]
@@ -107,8 +108,9 @@ class Resolver:
         parsed = ipaddress.ip_address(text.partition("%")[0])
         if any(parsed in network for network in self._reachable):
             return
-        kind = why_not_public(parsed)
-        mend = ""
+        kind, mend = why_not_public(parsed), ""
+        if kind in ("private", "reserved"):
+            mend = f"if that is meant, set {REACHABLE}={parsed} for the launcher"
         if kind is None and _is_own(address):
             kind = "this machine's own"
             mend = "list the port in network.host and use $MOAT_HOST_GATEWAY"

@@ -129,6 +129,10 @@ def test_an_allowed_name_with_another_address_is_refused_after_resolution(
 
 def test_a_private_address_is_reached_where_the_launcher_says_so(start: Start) -> None:
     """The control of the test above: that host is there, and the check is all that is between."""
+    refused = start().get("http://private.test/")
+    assert refused.reason.endswith(
+        f"if that is meant, set MOAT_NB_REACHABLE={PRIVATE} for the launcher"
+    )
     assert start(reachable=(f"{PRIVATE}/32",)).get("http://private.test/").status == 200
 
 

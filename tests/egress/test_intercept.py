@@ -61,6 +61,13 @@ def asked(tls: ssl.SSLSocket, line: str, body: bytes = b"", host: str = "pypi.te
     return everything(tls)
 
 
+def received(tls: ssl.SSLSocket, size: int) -> bytes:
+    data = b""
+    while len(data) < size and (more := tls.recv(size - len(data))):
+        data += more
+    return data
+
+
 def test_requests_in_tls_are_judged_one_by_one_and_recorded(opening: Opening) -> None:
     proxy = opening.proxy()
     found = []
@@ -97,6 +104,21 @@ def test_a_large_body_passes_both_ways(opening: Opening) -> None:
     with proxy.https("pypi.test", trust=opening.certificate) as tls:
         answer = asked(tls, "POST /echo", body)
     assert answer.endswith(f"{len(body)} {hashlib.sha256(body).hexdigest()}".encode())
+
+
+def test_a_websocket_passes_through_an_opened_connection(opening: Opening) -> None:
+    proxy = opening.proxy(rules=rules(("pypi.test", ("allow GET /socket",))))
+    with proxy.https("pypi.test", trust=opening.certificate) as tls:
+        tls.sendall(
+            b"GET /socket HTTP/1.1\r\nHost: pypi.test\r\n"
+            b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+        )
+        assert tls.recv(1000).startswith(b"HTTP/1.1 101 ")
+        for word in (b"one", b"two", b"x" * 100_000):
+            tls.sendall(word)
+            assert received(tls, len(word)) == word.upper()
+    (record,) = proxy.records()
+    assert (record["path"], record["status"], record["outcome"]) == ("/socket", 101, "passed")
 
 
 def test_a_host_without_lines_is_not_opened(opening: Opening) -> None:

@@ -113,6 +113,14 @@ def test_a_server_that_answers_a_byte_at_a_time_is_waited_for(permissive: Runnin
     assert permissive.get("http://pypi.test/trickle").read() == b"slow!"
 
 
+def test_an_answer_to_head_has_no_body_though_the_server_sends_one(permissive: Running) -> None:
+    head = PAGE.replace(b"GET", b"HEAD")
+    last = PAGE.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+    first, _, second = permissive.ask(head + last).partition(b"\r\n\r\n")
+    assert b"Content-Length: " in first
+    assert second.startswith(b"HTTP/1.1 200 OK\r\n")
+
+
 def test_an_answer_of_http_1_0_ends_with_its_connection(permissive: Running) -> None:
     assert permissive.get("http://pypi.test/old").read() == b"until the end"
 
@@ -133,7 +141,7 @@ def test_what_a_server_says_beyond_its_content_length_goes_nowhere(permissive: R
     assert answers.count(b"four") == 2
 
 
-@pytest.mark.parametrize("path", ["both", "two", "garbage", "head"])
+@pytest.mark.parametrize("path", ["both", "two", "garbage", "head", "nothing"])
 def test_an_answer_that_can_be_read_in_two_ways_or_in_none_is_not_passed_on(
     permissive: Running, path: str
 ) -> None:

@@ -162,6 +162,7 @@ _PATHS = {
     ),
     "two": _said(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\nfour!"),
     "cut": _said(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nonly"),
+    "nothing": _said(b""),
     "old": _said(b"HTTP/1.0 200 OK\r\n\r\nuntil the end"),
     "garbage": _said(b"\x16\x03\x01 this is not HTTP\r\n\r\n"),
     "head": _said(b"HTTP/1.1 200 OK\r\nX: " + b"x" * (1 << 20) + b"\r\n\r\n"),
