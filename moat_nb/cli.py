@@ -127,7 +127,7 @@ def _ps(arguments: argparse.Namespace) -> int:
 def _logs(arguments: argparse.Namespace) -> int:
     from moat_nb.cli_sandboxes import logs
 
-    return logs(arguments.which, follow=arguments.follow)
+    return logs(arguments.which, follow=arguments.follow, service=arguments.service)
 
 
 def _trace(arguments: argparse.Namespace) -> int:

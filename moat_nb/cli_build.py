@@ -1,4 +1,4 @@
-"""`moat-nb build`: the image, ahead of the first start."""
+"""`moat-nb build`: the images, the services' too, ahead of the first start."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from moat_nb.janitor import Janitor
 from moat_nb.parse import load
 from moat_nb.planning import choose, make_spec
 from moat_nb.progress import for_user
+from moat_nb.services import plan_services
+from moat_nb.sidecars import Sidecars
 
 __all__ = ["build"]
 
@@ -18,10 +20,13 @@ def build(directory: str, runtime: str | None) -> int:
     host = Host.current()
     config = load(directory, home=host.home)
     chosen, why = choose(runtime, config, host, os.environ)
-    make_spec(config, chosen, host, why)  # a file that cannot start builds nothing
+    # A file that cannot start builds nothing.
+    spec = make_spec(config, chosen, host, why)
+    sidecars = plan_services(config, spec, host)
     janitor, progress = Janitor(), for_user()
     try:
         image = chosen.prepare(config, progress, janitor)
+        Sidecars.prepare(sidecars, chosen, progress)
     finally:
         progress.close()
         janitor.finish()

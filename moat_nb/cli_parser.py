@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 import moat_nb
 
-__all__ = ["DIRECTORY", "DOCKERFILE", "MOUNT", "RUNTIME", "parser"]
+__all__ = ["DIRECTORY", "DOCKERFILE", "MOUNT", "RUNTIME", "SERVICE", "parser"]
 
 _Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -33,6 +33,10 @@ DIRECTORY: dict[str, Any] = {
 RUNTIME: dict[str, Any] = {
     "metavar": "R",
     "help": "docker, podman, bubblewrap or apple (default: the file's, else what answers here)",
+}
+SERVICE: dict[str, Any] = {
+    "metavar": "S",
+    "help": "what its service S printed, instead of its kernels",
 }
 MOUNT: dict[str, Any] = {
     "action": "append",
@@ -229,6 +233,7 @@ def _add_sandbox_commands(commands: _Commands) -> None:
         "moat-nb logs myproject --follow",
     )
     parser.add_argument("which", nargs="?", metavar="NAME|ID", help="default: the newest")
+    parser.add_argument("--service", **SERVICE)
     parser.add_argument("--follow", "-f", action="store_true", help="go on until it ends")
 
     parser = _add(

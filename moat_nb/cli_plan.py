@@ -134,7 +134,8 @@ def as_text(plan: Plan) -> str:
         "mounts, in order\n" + table([head, *map(mount_row, spec.mounts)], indent=2),
     ]
     parts += [_sidecar(one) for one in plan.sidecars]
-    if points := list(mount_points(spec.mounts)):
+    specs = (spec, *(one.spec for one in plan.sidecars))
+    if points := list(dict.fromkeys(point for one in specs for point in mount_points(one.mounts))):
         parts.append("made on the host at the start, where missing\n" + table(points, indent=2))
     if notices := [n for n in (*spec.notices, *plan.remarks) if n != plan.why]:
         parts.append("notices\n" + "\n".join(wrap(n, "  - ", "    ") for n in notices))

@@ -14,7 +14,7 @@ from moat_nb.egress.trace import as_text, read
 from moat_nb.ending import end
 from moat_nb.errors import MoatError
 from moat_nb.listing import Listed, find, sandboxes
-from moat_nb.rundir import RunDir, base_directory
+from moat_nb.rundir import base_directory
 from moat_nb.tables import duration, table
 
 __all__ = ["logs", "ps", "stop", "trace"]
@@ -32,17 +32,26 @@ def ps(*, as_json: bool) -> int:
     return 0
 
 
-def logs(which: str | None, *, follow: bool) -> int:
-    """Raises MoatError when there is no such sandbox."""
+def logs(which: str | None, *, follow: bool, service: str | None = None) -> int:
+    """Raises MoatError when there is no such sandbox, or no such service of it."""
     one = _chosen(which, "a log")
-    older = one.run_dir.log.with_name("log.1")
+    log = one.run_dir.log if service is None else _log_of(service, one)
+    older = log.with_name(f"{log.name}.1")
     if older.exists():
         _print(older.read_bytes())
     if follow:
-        _follow(one.run_dir)
-    elif one.run_dir.log.exists():
-        _print(one.run_dir.log.read_bytes())
+        _follow(log)
+    elif log.exists():
+        _print(log.read_bytes())
     return 0
+
+
+def _log_of(service: str, one: Listed) -> Path:
+    services = one.note.services if one.note else ()
+    if service not in services:
+        there = ", ".join(services) or "none"
+        raise MoatError(f"{one.title}: it has no service {service}; there are: {there}")
+    return one.run_dir.service_log(service)
 
 
 def trace(which: str | None, *, as_json: bool) -> int:
@@ -130,19 +139,19 @@ def _print(data: bytes) -> None:
     sys.stdout.flush()
 
 
-def _follow(run_dir: RunDir) -> None:
+def _follow(path: Path) -> None:
     """Print the log as it grows, over rotations, until its directory is gone."""
-    log = run_dir.log.open("rb")
+    log = path.open("rb")
     try:
         while True:
-            there = run_dir.path.exists()
+            there = path.parent.exists()
             if data := log.read():
                 _print(data)
             elif not there:
                 return
-            elif _rotated(run_dir.log, log.fileno()):
+            elif _rotated(path, log.fileno()):
                 log.close()
-                log = run_dir.log.open("rb")
+                log = path.open("rb")
             else:
                 time.sleep(FOLLOW_SECONDS)
     finally:

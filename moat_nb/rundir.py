@@ -4,6 +4,7 @@
       3f9c01ab/              one per sandbox, removed with it
         sandbox.json         what `moat-nb ps` shows
         log                  what kernels wrote to their stdout and stderr, bounded
+        NAME.log             the same of each service
         requests             what was asked for of the network, bounded
         s/                   the kernels' sockets; the sandbox sees this directory
         n/                   the way out, for those that have one; seen, and not to be changed
@@ -112,6 +113,9 @@ class RunDir:
     @property
     def log(self) -> Path:
         return self.path / "log"
+
+    def service_log(self, name: str) -> Path:
+        return self.path / f"{name}.log"
 
     @classmethod
     def make(cls, base: Path, kernel_user: User, janitor: Janitor) -> RunDir:

@@ -108,7 +108,7 @@ class Sidecars:
                 plan,
                 self._spec(plan).instantiate(instance).joined_to(kernel.name),
                 plan.hand_over(_new_password()),
-                run_dir.path / f"{plan.name}.log",
+                run_dir.service_log(plan.name),
                 self._ended,
             )
             for plan in self._plans
@@ -184,7 +184,8 @@ class Sidecars:
         self.close()
         give_up = time.monotonic() + STOP_SECONDS
         for sidecar in self:
-            if any(isinstance(mount, (Bind, Volume)) for mount in sidecar.spec.mounts):
+            kept = (mount for mount in sidecar.spec.mounts if isinstance(mount, (Bind, Volume)))
+            if not all(mount.read_only for mount in kept):
                 sidecar.join(max(0.0, give_up - time.monotonic()))
 
     def join(self) -> None:

@@ -17,7 +17,7 @@ from IPython.core.magic_arguments import argument, magic_arguments
 from IPython.display import display
 
 from moat_nb.cli import split
-from moat_nb.cli_parser import DIRECTORY, DOCKERFILE, MOUNT, RUNTIME
+from moat_nb.cli_parser import DIRECTORY, DOCKERFILE, MOUNT, RUNTIME, SERVICE
 from moat_nb.errors import CommandError, MoatError, SandboxGone
 from moat_nb.link import Exit
 from moat_nb.sandbox import Sandbox
@@ -238,11 +238,12 @@ def stop(sessions: Sessions, arguments: Namespace) -> None:
 
 @magic_arguments(name="moat logs")
 @argument("name", nargs="?", help="a sandbox of this notebook, or what `%%moat ps` shows")
+@argument("--service", **SERVICE)
 def logs(sessions: Sessions, arguments: Namespace) -> None:
-    """Print what its kernels wrote to their own stdout and stderr."""
+    """Print what its kernels wrote to their own stdout and stderr, or what a service printed."""
     from moat_nb.cli_sandboxes import logs
 
-    logs(_id(sessions, arguments.name), follow=False)
+    logs(_id(sessions, arguments.name), follow=False, service=arguments.service)
 
 
 @magic_arguments(name="moat network")

@@ -59,6 +59,11 @@ def test_redis_answers_in_the_first_command_and_goes_with_the_sandbox(on_docker,
         listed = subprocess.run(argv, check=True, capture_output=True, text=True).stdout
         (row,) = [line for line in listed.splitlines() if line.startswith(box.id)]
         assert row.endswith("  redis")
+        argv = [sys.executable, "-m", "moat_nb", "logs", box.id, "--service"]
+        said = subprocess.run([*argv, "redis"], check=True, capture_output=True, text=True).stdout
+        assert "Ready to accept connections" in said
+        other = subprocess.run([*argv, "../log"], check=False, capture_output=True, text=True)
+        assert "it has no service ../log; there are: redis" in other.stderr
     assert on_docker.left(with_redis) == []
 
 
