@@ -43,7 +43,10 @@ eval "$script"
 exec 3<&0
 printf '%s' "$input" | "$@" 2>&1 3<&- &
 child=$!
-(while read -r line; do :; done; kill -"$signal" "$child"; sleep 5; kill -KILL "$child") <&3 &
+{
+  while read -r line; do :; done
+  kill -"$signal" "$child"; sleep 5; kill -KILL "$child"
+} <&3 >/dev/null 2>&1 &
 unset input script
 wait "$child"
 """
