@@ -90,7 +90,8 @@ def connect(kernel: Kernel) -> None:
     try:
         kernel.kc.wait_for_ready(timeout=READY_TIMEOUT)
     except RuntimeError as error:
-        raise SandboxGone(f"the kernel does not answer: {error}") from error
+        why = kernel.why_ended()
+        raise SandboxGone(why or f"the kernel does not answer: {error}") from error
 
 
 class _Conversation:
@@ -165,12 +166,12 @@ class _Conversation:
             handle(str(kind), content, list(message.get("buffers") or ()))
 
     def _look_after_kernel(self) -> None:
-        how = self._kernel.ended()
-        if how is not None:
-            gone = self._kernel.sandbox.gone
-            if gone is not None:
-                raise SandboxGone(f"{gone}; `%moat reset` starts it again")
-            raise SandboxGone(f"the kernel ended: {how}; `%moat restart` starts another")
+        why = self._kernel.why_ended()
+        if why is not None:
+            mend = "`%moat restart` starts another kernel"
+            if self._kernel.sandbox.gone is not None:
+                mend = "`%moat reset` starts the sandbox again"
+            raise SandboxGone(f"{why}\n{mend}")
 
     # -------- what arrives
 

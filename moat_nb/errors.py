@@ -22,6 +22,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from moat_nb.terminal import for_terminal
+
 __all__ = [
     "CellInterrupted",
     "CommandError",
@@ -114,15 +116,19 @@ class SandboxGone(MoatError):
 class CommandError(MoatError):
     """A command's exit code was not 0.
 
-    ``returncode`` is negative, as in :mod:`subprocess`, when a signal ended the command.
+    ``returncode`` is negative, as in :mod:`subprocess`, when a signal ended the command. ``how``
+    is how it ended in words, ``stderr`` what it wrote there.
     """
 
-    def __init__(self, argv: Sequence[str], returncode: int, stderr: str = "") -> None:
+    def __init__(
+        self, argv: Sequence[str], returncode: int, stderr: str = "", how: str = ""
+    ) -> None:
         self.argv = tuple(argv)
         self.returncode = returncode
         self.stderr = stderr
-        ended = f"signal {-returncode}" if returncode < 0 else f"exit code {returncode}"
-        tail = f"\n{stderr.rstrip()}" if stderr.strip() else ""
+        code = f"signal {-returncode}" if returncode < 0 else f"exit code {returncode}"
+        ended = how or code
+        tail = f"\n{for_terminal(stderr).rstrip()}" if stderr.strip() else ""
         super().__init__(f"{' '.join(argv)}: {ended}{tail}")
 
 

@@ -119,7 +119,7 @@ class Keeper:
         if ended.done():
             how = ended.result()
             if how.code != 0:
-                reason = sandbox.gone or str(how)
+                reason = sandbox.gone or how.told
                 await _tell(writer, {"log": f"moat-nb: the kernel ended: {reason}"})
             await _tell(writer, {"exited": _shell_code(how)})
             orders.cancel()

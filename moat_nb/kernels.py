@@ -10,6 +10,7 @@ from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import KernelManager
 
 from moat_nb.connection import IPYKERNEL_ARGV
+from moat_nb.errors import SandboxGone
 from moat_nb.provisioner import MoatProvisioner
 
 if TYPE_CHECKING:
@@ -55,13 +56,19 @@ class Kernel(KernelManager):
 
     @classmethod
     def start(cls, sandbox: Sandbox, **options: Any) -> Kernel:
-        """Start a kernel and wait until it answers. ``options`` are ``start_kernel``'s."""
+        """Start a kernel and wait until it answers. ``options`` are ``start_kernel``'s.
+
+        Raises SandboxGone with the reason when it ends before.
+        """
         kernel = cls.launch(sandbox, **options)
         try:
             kernel.kc.start_channels()
             kernel.kc.wait_for_ready(timeout=READY_TIMEOUT)
-        except BaseException:
+        except BaseException as error:
+            why = kernel.why_ended()
             kernel.close()
+            if why is not None and isinstance(error, RuntimeError):
+                raise SandboxGone(why) from error
             raise
         return kernel
 
@@ -69,6 +76,14 @@ class Kernel(KernelManager):
         """How its process ended, or None while it runs; never blocks."""
         assert isinstance(self.provisioner, MoatProvisioner)
         return self.provisioner.ended()
+
+    def why_ended(self) -> str | None:
+        """Why it does not run any more: out of memory, its exit code or signal, with its last
+        lines on stderr, or the end of its sandbox. None while it runs."""
+        how = self.ended()
+        if how is None:
+            return None
+        return self.sandbox.gone or f"the kernel ended: {how.told}"
 
     def close(self) -> None:
         """Disconnect the client and shut the kernel down at once."""

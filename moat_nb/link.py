@@ -19,7 +19,7 @@ from typing import Any
 from moat_nb.checks import MAX_PATH, number, text
 from moat_nb.errors import ProgramNotFound, ProofError, SandboxGone, StartError
 from moat_nb.runtimes import Leash
-from moat_nb.terminal import last_lines
+from moat_nb.terminal import last_lines, plain_lines
 from moat_nb.vitals import Vitals
 
 __all__ = ["Exit", "Link", "MountProof", "Process"]
@@ -33,6 +33,8 @@ STDERR_TAIL = 16 << 10
 """Bytes of a process's stderr that are kept for the words about its end."""
 STDERR_LINES = 12
 ENGINE_LINES = 20
+CRASH = "Fatal Python error:"
+"""What Python's own report of a crash begins with; where it happened comes first in it."""
 
 STOPPED = "it was stopped"
 
@@ -149,8 +151,15 @@ class Process:
         if not self.spawned.done():
             self.spawned.set_exception(SandboxGone("the sandbox ended before the process began"))
         if not self.exited.done():
-            lines = last_lines(self._stderr.decode(errors="replace"), STDERR_LINES)
-            self.exited.set_result(Exit(code=code, oom=oom, stderr=lines))
+            words = _final_words(self._stderr.decode(errors="replace"))
+            self.exited.set_result(Exit(code=code, oom=oom, stderr=words))
+
+
+def _final_words(stderr: str) -> str:
+    crash = stderr.rfind(CRASH)
+    if crash < 0:
+        return last_lines(stderr, STDERR_LINES)
+    return "\n".join(plain_lines(stderr[crash:])[:STDERR_LINES])
 
 
 class Link:

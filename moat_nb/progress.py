@@ -7,10 +7,13 @@ a notebook's widget, both tqdm's), or, where output is a log, one plain line a s
 
 from __future__ import annotations
 
+import contextvars
 import sys
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
+
+from moat_nb.terminal import one_line
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -22,6 +25,9 @@ DELAY_SECONDS = 2.0
 
 UNKNOWN_AMOUNT = "{desc} [{elapsed}{postfix}]"
 KNOWN_AMOUNT = "{desc} {percentage:3.0f}%|{bar}| [{elapsed}{postfix}]"
+
+FULL = 100
+"""Percents: a notebook's bar cannot have its total set later, as a pull's is."""
 
 LINE_LIMIT = 60
 """Characters of the work's own output that are shown beside the stage."""
@@ -80,7 +86,9 @@ class Display:
         self._open = False
         self._lock = threading.Lock()
         # A timer, since the work may be silent for minutes: it opens the display by itself.
-        self._timer = threading.Timer(delay, self._show)
+        # In a notebook a context tells which cell a display belongs to.
+        show = contextvars.copy_context().run
+        self._timer = threading.Timer(delay, show, args=(self._show,))
         self._timer.daemon = True
         self._timer.start()
 
@@ -94,13 +102,13 @@ class Display:
         with self._lock:
             if self._bar is not None:
                 self._bar.bar_format = KNOWN_AMOUNT
-                self._bar.n = 100 * done / total if total else 0
+                self._bar.n = FULL * done / total if total else 0
                 self._bar.refresh()
 
     def log(self, line: str) -> None:
         with self._lock:
             if self._bar is not None:
-                self._bar.set_postfix_str(line.strip()[:LINE_LIMIT])
+                self._bar.set_postfix_str(one_line(line.strip()[:LINE_LIMIT]))
 
     def close(self) -> None:
         self._timer.cancel()
@@ -118,14 +126,18 @@ class Display:
                 self._begin()
 
     def _begin(self) -> None:
-        self._end()
         if self._bar_class is None:
             print(f"moat-nb: {self._text}", file=self._stream, flush=True)
+        elif self._bar is not None:
+            # The same bar for each stage: in a notebook another would be another display.
+            self._bar.bar_format = UNKNOWN_AMOUNT
+            self._bar.set_description_str(self._text, refresh=False)
+            self._bar.set_postfix_str("", refresh=False)
+            self._bar.reset()
         else:
             self._bar = self._bar_class(
                 desc=self._text,
-                # Percents: a notebook's bar cannot have its total set later, as a pull's is.
-                total=100,
+                total=FULL,
                 file=self._stream,
                 leave=False,
                 bar_format=UNKNOWN_AMOUNT,
@@ -133,6 +145,7 @@ class Display:
 
     def _end(self) -> None:
         if self._bar is not None:
+            self._bar.n = FULL  # a notebook keeps one that is not full, in red
             self._bar.close()
             self._bar = None
 

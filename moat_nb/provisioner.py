@@ -66,6 +66,8 @@ class MoatProvisioner(KernelProvisionerBase):
         self._sandbox = sandbox
         self._owns_sandbox = sandbox is None
         self._process: Process | None = None
+        self._ending = False
+        """The client has asked for its end, so that needs no explanation."""
         self._cwd: str | None = None
         self._env: dict[str, str] = {}
 
@@ -120,6 +122,16 @@ class MoatProvisioner(KernelProvisionerBase):
             env=self._env,
             host_cwd=self._cwd,
         )
+        self._ending = False
+        if self._owns_sandbox:  # else who gave us the sandbox asks for himself
+            self._process.exited.add_done_callback(self._say_how_it_ended)
+
+    def _say_how_it_ended(self, exited: Future[Exit]) -> None:
+        """Into the client's log: a front end says no more than that the kernel has died."""
+        how = exited.result()
+        gone = self._sandbox is None or self._sandbox.gone is not None
+        if how.code != 0 and not self._ending and not gone:
+            self.log.warning("moat: the kernel ended: %s", how.told)
 
     def _encryption(self) -> dict[str, str]:
         """CurveZMQ's keys, where the manager asks for encryption and the kernelspec is fit for it.
@@ -160,8 +172,6 @@ class MoatProvisioner(KernelProvisionerBase):
         if process is None:
             return 0
         how = await in_thread(process.wait)
-        if how.oom:
-            self.log.warning("moat: the kernel ended: %s", how)
         self._process = None
         return how.code
 
@@ -174,10 +184,15 @@ class MoatProvisioner(KernelProvisionerBase):
         with contextlib.suppress(SandboxGone):
             await in_thread(self._process.signal, signum)
 
+    async def shutdown_requested(self, restart: bool = False) -> None:
+        self._ending = True
+
     async def kill(self, restart: bool = False) -> None:
+        self._ending = True
         await self.send_signal(signal.SIGKILL)
 
     async def terminate(self, restart: bool = False) -> None:
+        self._ending = True
         await self.send_signal(signal.SIGTERM)
 
     async def cleanup(self, restart: bool = False) -> None:

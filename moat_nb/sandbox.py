@@ -34,6 +34,7 @@ from moat_nb.services import plan_services
 from moat_nb.sidecar import Sidecar
 from moat_nb.spec import ContainerSpec
 from moat_nb.started import Plan, Started
+from moat_nb.terminal import for_terminal, last_lines
 from moat_nb.vitals import Vitals
 
 if TYPE_CHECKING:
@@ -46,6 +47,9 @@ SPARE_SECONDS = 1.0
 
 SOCKETS_TIMEOUT = 2.0
 """Seconds; an ipykernel listens 0.1 s after it was forked."""
+
+HOOK_LINES = 20
+"""Of what a hook that failed has printed."""
 
 CAME_UNDONE = (
     "the exclude came undone: the directory was removed or renamed, and the host's own shows "
@@ -158,12 +162,12 @@ class Sandbox:
         )
         how = process.wait()
         if how.code != 0:
-            tail = started.log.tail().strip()
+            tail = last_lines(started.log.tail(), HOOK_LINES)
             raise StartError(f"hooks.pre_run ({shlex.quote(script)}): {how}\n{tail}")
 
     def _show(self, log: BoundedLog, data: bytes) -> None:
         log.write(data)
-        self._hear("pre_run", data.decode(errors="replace"))
+        self._hear("pre_run", for_terminal(data.decode(errors="replace")))
 
     def _hear(self, kind: str, text: str) -> None:
         if kind == "mount_lost":
@@ -336,7 +340,8 @@ class Sandbox:
             raise SandboxGone(self.gone)
         stdout, stderr = b"".join(pieces[1]), b"".join(pieces[2])
         if check and how.code != 0:
-            raise CommandError(argv, how.code, stderr.decode(errors="replace"))
+            words = stderr.decode(errors="replace")
+            raise CommandError(argv, how.code, words, str(how))
         return subprocess.CompletedProcess(list(argv), how.code, stdout, stderr)
 
     def spawn_kernel(

@@ -166,7 +166,7 @@ def _judge(sandbox: Sandbox, command: Sequence[str], how: Exit, *, interrupted: 
     if sandbox.gone is not None:
         raise SandboxGone(sandbox.gone)
     if how.code != 0:
-        raise CommandError(command, how.code, str(how) if how.oom else "")
+        raise CommandError(command, how.code, how=str(how))
 
 
 # ---------------------------------------------------------------- this notebook's sandboxes

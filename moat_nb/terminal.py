@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["for_terminal", "last_lines", "one_line"]
+__all__ = ["for_terminal", "last_lines", "one_line", "plain_lines"]
 
 # What a program may do to the line that it writes on: colours and cursor movements. All other
 # sequences (titles, clipboards, answers to queries) are for the terminal that a user trusts. A
@@ -35,7 +35,12 @@ def one_line(text: str) -> str:
 
 
 def last_lines(text: str, count: int) -> str:
-    """The last ``count`` lines that are not blank, without colours, each of a bounded length."""
+    """The last ``count`` of :func:`plain_lines`."""
+    return "\n".join(plain_lines(text)[-count:])
+
+
+def plain_lines(text: str) -> list[str]:
+    """The lines that are not blank, without colours, each of a bounded length."""
     plain = _ALLOWED.sub("", for_terminal(text)).replace("\t", "    ")
     lines = [line.rstrip() for line in plain.splitlines() if line.strip()]
-    return "\n".join(one_line(line[:LONGEST_LINE]) for line in lines[-count:])
+    return [one_line(line[:LONGEST_LINE]) for line in lines]

@@ -279,6 +279,20 @@ def test_an_exit_has_the_last_lines_of_stderr_and_none_of_stdout(far: Far) -> No
     assert how.told == "killed by SIGSEGV; its last lines on stderr:\none\ntwo\nthree"
 
 
+def test_of_a_crash_the_beginning_of_pythons_report_is_told(far: Far) -> None:
+    far.ready()
+    process = far.spawn()
+    report = (
+        "warning\nFatal Python error: Aborted\n\nCurrent thread:\n  File cell\n" + "  File x\n" * 50
+    )
+    data = base64.b64encode(report.encode()).decode()
+    far.tell("output", id=process.id, stream=2, data=data)
+    far.tell("exited", id=process.id, code=None, signal=6, oom=False)
+    lines = process.wait(timeout=5).stderr.splitlines()
+    assert lines[:3] == ["Fatal Python error: Aborted", "Current thread:", "  File cell"]
+    assert len(lines) == 12
+
+
 def test_a_sandbox_that_is_ended_on_purpose_says_that_and_no_more(far: Far) -> None:
     far.ready()
     far.link.stopping = True

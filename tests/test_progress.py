@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import time
+from typing import Any
 
 import nbformat
 import pytest
@@ -79,24 +80,41 @@ def test_nothing_shows_after_close() -> None:
     assert log.getvalue() == ""
 
 
-def test_a_notebook_gets_a_widget() -> None:
-    code = (
-        "import time\n"
-        "from moat_nb.progress import Display, _choose\n"
-        "import sys\n"
-        "display = Display(sys.stderr, _choose, delay=0)\n"
-        "display.stage('pulling x')\n"
-        "while display._bar is None: time.sleep(0.01)\n"
-        "display.update(1, 4)\n"
-        "display.close()\n"
-    )
+NOTEBOOK = """
+import time
+from moat_nb.progress import Display, _choose
+import sys
+display = Display(sys.stderr, _choose, delay=0)
+display.stage('pulling x')
+while display._bar is None: time.sleep(0.01)
+display.update(1, 4)
+display.log('layer\\x1b]0;t')
+display.stage('building y')
+display.update(3, 4)
+"""
+
+
+def widgets_after(code: str) -> tuple[list[str], list[dict[str, Any]]]:
+    """The kinds of output of a real notebook's cell, and the states of its widgets."""
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
     NotebookClient(notebook, timeout=60).execute()
-    widgets = notebook.metadata["widgets"]["application/vnd.jupyter.widget-state+json"]["state"]
-    (bar,) = [
-        state["state"] for state in widgets.values() if state["model_name"] == "FloatProgressModel"
-    ]
-    assert (bar["value"], bar["max"]) == (25.0, 100.0)
-    texts = [state["state"].get("value", "") for state in widgets.values()]
+    found = notebook.metadata["widgets"]["application/vnd.jupyter.widget-state+json"]["state"]
+    kinds = [output.output_type for output in notebook.cells[0].outputs]
+    return kinds, [one["state"] for one in found.values()]
+
+
+def test_a_notebook_gets_one_display_that_shows_each_stage() -> None:
+    kinds, states = widgets_after(NOTEBOOK)
+    assert kinds == ["display_data"]
+    (bar,) = [state for state in states if state["_model_name"] == "FloatProgressModel"]
+    assert (bar["value"], bar["max"]) == (75.0, 100.0)
     # tqdm writes figure spaces, which a browser does not fold.
-    assert "pulling x  25%" in [str(text).replace("\u2007", " ") for text in texts]
+    texts = [str(state.get("value", "")).replace("\u2007", " ") for state in states]
+    assert "building y  75%" in texts
+
+
+def test_what_a_notebook_showed_of_work_is_taken_away_when_it_ended_half_done() -> None:
+    _, states = widgets_after(NOTEBOOK + "display.close()\n")
+    (bar,) = [state for state in states if state["_model_name"] == "FloatProgressModel"]
+    assert bar["bar_style"] != "danger"
+    assert "hidden" in [state.get("visibility") for state in states]

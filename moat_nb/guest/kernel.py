@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import gc
 import importlib
 import importlib.util
@@ -41,6 +42,8 @@ def run_kernel(argv: List[str]) -> None:
 
 def become_python(argv: List[str]) -> None:
     """Undo what the guest is beside a fresh interpreter."""
+    # A crash in a library is to say in which line of whose code; ipykernel redirects stderr.
+    faulthandler.enable(os.dup(2), all_threads=False)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for signum in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(signum, signal.SIG_IGN)  # as every python starts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -48,6 +49,33 @@ def nb(notebook: Callable[..., Notebook], project: Project) -> Notebook:
     opened = notebook(project(MOAT_YAML))
     opened.run("%load_ext moat_nb\n%moat run")
     return opened
+
+
+def test_a_long_start_is_one_display_that_goes_and_the_sandbox_is_shown_after_it(
+    notebook: Callable[..., Notebook], project: Project
+) -> None:
+    made = notebook(project(MOAT_YAML + "hooks:\n  pre_run: sleep 8\n"))
+    made.run("%load_ext moat_nb")
+    cell = made.start("%moat run")
+    progress = cell.get_by_role("progressbar")
+    expect(cell.get_by_text("hooks.pre_run")).to_be_visible()
+    assert cell.locator(".jp-OutputArea-child .jupyter-widgets").count() > 0
+    assert progress.count() <= 1
+    made.shoot("magics-long-start")
+    shown = made.wait(cell)
+    expect(shown.get_by_text("hooks.pre_run")).to_be_hidden()
+    expect(shown.get_by_role("rowheader", name="network")).to_be_visible()
+    made.run("%%moat\nx = bytearray(100 << 20)\nfor i in range(10**8): pass")
+    status = made.run("%moat status")
+    expect(status.get_by_role("table", name="kernels").get_by_role("img").first).to_be_visible()
+    made.shoot("magics-status", status)
+    for item in ("Settings", "Theme", "JupyterLab Dark"):
+        labels = made.page.locator(".lm-MenuBar-itemLabel, .lm-Menu-itemLabel")
+        labels.filter(has_text=re.compile(f"^{item}$")).click()
+    expect(made.page.locator("body[data-jp-theme-light=false]")).to_be_attached()
+    made.shoot("magics-status-dark", status)
+    made.run("%moat doctor")
+    made.shoot("magics-doctor", made.cells.nth(4))
 
 
 def test_plots_tables_and_text_look_as_always(nb: Notebook) -> None:

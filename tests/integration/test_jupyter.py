@@ -239,7 +239,9 @@ def test_an_interrupt_reaches_what_a_cell_started_too(installed: Installed) -> N
         assert run(client, "print('alive')") == "alive\n"
 
 
-def test_a_kernel_that_exits_is_seen_dead_with_its_exit_code(installed: Installed) -> None:
+def test_a_kernel_that_exits_is_seen_dead_with_its_exit_code_and_the_log_says_why(
+    installed: Installed, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
     with connected(installed) as (manager, client):
         client.execute("import os; os._exit(7)")
         give_up = time.monotonic() + 10
@@ -247,6 +249,17 @@ def test_a_kernel_that_exits_is_seen_dead_with_its_exit_code(installed: Installe
             time.sleep(0.05)
         assert not manager.is_alive()
         assert poll(manager) == 7
+        # The provisioner's words are in the client's log, the shim's on its stderr.
+        assert "the kernel ended: exit code 7" in caplog.text + capfd.readouterr().err
+
+
+def test_a_kernel_that_was_asked_to_end_is_not_said_to_have_died(
+    installed: Installed, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with connected(installed) as (manager, client):
+        manager.restart_kernel(now=True)
+        client.wait_for_ready(timeout=60)
+    assert "the kernel ended" not in caplog.text + capfd.readouterr().err
 
 
 def poll(manager: KernelManager) -> int | None:

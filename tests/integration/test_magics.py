@@ -203,12 +203,49 @@ def test_help_is_printed(notebook):
     assert "Prints the values" in notebook.good("%%moat\nprint?").stdout
 
 
-def test_a_kernel_that_dies_says_how_and_a_restart_mends_it(notebook):
-    ran = notebook.run("%%moat\nimport os; os.kill(os.getpid(), 9)")
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("os._exit(3)", ["exit code 3\n"]),
+        ("os.kill(os.getpid(), 9)", ["killed by SIGKILL\n"]),
+        (
+            "def read_nowhere():\n    ctypes.string_at(0)\nread_nowhere()",
+            ["killed by SIGSEGV; its last lines on stderr:\n", "in read_nowhere"],
+        ),
+        ("os.abort()", ["killed by SIGABRT", "Fatal Python error: Aborted"]),
+    ],
+)
+def test_a_kernel_that_dies_says_how_and_a_restart_mends_it(on_each, code, words):
+    ran = on_each.run(f"%%moat\nimport ctypes, os\n{code}")
     assert isinstance(ran.error, SandboxGone)
-    assert "SIGKILL" in str(ran.error) and "%moat restart" in str(ran.error)
-    notebook.good("%moat restart")
-    assert notebook.good("%%moat\nprint('and on')").stdout == "and on\n"
+    assert all(word in str(ran.error) for word in [*words, "%moat restart"]), str(ran.error)
+    shown = on_each.good("%moat status").data[0]["text/plain"]
+    assert all(word.strip() in shown for word in words)
+    on_each.good("%moat restart")
+    assert on_each.good("%%moat\nprint('and on')").stdout == "and on\n"
+
+
+def test_a_kernel_out_of_memory_says_so_and_a_restart_mends_it(on_docker):
+    """bubblewrap limits what one process may ask for, so there the cell has a MemoryError."""
+    project = on_docker.project(
+        python=True, kernel={"runtime": "docker"}, container={"memory": 256}
+    )
+    with opened(project) as notebook:
+        ran = notebook.run("%%moat\nx = [b'x' * (n + (1 << 20)) for n in range(2000)]")
+        assert isinstance(ran.error, SandboxGone)
+        assert "out of memory: the sandbox's memory limit was reached" in str(ran.error)
+        notebook.good("%moat restart")
+        assert notebook.good("%%moat\nprint('and on')").stdout == "and on\n"
+
+
+def test_memory_that_bubblewrap_refuses_is_an_error_of_the_cell(on_bubblewrap):
+    project = on_bubblewrap.project(
+        python=True, kernel={"runtime": "bubblewrap"}, container={"memory": 256}
+    )
+    with opened(project) as notebook:
+        ran = notebook.run("%%moat\nx = [b'x' * (n + (1 << 20)) for n in range(2000)]")
+        assert isinstance(ran.error, MoatRemoteError) and ran.error.ename == "MemoryError"
+        assert notebook.good("%%moat\nprint('and on')").stdout == "and on\n"
 
 
 def test_a_sandbox_that_was_stopped_says_so_and_a_reset_mends_it(notebook):
