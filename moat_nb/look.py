@@ -120,6 +120,9 @@ HEAD = f"{CELL};font-weight:normal;opacity:.75"
 RULED = f"{CELL};border-top:1px solid {LINE};font-variant-numeric:tabular-nums"
 WORDS = "white-space:pre-wrap;margin:2px 0;font-family:ui-monospace,monospace;font-size:12px"
 
+SHORT = 20
+"""Characters that stay in one line."""
+
 WIDTH, HEIGHT = 72, 16
 """Pixels of a curve."""
 
@@ -153,7 +156,12 @@ def _fact(name: str, value: Cell) -> str:
 def _rows(table: Table) -> Iterator[str]:
     yield _row(f'<th scope="col" style="{HEAD}">{_escaped(name)}</th>' for name in table.columns)
     for row in table.rows:
-        yield _row(f'<td style="{RULED}">{_html(cell)}</td>' for cell in row)
+        yield _row(f'<td style="{RULED}{_breaks(cell)}">{_html(cell)}</td>' for cell in row)
+
+
+def _breaks(cell: Cell) -> str:
+    # A browser would rather break what is short than let what is long be wide.
+    return ";white-space:nowrap" if len(_plain(cell)) <= SHORT else ""
 
 
 def _table(rows: Iterable[str], label: str) -> str:

@@ -23,6 +23,9 @@ __all__ = ["DELAY_SECONDS", "Display", "Progress", "Silent", "for_user"]
 DELAY_SECONDS = 2.0
 """A usual start takes a fraction of it; whoever waits longer wants to know for what."""
 
+TICK_SECONDS = 1.0
+"""Between two looks at the clock that is shown: work may say nothing for minutes."""
+
 UNKNOWN_AMOUNT = "{desc} [{elapsed}{postfix}]"
 KNOWN_AMOUNT = "{desc} {percentage:3.0f}%|{bar}| [{elapsed}{postfix}]"
 
@@ -124,6 +127,10 @@ class Display:
             self._bar_class = self._choose(self._stream)
             if self._text:
                 self._begin()
+        while not self._timer.finished.wait(TICK_SECONDS):
+            with self._lock:
+                if self._bar is not None:
+                    self._bar.refresh()
 
     def _begin(self) -> None:
         if self._bar_class is None:

@@ -59,6 +59,14 @@ def test_a_terminal_shows_stage_amount_and_last_line_in_place_and_is_left_clean(
     assert terminal.getvalue().endswith("\r")
 
 
+def test_the_clock_goes_on_though_nothing_more_is_said() -> None:
+    terminal = Terminal()
+    display = Display(terminal, _choose, delay=0)
+    display.stage("pulling x")
+    wait_for(terminal, "pulling x [00:02")
+    display.close()
+
+
 def test_a_log_gets_one_line_a_stage() -> None:
     log = io.StringIO()
     display = Display(log, _choose, delay=0)
