@@ -151,7 +151,7 @@ def test_none_has_no_way_out_and_no_variables_for_one(launch):
     assert network_notice(box) == "network: none (the kernel has loopback only)"
     assert box("has_gate") is False
     names = box("run", ["env"])[1]
-    assert "PROXY" not in names.upper()
+    assert "_PROXY=" not in names.upper()
     (found,) = box.get("https://pypi.test/")
     assert "urlopen error" in found
 
