@@ -10,7 +10,7 @@ demo: $(VENV)/.demo
 	@$(PY) -m moat_nb demo
 
 test: $(VENV)/.test
-	@sh .ci/need bwrap:bubblewrap chromium:chromium dockerd:docker.io mmdebstrap:mmdebstrap ip:iproute2 nsenter:util-linux curl:curl
+	@sh .ci/need bwrap:bubblewrap chromium:chromium dockerd:docker.io mmdebstrap:mmdebstrap ip:iproute2 nsenter:util-linux curl:curl git:git node:nodejs npm:npm
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
