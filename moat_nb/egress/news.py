@@ -23,8 +23,7 @@ def refusal(record: Mapping[str, Any]) -> str | None:
     """In one line what was refused and how to allow it; None when this is of something else."""
     if record.get("outcome") != "refused":
         return None
-    what = ":".join(str(record[key]) for key in ("host", "port") if record.get(key))
-    words = f"{what} was refused: {record.get('reason')}"
+    words = f"refused: {record.get('host')} {record.get('reason')}"
     if mend := record.get("mend"):
         words += f"; {mend}, and start the sandbox anew"
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in words[:LONGEST])

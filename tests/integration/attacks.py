@@ -177,13 +177,16 @@ def find_engine():
 # ------------------------------------------------------- network
 
 
-def connect_metadata():
-    """The address from which a cloud's machines get their keys; nothing is sent if it is routed."""
+def has_network():
     with open("/proc/net/dev") as lines:
         interfaces = {line.split(":")[0].strip() for line in lines if ":" in line}
     with open("/proc/net/route") as lines:
-        routes = lines.readlines()[1:]
-    if interfaces != {"lo"} or routes:
+        return interfaces != {"lo"} or len(lines.readlines()) > 1
+
+
+def connect_metadata():
+    """The address from which a cloud's machines get their keys; nothing is sent if it is routed."""
+    if has_network():
         return "a network is there"
     with socket.socket() as connection:
         connection.connect(("169.254.169.254", 80))
@@ -199,6 +202,34 @@ def connect_abstract(name):
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect("\0" + name)
     return "connected"
+
+
+def send_udp():
+    """To a public address's port of names; nothing is sent where no route is."""
+    if has_network():
+        return "a network is there"
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        sender.sendto(b"x", ("192.0.2.1", 53))
+    return "sent"
+
+
+def connect_ipv6():
+    if has_network():
+        return "a network is there"
+    with socket.socket(socket.AF_INET6) as connection:
+        connection.connect(("2001:db8::1", 443))
+    return "connected"
+
+
+def resolve(name):
+    """A query with what it is to carry out as a part of the name."""
+    if has_network():
+        return "a network is there"
+    try:
+        socket.getaddrinfo("c2VjcmV0." + name, 443)
+    except socket.gaierror as error:
+        return {-2: "EAI_NONAME", -3: "EAI_AGAIN"}.get(error.errno, str(error))
+    return "resolved"
 
 
 def raw_socket():

@@ -148,6 +148,14 @@ ATTACKS = [
         control="connected",
         on_host=True,
     ),
+    Attack(name="UDP", function="send_udp", expected="ENETUNREACH"),
+    Attack(name="IPv6", function="connect_ipv6", expected="ENETUNREACH"),
+    Attack(
+        name="DNS exfiltration",
+        function="resolve",
+        arguments=("attacker.test",),
+        expected="EAI_AGAIN",
+    ),
     Attack(name="raw socket", function="raw_socket", expected="EPERM", control="done"),
 ]
 

@@ -124,7 +124,7 @@ def test_strict_lets_through_what_its_rules_name_and_tells_of_the_rest(launch):
     assert passed[:2] == ["200", "200"]
     assert 'add "- other.test" to network.rules' in passed[2]
     (told,) = box("heard")
-    assert re.search(r'^other.test.* was refused: .*add "- other.test" to network.rules', told)
+    assert re.search(r'^refused: other.test is not in .*add "- other.test" to network.rules', told)
     assert [row[1:4] for row in box("trace")] == [
         ["pypi.test", 200, "passed"],
         ["api.github.test", 200, "passed"],
@@ -187,6 +187,104 @@ def test_rules_of_methods_and_paths_hold_inside_tls(launch):
     assert found[0] == "200"
     assert "403" in found[1]
     assert [row[:4] for row in box("trace")][-1] == ["GET", "pypi.test", 403, "refused"]
+
+
+# ------------------------------------------------------- attacks
+
+ASK = """
+import os, socket, sys
+port = int(os.environ["HTTPS_PROXY"].rpartition(":")[2])
+with socket.create_connection(("127.0.0.1", port), 30) as connection:
+    connection.sendall(sys.argv[1].replace("|", "\\r\\n").encode())
+    print(connection.recv(4096).split(b" ")[1].decode())
+"""
+
+HANDSHAKE = """
+import os, socket, ssl, sys
+port = int(os.environ["HTTPS_PROXY"].rpartition(":")[2])
+with socket.create_connection(("127.0.0.1", port), 30) as connection:
+    connection.sendall(b"CONNECT pypi.test:443 HTTP/1.1\\r\\nHost: pypi.test:443\\r\\n\\r\\n")
+    connection.recv(4096)
+    try:
+        ssl.create_default_context().wrap_socket(connection, server_hostname=sys.argv[1])
+        print("200")
+    except OSError:
+        print("ended")
+"""
+
+ATTACKS = {
+    "CONNECT to an allowed name": (ASK, "CONNECT pypi.test:443 HTTP/1.1|Host: pypi.test||", "200"),
+    "CONNECT to a literal address": (ASK, "CONNECT 11.0.0.1:443 HTTP/1.1|Host: x||", "403"),
+    "CONNECT to the metadata address": (
+        ASK,
+        "CONNECT 169.254.169.254:80 HTTP/1.1|Host: x||",
+        "403",
+    ),
+    "CONNECT to a name of a private address": (
+        ASK,
+        "CONNECT private.test:443 HTTP/1.1|Host: private.test||",
+        "403",
+    ),
+    "CONNECT to a name of the host's loopback": (
+        ASK,
+        "CONNECT loopback.test:443 HTTP/1.1|Host: loopback.test||",
+        "403",
+    ),
+    "CONNECT to a name of ::ffff:10.0.0.1": (
+        ASK,
+        "CONNECT mapped.test:443 HTTP/1.1|Host: mapped.test||",
+        "403",
+    ),
+    "Host that is not the URL's": (ASK, "GET http://pypi.test/ HTTP/1.1|Host: other.test||", "403"),
+    "SNI that is the CONNECT's": (HANDSHAKE, "pypi.test", "200"),
+    "SNI that is not the CONNECT's": (HANDSHAKE, "other.test", "ended"),
+    "plain HTTP to what is not allowed": (
+        ASK,
+        "GET http://other.test/ HTTP/1.1|Host: other.test||",
+        "403",
+    ),
+    "plain HTTP to the host's loopback": (
+        ASK,
+        "GET http://127.0.0.1:80/ HTTP/1.1|Host: 127.0.0.1||",
+        "403",
+    ),
+}
+
+
+def test_attacks_through_the_proxy_end_as_expected(launch, launcher, table):
+    """The allowed beside the refused: what is refused is not refused for want of a rule."""
+    names = ["pypi.test", "private.test", "loopback.test", "mapped.test"]
+    box = launch({"policy": "strict", "rules": names})
+    happened = {}
+    for name, (program, argument, expected) in ATTACKS.items():
+        happened[name] = str(box("run", ["python3", "-c", program, argument])[1]).strip()
+        table.add(name, launcher.runtime, expected, happened[name], "-")
+    assert happened == {name: expected for name, (_, _, expected) in ATTACKS.items()}
+
+
+def test_a_sandbox_cannot_change_its_way_out(launch):
+    box = launch(None)
+    for command in ("rm -f", "mv -f /tmp/x", "ln -sf /tmp/x", "chmod 777"):
+        *_, refusal = box("run", ["sh", "-c", f"touch /tmp/x; {command} /run/moat/network/proxy"])
+        assert "Read-only file system" in refusal
+    assert box.get("https://pypi.test/") == ["200"]
+
+
+# ------------------------------------------------------- real tools
+
+
+@pytest.mark.parametrize("launcher", ["bubblewrap"], indirect=True)
+def test_curl_git_and_npm_go_through_the_proxy_and_trust_what_the_host_trusts(launch):
+    """On Docker they would have to be installed first; npm and pip are in ``test_seed.py``."""
+    box = launch({"policy": "strict", "rules": ["pypi.test"]})
+    curl = box("run", ["curl", "-sS", "https://pypi.test/"])
+    assert (curl[0], curl[2]) == (0, "")
+    git = box("run", ["git", "ls-remote", "https://pypi.test/repository"])
+    assert "not valid: is this a git repository?" in git[2]
+    refused = box("run", ["curl", "-sSv", "https://other.test/"])
+    assert 'add "- other.test" to network.rules' in refused[2]
+    npm = box("run", ["npm", "view", "--registry=https://other.test/", "x", "--fetch-retries=0"])
+    assert "403" in npm[2]
 
 
 # ------------------------------------------------------- the proxy's life
