@@ -15,6 +15,7 @@ from typing import Any
 
 from moat_nb.frame import frame
 from moat_nb.sanitise import is_plain, sanitised
+from moat_nb.terminal import one_line
 
 __all__ = ["harmless"]
 
@@ -23,6 +24,10 @@ PASSIVE = frozenset(
     | {"image/png", "image/jpeg", "image/gif", "image/webp", "image/bmp"}
 )
 """Types that every front end shows as they are."""
+
+LONGEST_TYPE = 100
+TYPES_NAMED = 5
+"""What is said of types that are not shown: their names are the sandbox's too."""
 
 BASE64 = re.compile(r"[A-Za-z0-9+/=\s]*")
 
@@ -56,9 +61,10 @@ def harmless(
         else:
             shown["text/plain"] = text
             hints.append(f"{kind} with active content is shown as text; --trust shows it")
-    left = sorted(set(data) - PASSIVE - HANDLED)
+    left = sorted(one_line(kind[:LONGEST_TYPE]) for kind in set(data) - PASSIVE - HANDLED)
     if left and not set(shown) - {"text/plain"}:
-        hints.append(f"not shown: {', '.join(left)}, which runs in your page; --trust shows it")
+        named = ", ".join(left[:TYPES_NAMED])
+        hints.append(f"not shown: {named}, which runs in your page; --trust shows it")
     return shown, {kind: _options(metadata.get(kind)) for kind in shown if kind in metadata}, hints
 
 

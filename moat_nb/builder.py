@@ -26,6 +26,7 @@ from moat_nb import wheels
 from moat_nb.errors import ImageError
 from moat_nb.image import FILES
 from moat_nb.spec import LABEL
+from moat_nb.terminal import for_terminal
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -107,7 +108,7 @@ class BuildLog:
     def describe(self, failure: str) -> str:
         """Where it failed, the step's own last lines, and the engine's word."""
         lines = [self._step, *self._tail, failure] if self._step else [failure]
-        return "\n".join(line.rstrip() for line in lines)
+        return "\n".join(for_terminal(line).rstrip() for line in lines)
 
     def discard_layers(self, client: DockerClient, patience: float = 0) -> None:
         """Remove the layers of a build that failed; parents that others use stay.

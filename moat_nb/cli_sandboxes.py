@@ -16,6 +16,7 @@ from moat_nb.errors import MoatError
 from moat_nb.listing import Listed, find, sandboxes
 from moat_nb.rundir import base_directory
 from moat_nb.tables import duration, table
+from moat_nb.terminal import for_terminal
 
 __all__ = ["logs", "ps", "stop", "trace"]
 
@@ -132,10 +133,13 @@ def _record(one: Listed) -> dict[str, Any]:
 
 
 def _print(data: bytes) -> None:
-    if hasattr(sys.stdout, "buffer"):
+    text = data.decode(errors="replace")
+    if sys.stdout.isatty():
+        sys.stdout.write(for_terminal(text))
+    elif hasattr(sys.stdout, "buffer"):
         sys.stdout.buffer.write(data)
     else:  # a notebook's, which takes nothing but text
-        sys.stdout.write(data.decode(errors="replace"))
+        sys.stdout.write(text)
     sys.stdout.flush()
 
 

@@ -95,7 +95,7 @@ def _facts(view: SandboxView) -> Iterator[tuple[str, Cell]]:
     yield "runtime", spec.runtime
     yield "image", spec.image or "none: the host's own programs and this Python, read-only"
     yield "user", str(spec.user)
-    yield "network", f"{spec.network}{': loopback only' if spec.network == 'none' else ''}"
+    yield "network", view.network
     yield "limits", limits_in_words(spec.limits)
     if view.memory is not None:
         yield "memory", f"{amount(view.memory)} of {amount(spec.limits.memory)} in use"

@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from moat_nb.egress.settings import notice
 from moat_nb.errors import SandboxGone
 from moat_nb.link import Exit, MountProof
 from moat_nb.spec import ContainerSpec
@@ -40,6 +41,8 @@ class SandboxView:
     name: str
     """Of the project, as moat.yaml or its directory has it."""
     spec: ContainerSpec
+    network: str
+    """What can be reached, in words."""
     gone: str | None = None
     """Why it ended; None while it runs."""
     answers: bool = True
@@ -62,6 +65,7 @@ def look_at(sandbox: Sandbox) -> SandboxView:
         id=sandbox.id,
         name=sandbox.config.name,
         spec=sandbox.spec,
+        network=notice(sandbox.config, sandbox.spec.egress).removeprefix("network: "),
         gone=sandbox.gone,
         answers=answers,
         proofs=proofs,

@@ -163,3 +163,9 @@ def test_a_figure_is_drawn_once_there_is_a_script() -> None:
 )
 def test_text_may_colour_a_terminal_and_not_steer_it(text: str, left: str) -> None:
     assert for_terminal(text) == left
+
+
+def test_the_name_of_a_type_that_is_not_shown_steers_nothing_and_floods_nothing() -> None:
+    names = {f"{n}\x1b]0;t\x07\n{'x' * 1000}": "1" for n in range(50)}
+    (hint,) = harmless(names, {})[2]
+    assert hint.isprintable() and len(hint) < 700

@@ -59,6 +59,7 @@ RUNNING = SandboxView(
     id="0badcafe",
     name="p",
     spec=SPEC,
+    network="none (the kernel has loopback only)",
     proofs=(proof("/workspace/node_modules", 3 * MIB), proof("/workspace/.env")),
     memory=300 * MIB,
     kernels=(
@@ -80,7 +81,7 @@ project     /home/u/p
 runtime     docker
 image       python:3.11
 user        1000:1000
-network     none: loopback only
+network     none (the kernel has loopback only)
 limits      memory 2 GiB, 512 processes, 1.5 CPUs, /dev/shm 64 MiB, core 0,
             nofile 4096
 """
@@ -133,7 +134,14 @@ def test_a_kernel_that_died_and_an_exclude_that_came_undone_are_said_first() -> 
 
 
 def test_a_sandbox_that_is_gone_says_why_and_nothing_of_its_use() -> None:
-    view = SandboxView(id="0badcafe", name="p", spec=SPEC, gone="it was stopped", answers=False)
+    view = SandboxView(
+        id="0badcafe",
+        name="p",
+        spec=SPEC,
+        network="none (the kernel has loopback only)",
+        gone="it was stopped",
+        answers=False,
+    )
     text = as_text(of_sandbox(view))
     assert text.startswith("Sandbox p (0badcafe), ended\nit was stopped\n" + FACTS + "\nmounts\n")
     assert "kernels" not in text
