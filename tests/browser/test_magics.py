@@ -152,3 +152,21 @@ def test_input_is_asked_in_the_notebook(nb: Notebook) -> None:
     box.fill("Ada")
     box.press("Enter")
     expect(nb.wait(cell)).to_contain_text("hello Ada")
+
+
+def test_in_notebook_7_output_errors_and_frames_are_as_in_jupyterlab(
+    notebook: Callable[..., Notebook], project: Project
+) -> None:
+    nb = notebook(project(MOAT_YAML), app="notebook")
+    shown = nb.run("%load_ext moat_nb\n%moat run")
+    expect(shown.get_by_role("rowheader", name="network")).to_be_visible()
+    plot = nb.run(
+        "%%moat\nimport matplotlib.pyplot as plt\nplt.figure(figsize=(4, 2))\nplt.plot([1, 2, 4])"
+    )
+    expect(plot.get_by_role("img")).to_be_visible()
+    said = nb.run(ATTACK).frame_locator("iframe").frame_locator("iframe").locator("#said")
+    expect(said).to_contain_text("contents: refused, network: refused, page: refused")
+    crash = nb.run("%%moat\nimport ctypes\ndef lost():\n    ctypes.string_at(0)\nlost()")
+    expect(crash).to_contain_text("the kernel ended: killed by SIGSEGV")
+    expect(crash).to_contain_text("in lost")
+    nb.shoot("magics-notebook7")
