@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout  # not the built-in one before 3.11
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -213,12 +214,15 @@ class Started:
 
     def prove_again(self, plan: Plan, progress: Progress) -> None:
         """That it still is what ``plan`` would start; StartError, ProofError or SandboxGone."""
-        if plan.runtime.prepare(plan.config, progress, self.janitor) != self.spec.image:
-            raise StartError("its image is another now")
-        self.sidecars.prove_again(progress)
-        if _inodes(plan.spec) != self.sources:
-            raise StartError("a directory that it has is another now")
-        self.proofs = self.link.prove()
+        # The guest looks at the excludes while the engine is asked for the image.
+        with ThreadPoolExecutor(1) as beside:
+            proofs = beside.submit(self.link.prove)
+            if plan.runtime.prepare(plan.config, progress, self.janitor) != self.spec.image:
+                raise StartError("its image is another now")
+            self.sidecars.prove_again(progress)
+            if _inodes(plan.spec) != self.sources:
+                raise StartError("a directory that it has is another now")
+            self.proofs = proofs.result()
         self._check(self.proofs)
 
     def hand_out(self) -> None:
