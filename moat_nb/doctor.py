@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from moat_nb.advisories import affecting, version_of
+from moat_nb.egress.examine import examine as network
 from moat_nb.errors import MoatError
 from moat_nb.host import Host
 from moat_nb.planning import RUNTIMES
@@ -93,6 +94,9 @@ def examine(host: Host, environ: Mapping[str, str]) -> Iterator[Finding]:
         yield Finding(group="bubblewrap", subject="limits", verdict="ok", detail=UNLIMITED_FILES)
     yield from _machine()
     yield _socket_directory(environ, host)
+    for subject, detail, mend in network(host, environ):
+        state: Literal["ok", "warn"] = "warn" if mend else "ok"
+        yield Finding(group="network", subject=subject, verdict=state, detail=detail, mend=mend)
     yield from _jupyter()
 
 

@@ -15,7 +15,7 @@ from moat_nb.errors import StartError
 from moat_nb.rundir import RunDir
 from moat_nb.spec import ContainerSpec
 
-__all__ = ["READ_VARIABLES", "furnish"]
+__all__ = ["READ_VARIABLES", "UPSTREAM", "first", "furnish"]
 
 BACKLOG = 1024
 """Connections that may wait for the proxy to begin; the system may allow fewer."""
@@ -94,7 +94,7 @@ def _order(
     intercept: Interception | None,
 ) -> Order:
     """But for the socket, of which there is none before all else is known to be right."""
-    upstream = _first(environ, UPSTREAM) or None
+    upstream = first(environ, UPSTREAM) or None
     checks = intercept is not None or (upstream or "").startswith("https:")
     return Order(
         listen_fd=-1,
@@ -105,7 +105,7 @@ def _order(
         intercept=intercept,
         upstream=upstream,
         trust=_trust(run_dir, trust) if checks and trust else None,
-        no_proxy=_first(environ, UNPROXIED),
+        no_proxy=first(environ, UNPROXIED),
         reachable=reachable_from(environ),
         records=str(run_dir.requests),
         limit=RECORDS_LIMIT,
@@ -119,5 +119,6 @@ def _trust(run_dir: RunDir, paths: tuple[str, ...]) -> str:
     return str(file)
 
 
-def _first(environ: Mapping[str, str], names: Iterable[str]) -> str:
+def first(environ: Mapping[str, str], names: Iterable[str]) -> str:
+    """The first of these variables that is set and not empty, or an empty text."""
     return next(filter(None, map(environ.get, names)), "")

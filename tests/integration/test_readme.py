@@ -115,6 +115,8 @@ def test_the_notebook_of_the_sidecars_runs_to_its_end(
         f"services: {{postgres: {{image: '{services.postgres}'}}, "
         f"redis: {{image: '{services.redis}'}}}}\n"
     )
+    (file,) = [cell for cell in notebook.cells if "%%writefile fenced/moat.yaml" in cell.source]
+    file.source += "\nkernel: {runtime: bubblewrap}\n"
     for cell in notebook.cells:
         cell.source = re.sub(r"^(%moat (restart|reset|stop)) shop", r"\1 test-shop", cell.source)
     client = NotebookClient(notebook, timeout=400, resources={"metadata": {"path": str(directory)}})
@@ -124,6 +126,7 @@ def test_the_notebook_of_the_sidecars_runs_to_its_end(
     shown = "".join(str(output) for output in outputs)
     for words in ("MOAT_POSTGRES_URL", "[('apple', 7), ('pear', 5)]", "b'apple'", "'3'", "'True'"):
         assert words in shown
+    assert shown.count('add "- elsewhere.example.com" to network.rules') >= 3
 
 
 def test_the_quickstart_notebook_runs_to_its_end(project: Project) -> None:

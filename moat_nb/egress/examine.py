@@ -1,0 +1,38 @@
+"""What `moat-nb doctor` says of the network: how sandboxes reach hosts from this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from urllib.parse import urlsplit
+
+from moat_nb.egress.furnish import UPSTREAM, first
+from moat_nb.egress.intercept import missing
+from moat_nb.egress.order import reachable_from
+from moat_nb.errors import MoatError
+from moat_nb.host import Host
+
+__all__ = ["examine"]
+
+
+def examine(host: Host, environ: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
+    """``(subject, what is found, how to mend it)``; the last is empty where all is well."""
+    if host.trust:
+        yield "certificates", f"sandboxes trust what is in {', '.join(host.trust)}", ""
+    else:
+        mend = "install ca-certificates, or name the file in SSL_CERT_FILE"
+        yield "certificates", "no file of them is found: sandboxes trust what images do", mend
+    upstream = first(environ, UPSTREAM)
+    way = f"through the proxy at {_without_password(upstream)}" if upstream else "directly"
+    yield "way out", f"hosts are reached {way}, unless moat.yaml says network.policy: none", ""
+    try:
+        if networks := reachable_from(environ):
+            yield "reachable", f"not public, but allowed: {', '.join(networks)}", ""
+    except MoatError as error:
+        yield "reachable", str(error), "mend the variable"
+    lacking = missing()
+    words = "rules with methods and paths " + ("cannot be used" if lacking else "can be used")
+    yield "interception", words + (f" (optional): {lacking}" if lacking else ""), ""
+
+
+def _without_password(url: str) -> str:
+    return urlsplit(url).netloc.rpartition("@")[2] or "?"
