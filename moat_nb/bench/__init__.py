@@ -10,11 +10,12 @@ import json
 import os
 import statistics
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from moat_nb.bench.floors import floors
 from moat_nb.bench.kernels import plain, sandboxed, warm
 from moat_nb.bench.peers import Peers, ready_peers
 from moat_nb.config import Config
@@ -26,7 +27,7 @@ from moat_nb.planning import RUNTIMES
 from moat_nb.progress import for_user
 from moat_nb.tables import table
 
-__all__ = ["TARGETS", "Measure", "as_text", "main", "measure"]
+__all__ = ["TARGETS", "Measure", "Report", "main", "measure"]
 
 TARGETS = {
     "cold start": {"bubblewrap": 1.15, "docker": 1.55},
@@ -60,19 +61,49 @@ class Measure:
         return self.sandboxed / self.plain
 
 
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    runs: int
+    measures: tuple[Measure, ...]
+    floors: dict[str, float]
+    """Medians, in seconds, of what no start can be faster than."""
+
+    def as_json(self) -> str:
+        measures = [{**asdict(one), "ratio": one.ratio} for one in self.measures]
+        return json.dumps({**asdict(self), "measures": measures}, indent=1)
+
+    def as_text(self) -> str:
+        rows = [("MEASURE", "RUNTIME", "BESIDE", "SANDBOX", "RATIO", "TARGET", "")]
+        for one in self.measures:
+            unit = "MiB" if one.name.startswith("memory") else "ms"
+            scale = 1 / (1 << 20) if unit == "MiB" else 1000
+            rows.append(
+                (
+                    one.name,
+                    one.runtime,
+                    f"{one.plain * scale:.1f} {unit}",
+                    f"{one.sandboxed * scale:.1f} {unit}",
+                    f"{one.ratio:.2f}",
+                    f"<= {one.target:.2f}",
+                    "reached" if one.ratio <= one.target else "missed",
+                )
+            )
+        floors = [("FLOOR", "")]
+        floors += [(name, f"{seconds * 1000:.1f} ms") for name, seconds in self.floors.items()]
+        return f"{table(rows)}\n\n{table(floors)}\n\nmedians of {self.runs}, taken in turns"
+
+
 def main(directory: str, *, runs: int, as_json: bool, with_peers: bool) -> int:
     """Measure every runtime that is usable here, on the project at ``directory``."""
     config = load(directory)
-    runtimes = [name for name in ("bubblewrap", "docker") if _can(config, name)]
-    if not runtimes:
+    images = {name: _image(config, name) for name in ("bubblewrap", "docker")}
+    usable = {name: image for name, image in images.items() if image is not None}
+    if not usable:
         raise MoatError("nothing to measure: no runtime is usable; `moat-nb doctor` says why")
     with ExitStack() as stack:
-        peers = _peers(config, stack) if with_peers and "docker" in runtimes else None
-        measures = measure(config.path, runtimes, runs, peers)
-    if as_json:
-        print(json.dumps([{**asdict(m), "ratio": m.ratio} for m in measures], indent=1))
-    else:
-        print(as_text(measures, runs))
+        peers = _peers(config, stack) if with_peers and "docker" in usable else None
+        report = measure(config.path, usable, runs, peers)
+    print(report.as_json() if as_json else report.as_text())
     return 0
 
 
@@ -86,8 +117,9 @@ def _peers(config: Config, stack: ExitStack) -> Peers | None:
             return None
 
 
-def _can(config: Config, name: str) -> bool:
-    """Whether the project can be started on it, its image present; if not, the reason is told."""
+def _image(config: Config, name: str) -> str | None:
+    """The project's image on a runtime, empty where there are none; None when the project cannot
+    be started there, and the reason is told."""
     runtime = RUNTIMES[name](Host.current(), os.environ)
     janitor = Janitor()
     progress = for_user()
@@ -95,43 +127,24 @@ def _can(config: Config, name: str) -> bool:
         found = runtime.available()
         if not found.usable:
             raise RuntimeUnavailable(found.detail)
-        runtime.prepare(config, progress, janitor)
+        return runtime.prepare(config, progress, janitor) or ""
     except MoatError as error:
         print(f"moat-nb: {name} is left out: {error}", file=sys.stderr)
-        return False
+        return None
     finally:
         progress.close()
         janitor.finish()
-    return True
-
-
-def as_text(measures: list[Measure], runs: int) -> str:
-    rows = [("MEASURE", "RUNTIME", "BESIDE", "SANDBOX", "RATIO", "TARGET", "")]
-    for one in measures:
-        unit = "MiB" if one.name.startswith("memory") else "ms"
-        scale = 1 / (1 << 20) if unit == "MiB" else 1000
-        rows.append(
-            (
-                one.name,
-                one.runtime,
-                f"{one.plain * scale:.1f} {unit}",
-                f"{one.sandboxed * scale:.1f} {unit}",
-                f"{one.ratio:.2f}",
-                f"<= {one.target:.2f}",
-                "reached" if one.ratio <= one.target else "missed",
-            )
-        )
-    return f"{table(rows)}\n\nmedians of {runs}, taken in turns"
 
 
 def measure(
-    project: Path, runtimes: list[str], runs: int, peers: Peers | None = None
-) -> list[Measure]:
+    project: Path, images: Mapping[str, str], runs: int, peers: Peers | None = None
+) -> Report:
+    """``images`` has the runtimes to measure, each with the project's image there."""
     readings: dict[tuple[str, str], list[float]] = {}
     names = peers.names if peers is not None else ()
     for _ in range(runs):
-        turn = {"plain": plain()}
-        for name in runtimes:
+        turn = {"plain": plain(), "floor": floors(images.get("docker"))}
+        for name in images:
             turn[name] = {**sandboxed(project, name), **warm(project, name)}
         for name in names:
             assert peers is not None
@@ -140,32 +153,37 @@ def measure(
             for name, value in reading.items():
                 readings.setdefault((who, name), []).append(value)
     medians = {key: statistics.median(values) for key, values in readings.items()}
-    return [
-        *_beside_plain(medians, runtimes),
-        *(
-            Measure(
+    return Report(
+        runs=runs,
+        measures=(*_beside_plain(medians, images), *_beside_peers(medians, names)),
+        floors={name: value for (who, name), value in medians.items() if who == "floor"},
+    )
+
+
+def _beside_plain(
+    medians: Mapping[tuple[str, str], float], runtimes: Iterable[str]
+) -> Iterator[Measure]:
+    for name, targets in TARGETS.items():
+        for runtime in runtimes:
+            yield Measure(
+                name=name,
+                runtime=runtime,
+                # Whatever way a kernel is started is compared with a plain one's start.
+                plain=medians.get(("plain", name), medians["plain", "cold start"]),
+                sandboxed=medians[runtime, name],
+                target=targets[runtime],
+            )
+
+
+def _beside_peers(
+    medians: Mapping[tuple[str, str], float], peers: Iterable[str]
+) -> Iterator[Measure]:
+    for peer in peers:
+        for name, target in PEER_TARGETS.items():
+            yield Measure(
                 name=f"{name}, beside {peer}",
                 runtime="docker",
                 plain=medians[peer, "cold start"],
                 sandboxed=medians["docker", name],
                 target=target,
             )
-            for peer in names
-            for name, target in PEER_TARGETS.items()
-        ),
-    ]
-
-
-def _beside_plain(medians: Mapping[tuple[str, str], float], runtimes: list[str]) -> list[Measure]:
-    return [
-        Measure(
-            name=name,
-            runtime=runtime,
-            # Whatever way a kernel is started is compared with a plain one's start.
-            plain=medians.get(("plain", name), medians["plain", "cold start"]),
-            sandboxed=medians[runtime, name],
-            target=targets[runtime],
-        )
-        for name, targets in TARGETS.items()
-        for runtime in runtimes
-    ]

@@ -16,7 +16,10 @@ def test_every_measure_is_a_ratio_to_a_plain_kernel(on_docker):
     assert "bubblewrap is left out: " in done.stderr
     # The engine of the tests has no network, which the peers cannot do without.
     assert "the peers are left out: the engine has no bridge network" in done.stderr
-    measures = json.loads(done.stdout)
+    report = json.loads(done.stdout)
+    assert len(report["floors"]) == 2
+    assert min(report["floors"].values()) > 0
+    measures = report["measures"]
     assert [(one["name"], one["runtime"]) for one in measures] == [
         (name, "docker") for name in TARGETS
     ]
