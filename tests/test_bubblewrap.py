@@ -190,6 +190,7 @@ def test_a_root_filesystem_that_may_be_written_is_left_writable():
     [
         ({"gpus": "all"}, "kernel.gpus all"),
         ({"dns": ("1.1.1.1",)}, "container.dns 1.1.1.1"),
+        ({"network": "bridge"}, "network.policy bridge"),
         ({"role": "sidecar"}, "there are no images and services"),
         ({"image": "python:3.12"}, "python:3.12: there are no images"),
         ({"user": User(0, 0)}, "the kernel's user is root"),

@@ -189,6 +189,8 @@ def host_config(**changes: Any) -> dict[str, Any]:
         ({"gpus": "all"}, "DeviceRequests", [{"Count": -1, "Capabilities": [["gpu"]]}]),
         ({"gpus": 2}, "DeviceRequests", [{"Count": 2, "Capabilities": [["gpu"]]}]),
         ({"gpus": None}, "DeviceRequests", None),
+        ({"network": "bridge"}, "NetworkMode", "bridge"),
+        ({"network": "none"}, "NetworkMode", "none"),
         ({"dns": ("192.0.2.1",)}, "Dns", ["192.0.2.1"]),
         ({"dns": ()}, "Dns", None),
         ({"limits": Limits(memory=1 << 30)}, "NanoCpus", None),

@@ -279,6 +279,8 @@ def _unsupported(spec: ContainerSpec) -> Iterator[tuple[str, str]]:
             yield f"volume {mount.name}: there are no named volumes", "use type bind, or docker"
     if spec.gpus is not None:
         yield f"kernel.gpus {spec.gpus}: the host's devices are not passed on", docker
+    if spec.network == "bridge":
+        yield "network.policy bridge: there is no engine, so none of its networks", docker
     if spec.dns:
         yield f"container.dns {', '.join(spec.dns)}: there is no network", "take dns out"
     if spec.hardening.isolation is not None:

@@ -36,13 +36,13 @@ def kill_at(launcher, orders):
 
 @pytest.mark.timeout(240)
 def test_a_launcher_killed_at_any_step_leaves_nothing(launcher):
-    steps = steps_of(launcher, launcher.project("lib"))
+    steps = steps_of(launcher, launcher.project("lib", network=None))
     assert {"before fork_exec in janitor.__init__", "after fork_exec in janitor.__init__"} <= {
         *steps
     }
     assert len(steps) > 20
     orders = [
-        {"step": number, "project": str(launcher.project("lib"))}
+        {"step": number, "project": str(launcher.project("lib", network=None))}
         for number in range(1, len(steps) + 1)
     ]
     assert kill_at(launcher, orders) == []

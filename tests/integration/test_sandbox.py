@@ -236,7 +236,7 @@ def test_two_sandboxes_of_one_project_run_side_by_side(launcher):
 
 
 def test_twenty_cycles_leak_no_descriptor_thread_or_process(launcher):
-    project = launcher.project("lib")
+    project = launcher.project("lib", network=None)
     launcher.launch(project).stop()  # what is made once for all: imports, the spawner's thread
     before = mine()
     for _ in range(20):
