@@ -23,6 +23,7 @@ from moat_nb.link import Link, MountProof, Process
 from moat_nb.log import BoundedLog
 from moat_nb.mountpoints import make_mount_points
 from moat_nb.mounts import Bind
+from moat_nb.paths import hidden
 from moat_nb.progress import Progress
 from moat_nb.rundir import Note, Owner, RunDir, base_directory, sweep
 from moat_nb.runtimes import Leash, Runtime
@@ -72,7 +73,7 @@ class Started:
     log: BoundedLog
     sidecars: Sidecars
     sources: Mapping[str, Inode | None] = field(default_factory=dict)
-    """What the binds' sources were."""
+    """What the binds' sources and the sidecars' covers were."""
     leash: Leash | None = None
     gate: Gate | None = None
     """None where there is no proxy for it."""
@@ -145,7 +146,7 @@ class Started:
 
     def _bring_up(self, progress: Progress) -> None:
         progress.stage(f"starting {self.spec.name}")
-        self.sources = _inodes(self.plan.spec)
+        self.sources = _inodes(self.plan)
         self.leash = self.plan.runtime.start(self.spec, self.janitor)
         self._link = Link(self.leash, self._hear)
         try:
@@ -220,7 +221,7 @@ class Started:
             if plan.runtime.prepare(plan.config, progress, self.janitor) != self.spec.image:
                 raise StartError("its image is another now")
             self.sidecars.prove_again(progress)
-            if _inodes(plan.spec) != self.sources:
+            if _inodes(plan) != self.sources:
                 raise StartError("a directory that it has is another now")
             self.proofs = proofs.result()
         self._check(self.proofs)
@@ -246,9 +247,13 @@ class Started:
             self.log.close()
 
 
-def _inodes(spec: ContainerSpec) -> dict[str, Inode | None]:
-    """Of the binds' sources, so that a directory in another's place is noticed."""
-    return {mount.source: _inode(mount.source) for mount in spec.mounts if isinstance(mount, Bind)}
+def _inodes(plan: Plan) -> dict[str, Inode | None]:
+    """Of the binds' sources, and of what is covered in the sidecars, where no guest proves it
+    again: so that a directory in another's place is noticed."""
+    specs = (plan.spec, *plan.sidecar_specs)
+    binds = (mount for spec in specs for mount in spec.mounts if isinstance(mount, Bind))
+    covers = (path for spec in plan.sidecar_specs for path in hidden(spec.mounts))
+    return {path: _inode(path) for path in (*(bind.source for bind in binds), *covers)}
 
 
 def _inode(path: str) -> Inode | None:

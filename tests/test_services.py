@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+import moat_nb
 from moat_nb import planning, services
 from moat_nb.config import Config, Service
 from moat_nb.errors import ConfigError, StartError
@@ -385,6 +387,19 @@ def test_a_services_limits_are_the_kernels_but_for_its_memory(read: Read, host: 
     assert (limits.memory, limits.cpus) == (256 * MIB, 2.0)
     assert ("nproc", 9, 9) in limits.ulimits
     assert found["mysql"].spec.limits == replace(limits, memory=1 << 30)
+
+
+def test_the_moat_yaml_of_the_documentation_is_planned_as_it_says(
+    host: Host, project: Path
+) -> None:
+    page = Path(moat_nb.__file__).parent.parent / "docs" / "services.md"
+    (text,) = re.findall(r"```yaml\n(.*?)```", page.read_text(), flags=re.DOTALL)
+    (project / "index").mkdir()
+    given = read_config(text.encode(), path=project / "moat.yaml", home=project.parent)
+    found = plans(given, host)
+    assert set(found) == {"postgres", "redis", "search"}
+    assert found["search"].ports == (9200,)
+    assert "MOAT_SEARCH_PORT" in found["search"].hand_over(PASSWORD).kernel
 
 
 # ---------------------------------------------------------------- mounts

@@ -472,3 +472,20 @@ def test_a_spare_is_handed_out_with_its_own_sidecars_and_dropped_when_one_died(
             assert reply["content"]["status"] == "ok"
     finally:
         POOL.clear()
+
+
+def test_a_spare_whose_service_would_see_what_is_excluded_by_now_is_dropped(on_docker, engine):
+    mounts = [{"source": ".", "target": "/srv", "exclude": ["hidden"]}]
+    service = own(image=engine.base_image, command=["sleep", "1000"], mounts=mounts)
+    service["kernel"]["pool"] = 1
+    project = on_docker.project(python=True, **service)
+    (project / "hidden").mkdir()
+    try:
+        with on_docker.launch(project) as box, Kernel.start(box):
+            assert wait_until(lambda: len(POOL.spares) == 1 and not POOL._filling, 60)
+        (spare,) = POOL.spares
+        (project / "hidden").rename(project / "was-hidden")
+        (project / "hidden").mkdir()
+        assert on_docker.launch(project).id != spare.run_dir.id
+    finally:
+        POOL.clear()
