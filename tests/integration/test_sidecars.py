@@ -471,6 +471,7 @@ def test_a_spare_is_handed_out_with_its_own_sidecars_and_dropped_when_one_died(
             reply = kernel.kc.execute(REDIS, reply=True, timeout=30)
             assert reply["content"]["status"] == "ok"
     finally:
+        assert wait_until(lambda: not POOL._filling, 60)
         POOL.clear()
 
 
@@ -488,4 +489,5 @@ def test_a_spare_whose_service_would_see_what_is_excluded_by_now_is_dropped(on_d
         (project / "hidden").mkdir()
         assert on_docker.launch(project).id != spare.run_dir.id
     finally:
+        assert wait_until(lambda: not POOL._filling, 60)
         POOL.clear()
