@@ -36,10 +36,17 @@ def start(net: Internet) -> Iterator[Start]:
 
 
 @pytest.fixture(scope="session")
-def permissive(net: Internet) -> Iterator[Running]:
-    """One for all tests that ask for nothing else of it, and do not read its records."""
+def one_permissive(net: Internet) -> Iterator[Running]:
     with (
         tempfile.TemporaryDirectory(prefix="moat-egress-") as path,
         running(net, Path(path)) as proxy,
     ):
+        yield proxy
+
+
+@pytest.fixture
+def permissive(one_permissive: Running) -> Iterator[Running]:
+    """One for all tests that ask for nothing else of it, and do not read its records; what each
+    opens is closed after it."""
+    with one_permissive.for_a_while() as proxy:
         yield proxy

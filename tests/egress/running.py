@@ -10,7 +10,7 @@ import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,12 @@ class Running:
     internet: Internet
     undo: contextlib.ExitStack
     """Closes what the tests have opened."""
+
+    @contextlib.contextmanager
+    def for_a_while(self) -> Iterator[Running]:
+        """The same proxy; what is opened on it meanwhile is closed at the end."""
+        with contextlib.ExitStack() as undo:
+            yield replace(self, undo=undo)
 
     def connect(self) -> socket.socket:
         sock = self.undo.enter_context(socket.socket(socket.AF_UNIX))

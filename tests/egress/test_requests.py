@@ -272,10 +272,12 @@ PIECES = st.sampled_from(
 @settings(max_examples=100)
 @given(st.lists(PIECES | st.binary(max_size=20), max_size=12).map(b"".join))
 def test_whatever_a_sandbox_sends_is_answered_or_closed_and_the_next_is_served(
-    permissive: Running, sent: bytes
+    one_permissive: Running, sent: bytes
 ) -> None:
-    with permissive.connect() as sock, contextlib.suppress(BrokenPipeError):
-        sock.sendall(sent)
-        sock.shutdown(socket.SHUT_WR)
-        everything(sock)
-    assert permissive.get("http://pypi.test/").status == 200
+    with one_permissive.for_a_while() as proxy:
+        with contextlib.suppress(BrokenPipeError):
+            sock = proxy.connect()
+            sock.sendall(sent)
+            sock.shutdown(socket.SHUT_WR)
+            everything(sock)
+        assert proxy.get("http://pypi.test/").status == 200
