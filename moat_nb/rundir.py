@@ -138,10 +138,14 @@ class RunDir:
     def id(self) -> str:
         return self.path.name
 
-    def instance(self, owner: str) -> Instance:
+    def instance(self, owner: str, *, spare: bool = False) -> Instance:
         """What a spec is started with here."""
         return Instance(
-            id=self.id, sockets=str(self.sockets), network=str(self.network), owner=owner
+            id=self.id,
+            sockets=str(self.sockets),
+            network=str(self.network),
+            owner=owner,
+            spare=spare,
         )
 
     @property

@@ -12,10 +12,13 @@ from moat_nb.host import User
 from moat_nb.mounts import Bind, MountPlan
 from moat_nb.security import Hardening, Limits
 
-__all__ = ["GUEST_PATH", "HOME", "ContainerSpec", "Instance"]
+__all__ = ["GUEST_PATH", "HOME", "IN_NO_HURRY", "ContainerSpec", "Instance"]
 
 GUEST_PATH = "/run/moat/guest"
 """The directory of the guest inside the sandbox, read-only."""
+
+IN_NO_HURRY = "--in-no-hurry"
+"""Has the guest import what kernels need when nothing else wants the processor."""
 
 HOME = "/home/moat"
 """HOME inside the sandbox: a tmpfs of its own."""
@@ -36,6 +39,8 @@ class Instance:
     """A host directory for the way out, bound read-only where there is one."""
     owner: str
     """``pid:start-time:boot-id`` of the launcher."""
+    spare: bool = False
+    """Started ahead of need, so that nobody waits for it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +102,7 @@ class ContainerSpec:
             f"{LABEL}.spec": self.digest,
         }
         mounts = self.mounts
+        hurries_not = instance.spare and self.role == "kernel"
         if self.role == "sidecar":
             # What has no mount of the launcher's directory is known by this to be its own.
             labels[SOCKETS_LABEL] = instance.sockets
@@ -108,6 +114,7 @@ class ContainerSpec:
         return replace(
             self,
             name=f"moat-{self.name}-{instance.id}",
+            command=(*self.command, IN_NO_HURRY) if hurries_not else self.command,
             labels=tuple(sorted({**dict(self.labels), **labels}.items())),
             mounts=mounts,
         )

@@ -90,7 +90,7 @@ class Started:
 
     @classmethod
     def start(cls, plan: Plan, progress: Progress, *, spare: bool = False) -> Started:
-        """Start it; when this raises, nothing is left. ``spare`` is what others are told it is."""
+        """Start it; when this raises, nothing is left. ``spare``: nobody waits for it yet."""
         owner = Owner.of(os.getpid())
         assert owner is not None
         base = base_directory(plan.environ, os.getuid())
@@ -101,7 +101,7 @@ class Started:
             run_dir = RunDir.make(base, plan.spec.user, janitor)
             image = plan.runtime.prepare(plan.config, progress, janitor)
             sidecars = Sidecars.prepare(plan.sidecars, plan.runtime, progress)
-            instance = run_dir.instance(str(owner))
+            instance = run_dir.instance(str(owner), spare=spare)
             started = cls(
                 plan=plan,
                 janitor=janitor,

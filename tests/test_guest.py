@@ -52,6 +52,7 @@ class Guest:
         setup: str = "",
         python: str = sys.executable,
         env: dict[str, str] | None = None,
+        words: Sequence[str] = (),
     ) -> None:
         self.directory = directory
         self.stderr = directory / "guest.stderr"
@@ -60,10 +61,10 @@ class Guest:
             "preload": list(preload),
             "doors": list(doors),
         }
-        words = shlex.join([python, str(GUEST), json.dumps(config)])
+        command = shlex.join([python, str(GUEST), json.dumps(config), *words])
         with self.stderr.open("wb") as stderr:
             self.process = subprocess.Popen(
-                [*NAMESPACES, "sh", "-ec", f"{setup}\nexec {words}"],
+                [*NAMESPACES, "sh", "-ec", f"{setup}\nexec {command}"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stderr,
@@ -851,6 +852,37 @@ def test_a_kernel_is_not_forked_from_a_guest_with_threads(start: Start, tmp_path
     id = guest.spawn(["echo", "by exec"], fork=True)
     assert guest.finish(id) == (0, None)
     assert guest.outputs[id][1] == b"by exec\n"
+
+
+PRIORITY = (
+    "import os, threading\nfound = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())"
+)
+PRIORITIES = "[__import__('preloaded').found, __import__('os').getpriority(0, 0)]"
+
+
+@pytest.mark.parametrize(("words", "found"), [((), 0), (("--in-no-hurry",), 19)])
+def test_a_spare_sandbox_imports_at_low_priority_and_its_kernels_run_at_the_usual_one(
+    start: Start, tmp_path: Path, sockets: str, words: tuple[str, ...], found: int
+) -> None:
+    (tmp_path / "preloaded.py").write_text(PRIORITY)
+    env = {"PYTHONPATH": str(tmp_path)}
+    guest = start(preload=[*PRELOAD, "preloaded"], env=env, words=words)
+    guest.hear("ready")
+    guest.spawn(KERNEL, fork=True, connection=connection(f"{sockets}/k"))
+    assert ask(f"{sockets}/k", PRIORITIES) == [found, 0]
+
+
+def test_what_wants_the_main_thread_is_imported_by_it_in_no_hurry_too(
+    start: Start, tmp_path: Path, sockets: str
+) -> None:
+    (tmp_path / "preloaded.py").write_text(
+        "import signal; signal.signal(signal.SIGUSR1, signal.SIG_IGN)"
+    )
+    env = {"PYTHONPATH": str(tmp_path)}
+    guest = start(preload=[*PRELOAD, "preloaded"], env=env, words=["--in-no-hurry"])
+    guest.hear("ready")
+    guest.spawn(KERNEL, fork=True, connection=connection(f"{sockets}/k"))
+    assert ask(f"{sockets}/k", "'preloaded' in __import__('sys').modules") is True
 
 
 def test_what_a_preload_prints_does_not_reach_the_leash(start: Start, tmp_path: Path) -> None:

@@ -58,6 +58,13 @@ def test_a_start_is_named_labelled_and_has_its_sockets() -> None:
     )
 
 
+def test_a_spare_is_told_that_nobody_waits_for_it_and_its_sidecars_are_not() -> None:
+    spare = replace(INSTANCE, spare=True)
+    assert SPEC.instantiate(spare).command == (*SPEC.command, "--in-no-hurry")
+    sidecar = replace(SPEC, role="sidecar")
+    assert sidecar.instantiate(spare).command == SPEC.command
+
+
 @pytest.mark.parametrize("change", [{"egress": EGRESS}, {"network": "bridge"}])
 def test_a_start_with_a_way_out_sees_its_directory_and_cannot_change_it(
     change: dict[str, Any],

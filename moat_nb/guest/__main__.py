@@ -1,4 +1,4 @@
-"""``python3 DIRECTORY SETTINGS``: the guest, wherever its directory lies."""
+"""``python3 DIRECTORY SETTINGS [--in-no-hurry]``: the guest, wherever its directory lies."""
 
 import importlib.util
 import os

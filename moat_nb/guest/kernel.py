@@ -10,10 +10,13 @@ import os
 import signal
 import site
 import sys
+import threading
 from typing import List, Optional
 
+LOWEST_PRIORITY = 19
 
-def preload(names: List[str]) -> Optional[str]:
+
+def preload(names: List[str], in_no_hurry: bool = False) -> Optional[str]:
     """Import what kernels need, before any is forked; what went wrong, in words.
 
     No thread may come of it.
@@ -22,6 +25,8 @@ def preload(names: List[str]) -> Optional[str]:
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
     gc.disable()  # nothing of this is garbage, and looking for some takes a fifth of the time
     try:
+        if in_no_hurry:
+            _import_at_low_priority(names)
         for name in names:
             importlib.import_module(name)
     except (Exception, SystemExit) as error:
@@ -30,6 +35,22 @@ def preload(names: List[str]) -> Optional[str]:
         gc.enable()
         gc.freeze()
     return None
+
+
+def _import_at_low_priority(names: List[str]) -> None:
+    """In a thread that ends: a priority cannot be raised again, and kernels are to have theirs."""
+
+    def imports() -> None:
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOWEST_PRIORITY)
+        try:
+            for name in names:
+                importlib.import_module(name)
+        except (Exception, SystemExit):
+            pass  # as it may want to be the main thread's, it is tried there once more
+
+    thread = threading.Thread(target=imports)
+    thread.start()
+    thread.join()
 
 
 def run_kernel(argv: List[str]) -> None:

@@ -32,6 +32,8 @@ from .proof import identity, measure, mount_table, prove, shows
 from .spare import Spare, run_spare
 from .vitals import Vitals, sandbox_memory
 
+IN_NO_HURRY = "--in-no-hurry"
+"""A word after the settings: nobody waits for a kernel of this sandbox yet."""
 WATCH_SECONDS = 2.0
 """A renamed parent moves a mount without any event, so the excludes are also looked at now and
 then."""
@@ -40,8 +42,11 @@ READ_AT_START = ("PYTHON", "LANG", "LC_", "TZ", "LD_", "MALLOC_")
 
 
 class Guest:
-    def __init__(self, config: Dict[str, Any], leash_in: int, leash_out: int) -> None:
+    def __init__(
+        self, config: Dict[str, Any], in_no_hurry: bool, leash_in: int, leash_out: int
+    ) -> None:
         self.config = config
+        self.in_no_hurry = in_no_hurry
         self.leash_in = leash_in
         self.leash_out = leash_out
         self.environ = dict(os.environ)  # as it was: debugpy's import adds to it
@@ -73,7 +78,7 @@ class Guest:
         self.watched = {mount["path"]: identity(mount["path"]) for mount in mounts}
         self.send("ready", mounts=mounts, python=list(sys.version_info[:3]))
         self.watch_fds()
-        self.import_error = preload(self.config["preload"])
+        self.import_error = preload(self.config["preload"], self.in_no_hurry)
         while True:
             for descriptor, event in self.poll.poll(self.patience() * 1000):
                 if not self.handle(descriptor, event):
@@ -410,7 +415,7 @@ def take_leash() -> List[int]:
 def main() -> None:
     config = json.loads(sys.argv[1])
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    guest = Guest(config, *take_leash())
+    guest = Guest(config, IN_NO_HURRY in sys.argv[2:], *take_leash())
     try:
         code = guest.run()
     except BecomeKernel as kernel:
