@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from jupyter_client.connect import KernelConnectionInfo
+if TYPE_CHECKING:  # its import takes longer than a start of `moat-nb run` takes otherwise
+    from jupyter_client.connect import KernelConnectionInfo
 
 __all__ = ["IPYKERNEL", "IPYKERNEL_ARGV", "PORTS", "json_ready", "new_connection"]
 

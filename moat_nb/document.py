@@ -28,6 +28,10 @@ MAX_NODES = 10_000
 MAX_DEPTH = 64
 """Levels of nesting; moat.yaml itself needs five."""
 
+_TOO_DEEP = f"nested deeper than {MAX_DEPTH} levels"
+_LIBYAML_TOO_DEEP = "exceeded maximum nesting depth"
+"""Its scanner looks ahead of its events, and since 0.2.6 has a limit of its own, a higher one."""
+
 _MERGE = "<<"
 # An explicit tag that says no more than the text's own shape does.
 _PLAIN_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("str", "seq", "map")}
@@ -164,6 +168,9 @@ def _syntax_error(error: yaml.YAMLError, text: str, problems: Problems) -> Confi
         # A character that YAML forbids: the reader knows no line, only what is wrong.
         reason = getattr(error, "reason", None) or str(error)
         return problems.stop(problems.label, f"not YAML: {reason}")
+    where = f"{problems.label}:{mark.line + 1}:{mark.column + 1}"
+    if getattr(error, "problem", None) == _LIBYAML_TOO_DEEP:
+        return problems.stop(where, _TOO_DEEP)
     line = (text.split("\n")[mark.line : mark.line + 1] or [""])[0]
     indentation = line[: len(line) - len(line.lstrip())]
     if "\t" in indentation:
@@ -173,10 +180,7 @@ def _syntax_error(error: yaml.YAMLError, text: str, problems: Problems) -> Confi
             "replace the tab with spaces",
         )
     words = [getattr(error, name, None) for name in ("context", "problem")]
-    return problems.stop(
-        f"{problems.label}:{mark.line + 1}:{mark.column + 1}",
-        f"not YAML: {', '.join(word for word in words if word)}",
-    )
+    return problems.stop(where, f"not YAML: {', '.join(word for word in words if word)}")
 
 
 _Open: TypeAlias = "tuple[Any, str | None, list[Node]]"
@@ -246,7 +250,7 @@ class _Builder:
     def _open(self, event: Any, where: str) -> None:
         self._check_tag(event, where)
         if len(self._stack) == MAX_DEPTH:
-            raise self._problems.stop(where, f"nested deeper than {MAX_DEPTH} levels")
+            raise self._problems.stop(where, _TOO_DEEP)
         # None until it is closed: an alias that meets it stands inside its own anchor.
         self._name(event.anchor, None)
         self._stack.append((event, event.anchor, []))

@@ -13,8 +13,9 @@ import hashlib
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,7 +31,15 @@ if TYPE_CHECKING:
     from moat_nb.janitor import Janitor
     from moat_nb.progress import Progress
 
-__all__ = ["IMAGE_LABEL", "PROJECT_LABEL", "REPOSITORY", "ImagePlan", "ensure_image", "image_plan"]
+__all__ = [
+    "IMAGE_LABEL",
+    "PROJECT_LABEL",
+    "REPOSITORY",
+    "ImagePlan",
+    "ensure_image",
+    "existing_image",
+    "image_plan",
+]
 
 REPOSITORY = "moat-nb"
 """Our images are ``moat-nb/<name>:<hash>``; `clean` finds all of them by it, also those that
@@ -231,24 +240,34 @@ def _npm_package(item: Dependency) -> str:
     return f"{item.name}@{item.version}" if item.version else item.name
 
 
+def existing_image(plan: ImagePlan, look_up: Callable[[str], str | None]) -> str | None:
+    """The name of ``plan``'s image, if it is there: two looks at the engine.
+
+    ``look_up`` gives an image's id by its name, None where there is none.
+    """
+    base_id = look_up(plan.base)
+    if base_id is None or not plan.dockerfile:
+        return plan.base if base_id is not None else None
+    tag = plan.tag(base_id)
+    return tag if look_up(tag) is not None else None
+
+
 def ensure_image(
     plan: ImagePlan, client: DockerClient, progress: Progress, janitor: Janitor | None = None
 ) -> str:
     """The name of ``plan``'s image, which is on the engine when this returns.
 
-    Two quick looks when it is there already; else the base image is pulled if it is missing, and
-    ours is built. Raises ImageError with the failing step's own words; no container, layer or
-    directory stays behind. ``janitor`` sees to the directory if the launcher is killed.
+    The base image is pulled if it is missing, and ours is built. Raises ImageError with the
+    failing step's own words; no container, layer or directory stays behind. ``janitor`` sees to
+    the directory if the launcher is killed.
     """
     # Not at the top: plans are made without them, and they take half of a plan's time to import.
     from moat_nb import builder, wheels
 
     base_id = _image_id(client, plan.base) or _pull(plan, client, progress)
-    if not plan.dockerfile:
-        return plan.base
+    if (found := existing_image(plan, partial(_image_id, client))) is not None:
+        return found
     tag = plan.tag(base_id)
-    if _image_id(client, tag) is not None:
-        return tag
     target = wheels.probe(client, plan.base) if plan.requirements else None
     if target is not None and target.ipykernel and plan.only_ipykernel:
         repository, _, version = tag.rpartition(":")

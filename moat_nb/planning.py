@@ -42,6 +42,7 @@ PRELOAD = (
     "ipykernel.zmqshell",
     "ipykernel.debugger",
     "IPython.core.completer",
+    "IPython.core.logger",
 )
 """What every ipykernel imports between its start and its first reply; debugpy is a third of it."""
 

@@ -21,7 +21,7 @@ from moat_nb.egress.verdict import Failed, Malformed, Refused, Verdict
 if TYPE_CHECKING:
     from moat_nb.egress.authority import Interceptor
 
-__all__ = ["Means", "allow", "forward"]
+__all__ = ["Means", "allow", "carry_unseen", "forward"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,9 +61,18 @@ async def forward(
     server = Side(await _spoken_to(means, origin, attempt.server), h11.CLIENT)
     await exchange(side, server, request, path, headers, attempt)
     if side.http.our_state is h11.SWITCHED_PROTOCOL:
-        await server.stream.write(side.http.trailing_data[0])
         await side.stream.write(server.http.trailing_data[0])
-        await carry(side.stream, server.stream)
+        await carry_unseen(attempt, side.stream, server.stream, side.http.trailing_data[0])
+
+
+async def carry_unseen(attempt: Attempt, client: Stream, server: Stream, begun: bytes) -> None:
+    """Bytes both ways to their end, beginning with what the sandbox has said already."""
+    try:
+        await server.write(begun)
+        await carry(client, server)
+    except OSError as error:
+        # Clients that have what they wanted often end by a reset.
+        attempt.reason = f"the connection broke: {error}"
 
 
 def _headers(request: h11.Request, origin: Origin) -> Headers:

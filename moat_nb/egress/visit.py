@@ -11,14 +11,14 @@ import h11
 
 from moat_nb.egress.addresses import Address
 from moat_nb.egress.exchange import Origin
-from moat_nb.egress.forward import Means, allow, forward
+from moat_nb.egress.forward import Means, allow, carry_unseen, forward
 from moat_nb.egress.intercept import INSTALL
 from moat_nb.egress.names import HOST_GATEWAY, authority
 from moat_nb.egress.opening import ACCESS_DENIED, opening
 from moat_nb.egress.race import connect_first
 from moat_nb.egress.records import Attempt
 from moat_nb.egress.side import HEAD_SECONDS, Side
-from moat_nb.egress.streams import Plain, carry
+from moat_nb.egress.streams import Plain
 from moat_nb.egress.tls import Tls
 from moat_nb.egress.verdict import Ended, Failed, Malformed, Refused, Verdict
 
@@ -86,7 +86,7 @@ class Visit:
             attempt.server = await self._means.dialer.connect(host, port)
         begun, tls = await opening(self._client, await self._established(side, attempt), host)
         if attempt.server is not None and tls:
-            await self._carry(attempt, attempt.server, begun)
+            await carry_unseen(attempt, self._client, attempt.server, begun)
             return None
         attempt.unseen = True
         return await self._opened(begun, host) if tls else Side(self._client, h11.SERVER, begun)
@@ -105,7 +105,7 @@ class Visit:
         loopback = Address(family=socket.AF_INET, sockaddr=("127.0.0.1", port))
         attempt.server = await connect_first([loopback])
         begun = await self._established(side, attempt)
-        await self._carry(attempt, attempt.server, begun)
+        await carry_unseen(attempt, self._client, attempt.server, begun)
 
     async def _established(self, side: Side, attempt: Attempt) -> bytes:
         """Say that the tunnel stands; what the sandbox has said into it already."""
@@ -114,14 +114,6 @@ class Visit:
         await side.send(h11.Response(status_code=200, headers=[], reason=b"Connection established"))
         attempt.status = 200
         return side.http.trailing_data[0]
-
-    async def _carry(self, attempt: Attempt, server: Plain, begun: bytes) -> None:
-        try:
-            await server.write(begun)
-            await carry(self._client, server)
-        except OSError as error:
-            # Clients that have what they wanted often end by a reset.
-            attempt.reason = f"the connection broke: {error}"
 
     async def _opened(self, begun: bytes, host: str) -> Side:
         if self._means.interceptor is None:

@@ -169,6 +169,7 @@ def _warm(shell: Any) -> None:
     """Make what the first cell would make otherwise. It leaves no trace for the user."""
     shell.run_cell("1", silent=True)
     shell.display_formatter.format(1)
+    assert shell.logger  # IPython makes it when the first cell runs that is not silent
 
 
 def _order() -> Optional[Dict[str, Any]]:

@@ -8,6 +8,7 @@ import socket
 import struct
 import threading
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ import moat_nb
 from moat_nb.config import Config
 from moat_nb.errors import ImageError, RuntimeUnavailable, StartError
 from moat_nb.host import User
-from moat_nb.image import ensure_image, image_plan
+from moat_nb.image import ensure_image, existing_image, image_plan
 from moat_nb.janitor import Janitor
 from moat_nb.mounts import TMPFS_MODE, Bind, EmptyFile, Tmpfs, Volume
 from moat_nb.progress import Progress
@@ -25,6 +26,7 @@ from moat_nb.runtimes.docker_facts import (
     EngineFacts,
     ask_facts,
     engine_errors,
+    image_id,
     sockets,
 )
 from moat_nb.security import MIB
@@ -82,9 +84,12 @@ class Docker:
         )
 
     def prepare(self, config: Config, progress: Progress, janitor: Janitor) -> str:
+        plan, path = image_plan(config), self._socket()
+        if (found := existing_image(plan, partial(image_id, path))) is not None:
+            return found
         client = self.connect()
         try:
-            return ensure_image(image_plan(config), client, progress, janitor)
+            return ensure_image(plan, client, progress, janitor)
         except engine_errors() as error:
             raise ImageError(f"{self.name} at {self.socket}: {error}") from error
         finally:
@@ -104,17 +109,23 @@ class Docker:
 
     def connect(self) -> docker.DockerClient:
         """To the engine that answers; RuntimeUnavailable when there is none."""
-        if self.socket is None:
-            found = self.available()
-            if not found.usable:
-                raise RuntimeUnavailable(f"{self.name}: {found.detail}; {found.mend}")
-        assert self.socket is not None and self._facts is not None
+        path = self._socket()
+        assert self._facts is not None
         import docker
 
         # Told its version, the SDK does not ask for it at every start.
         return docker.DockerClient(
-            base_url=f"unix://{self.socket}", version=self._facts.api, timeout=ENGINE_TIMEOUT
+            base_url=f"unix://{path}", version=self._facts.api, timeout=ENGINE_TIMEOUT
         )
+
+    def _socket(self) -> str:
+        """That of the engine that answers; RuntimeUnavailable when there is none."""
+        if self.socket is None:
+            found = self.available()
+            if not found.usable:
+                raise RuntimeUnavailable(f"{self.name}: {found.detail}; {found.mend}")
+        assert self.socket is not None
+        return self.socket
 
     def render(self, spec: ContainerSpec) -> dict[str, Any]:
         """The body of ``POST /containers/create``, and the name it goes under."""
