@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 from moat_nb.bench import TARGETS
+from moat_nb.bench.steps import REST, steps
 
 
 def test_every_measure_is_a_ratio_to_a_plain_kernel(on_docker):
@@ -26,3 +27,11 @@ def test_every_measure_is_a_ratio_to_a_plain_kernel(on_docker):
     for one in measures:
         assert one["ratio"] == one["sandboxed"] / one["plain"]
         assert min(one["plain"], one["sandboxed"]) > 0
+
+
+def test_the_steps_of_a_cold_start_add_up_to_the_whole(launcher):
+    project = launcher.project("lib", python=True)
+    found = steps(project, launcher.runtime, 1)
+    assert list(found)[-2:] == list(REST)
+    assert len(found) == 8
+    assert min(found.values()) > 0
