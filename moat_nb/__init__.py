@@ -34,11 +34,11 @@ if TYPE_CHECKING:
     from moat_nb.errors import StartError as StartError
     from moat_nb.errors import ValueRefused as ValueRefused
     from moat_nb.link import MountProof as MountProof
-    from moat_nb.parse import load as load
+    from moat_nb.parse.moat_yaml import load as load
     from moat_nb.planning import plan as plan
     from moat_nb.sandbox import Sandbox as Sandbox
     from moat_nb.spec import ContainerSpec as ContainerSpec
-    from moat_nb.widget import ExcludesEditor as ExcludesEditor
+    from moat_nb.widget.editor import ExcludesEditor as ExcludesEditor
 
 __version__ = "0.1.0"
 
@@ -52,7 +52,7 @@ _HOMES = {
     "ConsentNeeded": "errors",
     "ContainerSpec": "spec",
     "EditError": "errors",
-    "ExcludesEditor": "widget",
+    "ExcludesEditor": "widget.editor",
     "FileChanged": "errors",
     "ImageError": "errors",
     "MoatError": "errors",
@@ -63,7 +63,7 @@ _HOMES = {
     "Sandbox": "sandbox",
     "SandboxGone": "errors",
     "StartError": "errors",
-    "load": "parse",
+    "load": "parse.moat_yaml",
     "plan": "planning",
 }
 
@@ -72,14 +72,14 @@ __all__ = list(_HOMES)
 
 def load_ipython_extension(shell: InteractiveShell) -> None:
     """What ``%load_ext moat_nb`` calls: the magics ``%moat`` and ``%%moat``."""
-    from moat_nb.magics import load
+    from moat_nb.notebook.magics import load
 
     load(shell)
 
 
 def unload_ipython_extension(shell: InteractiveShell) -> None:
     """What ``%unload_ext moat_nb`` calls; the sandboxes that the magics started end."""
-    from moat_nb.magics import unload
+    from moat_nb.notebook.magics import unload
 
     unload(shell)
 

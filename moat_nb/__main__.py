@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from moat_nb.cli import main
+from moat_nb.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

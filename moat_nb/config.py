@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from moat_nb.host import User
-from moat_nb.readiness import Ready
+from moat_nb.services.readiness import Ready
 
 __all__ = [
     "WORKSPACE",

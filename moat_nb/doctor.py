@@ -51,7 +51,7 @@ class Report(tuple[Finding, ...]):
     """All findings, as a notebook shows them."""
 
     def _repr_mimebundle_(self, **options: object) -> dict[str, str]:
-        from moat_nb import look, sheets
+        from moat_nb.show import look, sheets
 
         html = look.as_html(sheets.of_findings(self))
         return {"text/plain": as_text(self), "text/html": html}
@@ -284,7 +284,7 @@ def _jupyter() -> Iterator[Finding]:
 
 
 def _kernelspecs() -> Iterator[Finding]:
-    from moat_nb.kernelspec import installed
+    from moat_nb.jupyter.kernelspec import installed
 
     for spec in installed():
         problem = spec.problem

@@ -108,7 +108,7 @@ class MountPlan:
 
     def _repr_mimebundle_(self, **options: object) -> dict[str, str]:
         # Imported here: how a plan looks is known downstream of what it is.
-        from moat_nb import look, sheets
+        from moat_nb.show import look, sheets
 
         return look.bundle(sheets.of_mounts(self))
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from moat_nb.config import Config
-from moat_nb.parse_mounts import with_mounts
+from moat_nb.parse.mounts import with_mounts
 
 __all__ = ["override"]
 

@@ -14,7 +14,7 @@ from moat_nb.egress import settings
 from moat_nb.egress.environment import proxy_variables, trust_variables
 from moat_nb.errors import ConfigError, NotSupportedYet, Problem, RuntimeUnavailable
 from moat_nb.host import MOAT_USER, Host, User
-from moat_nb.image import image_plan
+from moat_nb.image.plan import image_plan
 from moat_nb.mounts import Bind, EmptyFile, Mount, MountPlan, Tmpfs, Volume, build
 from moat_nb.runtimes import Runtime
 from moat_nb.runtimes.apple import Apple

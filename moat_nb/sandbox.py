@@ -16,29 +16,29 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from moat_nb.config import Config
-from moat_nb.connection import IPYKERNEL, PORTS
 from moat_nb.egress.records import Record
 from moat_nb.egress.trace import read
 from moat_nb.errors import CommandError, SandboxGone, StartError
 from moat_nb.host import Host
+from moat_nb.jupyter.connection import IPYKERNEL, PORTS
 from moat_nb.link import Link, MountProof, Output, Process
 from moat_nb.log import BoundedLog
 from moat_nb.overrides import override
-from moat_nb.parse import load
+from moat_nb.parse.moat_yaml import load
 from moat_nb.paths import to_sandbox
 from moat_nb.planning import choose, make_spec
 from moat_nb.pool import POOL
 from moat_nb.progress import Progress, for_user
 from moat_nb.secrets import fetch
-from moat_nb.services import plan_services
-from moat_nb.sidecar import Sidecar
+from moat_nb.services.plan import plan_services
+from moat_nb.services.sidecar import Sidecar
 from moat_nb.spec import ContainerSpec
 from moat_nb.started import Plan, Started
 from moat_nb.terminal import for_terminal, last_lines
 from moat_nb.vitals import Vitals
 
 if TYPE_CHECKING:
-    from moat_nb.kernels import Kernel
+    from moat_nb.jupyter.kernels import Kernel
 
 __all__ = ["Sandbox"]
 
@@ -211,7 +211,7 @@ class Sandbox:
 
     def _repr_mimebundle_(self, **options: object) -> dict[str, str]:
         """Its state, mounts, limits and kernels as they are now; asks the guest."""
-        from moat_nb import look, sheets, view
+        from moat_nb.show import look, sheets, view
 
         return look.bundle(sheets.of_sandbox(view.look_at(self)))
 
@@ -378,7 +378,7 @@ class Sandbox:
 
     def start_kernel(self, **options: Any) -> Kernel:
         """Start one more kernel here, and return its manager with a connected client."""
-        from moat_nb.kernels import Kernel
+        from moat_nb.jupyter.kernels import Kernel
 
         return Kernel.start(self, **options)
 

@@ -27,8 +27,8 @@ from moat_nb.paths import hidden
 from moat_nb.progress import Progress
 from moat_nb.rundir import Note, Owner, RunDir, base_directory, sweep
 from moat_nb.runtimes import Leash, Runtime
-from moat_nb.services import SidecarPlan
-from moat_nb.sidecars import Sidecars
+from moat_nb.services.plan import SidecarPlan
+from moat_nb.services.sidecars import Sidecars
 from moat_nb.spec import ContainerSpec
 
 __all__ = ["Plan", "Started"]

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moat_nb.active import HANDLED, PASSIVE, harmless
-from moat_nb.figures import Figures
-from moat_nb.frame import MAX_HEIGHT, frame
+from moat_nb.notebook.active import HANDLED, PASSIVE, harmless
+from moat_nb.notebook.frame import MAX_HEIGHT, frame
+from moat_nb.show.figures import Figures
 from moat_nb.terminal import for_terminal
 
 

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from moat_nb.cli_clean import abandoned, our_images, unnoted
-from moat_nb.cli_plan import Plan, as_text
+from moat_nb.cli.clean import abandoned, our_images, unnoted
+from moat_nb.cli.listing import find, sandboxes
+from moat_nb.cli.plan import Plan, as_text
 from moat_nb.config import Config, Secret, UnusedKey
 from moat_nb.errors import MoatError
 from moat_nb.host import User
-from moat_nb.image import ImagePlan
-from moat_nb.listing import find, sandboxes
+from moat_nb.image.plan import ImagePlan
 from moat_nb.mounts import Bind, EmptyFile, MountPlan, MountPoint, Tmpfs, build
 from moat_nb.rundir import Note, Owner, RunDir
 from moat_nb.runtimes import UNLIMITED_FILES

@@ -10,9 +10,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moat_nb import document
 from moat_nb.errors import ConfigError, ConsentNeeded, EditError, MoatError
 from moat_nb.excludes import check_all, set_excludes
+from moat_nb.parse import document
 
 W = "/workspace"
 

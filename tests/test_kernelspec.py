@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from moat_nb.config import Config, KernelOptions
-from moat_nb.kernelspec import LOGOS, kernel_json, language_of
+from moat_nb.jupyter.kernelspec import LOGOS, kernel_json, language_of
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import re
 
 import pytest
 
-from moat_nb import look
-from moat_nb.look import Mark, Sheet, Table, Trend, as_html, as_text, bundle
+from moat_nb.show import look
+from moat_nb.show.look import Mark, Sheet, Table, Trend, as_html, as_text, bundle
 
 SHEET = Sheet(
     title="A thing",

@@ -9,8 +9,8 @@ import pytest
 from moat_nb import spec
 from moat_nb.config import Config, Exclude, MountEntry, VolumeEntry
 from moat_nb.errors import ConfigError
-from moat_nb.parse import read_config
-from moat_nb.parse_mounts import RESERVED, RESERVED_TREES, with_mounts
+from moat_nb.parse.moat_yaml import read_config
+from moat_nb.parse.mounts import RESERVED, RESERVED_TREES, with_mounts
 
 HOME = Path("/home/ada")
 PROJECT = Path("/srv/demo")

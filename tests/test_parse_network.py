@@ -8,7 +8,7 @@ import pytest
 
 from moat_nb.config import Network, Rule
 from moat_nb.errors import ConfigError
-from moat_nb.parse import read_config
+from moat_nb.parse.moat_yaml import read_config
 
 
 def network(text: str) -> Network:

@@ -8,7 +8,7 @@ import pytest
 
 from moat_nb.config import Config, Dependency, KernelOptions, Service
 from moat_nb.errors import ConfigError
-from moat_nb.parse import read_config
+from moat_nb.parse.moat_yaml import read_config
 
 
 def config(text: str) -> Config:

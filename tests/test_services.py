@@ -13,19 +13,20 @@ from typing import Any
 import pytest
 
 import moat_nb
-from moat_nb import planning, services
+from moat_nb import planning
 from moat_nb.config import Config, Service
 from moat_nb.errors import ConfigError, StartError
 from moat_nb.host import Host, User
 from moat_nb.mounts import Bind, EmptyFile, Tmpfs, Volume
-from moat_nb.parse import read_config
+from moat_nb.parse.moat_yaml import read_config
 from moat_nb.planning import make_spec
-from moat_nb.readiness import Command, LogLine, Port
 from moat_nb.rundir import RunDir
 from moat_nb.runtimes.docker import Docker
 from moat_nb.runtimes.docker_facts import EngineFacts
 from moat_nb.security import MIB, Hardening
-from moat_nb.services import ENTRYPOINT, SidecarPlan, plan_services
+from moat_nb.services import plan as services
+from moat_nb.services.plan import ENTRYPOINT, SidecarPlan, plan_services
+from moat_nb.services.readiness import Command, LogLine, Port
 
 ADA = User(os.getuid(), os.getgid()) if os.getuid() else User(1000, 1000)
 

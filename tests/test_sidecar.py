@@ -16,13 +16,13 @@ from moat_nb.errors import ProofError
 from moat_nb.host import User
 from moat_nb.janitor import Janitor
 from moat_nb.mounts import MountPlan, Tmpfs, build
-from moat_nb.readiness import LogLine
-from moat_nb.recipes import Handover
 from moat_nb.runtimes import Leash
 from moat_nb.runtimes.pipes import PipeLeash, spawn
 from moat_nb.security import MIB, Limits
-from moat_nb.services import SidecarPlan
-from moat_nb.sidecar import LineWatch, Sidecar
+from moat_nb.services.plan import SidecarPlan
+from moat_nb.services.readiness import LogLine
+from moat_nb.services.recipes import Handover
+from moat_nb.services.sidecar import LineWatch, Sidecar
 from moat_nb.spec import ContainerSpec
 
 SHELLS = [path for name in ("dash", "bash") if (path := shutil.which(name)) is not None]

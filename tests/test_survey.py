@@ -13,7 +13,7 @@ import pytest
 
 from moat_nb.errors import ConfigError
 from moat_nb.mounts import Bind, MountPoint
-from moat_nb.parse import load, read_config
+from moat_nb.parse.moat_yaml import load, read_config
 from moat_nb.survey import Cover, Survey, missing_points, survey
 
 

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moat_nb import codec
-from moat_nb.arrow_check import MAX_CELLS, check_stream
-from moat_nb.codec import pack, unpack
+from moat_nb.notebook import codec
+from moat_nb.notebook.arrow_check import MAX_CELLS, check_stream
+from moat_nb.notebook.codec import pack, unpack
 
 MIB = 1 << 20
 JSON = st.recursive(

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from moat_nb.errors import ImageError
+from moat_nb.image.wheels import Target, download, read_probe
 from moat_nb.progress import Silent
-from moat_nb.wheels import Target, download, read_probe
 
 FACTS = {
     "libc": "glibc",
@@ -199,7 +199,7 @@ def test_a_download_ends_when_its_launcher_is_killed(
         monkeypatch.setenv("PIP_INDEX_URL", f"http://127.0.0.1:{server.getsockname()[1]}/simple")
         code = (
             "import pathlib, sys; from tests.test_wheels import target; "
-            "from moat_nb import progress, wheels; "
+            "from moat_nb import progress; from moat_nb.image import wheels; "
             "wheels.download(['six'], target(), pathlib.Path(sys.argv[1]), progress.Silent())"
         )
         root = Path(__file__).parent.parent

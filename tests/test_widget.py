@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 from traitlets import TraitError
 
-from moat_nb import ExcludesEditor, excludes, widget_words
-from moat_nb.draft import Draft
+from moat_nb import ExcludesEditor, excludes
 from moat_nb.errors import ConfigError, ConsentNeeded, EditError, FileChanged
 from moat_nb.link import MountProof
 from moat_nb.moat_file import read
 from moat_nb.suggest import Finding
+from moat_nb.widget import words as widget_words
+from moat_nb.widget.draft import Draft
 
 W = "/workspace"
 TEXT = """\

@@ -22,7 +22,7 @@ from moat_nb.config import Config
 from moat_nb.errors import MoatError, RuntimeUnavailable
 from moat_nb.host import Host
 from moat_nb.janitor import Janitor
-from moat_nb.parse import load
+from moat_nb.parse.moat_yaml import load
 from moat_nb.planning import RUNTIMES
 from moat_nb.progress import for_user
 from moat_nb.tables import table

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 from moat_nb.bench import peer_client
 from moat_nb.config import Config
 from moat_nb.errors import MoatError
-from moat_nb.image import ensure_image, image_plan
+from moat_nb.image.plan import ensure_image, image_plan
 from moat_nb.progress import Progress
 from moat_nb.runtimes.docker import Docker
 from moat_nb.runtimes.docker_facts import ENGINE_TIMEOUT

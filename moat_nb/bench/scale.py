@@ -17,7 +17,7 @@ from pathlib import Path
 from jupyter_core.utils import ensure_event_loop
 
 from moat_nb.bench.kernels import first_reply
-from moat_nb.kernels import Kernel
+from moat_nb.jupyter.kernels import Kernel
 from moat_nb.progress import Silent
 from moat_nb.rundir import base_directory, notes
 from moat_nb.sandbox import Sandbox

@@ -17,7 +17,7 @@ from typing import Any
 
 from moat_nb import sandbox, started
 from moat_nb.bench.kernels import first_reply
-from moat_nb.kernels import Kernel
+from moat_nb.jupyter.kernels import Kernel
 from moat_nb.link import Link
 from moat_nb.progress import Silent
 from moat_nb.runtimes.bubblewrap import Bubblewrap

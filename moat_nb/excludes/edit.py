@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from moat_nb.document import Node, Problems, compose
 from moat_nb.errors import ConfigError, ConsentNeeded, EditError, MoatError, Problem
 from moat_nb.excludes.rules import check_all
 from moat_nb.excludes.splice import (
@@ -25,7 +24,8 @@ from moat_nb.excludes.splice import (
     lead_of,
     scalar,
 )
-from moat_nb.parse_cursor import Cursor
+from moat_nb.parse.cursor import Cursor
+from moat_nb.parse.document import Node, Problems, compose
 
 __all__ = ["get_excludes", "set_excludes"]
 

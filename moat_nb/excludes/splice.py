@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from moat_nb.document import Node
+from moat_nb.parse.document import Node
 
 __all__ = [
     "Edit",

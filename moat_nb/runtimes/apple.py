@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import moat_nb
 from moat_nb.errors import NotSupportedYet, Problem, StartError
 from moat_nb.host import Host
-from moat_nb.image import image_plan
+from moat_nb.image.plan import image_plan
 from moat_nb.mounts import TMPFS_MODE, Bind, EmptyFile, Mount, Tmpfs, Volume
 from moat_nb.runtimes import UNLIMITED_FILES, Availability, Runtime
 from moat_nb.runtimes.pipes import PipeLeash, spawn

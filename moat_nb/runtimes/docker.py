@@ -16,7 +16,7 @@ import moat_nb
 from moat_nb.config import Config
 from moat_nb.errors import ImageError, RuntimeUnavailable, StartError
 from moat_nb.host import User
-from moat_nb.image import ensure_image, existing_image, image_plan
+from moat_nb.image.plan import ensure_image, existing_image, image_plan
 from moat_nb.janitor import Janitor
 from moat_nb.mounts import TMPFS_MODE, Bind, EmptyFile, Tmpfs, Volume
 from moat_nb.progress import Progress

@@ -45,7 +45,7 @@ class ImageWords:
 
 def look_up(engine: Docker, image: str, progress: Progress) -> ImageWords:
     """Of an image that is on the engine when this returns; ImageError when it cannot be had."""
-    from moat_nb import builder
+    from moat_nb.image import builder
 
     with _client(engine) as client:
         found = _inspect(client, image)

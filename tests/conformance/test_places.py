@@ -10,7 +10,7 @@ import pytest
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import KernelManager
 
-from moat_nb.kernelspec import install
+from moat_nb.jupyter.kernelspec import install
 from tests.integration.conftest import Launcher, launcher, on_bubblewrap, on_docker
 from tests.integration.test_jupyter import run
 

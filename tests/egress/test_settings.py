@@ -11,7 +11,7 @@ from moat_nb.egress.environment import proxy_variables, trust_variables
 from moat_nb.egress.news import MOST, QUIET_SECONDS, News, refusal
 from moat_nb.egress.settings import doors, egress_of, notice, problems, problems_without_sockets
 from moat_nb.egress.trust import bundle, bundle_files
-from moat_nb.parse import read_config
+from moat_nb.parse.moat_yaml import read_config
 
 
 def config(text: str) -> Config:

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from moat_nb import builder, wheels
 from moat_nb.config import Config, Dependency, Hooks, KernelOptions
 from moat_nb.errors import ImageError
-from moat_nb.image import PROJECT_LABEL, ImagePlan, ensure_image, image_plan
+from moat_nb.image import builder, wheels
+from moat_nb.image.plan import PROJECT_LABEL, ImagePlan, ensure_image, image_plan
 from moat_nb.progress import Silent
 
 if TYPE_CHECKING:
@@ -237,7 +237,7 @@ def test_a_killed_launcher_leaves_no_container_of_its_build(
     engine: Engine, traces: Callable[[], list[str]]
 ) -> None:
     code = (
-        "import sys, docker; from moat_nb import builder, progress; "
+        "import sys, docker; from moat_nb import progress; from moat_nb.image import builder; "
         "builder.build(builder.Order(tag='moat-nb/test-killed:1', network_steps=('hook',), "
         "dockerfile='FROM ' + sys.argv[2] + '\\nLABEL moat.nb.image=1\\nRUN sleep 100\\n'), "
         "None, docker.DockerClient(base_url=sys.argv[1]), progress.Silent(), None)"

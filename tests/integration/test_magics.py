@@ -14,7 +14,7 @@ from moat_nb import (
     SandboxGone,
     ValueRefused,
 )
-from moat_nb.cli import main
+from moat_nb.cli.main import main
 from tests.integration.conftest import wait_until
 from tests.integration.notebook import opened
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from moat_nb import cells
+from moat_nb.notebook import cells
 from tests.integration.notebook import opened
 
 # In the sandbox: send any message as the answer to the cell that runs.

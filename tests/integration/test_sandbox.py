@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from moat_nb import CommandError, ConfigError, Sandbox, SandboxGone, StartError
-from moat_nb.view import look_at
+from moat_nb.show.view import look_at
 from tests import ordinary_user
 from tests.engine import PrivateEngine
 from tests.integration.conftest import MIB, wait_until

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from moat_nb import ImageError, ProofError, SandboxGone, StartError
-from moat_nb.kernels import Kernel
+from moat_nb.jupyter.kernels import Kernel
 from moat_nb.pool import POOL
 from tests import ordinary_user
 from tests.integration.conftest import wait_until

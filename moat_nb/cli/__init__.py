@@ -1,0 +1,1 @@
+"""The command line, `moat-nb`: one module for each of its larger commands."""

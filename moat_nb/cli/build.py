@@ -1,0 +1,34 @@
+"""`moat-nb build`: the images, the services' too, ahead of the first start."""
+
+from __future__ import annotations
+
+import os
+
+from moat_nb.host import Host
+from moat_nb.janitor import Janitor
+from moat_nb.parse.moat_yaml import load
+from moat_nb.planning import choose, make_spec
+from moat_nb.progress import for_user
+from moat_nb.services.plan import plan_services
+from moat_nb.services.sidecars import Sidecars
+
+__all__ = ["build"]
+
+
+def build(directory: str, runtime: str | None) -> int:
+    """Raises what a start would, of the file, the runtime and the image."""
+    host = Host.current()
+    config = load(directory, home=host.home)
+    chosen, why = choose(runtime, config, host, os.environ)
+    # A file that cannot start builds nothing.
+    spec = make_spec(config, chosen, host, why)
+    sidecars = plan_services(config, spec, host)
+    janitor, progress = Janitor(), for_user()
+    try:
+        image = chosen.prepare(config, progress, janitor)
+        Sidecars.prepare(sidecars, chosen, progress)
+    finally:
+        progress.close()
+        janitor.finish()
+    print(image or f"nothing to build: {chosen.name} runs on the host's own files")
+    return 0

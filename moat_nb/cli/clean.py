@@ -1,0 +1,123 @@
+"""`moat-nb clean`: what launchers left that died together with their janitors."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from moat_nb.errors import MoatError
+from moat_nb.image.plan import IMAGE_LABEL, REPOSITORY
+from moat_nb.rundir import Owner, base_directory, notes, sweep
+from moat_nb.runtimes.docker import Docker
+from moat_nb.runtimes.docker_facts import connect, engine_errors
+from moat_nb.spec import SOCKETS_LABEL
+from moat_nb.tables import amount
+
+if TYPE_CHECKING:
+    from docker import APIClient
+
+__all__ = ["abandoned", "clean", "our_images", "unnoted"]
+
+STARTING_SECONDS = 24 * 3600
+"""A start without a note for a day is none: the longest build of an image takes hours."""
+
+
+def clean(*, images: bool) -> int:
+    """Say each thing that was removed, or that there was none."""
+    base = base_directory(os.environ, os.getuid())
+    done = [f"directory {base / id}" for id in sweep(base)]
+    for path in unnoted(base, time.time()):
+        shutil.rmtree(path, ignore_errors=True)
+        done.append(f"directory {path}")
+    for socket in _engines():
+        done += _clean_engine(socket, base, images)
+    print("\n".join(f"removed {what}" for what in done) or "nothing to remove")
+    return 0
+
+
+def unnoted(base: Path, now: float) -> Iterator[Path]:
+    """Directories whose start never came to write its note."""
+    for run_dir, note in notes(base):
+        if note is None and now - run_dir.path.stat().st_mtime > STARTING_SECONDS:
+            yield run_dir.path
+
+
+def _engines() -> Iterator[str]:
+    """The sockets of the engines that answer, each once."""
+    runtimes = [Docker(name, os.environ) for name in ("docker", "podman")]
+    answering = [runtime.socket for runtime in runtimes if runtime.available().usable]
+    yield from dict.fromkeys(socket for socket in answering if socket is not None)
+
+
+def _clean_engine(socket: str, base: Path, images: bool) -> list[str]:
+    client = connect(socket)
+    done: list[str] = []
+    try:
+        for container in abandoned(_containers(client), base):
+            name = container["Names"][0].lstrip("/")
+            remove = partial(client.remove_container, container["Id"], force=True, v=True)
+            done += _attempt(f"container {name}", remove)
+        found = our_images(client.images())
+        for name in found if images else ():
+            done += _attempt(f"image {name}", partial(client.remove_image, name))
+        if found and not images:
+            size = amount(sum(found.values()))
+            print(f"{len(found)} images of moat-nb's stay ({size}); --images removes them")
+    except engine_errors() as error:
+        raise MoatError(f"the engine at {socket}: {error}") from error
+    finally:
+        client.close()
+    return done
+
+
+def _attempt(what: str, remove: Callable[[], object]) -> Iterator[str]:
+    from docker.errors import APIError
+
+    try:
+        remove()
+        yield what
+    except APIError as error:
+        print(f"{what} stays: {error.explanation}")
+
+
+def _containers(client: APIClient) -> list[dict[str, Any]]:
+    found = client.containers(all=True, filters={"label": ["moat.nb.owner"]})
+    return [dict(container) for container in found]
+
+
+def abandoned(containers: Iterable[Mapping[str, Any]], base: Path) -> Iterator[Mapping[str, Any]]:
+    """Those of ``containers`` (the engine's list) whose launcher is dead.
+
+    Only launchers that keep their directories below ``base`` are looked for: another user's, or
+    one in a container, cannot be seen from here, and would pass for dead.
+    """
+    for container in containers:
+        # A sidecar has no mount of the directory, and is labelled with it.
+        sources = [container["Labels"].get(SOCKETS_LABEL, "")]
+        sources += [mount.get("Source", "") for mount in container["Mounts"]]
+        ours = any(Path(source).is_relative_to(base) for source in sources)
+        if ours and not _alive(container["Labels"]["moat.nb.owner"]):
+            yield container
+
+
+def _alive(owner: str) -> bool:
+    pid, _, _ = owner.partition(":")
+    return pid.isdigit() and str(Owner.of(int(pid))) == owner
+
+
+def our_images(images: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """``{tag, or id without one: size}`` of the images that were built or tagged for a project."""
+    found = {}
+    for image in images:
+        tags = [tag for tag in image.get("RepoTags") or () if tag != "<none>:<none>"]
+        # Podman puts `localhost/` in front of a name without a registry.
+        ours = [tag for tag in tags if tag.removeprefix("localhost/").startswith(f"{REPOSITORY}/")]
+        if not tags and IMAGE_LABEL in (image.get("Labels") or {}):
+            ours = [image["Id"]]
+        found.update(dict.fromkeys(ours, image["Size"]))
+    return found

@@ -1,0 +1,204 @@
+"""The command line: what is asked for, and which module answers.
+
+Nothing is imported before it is needed, so that `moat-nb plan` answers at once and a kernelspec's
+shim starts without a detour.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from moat_nb.cli.parser import parser
+from moat_nb.errors import MoatError
+
+__all__ = ["main", "split"]
+
+FAILED = 1
+RUN_FAILED = 125
+"""As docker's: 1 could be the command's own."""
+
+INTERRUPTED = 130
+READER_GONE = 141
+"""What shells say of a command whose reader ended: 128 + SIGPIPE."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command line; returns its exit code, or raises SystemExit for a usage error."""
+    argv = sys.argv[1:] if argv is None else list(argv)
+    if argv[:1] == ["kernel"]:
+        from moat_nb.jupyter.shim import main as shim
+
+        return shim(argv[1:])
+    arguments = _parse(argv)
+    try:
+        code = HANDLERS[arguments.subcommand](arguments)
+        sys.stdout.flush()
+    except MoatError as error:
+        for line in str(error).splitlines():
+            print(f"moat-nb: {line}", file=sys.stderr)
+        return RUN_FAILED if arguments.subcommand == "run" else FAILED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Python would complain once more when it flushes stdout at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return READER_GONE
+    return code
+
+
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    # What stands behind `--` is the sandbox's command, whatever it looks like.
+    ours, dashes, command = split(argv)
+    known = parser()
+    arguments = known.parse_args(ours)
+    if dashes and arguments.subcommand != "run":
+        known.error("only `moat-nb run` takes a command after --")
+    arguments.argv = command
+    return arguments
+
+
+def split(argv: Sequence[str]) -> tuple[list[str], bool, list[str]]:
+    """The words before ``--``, whether there is one, and the words behind it."""
+    words = list(argv)
+    if "--" not in words:
+        return words, False, []
+    at = words.index("--")
+    return words[:at], True, words[at + 1 :]
+
+
+def _plan(arguments: argparse.Namespace) -> int:
+    from moat_nb.cli.plan import plan
+
+    return plan(
+        arguments.directory,
+        arguments.runtime,
+        form="json" if arguments.json else "dockerfile" if arguments.dockerfile else "text",
+    )
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from moat_nb.cli.run import run
+
+    return run(
+        arguments.directory,
+        arguments.argv,
+        runtime=arguments.runtime,
+        mounts=arguments.mount,
+        quiet=arguments.quiet,
+    )
+
+
+def _build(arguments: argparse.Namespace) -> int:
+    from moat_nb.cli.build import build
+
+    return build(arguments.directory, arguments.runtime)
+
+
+def _install(arguments: argparse.Namespace) -> int:
+    from moat_nb.jupyter.kernelspec import install
+
+    name, place = install(
+        arguments.directory,
+        runtime=arguments.runtime,
+        name=arguments.name,
+        prefix=arguments.prefix,
+    )
+    print(f"installed {name} in {place}")
+    return 0
+
+
+def _uninstall(arguments: argparse.Namespace) -> int:
+    from moat_nb.jupyter.kernelspec import uninstall
+
+    for place in uninstall(arguments.which):
+        print(f"removed {place}")
+    return 0
+
+
+def _ps(arguments: argparse.Namespace) -> int:
+    from moat_nb.cli.sandboxes import ps
+
+    return ps(as_json=arguments.json)
+
+
+def _logs(arguments: argparse.Namespace) -> int:
+    from moat_nb.cli.sandboxes import logs
+
+    return logs(arguments.which, follow=arguments.follow, service=arguments.service)
+
+
+def _trace(arguments: argparse.Namespace) -> int:
+    from moat_nb.cli.sandboxes import trace
+
+    return trace(arguments.which, as_json=arguments.json)
+
+
+def _stop(arguments: argparse.Namespace) -> int:
+    from moat_nb.cli.sandboxes import stop
+
+    return stop(None if arguments.all else arguments.which)
+
+
+def _exclude(arguments: argparse.Namespace) -> int:
+    from moat_nb.cli import exclude as cli_exclude
+
+    if arguments.action == "list":
+        return cli_exclude.show(arguments.project, as_json=arguments.json)
+    return cli_exclude.change(
+        arguments.project,
+        arguments.target,
+        arguments.paths,
+        remove=arguments.action == "remove",
+        objects=arguments.objects,
+        dry_run=arguments.dry_run,
+    )
+
+
+def _clean(arguments: argparse.Namespace) -> int:
+    from moat_nb.cli.clean import clean
+
+    return clean(images=arguments.images)
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    from moat_nb.doctor import main as doctor
+
+    return doctor(as_json=arguments.json)
+
+
+def _bench(arguments: argparse.Namespace) -> int:
+    from moat_nb.bench import main as bench
+
+    return bench(
+        arguments.directory,
+        runs=arguments.runs,
+        as_json=arguments.json,
+        with_peers=arguments.peers,
+    )
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    from moat_nb.demo import main as demo
+
+    return demo()
+
+
+HANDLERS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "plan": _plan,
+    "run": _run,
+    "build": _build,
+    "exclude": _exclude,
+    "install": _install,
+    "uninstall": _uninstall,
+    "ps": _ps,
+    "logs": _logs,
+    "trace": _trace,
+    "stop": _stop,
+    "clean": _clean,
+    "doctor": _doctor,
+    "bench": _bench,
+    "demo": _demo,
+}

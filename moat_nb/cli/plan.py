@@ -1,0 +1,208 @@
+"""`moat-nb plan`: what would run, for people and for programs. Nothing is started."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from moat_nb.config import Config
+from moat_nb.host import Host
+from moat_nb.image.plan import ImagePlan, image_plan
+from moat_nb.parse.moat_yaml import load
+from moat_nb.planning import choose, make_spec
+from moat_nb.rundir import RunDir, base_directory
+from moat_nb.services.plan import SidecarPlan, plan_services
+from moat_nb.show.spec_words import MOUNT_COLUMNS, kind, limits_in_words, mount_points, mount_row
+from moat_nb.spec import ContainerSpec
+from moat_nb.tables import fields, table, wrap
+
+__all__ = ["Plan", "as_json", "as_text", "make", "plan"]
+
+PLACEHOLDER = "00000000"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedSidecar:
+    plan: SidecarPlan
+    spec: ContainerSpec
+    """As it would be started, but for the id, and for what only its image says."""
+    rendered: Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    config: Config
+    why: str
+    """The choice of runtime, as ``runtime: NAME (reason)``."""
+    spec: ContainerSpec
+    """As it would be started, but for the id, which is :data:`PLACEHOLDER`."""
+    image: ImagePlan | None
+    rendered: Any
+    """``spec`` in the runtime's own words."""
+    remarks: tuple[str, ...] = ()
+    """The runtime's, of what is as it is at every start."""
+    sidecars: tuple[PlannedSidecar, ...] = ()
+
+
+def plan(
+    directory: str, runtime: str | None, *, form: Literal["text", "json", "dockerfile"]
+) -> int:
+    found = make(directory, runtime)
+    if form == "json":
+        print(json.dumps(as_json(found), indent=2))
+    elif form == "text":
+        print(as_text(found))
+    elif found.image is not None and found.image.dockerfile:
+        print(found.image.dockerfile, end="")
+    else:
+        print(f"moat-nb: nothing is built: {_image(found)}", file=sys.stderr)
+    return 0
+
+
+def make(directory: str, runtime: str | None) -> Plan:
+    """Lay out the project at ``directory``; raises what :func:`moat_nb.planning.plan` does."""
+    host = Host.current()
+    config = load(directory, home=host.home)
+    chosen, why = choose(runtime, config, host, os.environ)
+    made = make_spec(config, chosen, host, why)
+    run_dir = RunDir(base_directory(os.environ, host.user.uid) / PLACEHOLDER)
+    instance = run_dir.instance("0:0:0")
+    spec = made.instantiate(instance)
+    sidecars = []
+    for sidecar in plan_services(config, made, host):
+        joined = sidecar.spec.instantiate(instance).joined_to(spec.name)
+        rendered = chosen.render(joined)
+        sidecars.append(PlannedSidecar(plan=sidecar, spec=joined, rendered=rendered))
+    return Plan(
+        config=config,
+        why=why,
+        spec=spec,
+        image=None if made.image is None else image_plan(config),
+        rendered=chosen.render(spec),
+        remarks=chosen.remarks(spec),
+        sidecars=tuple(sidecars),
+    )
+
+
+# ---------------------------------------------------------------- for programs
+
+
+def as_json(plan: Plan) -> dict[str, Any]:
+    """``spec`` with each mount's type, and ``rendered`` in the runtime's words."""
+    image = None
+    if plan.image is not None:
+        image = {**asdict(plan.image), "dockerfile": plan.image.dockerfile}
+    return {
+        "file": str(plan.config.path),
+        "spec": _spec(plan.spec),
+        "image": image,
+        "loosened": plan.spec.loosened(),
+        "unused": [asdict(key) for key in plan.config.unused],
+        "remarks": plan.remarks,
+        "rendered": plan.rendered,
+        "sidecars": [
+            {
+                "name": one.plan.name,
+                "spec": _spec(one.spec),
+                "ready": None if one.plan.ready is None else str(one.plan.ready),
+                "wait": one.plan.wait,
+                "rendered": one.rendered,
+            }
+            for one in plan.sidecars
+        ],
+    }
+
+
+def _spec(spec: ContainerSpec) -> dict[str, Any]:
+    words = asdict(spec)
+    words["mounts"]["mounts"] = [{"type": kind(mount), **asdict(mount)} for mount in spec.mounts]
+    return words
+
+
+# ---------------------------------------------------------------- for people
+
+
+def as_text(plan: Plan) -> str:
+    config, spec = plan.config, plan.spec
+    head = tuple(column.upper() for column in MOUNT_COLUMNS)
+    parts = [
+        fields((name, value) for name, value in _facts(plan) if value),
+        "mounts, in order\n" + table([head, *map(mount_row, spec.mounts)], indent=2),
+    ]
+    parts += [_sidecar(one) for one in plan.sidecars]
+    specs = (spec, *(one.spec for one in plan.sidecars))
+    if points := list(dict.fromkeys(point for one in specs for point in mount_points(one.mounts))):
+        parts.append("made on the host at the start, where missing\n" + table(points, indent=2))
+    if notices := [n for n in (*spec.notices, *plan.remarks) if n != plan.why]:
+        parts.append("notices\n" + "\n".join(wrap(n, "  - ", "    ") for n in notices))
+    if config.unused:
+        keys = [(key.where, key.name) for key in config.unused]
+        parts.append("keys not used: they mean nothing to a kernel\n" + table(keys, indent=2))
+    return "\n\n".join(parts)
+
+
+def _sidecar(one: PlannedSidecar) -> str:
+    plan, spec = one.plan, one.spec
+    ready = "once it is started" if plan.ready is None else f"when {plan.ready}"
+    rows = [
+        ("image", str(spec.image)),
+        ("user", str(spec.user)),
+        ("limits", limits_in_words(spec.limits)),
+        ("hardening", _hardening(spec)),
+        ("loosened", "; ".join(spec.hardening.loosened()) or "nothing"),
+        ("ports", ", ".join(map(str, plan.ports))),
+        ("ready", ready if plan.wait else "not waited for"),
+        ("env", ", ".join(name for name, _ in plan.service.env)),
+    ]
+    facts = fields((name, value) for name, value in rows if value)
+    words = "\n".join(f"  {line}" for line in facts.splitlines())
+    return f"sidecar {plan.name}\n{words}\n{table([*map(mount_row, spec.mounts)], indent=2)}"
+
+
+def _facts(plan: Plan) -> Iterator[tuple[str, str]]:
+    config, spec = plan.config, plan.spec
+    yield "project", str(config.path)
+    yield "name", config.name
+    yield "runtime", plan.why.removeprefix("runtime: ")
+    yield "image", _image(plan)
+    yield "user", str(spec.user)
+    yield "limits", limits_in_words(spec.limits)
+    yield "hardening", _hardening(spec)
+    yield "loosened", "; ".join(spec.loosened()) or "nothing"
+    yield "env", ", ".join(name for name, _ in spec.env)
+    yield "secrets", ", ".join(f"{secret.name} ({secret.scheme})" for secret in config.secrets)
+    yield "command", " ".join(config.command)
+
+
+def _image(plan: Plan) -> str:
+    image = plan.image
+    if image is None:
+        return "none: the host's own programs and this Python, read-only"
+    if not image.dockerfile:
+        return f"{image.base}, as it is"
+    added = [
+        f"{tool}: {', '.join(names)}"
+        for tool, names in (("pip", image.requirements), ("apt", image.apt), ("npm", image.npm))
+        if names
+    ]
+    hooks = asdict(image.hooks)
+    added += [f"hooks.{name}" for name in hooks if hooks[name] is not None]
+    return f"{image.base}, with {'; '.join(added)}"
+
+
+def _hardening(spec: ContainerSpec) -> str:
+    hardening = spec.hardening
+    words = []
+    if hardening.cap_drop:
+        words.append(f"capabilities dropped: {', '.join(hardening.cap_drop)}")
+    if hardening.no_new_privileges:
+        words.append("no new privileges")
+    if hardening.read_only_root:
+        words.append("read-only root filesystem")
+    if hardening.isolation is not None:
+        words.append(f"isolation {hardening.isolation}")
+    return ", ".join((*words, f"network {spec.network}"))

@@ -1,0 +1,169 @@
+"""`moat-nb ps`, `logs`, `trace` and `stop`: the sandboxes of this user's processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from moat_nb.cli.listing import Listed, find, sandboxes
+from moat_nb.egress.trace import as_text, read
+from moat_nb.errors import MoatError
+from moat_nb.jupyter.ending import end
+from moat_nb.rundir import base_directory
+from moat_nb.tables import duration, table
+from moat_nb.terminal import for_terminal
+
+__all__ = ["logs", "ps", "stop", "trace"]
+
+FOLLOW_SECONDS = 0.2
+"""Between two looks at a log that is followed."""
+
+
+def ps(*, as_json: bool) -> int:
+    found = _mine()
+    if as_json:
+        print(json.dumps([_record(one) for one in found], indent=2))
+    elif found:
+        print(table([_COLUMNS, *map(_row, found)]))
+    return 0
+
+
+def logs(which: str | None, *, follow: bool, service: str | None = None) -> int:
+    """Raises MoatError when there is no such sandbox, or no such service of it."""
+    one = _chosen(which, "a log")
+    log = one.run_dir.log if service is None else _log_of(service, one)
+    older = log.with_name(f"{log.name}.1")
+    if older.exists():
+        _print(older.read_bytes())
+    if follow:
+        _follow(log)
+    elif log.exists():
+        _print(log.read_bytes())
+    return 0
+
+
+def _log_of(service: str, one: Listed) -> Path:
+    services = one.note.services if one.note else ()
+    if service not in services:
+        there = ", ".join(services) or "none"
+        raise MoatError(f"{one.title}: it has no service {service}; there are: {there}")
+    return one.run_dir.service_log(service)
+
+
+def trace(which: str | None, *, as_json: bool) -> int:
+    """Raises MoatError when there is no such sandbox."""
+    records = read(_chosen(which, "what it asked for").run_dir.requests)
+    if as_json:
+        print(json.dumps([asdict(record) for record in records], indent=2))
+    elif records:
+        print(as_text(records))
+    return 0
+
+
+def _chosen(which: str | None, what: str) -> Listed:
+    """The one that is meant, or the newest."""
+    found = _mine()
+    if which is not None:
+        return find(which, found)
+    if used := [one for one in found if one.state != "spare"]:
+        return used[-1]
+    raise MoatError(f"there are no sandboxes of yours, and {what} goes with its sandbox")
+
+
+def stop(which: str | None) -> int:
+    """End one sandbox, or all with None. Raises MoatError, once every one was tried."""
+    found = _mine()
+    failures = []
+    for one in found if which is None else (find(which, found),):
+        try:
+            print(f"{one.title}: {_stop(one)}")
+        except MoatError as error:
+            failures.append(str(error))
+    if failures:
+        raise MoatError("\n".join(failures))
+    return 0
+
+
+def _stop(one: Listed) -> str:
+    if one.note is None:
+        raise MoatError(f"{one.title}: it is starting, and so far its launcher alone can stop it")
+    if not end(one.note, one.run_dir.sockets, os.environ):
+        return "had ended already"
+    return "stopped"
+
+
+def _mine() -> tuple[Listed, ...]:
+    return sandboxes(base_directory(os.environ, os.getuid()), os.environ)
+
+
+# ---------------------------------------------------------------- ps
+
+_COLUMNS = ("ID", "NAME", "STATE", "AGE", "RUNTIME", "OWNER", "PROJECT", "IMAGE", "SERVICES")
+
+
+def _row(one: Listed) -> tuple[str, ...]:
+    note = one.note
+    if note is None:
+        return (one.run_dir.id, "-", one.state, *["-"] * (len(_COLUMNS) - 3))
+    age = duration(time.time() - note.started)
+    project = _short(note.project)
+    owner, image = str(note.owner.pid), note.image or "-"
+    services = ", ".join(note.services) or "-"
+    return (note.id, note.name, one.state, age, note.runtime, owner, project, image, services)
+
+
+def _short(path: str) -> str:
+    home = Path.home()
+    return f"~/{Path(path).relative_to(home)}" if Path(path).is_relative_to(home) else path
+
+
+def _record(one: Listed) -> dict[str, Any]:
+    """The note with ``state``, ``age`` in seconds and ``log``; of a start only these and ``id``."""
+    known = asdict(one.note) if one.note else {"id": one.run_dir.id}
+    age = round(time.time() - one.note.started, 3) if one.note else None
+    return {**known, "state": one.state, "age": age, "log": str(one.run_dir.log)}
+
+
+# ---------------------------------------------------------------- logs
+
+
+def _print(data: bytes) -> None:
+    text = data.decode(errors="replace")
+    if sys.stdout.isatty():
+        sys.stdout.write(for_terminal(text))
+    elif hasattr(sys.stdout, "buffer"):
+        sys.stdout.buffer.write(data)
+    else:  # a notebook's, which takes nothing but text
+        sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def _follow(path: Path) -> None:
+    """Print the log as it grows, over rotations, until its directory is gone."""
+    log = path.open("rb")
+    try:
+        while True:
+            there = path.parent.exists()
+            if data := log.read():
+                _print(data)
+            elif not there:
+                return
+            elif _rotated(path, log.fileno()):
+                log.close()
+                log = path.open("rb")
+            else:
+                time.sleep(FOLLOW_SECONDS)
+    finally:
+        log.close()
+
+
+def _rotated(path: Path, descriptor: int) -> bool:
+    try:
+        return path.stat().st_ino != os.fstat(descriptor).st_ino
+    except FileNotFoundError:
+        return False  # for this moment there is none

@@ -1,0 +1,1 @@
+"""The images of kernels: planned as values, built from wheels that this machine fetched."""

@@ -1,0 +1,266 @@
+"""The jupyter_client provisioner: what a KernelManager calls to have its kernel in a sandbox.
+
+One instance lives as long as its manager, over all restarts, and its methods may be called from
+different event loops; so nothing here belongs to a loop, and what blocks runs in a thread.
+
+The order of calls (jupyter_client 8): ``pre_launch``, ``launch_kernel``, ``post_launch``; then
+``poll`` every 3 s; at the end ``send_signal`` (an interrupt), ``shutdown_requested`` unless
+now=True, ``terminate``, ``kill``, ``wait``, ``cleanup``. Only ``cleanup`` says reliably whether a
+restart follows, so the sandbox is kept until ``cleanup(restart=False)``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from jupyter_client.connect import KernelConnectionInfo
+from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
+from traitlets import Unicode
+
+from moat_nb.errors import MoatError, SandboxGone
+from moat_nb.jupyter.connection import IPYKERNEL_ARGV, json_ready, new_connection
+from moat_nb.link import Exit
+from moat_nb.paths import to_host, to_sandbox
+
+if TYPE_CHECKING:
+    from moat_nb.link import Process
+    from moat_nb.sandbox import Sandbox
+
+__all__ = ["MoatProvisioner"]
+
+MAJOR, MINOR = sys.version_info[:2]
+PYTHONS = frozenset({"python", f"python{sys.version_info[0]}", f"python{MAJOR}.{MINOR}"})
+
+HOST_ONLY = frozenset(
+    {"HOME", "JPY_PARENT_PID", "LOGNAME", "PATH", "PWD", "PYTHONEXECUTABLE", "PYTHONHOME"}
+    | {"PYTHONPATH", "SHELL", "TMPDIR", "USER", "VIRTUAL_ENV"}
+)
+"""Variables that describe the host, whatever a client sets them to. ``JPY_PARENT_PID`` besides
+makes ipykernel exit, as the parent that it names is not to be seen in a sandbox."""
+
+
+FORKED_WAKE_SECONDS = 0.05
+"""How often a loop looks for itself whether a thread is done, as its wake-up may be lost."""
+
+T = TypeVar("T")
+
+
+class MoatProvisioner(KernelProvisionerBase):
+    project = Unicode(
+        "", config=True, help="The directory of moat.yaml; empty: sought from the cwd upward."
+    )
+    runtime = Unicode("", config=True, help="docker, podman, bubblewrap or apple; empty: auto.")
+
+    def __init__(self, *, sandbox: Sandbox | None = None, **traits: Any) -> None:
+        super().__init__(**traits)
+        self._sandbox = sandbox
+        self._owns_sandbox = sandbox is None
+        self._process: Process | None = None
+        self._ending = False
+        """The client has asked for its end, so that needs no explanation."""
+        self._cwd: str | None = None
+        self._env: dict[str, str] = {}
+
+    # -------- launch
+
+    async def pre_launch(self, **kwargs: Any) -> dict[str, Any]:
+        self._process = None
+        given = dict(kwargs.pop("env", os.environ))
+        kwargs = await super().pre_launch(env=given, **kwargs)
+        self._env = meant_for_kernel(kwargs["env"], os.environ, self.kernel_spec.env)
+        self._cwd = kwargs.get("cwd")
+        kwargs["cmd"] = self._command(kwargs.pop("extra_arguments", []))
+        return kwargs
+
+    def _command(self, extra: list[str]) -> list[str]:
+        argv = list(self.kernel_spec.argv)
+        if "moat_nb" in argv[:3]:  # the shim's, for clients that know no provisioners
+            argv = list(IPYKERNEL_ARGV)
+        elif argv and (argv[0] == sys.executable or Path(argv[0]).name in PYTHONS):
+            argv[0] = "python3"
+        return argv + list(extra)
+
+    async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> KernelConnectionInfo:
+        try:
+            await in_thread(self._launch, cmd)
+        except BaseException:
+            # The manager never calls cleanup() when this raises.
+            await self.cleanup(restart=False)
+            raise
+        return self.connection_info
+
+    def _launch(self, cmd: list[str]) -> None:
+        from moat_nb.sandbox import Sandbox
+
+        if self._sandbox is None or self._sandbox.gone is not None:
+            if not self._owns_sandbox and self._sandbox is not None:
+                raise SandboxGone(str(self._sandbox.gone))
+            self._stop_sandbox()
+            self._sandbox = Sandbox.launch(
+                self.project or self._cwd or ".", self.runtime or None, on_event=self._hear
+            )
+            for notice in self._sandbox.spec.notices:
+                self.log.info("moat: %s", notice)
+            self.connection_info = {}
+        sandbox = self._sandbox
+        if not self.connection_info:
+            connection = new_connection(sandbox.next_socket_prefix())
+            self.connection_info = {**connection, **self._encryption()}  # type: ignore[typeddict-item]
+        self._process = sandbox.spawn_kernel(
+            list(sandbox.config.kernel.argv) or cmd,
+            json_ready(self.connection_info),
+            env=self._env,
+            host_cwd=self._cwd,
+        )
+        self._ending = False
+        if self._owns_sandbox:  # else who gave us the sandbox asks for himself
+            self._process.exited.add_done_callback(self._say_how_it_ended)
+
+    def _say_how_it_ended(self, exited: Future[Exit]) -> None:
+        """Into the client's log: a front end says no more than that the kernel has died."""
+        how = exited.result()
+        gone = self._sandbox is None or self._sandbox.gone is not None
+        if how.code != 0 and not self._ending and not gone:
+            self.log.warning("moat: the kernel ended: %s", how.told)
+
+    def _encryption(self) -> dict[str, str]:
+        """CurveZMQ's keys, where the manager asks for encryption and the kernelspec is fit for it.
+
+        A manager that requires it has refused every other kernelspec before.
+        """
+        asked = getattr(self.parent, "transport_encryption", "disabled") != "disabled"
+        supported = self.kernel_spec.metadata.get("supported_encryption", [])
+        if not asked or "curve" not in ([supported] if isinstance(supported, str) else supported):
+            return {}
+        import zmq
+
+        public, secret = zmq.curve_keypair()
+        return {"curve_publickey": public.decode(), "curve_secretkey": secret.decode()}
+
+    def _hear(self, kind: str, text: str) -> None:
+        if kind in ("pre_run", "refused"):
+            self.log.info("moat: %s", text.rstrip())
+        elif kind == "gone" and self._process is not None:
+            self.log.warning("moat: %s", text)
+
+    # -------- the process
+
+    @property
+    def has_process(self) -> bool:
+        return self._process is not None
+
+    def ended(self) -> Exit | None:
+        """How the kernel's process ended, or None while it runs; never blocks."""
+        return self._process.poll() if self._process is not None else Exit(code=0)
+
+    async def poll(self) -> int | None:
+        how = self.ended()
+        return None if how is None else how.code
+
+    async def wait(self) -> int | None:
+        process = self._process
+        if process is None:
+            return 0
+        how = await in_thread(process.wait)
+        self._process = None
+        return how.code
+
+    async def send_signal(self, signum: int) -> None:
+        if self._process is None:
+            return
+        if signum == 0:
+            return
+        # A kernel or a sandbox that is gone already is what the caller was after.
+        with contextlib.suppress(SandboxGone):
+            await in_thread(self._process.signal, signum)
+
+    async def shutdown_requested(self, restart: bool = False) -> None:
+        self._ending = True
+
+    async def kill(self, restart: bool = False) -> None:
+        self._ending = True
+        await self.send_signal(signal.SIGKILL)
+
+    async def terminate(self, restart: bool = False) -> None:
+        self._ending = True
+        await self.send_signal(signal.SIGTERM)
+
+    async def cleanup(self, restart: bool = False) -> None:
+        if not restart and self._owns_sandbox:
+            await in_thread(self._stop_sandbox)
+
+    def _stop_sandbox(self) -> None:
+        sandbox, self._sandbox = self._sandbox, None
+        self.connection_info = {}
+        if sandbox is not None:
+            sandbox.stop()
+
+    # -------- what others ask
+
+    async def get_provisioner_info(self) -> dict[str, Any]:
+        info = await super().get_provisioner_info()
+        info["connection_info"] = json_ready(self.connection_info)
+        info["sandbox"] = self._sandbox.id if self._sandbox is not None else None
+        return info
+
+    async def load_provisioner_info(self, provisioner_info: dict[str, Any]) -> None:
+        raise MoatError(
+            "a sandbox ends with its launcher, so another process cannot take its kernel over"
+        )
+
+    def resolve_path(self, path: str) -> str | None:
+        """The host's file behind a path inside; None when the host has none."""
+        if self._sandbox is None:
+            return None
+        spec = self._sandbox.spec
+        cwd = to_sandbox(self._cwd, spec.mounts) if self._cwd else None
+        found = to_host(path, cwd or spec.workdir, spec.mounts)
+        return found if found is not None and Path(found).exists() else None
+
+
+def meant_for_kernel(
+    given: Mapping[str, str], inherited: Mapping[str, str], spec_env: Mapping[str, str]
+) -> dict[str, str]:
+    """What of ``given`` a client set for the kernel: not what it merely inherited of the host's.
+
+    Clients hand over a copy of their whole environment with a few entries added; the kernelspec's
+    own ``env`` is always meant.
+    """
+    return {
+        name: value
+        for name, value in given.items()
+        if name in spec_env or (inherited.get(name) != value and name not in HOST_ONLY)
+    }
+
+
+async def in_thread(function: Callable[..., T], *args: Any) -> T:
+    """Run what blocks in a thread of its own, also in a process forked from one that did the same.
+
+    Such a child (a ProcessPoolExecutor's, say) inherits the event loop of jupyter_core, and with
+    it ``asyncio.to_thread``'s executor, whose threads are not there any more, and the socket that
+    wakes the loop, which it shares with its parent.
+    """
+    future: Future[T] = Future()
+    context = contextvars.copy_context()  # where a progress bar finds the cell it belongs to
+
+    def run() -> None:
+        try:
+            future.set_result(context.run(function, *args))
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=run, name="moat-provisioner", daemon=True).start()
+    done = asyncio.wrap_future(future)
+    while not done.done():
+        await asyncio.wait({done}, timeout=FORKED_WAKE_SECONDS)
+    return done.result()

@@ -1,0 +1,1 @@
+"""`%moat` and `%%moat`: cells of an ordinary notebook, run in a sandbox."""

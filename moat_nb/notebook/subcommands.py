@@ -1,0 +1,333 @@
+"""The subcommands of ``%moat``: each parses its own words, and prints what the CLI would print."""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import queue
+import shlex
+import signal
+import sys
+from argparse import Namespace
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from IPython.core.error import UsageError
+from IPython.core.magic_arguments import argument, magic_arguments
+from IPython.display import display
+
+from moat_nb.cli.main import split
+from moat_nb.cli.parser import DIRECTORY, DOCKERFILE, MOUNT, RUNTIME, SERVICE
+from moat_nb.errors import CommandError, MoatError, SandboxGone
+from moat_nb.link import Exit
+from moat_nb.notebook.session import Session, Sessions
+from moat_nb.sandbox import Sandbox
+from moat_nb.tables import amount, table
+from moat_nb.terminal import for_terminal
+
+__all__ = ["SUBCOMMANDS", "dispatch", "say", "without_our_own_lines"]
+
+INTERRUPT_SECONDS = 0.2
+"""Between two looks at a command that runs: Ctrl-C is heard in between."""
+
+
+def say(text: str) -> None:
+    print(f"moat: {text}", file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def without_our_own_lines() -> Iterator[None]:
+    """Have IPython show an error of ours as its text, which is meant for the user as it stands."""
+    try:
+        yield
+    except MoatError as error:
+        if not hasattr(error, "_render_traceback_"):
+            lines = [f"{type(error).__name__}: {error}"]
+            setattr(error, "_render_traceback_", lambda: lines)  # noqa: B010 - mypy knows none
+        raise
+
+
+def dispatch(sessions: Sessions, line: str) -> None:
+    """Do what ``line``, the text behind ``%moat``, asks for; UsageError when it cannot be read."""
+    words, dashes, command = split(shlex.split(line))
+    name, *rest = words or ["status"]
+    if name not in SUBCOMMANDS:
+        there = ", ".join(SUBCOMMANDS)
+        raise UsageError(f"%moat {name}: there is no such subcommand; there are: {there}")
+    subcommand = SUBCOMMANDS[name]
+    if "--help" in rest or "-h" in rest:
+        print(subcommand.parser.format_help())
+    elif dashes and name != "run":
+        raise UsageError("only `%moat run` takes a command after --")
+    else:
+        arguments = subcommand.parser.parse_args(rest)
+        arguments.command = command
+        with without_our_own_lines():
+            subcommand(sessions, arguments)
+
+
+# ---------------------------------------------------------------- run
+
+
+@magic_arguments(name="moat run")
+@argument("directory", **DIRECTORY)
+@argument("--name", metavar="N", help="what this notebook calls it (default: the project's name)")
+@argument("--runtime", **RUNTIME)
+@argument("--mount", **MOUNT)
+@argument(
+    *("--env", "-e"),
+    action="append",
+    default=[],
+    metavar="NAME=VALUE",
+    help="set a variable in it; may be repeated",
+)
+def run(sessions: Sessions, arguments: Namespace) -> None:
+    """Start the sandbox of the nearest moat.yaml, or show it if it runs.
+
+    `%moat run [DIR] -- CMD...` runs one command in it; an exit code other than 0 raises.
+    """
+    session = _running(sessions, arguments)
+    if session is None:
+        session = sessions.start(
+            arguments.directory,
+            arguments.name,
+            runtime=arguments.runtime,
+            mounts=arguments.mount,
+            env=dict(_variable(text) for text in arguments.env),
+        )
+        for notice in session.sandbox.spec.notices:
+            print(f"moat: {notice}")
+    sessions.make_current(session)
+    if arguments.command:
+        _run_command(session.sandbox, arguments.command)
+    else:
+        display(session.sandbox)
+
+
+def _running(sessions: Sessions, arguments: Namespace) -> Session | None:
+    if arguments.name is None:
+        found = sessions.find(arguments.directory)
+    else:
+        found = sessions.get(arguments.name) if arguments.name in sessions.names else None
+    if found is not None and found.sandbox.gone is not None:
+        say(f"{found.name}: {found.sandbox.gone}; starting another")
+        sessions.stop(found)
+        return None
+    if found is not None and (arguments.runtime or arguments.mount or arguments.env):
+        raise MoatError(
+            f"{found.name}: it runs already, and options are for a start: `%moat stop "
+            f"{found.name}` first, or start another with --name"
+        )
+    return found
+
+
+def _variable(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise UsageError(f"--env {text}: write NAME=VALUE")
+    return name, value
+
+
+def _run_command(sandbox: Sandbox, command: Sequence[str]) -> None:
+    """Run it with its output as it comes; an interrupt is its own, a second one kills it."""
+    pieces: queue.SimpleQueue[tuple[int, bytes]] = queue.SimpleQueue()
+
+    def tell(words: str) -> None:
+        pieces.put((2, f"moat: {words}\n".encode()))
+
+    with sandbox.refusals(tell):
+        _follow(sandbox, command, pieces)
+
+
+def _follow(
+    sandbox: Sandbox, command: Sequence[str], pieces: queue.SimpleQueue[tuple[int, bytes]]
+) -> None:
+    process = sandbox.spawn(command, on_output=lambda stream, data: pieces.put((stream, data)))
+    decoders = {n: codecs.getincrementaldecoder("utf-8")("replace") for n in (1, 2)}
+    interrupts = 0
+    while True:
+        ended = process.poll() is not None
+        try:
+            stream, data = pieces.get(timeout=0 if ended else INTERRUPT_SECONDS)
+            text = for_terminal(decoders[stream].decode(data))
+            print(text, end="", file=sys.stdout if stream == 1 else sys.stderr, flush=True)
+        except queue.Empty:
+            if ended:
+                break
+        except KeyboardInterrupt:
+            interrupts += 1
+            process.signal(signal.SIGINT if interrupts == 1 else signal.SIGKILL)
+    _judge(sandbox, command, process.wait(), interrupted=interrupts > 0)
+
+
+def _judge(sandbox: Sandbox, command: Sequence[str], how: Exit, *, interrupted: bool) -> None:
+    if interrupted:
+        raise KeyboardInterrupt
+    if sandbox.gone is not None:
+        raise SandboxGone(sandbox.gone)
+    if how.code != 0:
+        raise CommandError(command, how.code, how=str(how))
+
+
+# ---------------------------------------------------------------- this notebook's sandboxes
+
+
+@magic_arguments(name="moat status")
+def status(sessions: Sessions, arguments: Namespace) -> None:
+    """Show this notebook's sandboxes; the one that cells without a name run in is marked *, and
+    shown below."""
+    if not sessions.names:
+        print("no sandbox runs; `%moat run` starts one")
+        return
+    current = sessions.get()
+    rows = [("", "NAME", "ID", "STATE", "RUNTIME", "IN USE", "PROJECT")]
+    for session in sessions:
+        mark = "*" if session is current else ""
+        runtime, project = session.sandbox.spec.runtime, str(session.project)
+        use = _use(session)
+        rows.append((mark, session.name, session.sandbox.id, session.state, runtime, use, project))
+    print(table(rows))
+    for session in sessions:
+        for sidecar in session.sandbox.sidecars:
+            if sidecar.gone is not None:
+                print(f"\n{session.name}: {sidecar.describe('ended')}")
+    display(current.sandbox)
+
+
+def _use(session: Session) -> str:
+    """Of the excludes' tmpfs."""
+    try:
+        return amount(sum(mount.used for mount in session.sandbox.mounts()))
+    except SandboxGone:
+        return "-"
+
+
+_NAME = argument("name", nargs="?", help="the sandbox (default: the one last started or shown)")
+
+
+@magic_arguments(name="moat restart")
+@_NAME
+def restart(sessions: Sessions, arguments: Namespace) -> None:
+    """Start a new kernel. The sandbox stays, and with it what is in its excluded directories."""
+    session = sessions.get(arguments.name)
+    session.restart()
+    say(f"{session.name}: a new kernel; the sandbox is the same")
+
+
+@magic_arguments(name="moat reset")
+@_NAME
+def reset(sessions: Sessions, arguments: Namespace) -> None:
+    """Start a new sandbox in its place, of moat.yaml as it is now.
+
+    What is in its excluded directories is lost.
+    """
+    session = sessions.get(arguments.name)
+    session.reset()
+    display(session.sandbox)
+
+
+@magic_arguments(name="moat stop")
+@_NAME
+@argument("--all", action="store_true", help="all of this notebook's")
+def stop(sessions: Sessions, arguments: Namespace) -> None:
+    """End a sandbox of this notebook."""
+    for session in tuple(sessions) if arguments.all else (sessions.get(arguments.name),):
+        sessions.stop(session)
+        say(f"{session.name}: stopped")
+
+
+@magic_arguments(name="moat logs")
+@argument("name", nargs="?", help="a sandbox of this notebook, or what `%%moat ps` shows")
+@argument("--service", **SERVICE)
+def logs(sessions: Sessions, arguments: Namespace) -> None:
+    """Print what its kernels wrote to their own stdout and stderr, or what a service printed."""
+    from moat_nb.cli.sandboxes import logs
+
+    logs(_id(sessions, arguments.name), follow=False, service=arguments.service)
+
+
+@magic_arguments(name="moat network")
+@argument("name", nargs="?", help="a sandbox of this notebook, or what `%%moat ps` shows")
+def network(sessions: Sessions, arguments: Namespace) -> None:
+    """Print what it asked for of the network, what became of it, and by which rule."""
+    from moat_nb.cli.sandboxes import trace
+
+    trace(_id(sessions, arguments.name), as_json=False)
+
+
+def _id(sessions: Sessions, name: str | None) -> str:
+    """Of a session's sandbox, or ``name`` as it is."""
+    if name is None or name in sessions.names:
+        return sessions.get(name).sandbox.id
+    return name
+
+
+@magic_arguments(name="moat excludes")
+@argument("directory", **DIRECTORY)
+def excludes(sessions: Sessions, arguments: Namespace) -> None:
+    """Edit what the project's sandbox does not see.
+
+    "Apply" in the editor is `%moat reset`, where this notebook has a sandbox of the project.
+    """
+    from moat_nb.widget.editor import ExcludesEditor
+
+    session = sessions.find(arguments.directory)
+    if session is None:
+        display(ExcludesEditor(arguments.directory))
+        return
+    known = session
+
+    def apply() -> None:
+        if known not in sessions:
+            raise MoatError(f"{known.name}: it was stopped; `%moat run` starts it")
+        known.reset()
+
+    display(ExcludesEditor(arguments.directory, sandbox=known.sandbox, apply=apply))
+
+
+# ---------------------------------------------------------------- what the command line prints
+
+
+@magic_arguments(name="moat ps")
+def ps(sessions: Sessions, arguments: Namespace) -> None:
+    """List the sandboxes of all of your processes."""
+    from moat_nb.cli.sandboxes import ps
+
+    ps(as_json=False)
+
+
+@magic_arguments(name="moat plan")
+@argument("directory", **DIRECTORY)
+@argument("--runtime", **RUNTIME)
+@argument("--dockerfile", **DOCKERFILE)
+def plan(sessions: Sessions, arguments: Namespace) -> None:
+    """Show what would run, with nothing started."""
+    from moat_nb.cli.plan import plan
+
+    directory, runtime = arguments.directory, arguments.runtime
+    plan(directory, runtime, form="dockerfile" if arguments.dockerfile else "text")
+
+
+@magic_arguments(name="moat doctor")
+def doctor(sessions: Sessions, arguments: Namespace) -> None:
+    """Say what can be used here, and how to mend what cannot."""
+    from moat_nb.doctor import report
+
+    display(report())
+
+
+SUBCOMMANDS: dict[str, Any] = {
+    "run": run,
+    "status": status,
+    "restart": restart,
+    "reset": reset,
+    "stop": stop,
+    "logs": logs,
+    "network": network,
+    "ps": ps,
+    "excludes": excludes,
+    "plan": plan,
+    "doctor": doctor,
+}
+"""By name. Called with the sessions and the parsed words, the ``command`` behind ``--`` among
+them; each has its ``parser``."""

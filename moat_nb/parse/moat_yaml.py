@@ -1,0 +1,198 @@
+"""moat.yaml as a Config: the one place where the file is found and read.
+
+Everything below :func:`read_config` is pure, bytes to Config; problems are collected over the
+whole file and raised at once. Nothing of the environment is read: what ``env://NAME`` refers to
+is looked up at launch, and ``~`` is the home directory that the caller gives.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from pathlib import Path
+from typing import Literal
+
+from moat_nb.config import Config, UnusedKey
+from moat_nb.errors import ConfigError, Problem
+from moat_nb.parse import kernel as parse_kernel
+from moat_nb.parse import mounts as parse_mounts
+from moat_nb.parse import network as parse_network
+from moat_nb.parse import own_services as parse_own_services
+from moat_nb.parse import services as parse_services
+from moat_nb.parse import values as parse_values
+from moat_nb.parse.cursor import Cursor, Fields
+from moat_nb.parse.document import MAX_BYTES, Problems, compose, nearest, shown
+
+__all__ = ["FILE_NAMES", "find", "label_of", "load", "read_config", "read_file", "slug"]
+
+FILE_NAMES = ("moat.yaml", "agent.yaml")
+"""In order of preference; the second is Moat's older name."""
+
+_USED = (
+    *("name", "mounts", "volumes", "workspace", "env", "secrets", "dependencies", "base_image"),
+    *("services", "network", "hooks", "container", "command", "ports", "runtime", "sandbox"),
+    "kernel",
+)
+_UNUSED = (
+    *("agent", "agents", "version", "grants", "claude", "codex", "copilot", "gemini", "pi", "mcp"),
+    *("language_servers", "snapshots", "tracing", "interactive", "clipboard"),
+)
+
+_WORKSPACE_MODES: tuple[Literal["bind", "volume"], ...] = ("bind", "volume")
+_RUNTIMES: tuple[Literal["docker", "apple"], ...] = ("docker", "apple")
+
+_NAME_MAX = 63
+# A container's, a kernelspec's and a host's name at once; an image's too, in lower case.
+_NAME = re.compile(rf"(?=.{{1,{_NAME_MAX}}}$)[A-Za-z0-9]+([._-][A-Za-z0-9]+)*")
+
+
+def find(start: Path) -> Path:
+    """The absolute path of the nearest ``moat.yaml`` (else ``agent.yaml``) from ``start`` upward.
+
+    ``start`` may be a directory, the YAML file itself, or a notebook beside it. Symlinked
+    directories are resolved, a symlinked file is not. Raises ConfigError when there is none.
+    """
+    absolute = Path(os.path.abspath(start))  # noqa: PTH100 - Path.absolute() keeps the `..`
+    if absolute.suffix in {".yaml", ".yml"} and os.path.lexists(absolute):
+        return absolute.parent.resolve() / absolute.name
+    if not os.path.lexists(absolute):
+        raise ConfigError([Problem(where=str(start), what="no such file or directory")])
+    # os.path, for Path.is_dir() raises where a link leads to what may not be looked at.
+    is_directory = os.path.isdir(absolute)  # noqa: PTH112
+    directory = (absolute if is_directory else absolute.parent).resolve()
+    for parent in (directory, *directory.parents):
+        for name in FILE_NAMES:
+            if os.path.lexists(parent / name):
+                return parent / name
+    what = f"no moat.yaml in {directory} or above it"
+    mend = "write one; an empty moat.yaml is a project with all defaults"
+    raise ConfigError([Problem(where=str(start), what=what, mend=mend)])
+
+
+def load(path: Path | str, *, home: Path | None = None) -> Config:
+    """Find (see :func:`find`) and read a file; ConfigError holds all that is wrong with it.
+
+    ``home`` is what ``~`` stands for, the launcher's own home unless given.
+    """
+    file = find(Path(path))
+    label = label_of(file)
+    return read_config(read_file(file, label), path=file, home=home or Path.home(), label=label)
+
+
+def read_config(data: bytes, *, path: Path, home: Path, label: str | None = None) -> Config:
+    """``data`` as the Config of the file ``path``, which is absolute and is not looked at.
+
+    ``label`` is how errors name the file; its name alone when not given. Raises ConfigError.
+    """
+    problems = Problems(label=label or path.name)
+    root = compose(data, problems)
+    cursor = Cursor(problems=problems, path="", node=root, anchor=root)
+    fields = Fields(entries=cursor.entries(), owner=cursor)
+    config = _config(fields, path, home, problems)
+    if problems.found:
+        raise problems.error()
+    return config
+
+
+def slug(text: str) -> str:
+    """``text`` as a valid project name: ``My Project!`` becomes ``my-project``."""
+    words = re.findall(r"[a-z0-9]+", text.lower())
+    return "-".join(words)[:_NAME_MAX].rstrip("-") or "project"
+
+
+def _config(fields: Fields, path: Path, home: Path, problems: Problems) -> Config:
+    base = parse_mounts.Base(directory=path.parent, home=home)
+    mounts = parse_mounts.mounts(fields["mounts"], base)
+    volumes = parse_mounts.volumes(fields["volumes"], named=fields["name"].given)
+    parse_mounts.check_targets(mounts, volumes, problems)
+    parse_values.check_overlap(fields["env"], fields["secrets"])
+    dependencies = parse_services.dependencies(fields["dependencies"])
+    services = parse_services.services(fields["services"], dependencies)
+    if own := fields["kernel"].entries().get("services"):
+        named = fields["name"].given
+        services = parse_own_services.services(own, services, base, named=named)
+    workspace = fields["workspace"].fields(("mode",))
+    mode = workspace["mode"].choice(_WORKSPACE_MODES) or "bind"
+    for exclude in parse_mounts.git_excludes(mounts) if mode == "volume" else ():
+        what = f"{exclude.pattern!r} leaves .git out of the copy that workspace.mode: volume makes"
+        problems.add(exclude.where, what, "remove it: half of .git is a broken repository")
+    if fields["sandbox"].text("", empty=True):
+        fields["sandbox"].choice(("none",))
+    return Config(
+        path=path,
+        name=_name(fields["name"], path.parent),
+        mounts=mounts,
+        volumes=volumes,
+        workspace_mode=mode,
+        env=parse_values.environment(fields["env"]),
+        secrets=parse_values.secrets(fields["secrets"]),
+        dependencies=dependencies,
+        base_image=fields["base_image"].matching(None, parse_values.IMAGE, "the name of an image"),
+        services=services,
+        network=parse_network.network(fields["network"]),
+        hooks=parse_values.hooks(fields["hooks"]),
+        container=parse_values.container(fields["container"]),
+        command=parse_values.command(fields["command"]),
+        ports=parse_values.ports(fields["ports"]),
+        runtime=fields["runtime"].choice(_RUNTIMES),
+        kernel=parse_kernel.kernel(fields["kernel"], dependencies),
+        unused=_unused(fields),
+        where=fields.where(),
+    )
+
+
+def _name(cursor: Cursor, directory: Path) -> str:
+    text = cursor.text(None)
+    if text is None:
+        return slug(directory.name)
+    if not _NAME.fullmatch(text):
+        rule = f"letters and digits, single . _ or - between them, at most {_NAME_MAX}"
+        cursor.fail(f"{shown(text)} cannot name a sandbox: {rule}", f"write {slug(text)}")
+    return text
+
+
+def _unused(fields: Fields) -> tuple[UnusedKey, ...]:
+    """Top-level keys that mean nothing here; one near to a known key is a problem instead."""
+    names = []
+    for name in fields.entries.keys() - set(_USED):
+        near = None if name in _UNUSED else nearest(name, (*_USED, *_UNUSED))
+        if near:
+            fields.unknown(name, f"did you mean {near!r}?")
+        else:
+            names.append(name)
+    unused = {name: fields.entries[name].key_where for name in fields.entries if name in names}
+    keep = fields["network"].entries().get(parse_network.KEEP_POLICY)
+    if keep is not None:
+        unused[keep.path] = keep.key_where
+    return tuple(UnusedKey(name=name, where=where) for name, where in unused.items())
+
+
+def read_file(file: Path, label: str) -> bytes:
+    """The file's bytes, at most one more than may be read. Raises ConfigError.
+
+    A link is not followed, for a sandbox that can write the project could have made it, and
+    neither a pipe nor a device is waited for.
+    """
+    try:
+        with open(file, "rb", opener=_open) as stream:
+            if stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+                return stream.read(MAX_BYTES + 1)
+    except OSError as error:
+        if file.is_symlink():
+            what = f"is a symbolic link to {file.readlink()}, and links are not followed"
+            problem = Problem(where=label, what=what, mend="put the file itself there")
+        else:
+            problem = Problem(where=label, what=f"cannot be read: {error.strerror}")
+        raise ConfigError([problem]) from None
+    raise ConfigError([Problem(where=label, what="is not a regular file")])
+
+
+def _open(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
+
+
+def label_of(file: Path) -> str:
+    """The file as seen from the current directory when it is below that, else its full path."""
+    here = Path.cwd()
+    return str(file.relative_to(here) if file.is_relative_to(here) else file)

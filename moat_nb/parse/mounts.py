@@ -1,0 +1,243 @@
+"""``mounts`` and ``volumes``: what stands where, without a look at the filesystem."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from functools import partial
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from moat_nb import excludes
+from moat_nb.config import WORKSPACE, Config, Exclude, MountEntry, VolumeEntry
+from moat_nb.errors import ConfigError
+from moat_nb.parse.cursor import Cursor
+from moat_nb.parse.document import Problems, shown
+
+__all__ = ["Base", "check_targets", "git_excludes", "listed", "mounts", "volumes", "with_mounts"]
+
+RESERVED_TREES = ("/proc", "/sys", "/dev", "/run/moat")
+"""The sandbox's own, with all below: the kernel's file systems and the guest."""
+
+RESERVED = (
+    "/",
+    *("/bin", "/etc", "/lib", "/lib64", "/sbin", "/usr"),  # the image's programs
+    *("/home", "/home/moat", "/run", "/tmp"),  # the sandbox's own tmpfs, and parents of them
+)
+"""Refused as targets themselves; below them a mount may stand."""
+
+_Fail: TypeAlias = "Callable[..., None]"
+"""Called with what is wrong, and perhaps how to mend it."""
+
+_FORM = "write source:target, source:target:ro or source:target:rw"
+_VOLUME_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+# These separate the fields of an engine's mount options.
+_UNSAFE = re.compile(r'[\x00-\x1f\x7f,:"\\]')
+
+
+@dataclass(frozen=True, kw_only=True)
+class Base:
+    """Where relative sources and ``~`` start; both absolute."""
+
+    directory: Path
+    home: Path
+
+
+def mounts(cursor: Cursor, base: Base) -> tuple[MountEntry, ...]:
+    """The file's mounts, with the project at :data:`WORKSPACE` in front unless one is there."""
+    found = listed(cursor, base)
+    if all(entry.target != WORKSPACE for entry in found):
+        found.insert(0, _workspace(base.directory, cursor.problems.label))
+    return tuple(found)
+
+
+def listed(cursor: Cursor, base: Base) -> list[MountEntry]:
+    """A list of mounts, as it is."""
+    return [entry for item in cursor.items() if (entry := _mount(item, base))]
+
+
+def volumes(cursor: Cursor, *, named: bool) -> tuple[VolumeEntry, ...]:
+    """The file's volumes; ``named``: whether it has a ``name:``, which they are kept under."""
+    if cursor.given and not named:
+        cursor.fail("volumes are kept by project name, and the file has none", "add name: NAME")
+    found = [entry for item in cursor.items() if (entry := _volume(item))]
+    seen: dict[str, VolumeEntry] = {}
+    for entry in found:
+        before = seen.setdefault(entry.name, entry)
+        if before is not entry:
+            cursor.problems.add(
+                entry.where,
+                f"the volume {entry.name!r} is given twice, first at {before.where}",
+                "give each its own name",
+            )
+    return tuple(found)
+
+
+def check_targets(
+    mounts: Sequence[MountEntry], volumes: Sequence[VolumeEntry], problems: Problems
+) -> None:
+    """Of two mounts with one target an engine would choose; so it is a problem."""
+    entries: list[MountEntry | VolumeEntry] = [*mounts, *volumes]
+    first: dict[str, MountEntry | VolumeEntry] = {}
+    for entry in entries:
+        before = first.setdefault(entry.target, entry)
+        if before is not entry:
+            problems.add(
+                entry.where,
+                f"a second mount at {entry.target}, the first is at {before.where}",
+                "give each its own target",
+            )
+
+
+def with_mounts(config: Config, texts: Sequence[str], *, home: Path) -> Config:
+    """``config`` with mounts of the command line, ``source:target[:ro|rw]``.
+
+    As in the file, relative sources start at the project, and one that targets
+    :data:`WORKSPACE` replaces the automatic mount. Raises ConfigError.
+    """
+    base = Base(directory=config.directory, home=home)
+    problems = Problems(label="--mount")
+    added = []
+    for text in texts:
+        where = f"--mount {text}"
+        entry = _from_text(text, base, where, partial(problems.add, where))
+        added += [entry] if entry else []
+    kept = config.mounts
+    if any(entry.target == WORKSPACE for entry in added):
+        kept = tuple(old for old in kept if old != _workspace(config.directory, old.where))
+    mounts = (*kept, *added)
+    check_targets(mounts, config.volumes, problems)
+    if problems.found:
+        raise ConfigError(problems.found)
+    return replace(config, mounts=mounts)
+
+
+def git_excludes(mounts: Sequence[MountEntry]) -> tuple[Exclude, ...]:
+    """The workspace's excludes that name ``.git`` or something in it.
+
+    A ``**`` does not name it: ``**/node_modules`` is meant for the files of the project.
+    """
+    return tuple(
+        exclude
+        for mount in mounts
+        if mount.target == WORKSPACE
+        for exclude in mount.exclude
+        if _names_git(exclude.pattern)
+    )
+
+
+def _names_git(pattern: str) -> bool:
+    matched, _ = excludes.advance(excludes.begin([pattern]), ".git")
+    first = pattern.split("/", maxsplit=1)[0]
+    return matched is not None or (first != "**" and fnmatchcase(".git", first))
+
+
+def _workspace(directory: Path, where: str) -> MountEntry:
+    return MountEntry(source=directory, target=WORKSPACE, where=where)
+
+
+def _mount(item: Cursor, base: Base) -> MountEntry | None:
+    if item.node is not None and item.node.kind == "scalar":
+        return _from_text(item.node.text, base, item.where, item.fail)
+    fields = item.fields(("source", "target", "mode", "exclude"))
+    if item.node is None or item.node.kind != "mapping":
+        return None
+    # Both, so that both are reported.
+    required = [fields[name].require() for name in ("source", "target")]
+    source = _source(fields["source"].text(""), base, fields["source"].fail)
+    target = _target(fields["target"].text(""), fields["target"].fail)
+    read_only = fields["mode"].choice(("ro", "rw")) == "ro"
+    exclude = _excludes(fields["exclude"])
+    if not all(required) or source is None or target is None:
+        return None
+    return MountEntry(
+        source=source, target=target, read_only=read_only, exclude=exclude, where=item.where
+    )
+
+
+def _from_text(text: str, base: Base, where: str, fail: _Fail) -> MountEntry | None:
+    parts = text.split(":")
+    if len(parts) not in {2, 3}:
+        fail(f"{shown(text)} is not a mount", _FORM)
+        return None
+    if len(parts) == 3 and parts[2] not in {"ro", "rw"}:
+        fail(f"{shown(text)} has the mode {shown(parts[2])}, neither ro nor rw", _FORM)
+        return None
+    if not parts[0] or not parts[1]:
+        fail(f"{shown(text)} has no {'target' if parts[0] else 'source'}", _FORM)
+        return None
+    source = _source(parts[0], base, fail)
+    target = _target(parts[1], fail)
+    if source is None or target is None:
+        return None
+    return MountEntry(source=source, target=target, read_only=parts[2:] == ["ro"], where=where)
+
+
+def _source(text: str, base: Base, fail: _Fail) -> Path | None:
+    """The absolute host path; None, with a problem unless ``text`` is empty, when there is none."""
+    if not text:
+        return None
+    if text.startswith("~") and not text.startswith("~/") and text != "~":
+        fail(f"{shown(text)}: only your own home can be written as ~", "write the whole path")
+        return None
+    if text.startswith("~"):
+        text = str(base.home) + text[1:]
+    # The project's directory is resolved, so taking `..` away as text follows no link.
+    return Path(os.path.normpath(base.directory / text))
+
+
+def _target(text: str, fail: _Fail) -> str | None:
+    """The normalised target; None, with a problem unless ``text`` is empty, when refused."""
+    if not text:
+        return None
+    target = "/" + posixpath.normpath(text).lstrip("/")
+    rule = ""
+    if not text.startswith("/"):
+        rule = "a target is an absolute path in the sandbox"
+    elif ".." in text.split("/"):
+        rule = "'..' may not stand in it"
+    elif found := _UNSAFE.search(text):
+        rule = f"a target may not hold the character {found[0]!r}"
+    elif target in RESERVED:
+        rule = f"{target} is the sandbox's own; mount below it or elsewhere"
+    elif tree := next((t for t in RESERVED_TREES if target == t or target.startswith(f"{t}/")), ""):
+        rule = f"{tree} is the sandbox's own; mount elsewhere"
+    if rule:
+        fail(f"the target {shown(text)} is refused: {rule}")
+        return None
+    return target
+
+
+def _excludes(cursor: Cursor) -> tuple[Exclude, ...]:
+    given = [
+        (item, text) for item in cursor.items() if (text := item.text(None, empty=True)) is not None
+    ]
+    for index, words in excludes.check_all([text for _, text in given]):
+        given[index][0].fail(words)
+    return tuple(
+        Exclude(pattern=excludes.normalise(text), where=item.where) for item, text in given
+    )
+
+
+def _volume(item: Cursor) -> VolumeEntry | None:
+    fields = item.fields(("name", "target", "readonly", "type"))
+    if item.node is None or item.node.kind != "mapping":
+        return None
+    # All, so that all are reported.
+    required = [fields[name].require() for name in ("name", "target")]
+    rule = "a volume's name: lower-case letters, digits, - and _, a letter or digit first"
+    name = fields["name"].matching("", _VOLUME_NAME, rule)
+    target = _target(fields["target"].text(""), fields["target"].fail)
+    types: tuple[Literal["bind", "volume"], ...] = ("bind", "volume")
+    entry = VolumeEntry(
+        name=name,
+        target=target or "",
+        read_only=fields["readonly"].boolean(False),
+        type=fields["type"].choice(types) or "bind",
+        where=item.where,
+    )
+    return entry if all(required) and name and target else None

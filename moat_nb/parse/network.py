@@ -1,0 +1,80 @@
+"""``network``: the policy, its rules, and the host's ports."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal, cast
+
+from moat_nb.config import Network, Rule
+from moat_nb.parse.cursor import Cursor
+from moat_nb.parse.document import shown
+
+__all__ = ["KEEP_POLICY", "network"]
+
+KEEP_POLICY = "keep_policy"
+"""Moat's rules of operations, which mean nothing to a kernel: accepted, listed as not used."""
+
+_LABEL = r"(\*|[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)"
+_HOST = re.compile(rf"{_LABEL}(\.{_LABEL})*")
+_ADDRESS = re.compile(r"[0-9.]+|.*:.*")
+_LINE = re.compile(r"(?P<verdict>allow|deny)\s+(?P<method>\*|[A-Za-z]+)\s+(?P<path>/\S*)")
+
+
+def network(cursor: Cursor) -> Network:
+    """No ``network:`` key: policy None. One without a policy: Moat's default, permissive."""
+    if not cursor.given:
+        return Network()
+    entries = cursor.entries()
+    allow = entries.get("allow")
+    if allow is not None:
+        cursor.problems.add(allow.key_where, "network.allow was renamed", "call it rules")
+    fields = cursor.fields(("policy", "rules", "host", KEEP_POLICY, "allow"))
+    policies: tuple[Literal["permissive", "strict", "none", "bridge"], ...]
+    policies = ("permissive", "strict", "none", "bridge")
+    ports = (item.integer(0, minimum=1, maximum=65535) for item in fields["host"].items())
+    return Network(
+        policy=fields["policy"].choice(policies) or "permissive",
+        rules=tuple(rule for item in fields["rules"].items() for rule in _rules(item)),
+        host_ports=tuple(dict.fromkeys(port for port in ports if port)),
+        where=cursor.key_where,
+    )
+
+
+def _rules(item: Cursor) -> tuple[Rule, ...]:
+    """A host name, or one host name mapped to its lines (several are taken as well)."""
+    if item.node is not None and item.node.kind == "scalar":
+        host = _host(item.node.text, item)
+        return (Rule(host=host, where=item.where),) if host else ()
+    rules = []
+    for name, lines in item.entries().items():
+        host = _host(name, item)
+        parsed = tuple(line for text in lines.items() if (line := _line(text)))
+        rules += [Rule(host=host, lines=parsed, where=lines.key_where)] if host else []
+    return tuple(rules)
+
+
+def _host(text: str, item: Cursor) -> str | None:
+    host = text.lower()
+    if _ADDRESS.fullmatch(host):
+        item.fail(
+            f"{shown(text)} is an address or has a port, and only names can be reached",
+            "write the host's name alone",
+        )
+        return None
+    if len(host) > 253 or not _HOST.fullmatch(host):
+        mend = "write api.example.com or *.example.com, with no scheme and no path"
+        item.fail(f"{shown(text)} is not a host name", mend)
+        return None
+    return host
+
+
+def _line(item: Cursor) -> tuple[Literal["allow", "deny"], str, str] | None:
+    text = item.text("")
+    found = _LINE.fullmatch(text.strip())
+    if found is None:
+        if text:
+            mend = "write allow GET /path/** or deny * /**"
+            item.fail(f"{shown(text)} is not a rule", mend)
+        return None
+    verdict = cast(Literal["allow", "deny"], found["verdict"])
+    return verdict, found["method"].upper(), found["path"]

@@ -1,0 +1,321 @@
+"""The excludes editor: a widget that shows and changes what a project's sandbox does not see.
+
+It holds no rules of its own: what is refused, and in what words, is :mod:`moat_nb.excludes`'s;
+what is written is :class:`moat_nb.widget.draft.Draft`'s; what is suggested is
+:mod:`moat_nb.suggest`'s.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import traitlets
+
+from moat_nb import excludes
+from moat_nb.errors import ConsentNeeded, EditError, FileChanged, MoatError, SandboxGone
+from moat_nb.link import MountProof
+from moat_nb.moat_file import MoatFile, read, save
+from moat_nb.sandbox import Sandbox
+from moat_nb.widget import words as widget_words
+from moat_nb.widget.draft import Draft
+from moat_nb.widget.look import Findings, Look, Progress
+from moat_nb.widget.traits import EditorTraits
+
+__all__ = ["ExcludesEditor"]
+
+
+class ExcludesEditor(EditorTraits):
+    """An editor of the excludes of the nearest moat.yaml at or above ``path``.
+
+    ``sandbox`` is a running sandbox of the project: its use of each exclude is shown, and "apply"
+    resets it; ``apply``, called with nothing, does so instead, for who has kernels to restart.
+
+    Every trait is synchronised and can be observed. To drive it, set :attr:`excludes` and
+    :attr:`consent`, and call :meth:`save`, :meth:`undo`, :meth:`apply` and the others, which raise
+    what went wrong; on the page it is shown instead. Raises ConfigError for a file that cannot be
+    read.
+    """
+
+    def __init__(
+        self,
+        path: Path | str = ".",
+        *,
+        sandbox: Sandbox | None = None,
+        apply: Callable[[], object] | None = None,
+    ) -> None:
+        # Before what may raise: a widget is closed also when it never came to be.
+        self._look: Look | None = None
+        self._lock = threading.RLock()
+        self._draft = Draft.read(path)
+        self._before: list[MoatFile] = []
+        self._findings: Findings = {}
+        self._proofs: Sequence[MountProof] = ()
+        self._sandbox = sandbox
+        self._apply = apply or (sandbox.reset if sandbox is not None else None)
+        super().__init__()
+        self.can_apply = self._apply is not None
+        self._show()
+        self.measure()
+        self.observe(self._on_asked, ["excludes", "consent"])
+        self.observe(self._on_typed, ["typed", "excludes"])
+        self.on_msg(self._on_message)
+        self.look()
+
+    def __repr__(self) -> str:
+        return f"<ExcludesEditor of {self.path}>"
+
+    def _repr_mimebundle_(self, **options: Any) -> Any:
+        shown: Any = super()._repr_mimebundle_(**options)
+        data, metadata = shown
+        return {**data, "text/plain": widget_words.plain(self._draft, self.facts)}, metadata
+
+    def close(self) -> None:
+        """End the look, and take the widget off the page."""
+        self.cancel()
+        super().close()
+
+    # -------- what is asked
+
+    def add(self, target: str, pattern: str) -> None:
+        """Ask for one more exclude; raises EditError in the validator's words."""
+        listed = self._draft.asked[target]
+        if words := _refusal(listed, pattern):
+            raise EditError(words)
+        self.excludes = {**self._draft.asked, target: [*listed, pattern]}
+
+    def discard(self) -> None:
+        """Ask for what the file has."""
+        self.consent = []
+        self.excludes = _lists(self._draft.saved)
+
+    def reload(self) -> None:
+        """Read the file again; what was asked for stays asked for."""
+        self._take(self._draft.onto(read(self._draft.file.path)))
+        self._say("Read moat.yaml again.")
+
+    def save(self) -> None:
+        """Write the file; raises EditError, and FileChanged if it is not what was read."""
+        draft = self._draft
+        if draft.refusals:
+            raise EditError(draft.refusals[0].words)
+        waits = [words for at, words in draft.consent_needed.items() if at not in draft.consent]
+        if waits:
+            raise ConsentNeeded(waits[0])
+        if not draft.ready:
+            self._say("There is nothing to save.")
+            return
+        file = self._write(draft.text)
+        self._before.append(draft.file)
+        self._take(Draft.of(file))
+        hint = " Apply restarts the sandbox with it." if self.can_apply else ""
+        self._say(f"Saved {file.label}.{hint}")
+
+    def undo(self) -> None:
+        """Put back the file as it was before the last save, byte for byte."""
+        if not self._before:
+            raise EditError("nothing was saved here, so nothing can be undone")
+        file = self._write(self._before[-1].text)
+        self._before.pop()
+        self._take(Draft.of(file))
+        self._say(f"Undone: {file.label} is as it was before.")
+
+    def _write(self, text: str) -> MoatFile:
+        try:
+            return save(self._draft.file, text)
+        except FileChanged:
+            self.state = "stale"
+            raise
+
+    # -------- the sandbox
+
+    def measure(self) -> None:
+        """Ask the sandbox for the use of its excludes now."""
+        self._proofs = ()
+        if self._sandbox is not None:
+            with suppress(SandboxGone):
+                self._proofs = self._sandbox.mounts()
+        self.inside = [
+            {"path": proof.path, "size": proof.size, "used": proof.used} for proof in self._proofs
+        ]
+        self._show_facts()
+
+    def ask_apply(self) -> None:
+        """Say in :attr:`loss` what applying would lose; nothing is done."""
+        self.measure()
+        loss = widget_words.loss(self._proofs, known=self._sandbox is not None)
+        unsaved = " What is not saved yet is not applied." if self.diff else ""
+        self.loss = loss + unsaved
+
+    def apply(self) -> None:
+        """Restart the sandbox, which then has the file's excludes."""
+        if self._apply is None:
+            raise EditError("no sandbox was given to this editor, so there is none to restart")
+        before, self.state = self.state, "applying"
+        try:
+            self._apply()
+        finally:
+            self.state, self.loss = before, ""
+        self.measure()
+        self._say("Applied: the sandbox was restarted.")
+
+    # -------- the look at the host
+
+    def look(self) -> None:
+        """Look at the mounts' directories again, in the background."""
+        self.cancel()
+        self.looking = "looking"
+        sources = {
+            mount.target: (mount.source, self._draft.saved[mount.target])
+            for mount in self._draft.config.mounts
+        }
+        self._look = Look(sources, self._on_found)
+
+    def cancel(self) -> None:
+        """End the look; what it has found so far stays."""
+        if self._look is not None:
+            self._look.cancel()
+        if self.looking == "looking":
+            self.looking = "part"
+
+    def _on_found(self, findings: Findings, progress: Progress) -> None:
+        self._findings = findings
+        self._show_facts()
+        self.looking = progress
+
+    # -------- what is shown
+
+    def _take(self, draft: Draft) -> None:
+        self._draft = draft
+        self.consent = sorted(draft.consent)
+        self.excludes = _lists(draft.asked)
+        self._show()
+        self.look()
+
+    def _say(self, message: str) -> None:
+        self.problem = ""
+        self.message = message
+
+    def _show(self) -> None:
+        draft = self._draft
+        self.path = str(draft.file.path)
+        self.mounts = [
+            {
+                "target": mount.target,
+                "source": str(mount.source),
+                "read_only": mount.read_only,
+                "saved": list(draft.saved[mount.target]),
+            }
+            for mount in draft.config.mounts
+        ]
+        self.excludes = _lists(draft.asked)
+        self.problems = [asdict(refusal) for refusal in draft.refusals]
+        self.consent_needed = draft.consent_needed
+        self.can_undo = bool(self._before)
+        try:
+            self.diff = draft.diff
+        except EditError as error:
+            self.diff, self.problem, self.state = "", str(error), "refused"
+        else:
+            self.state = _state(draft)
+        self._show_facts()
+
+    def _show_facts(self) -> None:
+        with self._lock:
+            self.facts = {target: self._facts(target) for target in self._draft.saved}
+            self.suggestions = {
+                target: [
+                    {
+                        "pattern": one.pattern,
+                        "reason": one.reason,
+                        "secret": one.secret,
+                        "size": one.size,
+                    }
+                    for one in self._findings.get(target, {}).values()
+                    if one.reason and one.pattern not in self._draft.saved[target]
+                ]
+                for target in self._draft.saved
+            }
+
+    def _facts(self, target: str) -> dict[str, str]:
+        found = self._findings.get(target, {})
+        listed = (*self._draft.saved[target], *self._draft.asked[target], *found)
+        facts = {}
+        for pattern in dict.fromkeys(listed):
+            words = widget_words.inside(target, pattern, self._proofs)
+            on_host = widget_words.on_host(found.get(pattern))
+            facts[pattern] = f"{on_host}; {words}" if words else on_host
+        return facts
+
+    # -------- what comes from the page, and from programs
+
+    @traitlets.validate("excludes")
+    def _known_mounts(self, proposal: Any) -> Any:
+        unknown = set(proposal["value"]) - set(self._draft.saved)
+        if unknown:
+            known = ", ".join(self._draft.saved)
+            raise traitlets.TraitError(f"no mount at {min(unknown)}; the mounts are at {known}")
+        return proposal["value"]
+
+    def _on_asked(self, _: object) -> None:
+        asked = self._draft.ask(self.excludes)
+        self._draft = replace(asked, consent=frozenset(self.consent))
+        self.problem = ""
+        self._show()
+
+    def _on_typed(self, _: object) -> None:
+        words = {
+            target: _refusal(self._draft.asked[target], text.strip())
+            for target, text in self.typed.items()
+            if target in self._draft.asked and text.strip()
+        }
+        self.typed_problems = {target: said for target, said in words.items() if said}
+
+    def _on_message(self, _: object, content: dict[str, Any], buffers: object) -> None:
+        actions: dict[str, Callable[[], None]] = {
+            "add": lambda: self._add_typed(content["target"], content["pattern"]),
+            "discard": self.discard,
+            "reload": self.reload,
+            "save": self.save,
+            "undo": self.undo,
+            "ask_apply": self.ask_apply,
+            "apply": self.apply,
+            "look": self.look,
+            "cancel": self.cancel,
+        }
+        self.problem = ""
+        try:
+            actions[content["do"]]()
+        except MoatError as error:
+            self.problem = str(error)
+        except Exception as error:
+            # `apply` is anyone's; raised from here, it would be seen by nobody.
+            self.problem = f"{type(error).__name__}: {error}"
+
+    def _add_typed(self, target: str, pattern: str) -> None:
+        self.add(target, pattern.strip())
+        self.typed = {**self.typed, target: ""}
+        self.send({"added": target})
+
+
+def _lists(excludes: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    return {target: list(listed) for target, listed in excludes.items()}
+
+
+def _refusal(listed: Sequence[str], pattern: str) -> str:
+    """What the validator says against one more exclude; empty for nothing."""
+    before = {words for _, words in excludes.check_all(listed)}
+    after = excludes.check_all([*listed, pattern])
+    return next((words for _, words in after if words not in before), "")
+
+
+def _state(draft: Draft) -> str:
+    if draft.refusals:
+        return "refused"
+    if set(draft.consent_needed) - draft.consent:
+        return "consent"
+    return "changed" if draft.ready else "unchanged"
