@@ -88,6 +88,35 @@ def test_a_wrong_service_is_refused(services: str, message: str) -> None:
     assert message in refused(f"dependencies: [postgres]\nservices: {{{services}}}")
 
 
+@pytest.mark.parametrize(
+    "model", ["qwen", "qwen2.5-coder:7b-q4_K_M", "ada/mine:1", "hf.co/Ada/Some_Model-GGUF:Q4_K_M"]
+)
+def test_a_model_is_named_as_ollama_names_it(model: str) -> None:
+    read = config(f"dependencies: [ollama]\nservices: {{ollama: {{models: ['{model}']}}}}")
+    assert read.services[0].models == (model,)
+
+
+@pytest.mark.parametrize(
+    ("models", "message"),
+    [
+        ("['']", "services.ollama.models[0]: empty; give it a value"),
+        ("['a b']", "'a b' is not a model's name: [[HOST/]NAMESPACE/]NAME[:TAG], such as qwen:7b"),
+        ("['https://x/y/z']", "is not a model's name"),
+        ("['../../x']", "is not a model's name"),
+        ("['a/b/c/d']", "is not a model's name"),
+        ("['-x']", "is not a model's name"),
+        ("['a:b:c']", "is not a model's name"),
+        (f"[{'a' * 81}]", "is not a model's name"),
+        ("qwen", "services.ollama.models: 'qwen' stands where a list must"),
+        ("[a, b, a]", "moat.yaml:2:36: services.ollama.models[2]: a is given twice, first at moat"),
+        ("[a, 'A:latest']", "services.ollama.models[1]: A:latest is given twice"),
+    ],
+)
+def test_a_wrong_list_of_models_is_refused(models: str, message: str) -> None:
+    whole = f"dependencies: [ollama]\nservices: {{ollama: {{models: {models}}}}}"
+    assert message in refused(whole)
+
+
 def test_the_kernels_own_keys_are_read() -> None:
     read = config(
         """\

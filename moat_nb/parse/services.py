@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
@@ -13,6 +14,13 @@ from moat_nb.parse.document import nearest, shown
 from moat_nb.parse.values import IMAGE, MEMORY_MAX_MB, MEMORY_MIN_MB, environment
 
 __all__ = ["dependencies", "services", "skipped"]
+
+# As ollama's own types/model/name.go has it, whose parts have 80 characters at most.
+_PART = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,79}"
+_NAMESPACE = r"[A-Za-z0-9_][A-Za-z0-9_-]{0,79}"
+_HOST = r"[A-Za-z0-9][A-Za-z0-9.-]{0,252}(:[0-9]{1,5})?"
+_MODEL = re.compile(rf"(({_HOST}/)?{_NAMESPACE}/)?{_PART}(:{_PART})?")
+_MODEL_RULE = "a model's name: [[HOST/]NAMESPACE/]NAME[:TAG], such as qwen:7b"
 
 
 def dependencies(cursor: Cursor) -> tuple[Dependency, ...]:
@@ -82,6 +90,22 @@ def _service(name: str, cursor: Cursor) -> Service:
         image=fields["image"].matching(None, IMAGE, "the name of an image"),
         memory_mb=fields["memory"].integer(None, minimum=MEMORY_MIN_MB, maximum=MEMORY_MAX_MB),
         wait=fields["wait"].boolean(True),
-        models=fields["models"].texts() if name == "ollama" else (),
+        models=_models(fields["models"]) if name == "ollama" else (),
         where=cursor.key_where,
     )
+
+
+def _models(cursor: Cursor) -> tuple[str, ...]:
+    """As they are written; two that ollama takes for one are a problem."""
+    first: dict[str, Cursor] = {}
+    found = []
+    for item in cursor.items():
+        name = item.matching(None, _MODEL, _MODEL_RULE)
+        if name is None:
+            continue
+        tag = "" if ":" in name.rpartition("/")[2] else ":latest"
+        before = first.setdefault(f"{name}{tag}".lower(), item)
+        if before is not item:
+            item.fail(f"{name} is given twice, first at {before.where}")
+        found.append(name)
+    return tuple(found)
