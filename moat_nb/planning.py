@@ -11,7 +11,7 @@ from pathlib import Path
 
 from moat_nb.config import WORKSPACE, Config
 from moat_nb.egress import settings
-from moat_nb.egress.environment import proxy_variables, trust_variables
+from moat_nb.egress.environment import way_out_variables
 from moat_nb.errors import ConfigError, NotSupportedYet, Problem, RuntimeUnavailable
 from moat_nb.host import MOAT_USER, Host, User
 from moat_nb.image.plan import image_plan
@@ -115,6 +115,7 @@ def make_spec(
     )
     egress = _egress(config, runtime)
     bridged = config.network.policy == "bridge"
+    trust = host.trust if bridged or egress is not None else ()
     mounts = make_mounts(config, host, limits)
     # Looks at the workspace, so after the survey, which says in words when there is none.
     user = kernel_user(config, host)
@@ -132,7 +133,7 @@ def make_spec(
             _guest_settings(mounts, config, egress, kernels),
         ),
         user=user,
-        env=_environment(config, host, egress, on_host=on_host),
+        env=_environment(config, host, egress, trust, on_host=on_host),
         workdir=WORKSPACE,
         mounts=mounts,
         limits=limits,
@@ -140,7 +141,7 @@ def make_spec(
         hosts=tuple(service.name for service in config.wanted_services),
         network="bridge" if bridged else "none",
         egress=egress,
-        trust=host.trust if bridged or egress is not None else (),
+        trust=trust,
         gpus=config.kernel.gpus,
         dns=config.container.dns,
     )
@@ -221,17 +222,19 @@ def _guest_settings(
 
 
 def _environment(
-    config: Config, host: Host, egress: settings.Egress | None, *, on_host: bool
+    config: Config,
+    host: Host,
+    egress: settings.Egress | None,
+    trust: tuple[str, ...],
+    *,
+    on_host: bool,
 ) -> tuple[tuple[str, str], ...]:
     env = {"HOME": HOME, "USER": "moat", "LOGNAME": "moat", "LANG": "C.UTF-8"}
     if on_host:
         programs = str(Path(host.executable).parent)
         env["PATH"] = f"{programs}:/usr/local/bin:/usr/bin:/bin"
     services = [service.name for service in config.wanted_services]
-    env.update(proxy_variables(egress, services))
-    bridged = config.network.policy == "bridge"
-    if settings.intercepts(egress) or (host.trust and (egress is not None or bridged)):
-        env.update(trust_variables())
+    env.update(way_out_variables(egress, trust, services))
     env.update(config.env)
     return tuple(sorted(env.items()))
 

@@ -85,7 +85,8 @@ class ContainerSpec:
 
     @property
     def has_way_out(self) -> bool:
-        return self.egress is not None or self.network == "bridge"
+        # Certificates are of use where there is one: beside a sandbox on the engine's network too.
+        return self.egress is not None or self.network == "bridge" or bool(self.trust)
 
     def loosened(self) -> tuple[str, ...]:
         """What a user gave up of the default, in words for ``plan``."""

@@ -65,7 +65,9 @@ def test_a_spare_is_told_that_nobody_waits_for_it_and_its_sidecars_are_not() -> 
     assert sidecar.instantiate(spare).command == SPEC.command
 
 
-@pytest.mark.parametrize("change", [{"egress": EGRESS}, {"network": "bridge"}])
+@pytest.mark.parametrize(
+    "change", [{"egress": EGRESS}, {"network": "bridge"}, {"role": "sidecar", "trust": ("/ca",)}]
+)
 def test_a_start_with_a_way_out_sees_its_directory_and_cannot_change_it(
     change: dict[str, Any],
 ) -> None:

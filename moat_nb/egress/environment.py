@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from moat_nb.egress.settings import BUNDLE, PROXY_PORT, Egress
+from moat_nb.egress.settings import BUNDLE, PROXY_PORT, Egress, intercepts
 
-__all__ = ["proxy_variables", "trust_variables"]
+__all__ = ["proxy_variables", "trust_variables", "way_out_variables"]
 
 HERE = ("localhost", "127.0.0.1", "::1")
 """What is asked for directly: the sandbox's own loopback, where its services are."""
@@ -22,6 +22,14 @@ READ_BUNDLES = (
     "REQUESTS_CA_BUNDLE",
     "SSL_CERT_FILE",  # OpenSSL, and with it python's ssl, Ruby, wget; Go; uv
 )
+
+
+def way_out_variables(
+    egress: Egress | None, trust: tuple[str, ...], names: Iterable[str] = ()
+) -> dict[str, str]:
+    """All that a spec with ``egress`` and ``trust`` has them find; ``names`` is as below."""
+    found = proxy_variables(egress, names)
+    return {**found, **trust_variables()} if trust or intercepts(egress) else found
 
 
 def proxy_variables(egress: Egress | None, names: Iterable[str] = ()) -> dict[str, str]:

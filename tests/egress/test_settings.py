@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from moat_nb.config import Config
-from moat_nb.egress.environment import proxy_variables, trust_variables
+from moat_nb.egress.environment import proxy_variables, trust_variables, way_out_variables
 from moat_nb.egress.news import MOST, QUIET_SECONDS, News, refusal
 from moat_nb.egress.settings import doors, egress_of, notice, problems, problems_without_sockets
 from moat_nb.egress.trust import bundle, bundle_files
@@ -121,6 +121,16 @@ def test_programs_find_the_proxy_and_ask_services_directly():
     assert proxy_variables(only_ports) == {"MOAT_HOST_GATEWAY": "127.0.0.1"}
     assert proxy_variables(None) == {}
     assert set(trust_variables().values()) == {"/run/moat/network/ca.pem"}
+
+
+def test_programs_find_certificates_where_the_host_has_some_or_tls_is_opened():
+    plain, opened = "network: {}", "network: {rules: [{a.org: [allow GET /x]}]}"
+    assert way_out_variables(None, ()) == {}
+    assert way_out_variables(None, ("/ca.pem",)) == trust_variables()
+    assert "SSL_CERT_FILE" not in way_out_variables(egress_of(config(plain)), ())
+    for text, trust in ((plain, ("/ca.pem",)), (opened, ())):
+        found = way_out_variables(egress_of(config(text)), trust, ["redis"])
+        assert found == {**proxy_variables(egress_of(config(text)), ["redis"]), **trust_variables()}
 
 
 # ---------------------------------------------------------------- certificates
