@@ -220,6 +220,26 @@ def test_plan_shows_each_sidecar_as_it_would_be_started(directory):
     assert "hunter2" not in said + whole
 
 
+@pytest.mark.parametrize(
+    ("policy", "way"),
+    [("strict", "the sandbox's proxy, by its rules"), ("bridge", "the engine's network")],
+)
+def test_plan_says_which_models_are_pulled_and_how(directory, policy, way):
+    text = (directory / "moat.yaml").read_text()
+    services = "services: {ollama: {models: ['qwen:7b', tiny]}}\n"
+    network = f"dependencies: [ollama]\nnetwork: {{policy: {policy}}}\n"
+    (directory / "moat.yaml").write_text(text + services + network)
+    said = moat("plan", directory, "--runtime", "docker").stdout
+    assert re.search(r"^  models +qwen:7b, tiny$", said, flags=re.MULTILINE)
+    assert f"through {way}" in " ".join(said.split())
+    assert re.search(r"^  /models +bind +rw +/.*/volumes/box/ollama-models$", said, re.MULTILINE)
+    (ollama,) = json.loads(moat("plan", directory, "--runtime", "docker", "--json").stdout)[
+        "sidecars"
+    ]
+    assert ollama["models"] == ["qwen:7b", "tiny"]
+    assert (ollama["spec"]["egress"] is None) == (policy == "bridge")
+
+
 def test_plan_prints_the_dockerfile_that_would_be_built(directory):
     done = moat("plan", directory, "--runtime", "docker", "--dockerfile")
     assert done.stdout.startswith("FROM python:3.11-slim\nLABEL moat.nb.image=1\n")

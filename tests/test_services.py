@@ -225,7 +225,12 @@ PASSWORD = "pw0"
         (
             "ollama",
             {},
-            {"OLLAMA_HOST": "127.0.0.1:11434", "OLLAMA_MODELS": "/models", "HOME": "/home/moat"},
+            {
+                "OLLAMA_HOST": "127.0.0.1:11434",
+                "OLLAMA_MODELS": "/models",
+                "OLLAMA_NOPRUNE": "1",
+                "HOME": "/home/moat",
+            },
             {
                 "MOAT_OLLAMA_HOST": "127.0.0.1",
                 "MOAT_OLLAMA_PORT": "11434",
@@ -350,22 +355,124 @@ def test_two_services_on_one_port_are_refused_with_both_places(read: Read, host:
     assert plans(read(f"dependencies: [redis]\n{own.replace('6379', '6380')}"), host)
 
 
-def test_models_are_refused_with_what_to_do_and_can_be_mounted(
-    read: Read, host: Host, project: Path
+# ---------------------------------------------------------------- models
+
+OLLAMA = "dependencies: [ollama]\nservices: {ollama: {models: [tiny, 'qwen:7b']}}\n"
+STRICT = "network: {policy: strict, rules: [registry.ollama.ai]}\n"
+
+
+def test_models_are_pulled_by_the_kernels_way_out_and_kept_below_the_users_data(
+    read: Read, host: Host
 ) -> None:
-    models = "dependencies: [ollama]\nservices: {ollama: {models: [tiny]}}"
-    assert refused(read, host, models) == (
-        "moat.yaml:3:12: ollama: models are not supported yet, as nothing is fetched at a start; "
-        "mount those you have: kernel.services.ollama.mounts: [DIRECTORY:/models:ro]"
-    )
-    mounted = "kernel: {services: {ollama: {mounts: ['.:/models:ro']}}}"
-    spec = plans(read(f"dependencies: [ollama]\n{mounted}"), host)["ollama"].spec
-    assert spec.image == "ollama/ollama:latest"
+    config, trusting = read(OLLAMA + STRICT), replace(host, trust=("/etc/ca.pem",))
+    kernel = make_spec(config, Docker("docker", {}, EngineFacts()), trusting, "why")
+    (plan,) = plan_services(config, kernel, trusting)
+    spec, kept = plan.spec, str(host.data_dir / "volumes/p/ollama-models")
+    assert (spec.image, spec.user, spec.keep_user) == ("ollama/ollama:latest", ADA, False)
     assert spec.mounts.mounts == (
-        Bind(source=str(project), target="/models", read_only=True),
+        Bind(source=kept, target="/models"),
         Tmpfs(target="/tmp", size=512 * MIB, role="tmp"),
         Tmpfs(target="/home/moat", size=512 * MIB, role="home"),
     )
+    assert spec.mounts.keep == (kept,)
+    assert (spec.egress, spec.trust, spec.network) == (kernel.egress, kernel.trust, "none")
+    assert kernel.egress is not None
+    assert spec.env == ()
+    instance = RunDir(Path("/run/moat-nb/0123abcd")).instance("7:99:boot")
+    way_out = Bind(source="/run/moat-nb/0123abcd/n", target="/run/moat/network", read_only=True)
+    assert way_out in tuple(spec.instantiate(instance).mounts)
+    env = plan.hand_over(PASSWORD).env
+    assert env["HTTPS_PROXY"] == "http://127.0.0.1:30128"
+    assert env["SSL_CERT_FILE"] == "/run/moat/network/ca.pem"
+    assert env["OLLAMA_MODELS"] == "/models"
+
+
+def test_an_ollama_without_models_has_no_way_out_and_keeps_nothing(read: Read, host: Host) -> None:
+    trusting = replace(host, trust=("/etc/ca.pem",))
+    plan = plans(read("dependencies: [ollama]"), trusting)["ollama"]
+    assert (plan.spec.egress, plan.spec.trust, plan.spec.has_way_out) == (None, (), False)
+    assert Tmpfs(target="/models", size=1024 * MIB, role="data") in tuple(plan.spec.mounts)
+    assert plan.spec.mounts.keep == ()
+    assert "HTTPS_PROXY" not in plan.hand_over(PASSWORD).env
+
+
+def test_what_the_file_says_of_ollamas_variables_wins_over_the_way_outs(
+    read: Read, host: Host
+) -> None:
+    text = OLLAMA.replace("models", "env: {HTTPS_PROXY: 'http://127.0.0.1:9'}, models")
+    assert plans(read(text), host)["ollama"].hand_over(PASSWORD).env["HTTPS_PROXY"].endswith(":9")
+
+
+def test_on_the_engines_network_models_need_no_proxy_but_the_certificates(
+    read: Read, host: Host
+) -> None:
+    text = f"{OLLAMA}network: {{policy: bridge}}"
+    plan = plans(read(text), replace(host, trust=("/etc/ca.pem",)))["ollama"]
+    assert (plan.spec.egress, plan.spec.has_way_out) == (None, True)
+    env = plan.hand_over(PASSWORD).env
+    assert "HTTPS_PROXY" not in env
+    assert env["SSL_CERT_FILE"] == "/run/moat/network/ca.pem"
+    assert not plans(read(text), host)["ollama"].spec.has_way_out
+
+
+def test_rules_and_models_make_another_sidecar_of_it(read: Read, host: Host) -> None:
+    texts = [OLLAMA, OLLAMA + STRICT, "dependencies: [ollama]\n"]
+    assert len({plans(read(text), host)["ollama"].spec.digest for text in texts}) == 3
+
+
+@pytest.mark.parametrize(
+    "place", ["mounts: ['.:/models:ro']", "volumes: [{name: m, target: /models, type: volume}]"]
+)
+def test_models_are_kept_where_the_file_says(
+    read: Read, host: Host, project: Path, place: str
+) -> None:
+    kept: dict[str, object] = {
+        "mounts": Bind(source=str(project), target="/models", read_only=True),
+        "volumes": Volume(name="moat-p-m", target="/models"),
+    }
+    for models in (OLLAMA, "dependencies: [ollama]\n"):
+        spec = plans(read(f"{models}kernel: {{services: {{ollama: {{{place}}}}}}}"), host)[
+            "ollama"
+        ].spec
+        assert spec.mounts.mounts == (
+            kept[place.partition(":")[0]],
+            Tmpfs(target="/tmp", size=512 * MIB, role="tmp"),
+            Tmpfs(target="/home/moat", size=512 * MIB, role="home"),
+        )
+
+
+@pytest.mark.parametrize("policy", ["{policy: none}", "{policy: none, host: [8080]}"])
+def test_models_are_refused_where_nothing_can_be_reached(
+    read: Read, host: Host, policy: str
+) -> None:
+    assert refused(read, host, f"{OLLAMA}network: {policy}") == (
+        "moat.yaml:3:12: ollama: models are pulled at the start, and network.policy is none; "
+        "say strict, with registry.ollama.ai in network.rules, or take models out and mount those "
+        "you have: kernel.services.ollama.mounts: [DIRECTORY:/models:ro]"
+    )
+    assert plans(read(f"dependencies: [ollama]\nnetwork: {policy}"), host)
+
+
+def test_models_that_are_not_waited_for_are_refused(read: Read, host: Host) -> None:
+    text = "dependencies: [ollama]\nservices: {ollama: {wait: false, models: [tiny]}}"
+    assert refused(read, host, text) == (
+        "moat.yaml:3:12: ollama: models are waited for, and wait is false; take one of the two out"
+    )
+    assert plans(read(text.replace(", models: [tiny]", "")), host)
+
+
+def test_models_are_refused_for_another_user_who_could_not_read_the_certificates(
+    read: Read, host: Host
+) -> None:
+    user = "kernel: {services: {ollama: {user: 4321:4321}}}"
+    assert refused(read, host, f"{OLLAMA}{user}") == (
+        "moat.yaml:3:12: ollama: only the kernel's user can pull models; "
+        "take user out of kernel.services.ollama"
+    )
+    assert plans(read(f"dependencies: [ollama]\n{user}"), host)
+
+
+# ---------------------------------------------------------------- limits
 
 
 def test_a_service_beside_a_kernel_under_gvisor_is_refused_as_they_share_no_loopback(

@@ -16,6 +16,7 @@ from moat_nb.parse.moat_yaml import load
 from moat_nb.planning import choose, make_spec
 from moat_nb.rundir import RunDir, base_directory
 from moat_nb.services.plan import SidecarPlan, plan_services
+from moat_nb.services.recipes import MODELS
 from moat_nb.show.spec_words import MOUNT_COLUMNS, kind, limits_in_words, mount_points, mount_row
 from moat_nb.spec import ContainerSpec
 from moat_nb.tables import fields, table, wrap
@@ -110,6 +111,7 @@ def as_json(plan: Plan) -> dict[str, Any]:
                 "spec": _spec(one.spec),
                 "ready": None if one.plan.ready is None else str(one.plan.ready),
                 "wait": one.plan.wait,
+                "models": one.plan.service.models,
                 "rendered": one.rendered,
             }
             for one in plan.sidecars
@@ -156,11 +158,21 @@ def _sidecar(one: PlannedSidecar) -> str:
         ("loosened", "; ".join(spec.hardening.loosened()) or "nothing"),
         ("ports", ", ".join(map(str, plan.ports))),
         ("ready", ready if plan.wait else "not waited for"),
+        ("models", ", ".join(plan.service.models)),
+        ("pulls", _pulls(one)),
         ("env", ", ".join(name for name, _ in plan.service.env)),
     ]
     facts = fields((name, value) for name, value in rows if value)
     words = "\n".join(f"  {line}" for line in facts.splitlines())
     return f"sidecar {plan.name}\n{words}\n{table([*map(mount_row, spec.mounts)], indent=2)}"
+
+
+def _pulls(one: PlannedSidecar) -> str:
+    """How models come there."""
+    if not one.plan.service.models:
+        return ""
+    way = "the engine's network" if one.spec.egress is None else "the sandbox's proxy, by its rules"
+    return f"those that are not in {MODELS} yet, before kernels start, through {way}"
 
 
 def _facts(plan: Plan) -> Iterator[tuple[str, str]]:

@@ -8,15 +8,17 @@ that a sandbox says: it is read for amounts, and for words to show, within bound
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
+from dataclasses import asdict
 from typing import Any
 
 from moat_nb.checks import number, text
+from moat_nb.egress.news import refusal
+from moat_nb.egress.records import Record
 from moat_nb.link import STDOUT, Exit
+from moat_nb.services.recipes import REGISTRY
 
-__all__ = ["REGISTRY", "Pull"]
-
-REGISTRY = "registry.ollama.ai"
-"""Where names without a host lead; it redirects to its storage's hosts."""
+__all__ = ["Pull", "mend"]
 
 PROGRAM = """
 import json, sys, urllib.error, urllib.request
@@ -53,6 +55,8 @@ LONGEST_LINE = 16 << 10
 LONGEST_WORDS = 500
 MOST_LAYERS = 100
 """Of which amounts are added up; a model has about 5."""
+MOST_REFUSALS = 5
+"""That are told of; one host or two is what a model comes from."""
 
 
 class Pull:
@@ -107,3 +111,16 @@ class Pull:
         if self.status != "success":
             return f"the server said no success; its last word: {self.status or 'none'}"
         return None
+
+
+def mend(requests: Iterable[Record]) -> str:
+    """What a user can do about a model that could not be pulled, as the end of a sentence.
+
+    Had the proxy refused something, it is that; ``requests`` are all of the sandbox's.
+    """
+    told = (refusal(asdict(request)) for request in requests)
+    refused = list(dict.fromkeys(words for words in told if words is not None))
+    if not refused:
+        return f"; correct its name, see that {REGISTRY} can be reached, or take it out of models"
+    storage = f"a model comes from {REGISTRY}, and from the hosts of its storage"
+    return "\n".join(("", *refused[-MOST_REFUSALS:], storage))

@@ -10,7 +10,8 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
-from moat_nb.config import Config, Exclude, MountEntry, Service
+from moat_nb.config import Config, Exclude, MountEntry, Service, VolumeEntry
+from moat_nb.egress.environment import way_out_variables
 from moat_nb.errors import ConfigError, StartError
 from moat_nb.host import Host
 from moat_nb.mounts import Bind, Mount, Tmpfs, Volume, is_below
@@ -19,6 +20,7 @@ from moat_nb.planning import make_mounts
 from moat_nb.security import MIB, Hardening, Limits
 from moat_nb.services.readiness import Port, Ready
 from moat_nb.services.recipes import (
+    MODELS,
     RECIPES,
     Handover,
     command_of,
@@ -68,6 +70,9 @@ stops the program, and the program. POSIX sh, and of programs only ``sleep``.
 
 END_OF_MOUNTS = "moat: these are the mounts"
 
+KEPT_MODELS = VolumeEntry(name="ollama-models", target=MODELS)
+"""Where models are kept that are pulled, unless the file says where."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class SidecarPlan:
@@ -87,7 +92,9 @@ class SidecarPlan:
         recipe = RECIPES.get(self.name)
         if recipe is None:
             return generic(self.service)
-        return recipe.hand_over(dict(self.service.env), password)
+        handover = recipe.hand_over(dict(self.service.env), password)
+        way_out = way_out_variables(self.spec.egress, self.spec.trust)
+        return replace(handover, env={**way_out, **handover.env})
 
     @property
     def ports(self) -> tuple[int, ...]:
@@ -163,6 +170,12 @@ def _with_all(
     return tuple(kept)
 
 
+def _volumes_of(service: Service) -> tuple[VolumeEntry, ...]:
+    given: list[MountEntry | VolumeEntry] = [*service.mounts, *service.volumes]
+    keeps = service.models and all(entry.target != MODELS for entry in given)
+    return (*service.volumes, KEPT_MODELS) if keeps else service.volumes
+
+
 def _plan(service: Service, config: Config, kernel: ContainerSpec, host: Host) -> SidecarPlan:
     recipe = RECIPES.get(service.name)
     ready = service.ready
@@ -175,7 +188,7 @@ def _plan(service: Service, config: Config, kernel: ContainerSpec, host: Host) -
         limits = replace(limits, memory=service.memory_mb * MIB)
     user, known = user_of(service, kernel)
     mounts_of = _mounts_of(service, hidden(kernel.mounts))
-    own = replace(config, mounts=mounts_of, volumes=service.volumes)
+    own = replace(config, mounts=mounts_of, volumes=_volumes_of(service))
     mounts = make_mounts(own, host, limits)
     spec = ContainerSpec(
         name=f"{config.name}-{service.name}",
@@ -191,6 +204,8 @@ def _plan(service: Service, config: Config, kernel: ContainerSpec, host: Host) -
         mounts=mounts.with_mounts(*_data(service, mounts.mounts, config, limits)),
         limits=limits,
         hardening=Hardening(isolation=kernel.hardening.isolation),
+        egress=kernel.egress if service.models else None,
+        trust=kernel.trust if service.models else (),
         labels=(("moat.nb.service", service.name),),
     )
     return SidecarPlan(

@@ -19,7 +19,9 @@ from moat_nb.spec import HOME, ContainerSpec
 
 __all__ = [
     "ADDRESS",
+    "MODELS",
     "RECIPES",
+    "REGISTRY",
     "Handover",
     "Recipe",
     "command_of",
@@ -57,7 +59,8 @@ class Recipe:
     version: str
     """The tag where moat.yaml names none."""
     port: int
-    user: User
+    user: User | None
+    """One of the image's own; None for the kernel's."""
     ready: Callable[[Mapping[str, str]], Ready]
     """From the file's env."""
     data: tuple[str, ...]
@@ -125,7 +128,14 @@ def _redis(given: Mapping[str, str], new_password: str) -> Handover:
 
 
 def _ollama(given: Mapping[str, str], new_password: str) -> Handover:
-    env = {"OLLAMA_HOST": f"{ADDRESS}:11434", "OLLAMA_MODELS": "/models", "HOME": HOME, **given}
+    env = {
+        "OLLAMA_HOST": f"{ADDRESS}:11434",
+        "OLLAMA_MODELS": MODELS,
+        # At its start a server removes pieces of models, which another may be pulling there.
+        "OLLAMA_NOPRUNE": "1",
+        "HOME": HOME,
+        **given,
+    }
     url = {"URL": f"http://{ADDRESS}:11434"}
     return Handover(env=env, kernel=variables("ollama", 11434, **url))
 
@@ -138,6 +148,12 @@ def _url(scheme: str, user: str, password: str, port: int, database: str) -> str
 PG_HOME = "/var/lib/postgresql"
 """The tmpfs stands here, as the image's own volume does from 18 on, whose entrypoint refuses a
 mount at PG_HOME/data; that is where the volume is up to 17."""
+
+MODELS = "/models"
+"""Where ollama keeps them."""
+
+REGISTRY = "registry.ollama.ai"
+"""Where a model's name leads that has no host in it; it redirects to the hosts of its storage."""
 
 RECIPES: Mapping[str, Recipe] = {
     "postgres": Recipe(
@@ -173,9 +189,10 @@ RECIPES: Mapping[str, Recipe] = {
         image="ollama/ollama",
         version="latest",
         port=11434,
-        user=IMAGE_USER,
+        # The image has only root, and the certificates are for the kernel's user to read.
+        user=None,
         ready=lambda env: Port(port=11434),
-        data=("/models",),
+        data=(MODELS,),
         hand_over=_ollama,
     ),
 }
@@ -212,4 +229,5 @@ def user_of(service: Service, kernel: ContainerSpec) -> tuple[User, bool]:
     if service.user is not None:
         return service.user, True
     recipe = RECIPES.get(service.name)
-    return (recipe.user, True) if recipe else (kernel.user, False)
+    known = recipe and recipe.user
+    return (known, True) if known else (kernel.user, False)

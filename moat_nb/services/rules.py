@@ -11,7 +11,7 @@ from moat_nb.errors import Problem
 from moat_nb.host import Host
 from moat_nb.mounts import is_below
 from moat_nb.paths import hidden
-from moat_nb.services.recipes import RECIPES, Recipe, ports_of, user_of
+from moat_nb.services.recipes import MODELS, RECIPES, REGISTRY, Recipe, ports_of, user_of
 from moat_nb.spec import ContainerSpec
 
 __all__ = ["refusals"]
@@ -26,7 +26,7 @@ def refusals(config: Config, kernel: ContainerSpec, host: Host) -> tuple[Problem
         *_hidden_sources(config, hidden(kernel.mounts)),
         *_kept_without_password(config),
         *_volumes_of_others(config, kernel, host),
-        *_models(config),
+        *_models(config, kernel),
     )
 
 
@@ -102,11 +102,23 @@ def _volumes_of_others(config: Config, kernel: ContainerSpec, host: Host) -> Ite
                 yield Problem(where=volume.where, what=what, mend="say type: volume")
 
 
-def _models(config: Config) -> Iterator[Problem]:
+def _models(config: Config, kernel: ContainerSpec) -> Iterator[Problem]:
+    """Models that could not be pulled, or not before kernels start."""
+    reaches = kernel.egress is not None and kernel.egress.policy != "none"
     for service in config.wanted_services:
-        if service.models:
-            what = f"{service.name}: models are not supported yet, as nothing is fetched at a start"
-            mend = "mount those you have: kernel.services.ollama.mounts: [DIRECTORY:/models:ro]"
+        if service.models and not reaches and kernel.network != "bridge":
+            what = f"{service.name}: models are pulled at the start, and network.policy is none"
+            mend = (
+                f"say strict, with {REGISTRY} in network.rules, or take models out and mount "
+                f"those you have: kernel.services.{service.name}.mounts: [DIRECTORY:{MODELS}:ro]"
+            )
+            yield Problem(where=service.where, what=what, mend=mend)
+        if service.models and not service.wait:
+            what = f"{service.name}: models are waited for, and wait is false"
+            yield Problem(where=service.where, what=what, mend="take one of the two out")
+        if service.models and service.user is not None:
+            what = f"{service.name}: only the kernel's user can pull models"
+            mend = f"take user out of kernel.services.{service.name}"
             yield Problem(where=service.where, what=what, mend=mend)
 
 

@@ -18,6 +18,7 @@ from moat_nb.guest.proof import read_table
 from moat_nb.log import BoundedLog
 from moat_nb.mounts import EmptyFile
 from moat_nb.runtimes import Leash
+from moat_nb.services.models import Pull
 from moat_nb.services.plan import END_OF_MOUNTS, SidecarPlan
 from moat_nb.services.readiness import LogLine
 from moat_nb.services.recipes import Handover
@@ -72,6 +73,8 @@ class Sidecar:
         self.log = BoundedLog(log)
         self.gone: str | None = None
         """How it ended, or None while it runs."""
+        self.pull: Pull | None = None
+        """Of the model that was asked for last."""
         self._handover = handover
         self._on_end = on_end
         self._leash: Leash | None = None
@@ -117,6 +120,11 @@ class Sidecar:
         self._closing = True
         if self._leash is not None:
             self._leash.close()
+
+    def ends_within(self, seconds: float) -> bool:
+        """Whether it ends, or has ended; waits for it."""
+        self._thread.join(seconds)
+        return self.gone is not None
 
     def join(self, timeout: float) -> None:
         """Wait until it has ended."""

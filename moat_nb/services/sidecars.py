@@ -10,13 +10,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from moat_nb.egress.trace import read
 from moat_nb.errors import ImageError, SandboxGone, StartError
 from moat_nb.mounts import Bind, Volume
 from moat_nb.progress import Progress
 from moat_nb.runtimes.docker import Docker
 from moat_nb.runtimes.docker_sidecars import ImageWords, begin, exit_code, look_up
+from moat_nb.services.models import Pull, mend
 from moat_nb.services.plan import SidecarPlan
 from moat_nb.services.readiness import Command, Port
 from moat_nb.services.sidecar import Sidecar
@@ -24,7 +27,7 @@ from moat_nb.spec import ContainerSpec, Instance
 
 if TYPE_CHECKING:
     from moat_nb.janitor import Janitor
-    from moat_nb.link import Link
+    from moat_nb.link import Link, Output, Process
     from moat_nb.rundir import RunDir
     from moat_nb.runtimes import Runtime
 
@@ -35,6 +38,9 @@ PASSWORD_ALPHABET = string.ascii_letters + string.digits
 
 LOOK_SECONDS = 0.05
 """Between two looks at a sidecar that is not ready yet."""
+
+END_SECONDS = 1.0
+"""For a server's end to be told that its broken connection shows already."""
 
 STOP_SECONDS = 10.0
 """For sidecars with a volume to close their files; they are killed after half of it."""
@@ -114,7 +120,9 @@ class Sidecars:
             for plan in self._plans
         )
         with ThreadPoolExecutor(len(self._started), thread_name_prefix="moat-sidecar") as pool:
-            futures = {pool.submit(self._start, one, link, janitor): one for one in self}
+            futures = {
+                pool.submit(self._start, one, link, run_dir.requests, janitor): one for one in self
+            }
             try:
                 _follow(futures, progress)
             finally:
@@ -128,7 +136,7 @@ class Sidecars:
         image = self._images[plan.name]
         return plan.on(image.entrypoint, image.command, image.stop_signal, image.volumes)
 
-    def _start(self, sidecar: Sidecar, link: Link, janitor: Janitor) -> None:
+    def _start(self, sidecar: Sidecar, link: Link, requests: Path, janitor: Janitor) -> None:
         sidecar.start(self._runtime, janitor)
         ready = sidecar.plan.ready
         if not sidecar.plan.wait or ready is None:
@@ -136,13 +144,34 @@ class Sidecars:
         give_up = time.monotonic() + ready.timeout
         with _check(sidecar, link, self._runtime) as is_ready:
             while not is_ready():
-                if sidecar.gone is not None:
-                    raise StartError(sidecar.describe("ended before it was ready"))
                 if time.monotonic() > give_up:
                     what = f"was not ready in {ready.timeout:g} s: {ready}, has not come true"
                     raise StartError(sidecar.describe(what))
-                if self._cancelled.wait(LOOK_SECONDS):
-                    raise Cancelled(sidecar.describe("was given up as the sandbox ended"))
+                self._look_again(sidecar, "ended before it was ready")
+        for model in sidecar.plan.service.models:
+            self._pull(sidecar, Pull(model), link, requests)
+
+    def _look_again(self, sidecar: Sidecar, ended: str) -> None:
+        """In a moment, unless there is no more use in it: StartError then."""
+        if sidecar.gone is not None:
+            raise StartError(sidecar.describe(ended))
+        if self._cancelled.wait(LOOK_SECONDS):
+            raise Cancelled(sidecar.describe("was given up as the sandbox ended"))
+
+    def _pull(self, sidecar: Sidecar, pull: Pull, link: Link, requests: Path) -> None:
+        """Have its server pull a model, however long that takes."""
+        sidecar.pull = pull
+        (port, *_) = sidecar.plan.ports
+        with _running(link, pull.argv(port), pull.hear) as process:
+            while (how := process.poll()) is None:
+                self._look_again(sidecar, f"ended while it pulled {pull.model}")
+        problem = pull.problem(how)
+        if problem is None:
+            return
+        if how.code != 0 and sidecar.ends_within(END_SECONDS):
+            raise StartError(sidecar.describe(f"ended while it pulled {pull.model}"))
+        what = f"could not pull {pull.model}: {problem}{mend(read(requests))}"
+        raise StartError(sidecar.describe(what))
 
     # -------- watching
 
@@ -218,12 +247,21 @@ def _follow(futures: dict[Future[None], Sidecar], progress: Progress) -> None:
         done, pending = wait(futures, timeout=0.2, return_when=FIRST_EXCEPTION)
         if not pending or any(future.exception() for future in done):
             return
-        text = "waiting for " + ", ".join(futures[future].name for future in pending)
+        waited_for = [one for future, one in futures.items() if future in pending]
+        text = _words(waited_for)
         if text != shown:
             progress.stage(text)
             shown = text
-        for future in pending:
-            progress.log(futures[future].last_lines().rpartition("\n")[2])
+        for one in waited_for:
+            progress.log(one.pull.status if one.pull else one.last_lines().rpartition("\n")[2])
+            if one.pull and any(one.pull.amount):
+                progress.update(*one.pull.amount)
+
+
+def _words(waited_for: list[Sidecar]) -> str:
+    pulls = [f"{one.name}: pulling {one.pull.model}" for one in waited_for if one.pull]
+    others = ", ".join(one.name for one in waited_for if not one.pull)
+    return "; ".join([*([f"waiting for {others}"] if others else []), *pulls])
 
 
 @contextlib.contextmanager
@@ -231,18 +269,24 @@ def _check(sidecar: Sidecar, link: Link, runtime: Runtime) -> Iterator[Callable[
     """A question to ask until it is answered with yes."""
     ready = sidecar.plan.ready
     if isinstance(ready, Port):
-        argv = ["python3", "-I", "-S", "-c", PROBE, str(ready.port)]
-        process = link.spawn(argv, env={}, cwd="/")
-        try:
+        with _running(link, ["python3", "-I", "-S", "-c", PROBE, str(ready.port)]) as process:
             yield lambda: (how := process.poll()) is not None and how.code == 0
-        finally:
-            with contextlib.suppress(SandboxGone):
-                process.signal(signal.SIGKILL)
     elif isinstance(ready, Command):
         assert isinstance(runtime, Docker)
         yield CommandCheck(runtime, sidecar.spec.name, ready.argv).is_ready
     else:
         yield lambda: sidecar.printed.found
+
+
+@contextlib.contextmanager
+def _running(link: Link, argv: list[str], hear: Output | None = None) -> Iterator[Process]:
+    """A program in the sandbox, which is not to outlive the interest in it."""
+    process = link.spawn(argv, env={}, cwd="/", on_output=hear)
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(SandboxGone):
+            process.signal(signal.SIGKILL)
 
 
 class CommandCheck:
