@@ -1,7 +1,8 @@
 """Images of real servers from Debian's packages, where no registry can be reached.
 
 They keep the contract of the official postgres, mysql and redis images: the entrypoint's variables,
-uid 999, the directories that are volumes, the signal that stops them.
+uid 999, the directories that are volumes, the signal that stops them. Of
+ollama there is a stand-in.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import io
 import json
 import secrets
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from tests.base_image import root_filesystem
 
 REPOSITORY = "moat-nb-test/service"
 ENTRYPOINT = Path(__file__).with_name("service_entrypoint.sh")
+OLLAMA_SERVER = Path(__file__).with_name("ollama_server.py")
 
 PACKAGES = ("postgresql", "redis-server", "mariadb-server")
 
@@ -56,6 +58,14 @@ CMD ["redis-server"]
 """,
 }
 
+OLLAMA = """
+FROM {base}
+COPY ollama /bin/ollama
+ENV OLLAMA_HOST=0.0.0.0:11434
+ENTRYPOINT ["/bin/ollama"]
+CMD ["serve"]
+"""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ServiceImages:
@@ -75,19 +85,37 @@ def service_images(client: docker.DockerClient, cache: Path) -> Iterator[Service
     imported = json.loads(client.api.import_image_from_file(str(tar)))["status"]
     tags = {name: f"{REPOSITORY}-{name}:{run}" for name in OF_EACH}
     try:
-        build(client, servers, SERVERS.format(imported=imported))
+        files = {"docker-entrypoint.sh": ENTRYPOINT.read_bytes()}
+        build(client, servers, SERVERS.format(imported=imported), files)
         for name, text in OF_EACH.items():
-            build(client, tags[name], f"FROM {servers}\n{text}")
+            build(client, tags[name], f"FROM {servers}\n{text}", files)
         yield ServiceImages(**tags)
     finally:
-        for tag in (*tags.values(), servers):
-            with contextlib.suppress(ImageNotFound):
-                client.api.remove_image(tag, force=True)
+        remove(client, (*tags.values(), servers))
 
 
-def build(client: docker.DockerClient, tag: str, dockerfile: str) -> None:
+@contextlib.contextmanager
+def ollama_image(client: docker.DockerClient, base: str) -> Iterator[str]:
+    """The tag of one with a stand-in for ollama's server, on ``base``, which has a python3."""
+    tag = f"{REPOSITORY}-ollama:{secrets.token_hex(4)}"
+    try:
+        build(client, tag, OLLAMA.format(base=base), {"ollama": OLLAMA_SERVER.read_bytes()})
+        yield tag
+    finally:
+        remove(client, (tag,))
+
+
+def remove(client: docker.DockerClient, tags: Iterable[str]) -> None:
+    for tag in tags:
+        with contextlib.suppress(ImageNotFound):
+            client.api.remove_image(tag, force=True)
+
+
+def build(
+    client: docker.DockerClient, tag: str, dockerfile: str, given: Mapping[str, bytes]
+) -> None:
     context = io.BytesIO()
-    files = {"Dockerfile": dockerfile.encode(), "docker-entrypoint.sh": ENTRYPOINT.read_bytes()}
+    files = {"Dockerfile": dockerfile.encode(), **given}
     with tarfile.open(fileobj=context, mode="w") as tar:
         for name, data in files.items():
             entry = tarfile.TarInfo(name)

@@ -32,6 +32,8 @@ NAMES: dict[str, list[list[str]]] = {
     "halfdead.test": [[DEAD, PUBLIC]],
     "dead.test": [[DEAD]],
     "other.test": [[OTHER]],
+    "registry.test": [[PUBLIC]],
+    "blobs.test": [[OTHER]],
     "api.github.test": [[PUBLIC]],
     "loopback.test": [["127.0.0.1"]],
     "metadata.test": [[METADATA]],

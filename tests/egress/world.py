@@ -17,6 +17,9 @@ import sys
 from typing import Any
 
 CHUNK = b"moat" * 16384
+MODELS = {"tiny": (3_000_000, "bytes"), "endless": (10_000_000_000, "drip")}
+"""Of the registry: their sizes, and which path has their bytes."""
+MOST_HASHED = 1 << 30
 Reader = asyncio.StreamReader
 Writer = asyncio.StreamWriter
 
@@ -125,6 +128,29 @@ async def silent(_: bytes, reader: Reader, __: Writer, ___: list[str]) -> None:
     await reader.read()
 
 
+async def drip(_: bytes, __: Reader, writer: Writer, words: list[str]) -> None:
+    """``/drip/N``: so many, which take longer than anyone waits."""
+    writer.write(f"HTTP/1.1 200 OK\r\nContent-Length: {words[1]}\r\n\r\n".encode())
+    while True:
+        writer.write(CHUNK[:1024])
+        await writer.drain()
+        await asyncio.sleep(0.05)
+
+
+async def registry(_: bytes, __: Reader, writer: Writer, words: list[str]) -> None:
+    """``/v2/library/NAME/...``: of models, whose blobs are on another host."""
+    size, place = MODELS.get(words[2], (0, ""))
+    if not size:
+        writer.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+    elif words[3] == "manifests":
+        whole = (CHUNK * (size // len(CHUNK) + 1))[:size] if size < MOST_HASHED else b""
+        digest = f"sha256:{hashlib.sha256(whole).hexdigest()}"
+        answer(writer, json.dumps({"layers": [{"digest": digest, "size": size}]}).encode())
+    else:
+        writer.write(b"HTTP/1.1 307 Temporary Redirect\r\nContent-Length: 0\r\n")
+        writer.write(f"Location: https://blobs.test/{place}/{size}\r\n\r\n".encode())
+
+
 async def upgrade(head: bytes, reader: Reader, writer: Writer, _: list[str]) -> None:
     """A websocket, as far as a proxy sees of it: bytes back and forth once it has switched."""
     if "upgrade" not in _headers(head):
@@ -152,6 +178,8 @@ _PATHS = {
     "echo": echo,
     "bytes": size,
     "trickle": trickle,
+    "drip": drip,
+    "v2": registry,
     "silent": silent,
     "socket": upgrade,
     "early": early,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ import yaml
 from moat_nb import Sandbox
 from moat_nb.host import User
 from tests.conftest import Engine, Project
+from tests.egress.internet import Internet, internet
 from tests.integration.leftovers import Watch
 from tests.integration.table import TABLE, Table
 from tests.service_images import ServiceImages, service_images
@@ -105,6 +107,14 @@ def services(engine: Engine, run_directory: Path) -> Iterator[ServiceImages]:
     cache = Path(os.environ.get("MOAT_TEST_CACHE") or run_directory / "image")
     with service_images(engine.client, cache) as images:
         yield images
+
+
+@pytest.fixture(scope="module")
+def net() -> Iterator[Internet]:
+    with tempfile.TemporaryDirectory(prefix="moat-net-", dir="/var/tmp") as path:
+        Path(path).chmod(0o755)
+        with internet(Path(path)) as made:
+            yield made
 
 
 @pytest.fixture

@@ -9,14 +9,13 @@ import re
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.egress.internet import Internet, internet
+from tests.egress.internet import Internet
 from tests.integration.conftest import Launcher, wait_until
 
 GET = """
@@ -53,14 +52,6 @@ class Sandboxed:
         code, out, err = self("run", ["python3", "-c", GET, *urls])
         assert (code, err) == (0, "")
         return str(out).splitlines()
-
-
-@pytest.fixture(scope="module")
-def net() -> Iterator[Internet]:
-    with tempfile.TemporaryDirectory(prefix="moat-net-", dir="/var/tmp") as path:
-        Path(path).chmod(0o755)
-        with internet(Path(path)) as made:
-            yield made
 
 
 Launch = Callable[..., Sandboxed]
