@@ -8,13 +8,16 @@ import json
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from moat_nb.egress.records import Attempt
+from moat_nb.errors import StartError
 from moat_nb.link import STDERR, STDOUT, Exit
-from moat_nb.services.models import LONGEST_LINE, Pull, mend
+from moat_nb.mounts import Bind, MountPlan
+from moat_nb.services.models import LONGEST_LINE, Pull, mend, taking_turns
 
 WELL = Exit(code=0)
 
@@ -123,6 +126,30 @@ def test_what_can_be_done_is_the_rule_to_add_where_the_proxy_refused_a_host() ->
     ]
     many = mend(attempt(f"{n}.test", "refused") for n in range(99))
     assert (len(many.splitlines()), "98.test" in many) == (7, True)
+
+
+@pytest.mark.parametrize("mine", [True, False])
+def test_a_volume_of_this_machines_is_pulled_into_by_one_start_at_a_time(
+    tmp_path: Path, mine: bool
+) -> None:
+    source = str(tmp_path / "ollama-models")
+    mounts = MountPlan(
+        mounts=(Bind(source=source, target="/models"), Bind(source="/x", target="/x")),
+        keep=(source,) if mine else (),
+    )
+    looks: list[int] = []
+
+    def give_up() -> None:
+        looks.append(1)
+        if len(looks) == 3:
+            raise StartError("given up")
+
+    second_fails = pytest.raises(StartError) if mine else contextlib.nullcontext()
+    with taking_turns(mounts, give_up), second_fails, taking_turns(mounts, give_up):
+        pass
+    assert len(looks) == (3 if mine else 0)
+    with taking_turns(mounts, give_up):
+        assert [path.name for path in tmp_path.iterdir()] == ["ollama-models.lock"] * mine
 
 
 # ---------------------------------------------------------------- what is asked

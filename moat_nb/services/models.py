@@ -7,18 +7,22 @@ that a sandbox says: it is read for amounts, and for words to show, within bound
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from moat_nb.checks import number, text
 from moat_nb.egress.news import refusal
 from moat_nb.egress.records import Record
 from moat_nb.link import STDOUT, Exit
-from moat_nb.services.recipes import REGISTRY
+from moat_nb.mounts import Bind, MountPlan
+from moat_nb.services.recipes import MODELS, REGISTRY
 
-__all__ = ["Pull", "mend"]
+__all__ = ["Pull", "mend", "taking_turns"]
 
 PROGRAM = """
 import json, sys, urllib.error, urllib.request
@@ -124,3 +128,28 @@ def mend(requests: Iterable[Record]) -> str:
         return f"; correct its name, see that {REGISTRY} can be reached, or take it out of models"
     storage = f"a model comes from {REGISTRY}, and from the hosts of its storage"
     return "\n".join(("", *refused[-MOST_REFUSALS:], storage))
+
+
+@contextlib.contextmanager
+def taking_turns(mounts: MountPlan, look_again: Callable[[], None]) -> Iterator[None]:
+    """Once no other start pulls into the same volume of this machine's, be it of another launcher:
+    two servers would take each other's unfinished files for their own.
+
+    ``look_again`` is called as long as there is one, and raises to give up.
+    """
+    with contextlib.ExitStack() as undo:
+        for mount in mounts:
+            if isinstance(mount, Bind) and mount.target == MODELS and mount.source in mounts.keep:
+                # Beside it, where the server cannot put anything in its place.
+                file = undo.enter_context(Path(f"{mount.source}.lock").open("ab"))
+                while not _locked(file.fileno()):
+                    look_again()
+        yield
+
+
+def _locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

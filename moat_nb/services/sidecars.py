@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ from moat_nb.mounts import Bind, Volume
 from moat_nb.progress import Progress
 from moat_nb.runtimes.docker import Docker
 from moat_nb.runtimes.docker_sidecars import ImageWords, begin, exit_code, look_up
-from moat_nb.services.models import Pull, mend
+from moat_nb.services.models import Pull, mend, taking_turns
 from moat_nb.services.plan import SidecarPlan
 from moat_nb.services.readiness import Command, Port
 from moat_nb.services.sidecar import Sidecar
@@ -162,14 +163,19 @@ class Sidecars:
         """Have its server pull a model, however long that takes."""
         sidecar.pull = pull
         (port, *_) = sidecar.plan.ports
-        with _running(link, pull.argv(port), pull.hear) as process:
+        ended = f"ended while it pulled {pull.model}"
+        look_again = partial(self._look_again, sidecar, ended)
+        with (
+            taking_turns(sidecar.spec.mounts, look_again),
+            _running(link, pull.argv(port), pull.hear) as process,
+        ):
             while (how := process.poll()) is None:
-                self._look_again(sidecar, f"ended while it pulled {pull.model}")
+                look_again()
         problem = pull.problem(how)
         if problem is None:
             return
         if how.code != 0 and sidecar.ends_within(END_SECONDS):
-            raise StartError(sidecar.describe(f"ended while it pulled {pull.model}"))
+            raise StartError(sidecar.describe(ended))
         what = f"could not pull {pull.model}: {problem}{mend(read(requests))}"
         raise StartError(sidecar.describe(what))
 

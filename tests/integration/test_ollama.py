@@ -144,6 +144,15 @@ def test_a_model_is_pulled_at_the_first_start_and_is_there_at_the_next(
     assert kept(made) == files
 
 
+def test_two_starts_at_once_take_turns_so_that_a_model_is_pulled_once(
+    project: Make, begin: Begin
+) -> None:
+    made = project(TINY)
+    boxes = [Sandboxed(process) for process in [begin(made), begin(made)]]
+    assert [models_in(box) for box in boxes] == [[f"{TINY}:latest"]] * 2
+    assert sorted(len(box("trace")) for box in boxes) == [0, 3]
+
+
 def test_a_registry_whose_tls_is_opened_for_its_rules_is_trusted(
     project: Make, begin: Begin
 ) -> None:
