@@ -501,10 +501,13 @@ def test_the_moat_yaml_of_the_documentation_is_planned_as_it_says(
     host: Host, project: Path
 ) -> None:
     page = Path(moat_nb.__file__).parent.parent / "docs" / "services.md"
-    (text,) = re.findall(r"```yaml\n(.*?)```", page.read_text(), flags=re.DOTALL)
+    texts = re.findall(r"```yaml\n(.*?)```", page.read_text(), flags=re.DOTALL)
     (project / "index").mkdir()
-    given = read_config(text.encode(), path=project / "moat.yaml", home=project.parent)
-    found = plans(given, host)
+    found, with_models = (
+        plans(read_config(text.encode(), path=project / "moat.yaml", home=project.parent), host)
+        for text in texts
+    )
+    assert with_models["ollama"].service.models == ("qwen:7b", "nomic-embed-text")
     assert set(found) == {"postgres", "redis", "search"}
     assert found["search"].ports == (9200,)
     assert "MOAT_SEARCH_PORT" in found["search"].hand_over(PASSWORD).kernel
