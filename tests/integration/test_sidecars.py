@@ -1,5 +1,6 @@
 """Sidecars: real servers beside a kernel, in the network namespace of its sandbox."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -7,6 +8,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from docker.errors import NotFound
 
 from moat_nb import ImageError, ProofError, SandboxGone, StartError
 from moat_nb.jupyter.kernels import Kernel
@@ -42,7 +44,8 @@ def containers(engine, project):
     ):
         labels = container["Labels"]
         service = labels.get("moat.nb.service", labels["moat.nb.role"])
-        found[service] = engine.client.api.inspect_container(container["Id"])
+        with contextlib.suppress(NotFound):  # it has ended since it was listed
+            found[service] = engine.client.api.inspect_container(container["Id"])
     return found
 
 
