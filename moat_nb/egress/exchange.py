@@ -10,11 +10,11 @@ import h11
 
 from moat_nb.egress.names import authority
 from moat_nb.egress.records import Attempt
-from moat_nb.egress.side import Headers, Side, end_to_end, two_frames
+from moat_nb.egress.side import SWITCH, WEBSOCKET, Headers, Side, end_to_end, two_frames, upgrades
 from moat_nb.egress.streams import CHUNK, IDLE_SECONDS
 from moat_nb.egress.verdict import Failed, Malformed, Refused, Verdict
 
-__all__ = ["Origin", "check_host", "exchange", "path_in", "switches", "target_of"]
+__all__ = ["Origin", "check_host", "exchange", "path_in", "target_of"]
 
 HTTP_PORT = 80
 SCHEME = "http://"
@@ -62,15 +62,6 @@ def check_host(request: h11.Request, origin: Origin) -> None:
         if name == b"host" and authority(text, origin.default_port) != (origin.host, origin.port):
             reason = f"is asked for a page of {text}, by the Host header"
             raise Refused(Verdict(allowed=False, rule="one host in a request", reason=reason))
-
-
-def switches(request: h11.Request) -> bool:
-    """Whether it asks for a websocket. Other protocols are not offered to the server: in HTTP/2
-    over plain text, further requests would pass unseen."""
-    return any(
-        name == b"upgrade" and value.strip().lower() == b"websocket"
-        for name, value in request.headers
-    )
 
 
 async def exchange(
@@ -133,7 +124,10 @@ async def _answer(client: Side, server: Side, attempt: Attempt) -> None:
             if two_frames(event):
                 raise Failed("answered with both Content-Length and Transfer-Encoding")
             switched = event.status_code == 101
-            headers = end_to_end(event, upgrade=switched)
+            headers = end_to_end(event)
+            if switched:
+                _check_switch(event)
+                headers += SWITCH
             if isinstance(event, h11.Response):
                 attempt.status = event.status_code
             if event.status_code == 407:
@@ -151,6 +145,12 @@ async def _answer(client: Side, server: Side, attempt: Attempt) -> None:
             return
         else:
             raise Failed("ended the connection without an answer")
+
+
+def _check_switch(event: h11.InformationalResponse | h11.Response) -> None:
+    """Bytes follow that nobody looks at: in HTTP/2 they would be requests, which no rule sees."""
+    if upgrades(event) != [WEBSOCKET]:
+        raise Failed("switched to another protocol than the one that it was offered")
 
 
 async def _next(server: Side) -> h11.Event | type[h11.PAUSED]:

@@ -10,10 +10,19 @@ from typing import TYPE_CHECKING
 import h11
 
 from moat_nb.egress.dial import Dialer
-from moat_nb.egress.exchange import Origin, check_host, exchange, path_in, switches, target_of
+from moat_nb.egress.exchange import Origin, check_host, exchange, path_in, target_of
 from moat_nb.egress.records import Attempt, Record
 from moat_nb.egress.rules import Judge
-from moat_nb.egress.side import HEAD_SECONDS, Headers, Side, end_to_end, two_frames
+from moat_nb.egress.side import (
+    HEAD_SECONDS,
+    SWITCH,
+    WEBSOCKET,
+    Headers,
+    Side,
+    end_to_end,
+    two_frames,
+    upgrades,
+)
 from moat_nb.egress.streams import Plain, Stream, carry
 from moat_nb.egress.tls import Tls
 from moat_nb.egress.verdict import Failed, Malformed, Refused, Verdict
@@ -76,15 +85,17 @@ async def carry_unseen(attempt: Attempt, client: Stream, server: Stream, begun: 
 
 
 def _headers(request: h11.Request, origin: Origin) -> Headers:
-    """One request a connection to a host: nothing of one is left over for the next."""
+    """One request a connection to a host: nothing of one is left over for the next.
+
+    No other protocol than websockets is offered to the server: in HTTP/2 over plain text, further
+    requests would pass unseen.
+    """
     if two_frames(request):
         raise Malformed("the request has both Content-Length and Transfer-Encoding")
-    upgrade = switches(request)
-    headers = end_to_end(request, upgrade=upgrade)
+    headers = end_to_end(request)
     if not any(name == b"host" for name, _ in request.headers):
         headers.append((b"host", origin.name.encode()))
-    headers.append((b"connection", b"upgrade" if upgrade else b"close"))
-    return headers
+    return headers + (SWITCH if WEBSOCKET in upgrades(request) else [(b"connection", b"close")])
 
 
 async def _spoken_to(means: Means, origin: Origin, server: Plain) -> Stream:

@@ -8,7 +8,17 @@ from moat_nb.egress.records import printable
 from moat_nb.egress.streams import CHUNK, Stream
 from moat_nb.egress.verdict import Ended
 
-__all__ = ["HEAD_SECONDS", "Headers", "Message", "Side", "end_to_end", "two_frames"]
+__all__ = [
+    "HEAD_SECONDS",
+    "SWITCH",
+    "WEBSOCKET",
+    "Headers",
+    "Message",
+    "Side",
+    "end_to_end",
+    "two_frames",
+    "upgrades",
+]
 
 MAX_HEAD = 1 << 16
 """Bytes of a request's or a response's first line and headers; nginx takes 32 KiB."""
@@ -22,9 +32,14 @@ Message = h11.Request | h11.InformationalResponse | h11.Response
 
 _HOP_BY_HOP = frozenset(
     b"connection keep-alive proxy-authenticate proxy-authorization proxy-connection te"
-    b" upgrade".split()
+    b" upgrade http2-settings".split()
 )
-"""RFC 9110, section 7.6.1. ``Transfer-Encoding`` h11 keeps and sets by itself."""
+"""RFC 9110, section 7.6.1, and RFC 7540, section 3.2.1. ``Transfer-Encoding`` h11 keeps and sets
+by itself."""
+
+WEBSOCKET = b"websocket"
+SWITCH: Headers = [(b"connection", b"Upgrade"), (b"upgrade", WEBSOCKET)]
+"""What is said for a switch to websockets, whoever says it, and in whatever words he was told."""
 
 
 class Side:
@@ -75,18 +90,22 @@ def two_frames(message: Message) -> bool:
     return {b"content-length", b"transfer-encoding"} <= {name for name, _ in message.headers}
 
 
-def end_to_end(message: Message, *, upgrade: bool = False) -> Headers:
+def upgrades(message: Message) -> list[bytes]:
+    """The protocols that a request offers to switch to, or an answer switches to."""
+    return _tokens(message, b"upgrade")
+
+
+def end_to_end(message: Message) -> Headers:
     """The headers that are passed on, as written: without those of this connection alone."""
-    listed = {
-        token.strip().lower()
-        for name, value in message.headers
-        if name == b"connection"
-        for token in value.split(b",")
-    }
+    listed = set(_tokens(message, b"connection"))
     # A message's frame and host cannot be taken from it by naming them.
     drop = _HOP_BY_HOP | (listed - {b"content-length", b"transfer-encoding", b"host"})
-    if upgrade:
-        drop = drop - {b"upgrade"}
     return [
         (name, value) for name, value in message.headers.raw_items() if name.lower() not in drop
     ]
+
+
+def _tokens(message: Message, header: bytes) -> list[bytes]:
+    """Of all headers of this name, each of which may have several."""
+    values = (value for name, value in message.headers if name == header)
+    return [token.strip().lower() for value in values for token in value.split(b",")]

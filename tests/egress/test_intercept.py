@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import websocket
 
 from moat_nb.config import Rule
 from moat_nb.egress import intercept
@@ -119,6 +120,15 @@ def test_a_websocket_passes_through_an_opened_connection(opening: Opening) -> No
             assert received(tls, len(word)) == word.upper()
     (record,) = proxy.records()
     assert (record["path"], record["status"], record["outcome"]) == ("/socket", 101, "passed")
+
+
+def test_a_websocket_librarys_client_is_content_with_an_opened_connection(opening: Opening) -> None:
+    proxy = opening.proxy(rules=rules(("pypi.test", ("allow GET /echo",))))
+    with proxy.https("pypi.test", 8444, trust=opening.certificate) as tls:
+        client = websocket.create_connection("wss://pypi.test:8444/echo", socket=tls)
+        client.send("word")
+        assert client.recv() == "word"
+        client.close()
 
 
 def test_a_host_without_lines_is_not_opened(opening: Opening) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import http.client
+import re
 import socket
 from collections.abc import Iterator
 
 import pytest
+import websocket
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -95,9 +97,22 @@ def test_a_websocket_is_carried_once_both_sides_have_switched(permissive: Runnin
             b"GET http://pypi.test/socket HTTP/1.1\r\nHost: pypi.test\r\n"
             b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
         )
-        assert sock.recv(1000).startswith(b"HTTP/1.1 101 ")
+        head = sock.recv(1000)
+        assert head.startswith(b"HTTP/1.1 101 ")
+        # Without both, clients take the answer for none (RFC 6455, section 4.1).
+        assert b"\r\nconnection: upgrade\r\n" in head.lower()
+        assert head.lower().count(b"\r\nupgrade: websocket\r\n") == 1
         sock.sendall(b"word")
         assert sock.recv(100) == b"WORD"
+
+
+def test_a_websocket_librarys_client_is_content_with_the_answer(permissive: Running) -> None:
+    sock, _ = permissive.tunnel("pypi.test", 8081)
+    client = websocket.create_connection("ws://pypi.test:8081/echo", socket=sock)
+    for words in ("one", "two", "x" * 200_000):
+        client.send(words)
+        assert client.recv() == words
+    client.close()
 
 
 def test_no_other_protocol_is_offered_to_a_server(permissive: Running) -> None:
@@ -107,6 +122,43 @@ def test_no_other_protocol_is_offered_to_a_server(permissive: Running) -> None:
         headers={"Connection": "Upgrade, HTTP2-Settings", "Upgrade": "h2c", "HTTP2-Settings": "A"},
     )
     assert (answer.status, answer.read()) == (200, b"not asked for")
+
+
+@pytest.mark.parametrize(
+    ("upgrades", "offered"),
+    [
+        (("h2c", "websocket"), b"websocket"),
+        (("websocket, h2c",), b"websocket"),
+        (("WebSocket", "websocket"), b"websocket"),
+        (("h2c, TLS/1.0",), None),
+    ],
+)
+def test_a_server_is_offered_one_websocket_whatever_else_is_asked_for(
+    permissive: Running, upgrades: tuple[str, ...], offered: bytes | None
+) -> None:
+    head = "".join(f"Upgrade: {upgrade}\r\n" for upgrade in upgrades)
+    seen = permissive.ask(
+        "GET http://pypi.test/ HTTP/1.1\r\nHost: pypi.test\r\nHTTP2-Settings: A\r\n"
+        f"{head}Connection: close, Upgrade, HTTP2-Settings\r\n\r\n".encode()
+    ).lower()
+    assert re.findall(rb"\r\nupgrade: (.*?)\r", seen) == ([offered] if offered else [])
+    assert b"http2-settings" not in seen
+
+
+def test_a_server_that_switches_to_another_protocol_is_not_heard(start: Start) -> None:
+    """What was said to it then would be judged by nobody."""
+    proxy = start()
+    with proxy.connect() as sock:
+        sock.sendall(
+            b"GET http://pypi.test/smuggle HTTP/1.1\r\nHost: pypi.test\r\n"
+            b"Connection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: A\r\n"
+            b"Upgrade: h2c\r\nUpgrade: websocket\r\n\r\nGET /further"
+        )
+        answer = everything(sock)
+    assert answer.startswith(b"HTTP/1.1 502 moat: pypi.test switched to another protocol")
+    assert b"further" not in answer
+    (record,) = proxy.records()
+    assert (record["outcome"], record["status"]) == ("failed", 502)
 
 
 def test_a_server_that_answers_a_byte_at_a_time_is_waited_for(permissive: Running) -> None:

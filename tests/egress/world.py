@@ -16,6 +16,10 @@ import struct
 import sys
 from typing import Any
 
+import tornado.httpserver
+import tornado.web
+import tornado.websocket
+
 CHUNK = b"moat" * 16384
 MODELS = {"tiny": (3_000_000, "bytes"), "endless": (10_000_000_000, "drip")}
 """Of the registry: their sizes, and which path has their bytes."""
@@ -162,6 +166,24 @@ async def upgrade(head: bytes, reader: Reader, writer: Writer, _: list[str]) -> 
         writer.write(data.upper())
 
 
+async def smuggle(head: bytes, reader: Reader, writer: Writer, _: list[str]) -> None:
+    """It takes whatever upgrade it is offered for one to HTTP/2."""
+    if "upgrade" not in _headers(head):
+        answer(writer, b"not asked for")
+        return
+    writer.write(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\n")
+    writer.write(b"Connection: Upgrade\r\n\r\n")
+    while data := await reader.read(1 << 16):
+        writer.write(b"unjudged: " + data)
+
+
+class Echo(tornado.websocket.WebSocketHandler):
+    """A websocket as a real library speaks it."""
+
+    def on_message(self, message: str | bytes) -> None:
+        self.write_message(message, binary=isinstance(message, bytes))
+
+
 async def early(_: bytes, __: Reader, writer: Writer, ___: list[str]) -> None:
     """An answer before the request's body has come."""
     writer.write(b"HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\nConnection: close\r\n\r\nno!")
@@ -183,6 +205,7 @@ _PATHS = {
     "silent": silent,
     "socket": upgrade,
     "early": early,
+    "smuggle": smuggle,
     "short": _said(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly this"),
     "long": _said(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfourHTTP/1.1 200 OK\r\n\r\n"),
     "both": _said(
@@ -251,6 +274,9 @@ async def main() -> None:
     context.load_cert_chain(given["certificate"])
     for port in (80, 8080):
         await asyncio.start_server(http, ["0.0.0.0", "::"], port, limit=1 << 17, backlog=1000)
+    echoing = tornado.web.Application([("/echo", Echo)])
+    tornado.httpserver.HTTPServer(echoing).listen(8081)
+    tornado.httpserver.HTTPServer(echoing, ssl_options=context).listen(8444)
     for port in (443, 8443):
         await asyncio.start_server(http, ["0.0.0.0", "::"], port, ssl=context, backlog=1000)
     await asyncio.start_server(count, "0.0.0.0", 9)
