@@ -10,7 +10,6 @@ import contextlib
 import socket
 import statistics
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -18,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+from moat_nb.egress.isolated import command
 from moat_nb.egress.names import HOST_GATEWAY
 from moat_nb.egress.order import Order
 from moat_nb.tables import table
@@ -126,11 +126,12 @@ def _proxy(directory: Path, port: int) -> Iterator[str]:
             reachable=("127.0.0.0/8", "::1/128"),
         )
         process = subprocess.Popen(
-            [sys.executable, "-m", "moat_nb.egress"],
+            command(),
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             pass_fds=[listening.fileno()],
             cwd="/",
+            env={},
         )
     with process:
         assert process.stdin is not None

@@ -1,6 +1,6 @@
 """Egress: the proxy through which alone a sandbox reaches hosts, and how it is brought inside.
 
-    sandbox | a unix socket | python -m moat_nb.egress (a process of its own) | the host
+    sandbox | a unix socket | the proxy (a process of its own) | the host
 
 A program in the sandbox speaks to a port on 127.0.0.1 there, and the guest carries its bytes to
 the socket. In the launcher:
@@ -9,6 +9,7 @@ the socket. In the launcher:
     environment.py   the variables that programs in the sandbox are given
     trust.py         the certificates that the host trusts
     furnish.py       the directory that the sandbox sees, and the proxy's order
+    isolated.py      the proxy's command, which nothing of the launcher's surroundings gets into
     gate.py          the socket, and the proxy's process behind it
     news.py          which refusals a user is told of
 

@@ -1,4 +1,4 @@
-"""The proxy's process: ``python -m moat_nb.egress``, started by the launcher.
+"""The proxy's process, started by the launcher with the command of ``isolated.py``.
 
 The first line of stdin is its :class:`~moat_nb.egress.order.Order`; when stdin ends, so does it.
 On stdout it writes a :class:`~moat_nb.egress.records.Record` a line for what was refused or

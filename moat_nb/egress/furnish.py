@@ -95,7 +95,7 @@ def _order(
 ) -> Order:
     """But for the socket, of which there is none before all else is known to be right."""
     upstream = first(environ, UPSTREAM) or None
-    checks = intercept is not None or (upstream or "").startswith("https:")
+    checks = intercept is not None or (upstream or "").lower().startswith("https:")
     return Order(
         listen_fd=-1,
         policy=egress.policy,

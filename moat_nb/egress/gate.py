@@ -14,12 +14,12 @@ import os
 import select
 import socket
 import subprocess
-import sys
 import threading
 from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from moat_nb.egress.isolated import command
 from moat_nb.egress.order import Order
 
 __all__ = ["Gate"]
@@ -51,6 +51,7 @@ class Gate:
         self._listener = listener
         self._order = order
         self._hear = hear
+        self._command = command()
         self._process: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()
         self._closed = False
@@ -84,10 +85,14 @@ class Gate:
     def _run(self) -> None:
         try:
             while self._wait(self._listener.fileno()):
-                process = self._start()
-                if process is None:
-                    return
-                self._follow(process)
+                try:
+                    process = self._start()
+                except OSError as error:  # no room for a process, now
+                    logger.warning("the proxy of the sandbox's network does not start: %s", error)
+                else:
+                    if process is None:
+                        return
+                    self._follow(process)
                 if not self._wait(seconds=PAUSE_SECONDS):
                     return
         finally:
@@ -108,14 +113,13 @@ class Gate:
             if self._closed:
                 return None
             process = self._process = subprocess.Popen(
-                [sys.executable, "-m", "moat_nb.egress"],
+                self._command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 pass_fds=[self._listener.fileno()],
-                # python imports from its directory first, and the launcher's is mostly one that
-                # the sandbox can write to.
                 cwd="/",
+                env={},  # the launcher's has secrets, and its order says all that is to be known
                 start_new_session=True,
             )
             assert process.stdin is not None
@@ -134,7 +138,7 @@ class Gate:
                 if record is None:
                     tail.append(line.decode(errors="replace").rstrip())
                 else:
-                    self._hear(record)
+                    self._tell(record)
         with self._lock:
             _close_stdin(process)
         code = process.wait()
@@ -142,6 +146,13 @@ class Gate:
         if not self._closed:
             words = "\n".join(tail)
             logger.warning("the proxy of the sandbox's network ended (%d): %s", code, words)
+
+    def _tell(self, record: dict[str, Any]) -> None:
+        """Whatever a listener does: without this thread there would be no way out any more."""
+        try:
+            self._hear(record)
+        except Exception:
+            logger.exception("a listener for what the network refuses failed")
 
 
 def _close_stdin(process: subprocess.Popen[bytes]) -> None:

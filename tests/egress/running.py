@@ -8,13 +8,13 @@ import json
 import socket
 import ssl
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from moat_nb.config import Rule
+from moat_nb.egress.isolated import command
 from moat_nb.egress.order import Order
 from tests.egress.internet import Internet
 
@@ -139,10 +139,11 @@ def running(internet: Internet, directory: Path, **order: Any) -> Iterator[Runni
             }
         )
         process = subprocess.Popen(
-            internet.on_this_machine(sys.executable, "-m", "moat_nb.egress"),
+            internet.on_this_machine(*command()),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             pass_fds=[listening.fileno()],
+            env={},
         )
     with process, contextlib.ExitStack() as undo:
         assert process.stdin is not None
