@@ -40,8 +40,8 @@ def target_of(request: h11.Request) -> tuple[Origin, str]:
     text = request.target.decode("latin-1")
     if text[: len(SCHEME)].lower() != SCHEME:
         raise Malformed("write http://HOST/PATH, or CONNECT for https")
-    rest = text[len(SCHEME) :]
-    end = next((at for at, character in enumerate(rest) if character in "/?#"), len(rest))
+    rest = _without_fragment(text[len(SCHEME) :])
+    end = next((at for at, character in enumerate(rest) if character in "/?"), len(rest))
     host, port = authority(rest[:end], HTTP_PORT)
     path = rest[end:]
     return Origin(host=host, port=port), path if path.startswith("/") else f"/{path}"
@@ -49,10 +49,17 @@ def target_of(request: h11.Request) -> tuple[Origin, str]:
 
 def path_in(request: h11.Request) -> str:
     """The path of a request to the host itself, which came through CONNECT."""
-    path = request.target.decode("latin-1")
-    if not path.startswith("/") and path != "*":
+    path = _without_fragment(request.target.decode("latin-1"))
+    if not path.startswith("/") and (path, request.method) != ("*", b"OPTIONS"):
         raise Malformed("a request through CONNECT has a path, not a URL")
     return path
+
+
+def _without_fragment(target: str) -> str:
+    """Malformed where there is one: for some servers the path ends before it, for others not."""
+    if "#" in target:
+        raise Malformed("a request's path has no #; write %23")
+    return target
 
 
 def check_host(request: h11.Request, origin: Origin) -> None:

@@ -65,7 +65,8 @@ async def forward(
         attempt.server = await means.dialer.connect(origin.host, origin.port)
     else:
         attempt.server = await means.dialer.to_upstream(upstream, origin.host, origin.port)
-        path = f"http://{origin.name}{path}"
+        # "*" of a server is its URL without a path (RFC 9112, section 3.2.4).
+        path = f"http://{origin.name}{path.removeprefix('*')}"
         headers += upstream.headers
     server = Side(await _spoken_to(means, origin, attempt.server), h11.CLIENT)
     await exchange(side, server, request, path, headers, attempt)

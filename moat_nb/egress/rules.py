@@ -6,23 +6,19 @@ lines the first that matches the request decides, and where none does, the polic
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Literal
-from urllib.parse import unquote_to_bytes
 
 from moat_nb.config import Rule
 from moat_nb.egress.order import Policy
+from moat_nb.egress.paths import WHOLE_SERVER, path_matches, readings
 from moat_nb.egress.verdict import Verdict
 
-__all__ = ["Judge", "host_matches", "path_matches"]
+__all__ = ["Judge", "host_matches"]
 
 Line = tuple[Literal["allow", "deny"], str, str]
-
-_ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
-_UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,15 +43,16 @@ class Judge:
         return Verdict(allowed=True, rule=_text(entry))
 
     def request(self, host: str, method: str, target: str) -> Verdict:
-        """``target`` is the URL's path with its query, as it was sent.
+        """``target`` is the URL's path with its query, as it was sent, or ``*``.
 
         Servers differ in how they read a path (``%2F``, ``..``): each reading must be allowed.
+        Malformed where it has too many.
         """
         entry = self.entry(host)
         if self.policy == "none" or entry is None or not entry.lines:
             return self.host(host)
         verdict = None
-        for reading in _readings(target):
+        for reading in readings(target):
             verdict = self._lines(entry, host, method, reading)
             if not verdict.allowed:
                 break
@@ -65,12 +62,12 @@ class Judge:
     def _lines(self, entry: Rule, host: str, method: str, segments: Sequence[str]) -> Verdict:
         for line in entry.lines:
             action, wanted, pattern = line
-            if wanted not in ("*", method.upper()) or not path_matches(pattern, segments):
+            if wanted not in ("*", method.upper()) or not _concerns(action, pattern, segments):
                 continue
             rule = f"{_text(entry)}: {' '.join(line)}"
             if action == "allow":
                 return Verdict(allowed=True, rule=rule)
-            path = "/" + "/".join(segments)
+            path = _written(segments)
             return Verdict(
                 allowed=False,
                 rule=rule,
@@ -79,7 +76,7 @@ class Judge:
             )
         if self.policy == "permissive":
             return Verdict(allowed=True, rule="policy permissive")
-        path = "/" + "/".join(segments)
+        path = _written(segments)
         return Verdict(
             allowed=False,
             rule="policy strict",
@@ -108,56 +105,16 @@ def host_matches(pattern: str, host: str) -> bool:
     )
 
 
-def path_matches(pattern: str, segments: Sequence[str]) -> bool:
-    """``*`` stands for one segment, ``**`` for any number of them: none only at the very front,
-    so that ``/a/**`` is not ``/a``, as in Moat's ``netrules/pathmatch.go``."""
-    reached = {0}
-    """How many segments the pattern's part so far may have taken."""
-    front = True
-    for wanted in _resolved(_segments(pattern)):
-        if wanted == "**":
-            first = min(reached, default=len(segments)) + (0 if front else 1)
-            reached = set(range(first, len(segments) + 1))
-        else:
-            reached = {
-                taken + 1
-                for taken in reached
-                if taken < len(segments) and wanted in ("*", segments[taken])
-            }
-        front = False
-    return len(segments) in reached
+def _concerns(action: str, pattern: str, segments: Sequence[str]) -> bool:
+    """``OPTIONS *`` asks about all that a server has: whatever a line refuses is part of it, and
+    only a line for all allows it."""
+    if segments == WHOLE_SERVER:
+        return action == "deny" or pattern == "/**"
+    return path_matches(pattern, segments)
 
 
-def _readings(target: str) -> list[tuple[str, ...]]:
-    """The ways in which servers split a path: with ``%2F`` as a letter or as a separator, with
-    ``..`` resolved or not. Most paths have one."""
-    path = target.partition("?")[0].partition("#")[0].encode("latin-1", "replace")
-    plain = _ESCAPE.sub(_unescape_unreserved, path).decode("latin-1")
-    full = unquote_to_bytes(path).decode("latin-1").replace("\\", "/")
-    found: dict[tuple[str, ...], None] = {}
-    for segments in (_segments(plain), _segments(full)):
-        found[_resolved(segments)] = None
-        found[segments] = None
-    return list(found)
-
-
-def _unescape_unreserved(found: re.Match[bytes]) -> bytes:
-    byte = int(found[1], 16)
-    return bytes([byte]) if byte in _UNRESERVED else found[0].upper()
-
-
-def _segments(path: str) -> tuple[str, ...]:
-    return tuple(segment for segment in path.split("/") if segment)
-
-
-def _resolved(segments: Sequence[str]) -> tuple[str, ...]:
-    kept: list[str] = []
-    for segment in segments:
-        if segment == "..":
-            del kept[-1:]
-        elif segment != ".":
-            kept.append(segment)
-    return tuple(kept)
+def _written(segments: Sequence[str]) -> str:
+    return "/**" if segments == WHOLE_SERVER else "/" + "/".join(segments)
 
 
 def _text(entry: Rule) -> str:

@@ -238,6 +238,8 @@ def test_a_request_that_can_be_read_in_two_ways_or_in_none_reaches_no_host(
         ("http://ada:lace@pypi.test/page", 400),
         ("http://pypi.test:99999/", 400),
         ("http:///page", 400),
+        ("http://pypi.test/a#/../../secret", 400),
+        ("http://pypi.test#/page", 400),
         ("http://pypi.test", 200),
         ("http://PYPI.test:80?q", 200),
         ("http://pypi.test.:8080/page", 200),

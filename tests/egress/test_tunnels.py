@@ -140,6 +140,15 @@ def test_http_inside_connect_is_for_the_host_that_was_named(
     assert everything(sock).startswith((b"HTTP/1.1 403 moat: ", b"HTTP/1.1 400 moat: "))
 
 
+@pytest.mark.parametrize(("method", "answer"), [(b"OPTIONS", b"200 OK"), (b"GET", b"400 moat: ")])
+def test_a_star_instead_of_a_path_is_for_options_alone(
+    permissive: Running, method: bytes, answer: bytes
+) -> None:
+    sock, _ = permissive.tunnel("pypi.test", 80)
+    sock.sendall(PAGE.replace(b"GET /page", method + b" *"))
+    assert everything(sock).startswith(b"HTTP/1.1 " + answer)
+
+
 def test_a_connect_inside_a_connect_is_no_way_out(permissive: Running) -> None:
     sock, _ = permissive.tunnel("pypi.test", 80)
     sock.sendall(f"CONNECT {PRIVATE}:80 HTTP/1.1\r\nHost: {PRIVATE}\r\n\r\n".encode())

@@ -29,6 +29,12 @@ def test_plain_http_goes_to_the_upstream_proxy_with_the_launchers_password(start
     assert b"proxy-authorization: Basic YWRhOmx1cw==\r\n" in text
 
 
+def test_options_of_a_server_are_asked_for_by_its_url_without_a_path(start: Start) -> None:
+    sock, _ = through(start).tunnel("pypi.test", 80)
+    sock.sendall(b"OPTIONS * HTTP/1.1\r\nHost: pypi.test\r\nConnection: close\r\n\r\n")
+    assert b"OPTIONS http://pypi.test HTTP/1.1\r\n" in everything(sock)
+
+
 @pytest.mark.parametrize("host", ["pypi.test", "inner.behind.test"])
 def test_tls_goes_through_the_upstream_proxys_connect(start: Start, host: str) -> None:
     """The second name is known to the upstream proxy alone."""
