@@ -4,61 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from base64 import b64encode
-from dataclasses import dataclass, field
-from urllib.parse import unquote, urlsplit
 
 import h11
 
 from moat_nb.egress.addresses import Resolver
 from moat_nb.egress.names import is_local_name
 from moat_nb.egress.race import connect_first
-from moat_nb.egress.side import HEAD_SECONDS, Headers, Side
+from moat_nb.egress.side import HEAD_SECONDS, Side
 from moat_nb.egress.streams import Plain
+from moat_nb.egress.upstream import Upstream
 from moat_nb.egress.verdict import Failed, Refused, Verdict
 
-__all__ = ["Dialer", "Upstream"]
+__all__ = ["Dialer"]
 
 UPSTREAM_RESOLVE_SECONDS = 2.0
 """Behind a company's proxy many names are unknown to the machine, and its resolver may be slow
 to say so."""
-_PORTS = {"http": 80, "https": 443}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Upstream:
-    """The proxy that the launcher's environment names."""
-
-    host: str = ""
-    port: int = 0
-    tls: bool = False
-    authorization: str | None = field(default=None, repr=False)
-    problem: str = ""
-    """Why it cannot be used; then nothing is reached, as past it nothing may be meant to be."""
-
-    @classmethod
-    def parse(cls, url: str) -> Upstream:
-        """``[http://][user:password@]host[:port]``."""
-        try:
-            parts = urlsplit(url if "://" in url else f"http://{url}")
-            port = parts.scheme in _PORTS and (parts.port or _PORTS[parts.scheme])
-        except ValueError as error:
-            return cls(problem=f"HTTPS_PROXY of the launcher: {error}")
-        if not port or not parts.hostname:
-            what = "HTTPS_PROXY of the launcher is not http://HOST:PORT or https://HOST:PORT"
-            return cls(problem=f"{what} ({parts.scheme})")
-        user = None
-        if parts.username is not None:
-            words = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-            user = f"Basic {b64encode(words.encode()).decode()}"
-        tls = parts.scheme == "https"
-        return cls(host=parts.hostname, port=port, tls=tls, authorization=user)
-
-    @property
-    def headers(self) -> Headers:
-        if self.authorization is None:
-            return []
-        return [(b"proxy-authorization", self.authorization.encode())]
 
 
 class Dialer:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from urllib.parse import urlsplit
 
 from moat_nb.egress.furnish import UPSTREAM, first
 from moat_nb.egress.intercept import missing
 from moat_nb.egress.order import reachable_from
+from moat_nb.egress.upstream import Upstream
 from moat_nb.errors import MoatError
 from moat_nb.host import Host
 
@@ -21,9 +21,7 @@ def examine(host: Host, environ: Mapping[str, str]) -> Iterator[tuple[str, str, 
     else:
         mend = "install ca-certificates, or name the file in SSL_CERT_FILE"
         yield "certificates", "no file of them is found: sandboxes trust what images do", mend
-    upstream = first(environ, UPSTREAM)
-    way = f"through the proxy at {_without_password(upstream)}" if upstream else "directly"
-    yield "way out", f"hosts are reached {way}, unless moat.yaml says network.policy: none", ""
+    yield _way_out(first(environ, UPSTREAM))
     try:
         if networks := reachable_from(environ):
             yield "reachable", f"not public, but allowed: {', '.join(networks)}", ""
@@ -34,5 +32,10 @@ def examine(host: Host, environ: Mapping[str, str]) -> Iterator[tuple[str, str, 
     yield "interception", words + (f" (optional): {lacking}" if lacking else ""), ""
 
 
-def _without_password(url: str) -> str:
-    return urlsplit(url).netloc.rpartition("@")[2] or "?"
+def _way_out(url: str) -> tuple[str, str, str]:
+    """``url``: of the launcher's own proxy, of whose password nothing is said."""
+    upstream = Upstream.parse(url)
+    if url and upstream.problem:
+        return "way out", f"hosts cannot be reached: {upstream.problem}", "mend the variable"
+    way = f"through the proxy at {upstream.host}:{upstream.port}" if url else "directly"
+    return "way out", f"hosts are reached {way}, unless moat.yaml says network.policy: none", ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from ipaddress import ip_network
 from typing import Any, Literal
 
@@ -36,7 +36,7 @@ class Order:
     """A listening unix socket, inherited."""
     policy: Policy
     rules: tuple[Rule, ...] = ()
-    upstream: str | None = None
+    upstream: str | None = field(default=None, repr=False)
     """``http://user:password@proxy.example.com:3128`` through which everything goes."""
     trust: str | None = None
     """Path of the authorities (PEM) that vouch for an ``https://`` upstream, and for hosts whose

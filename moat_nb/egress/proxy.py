@@ -8,12 +8,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from moat_nb.egress.addresses import Resolver
-from moat_nb.egress.dial import Dialer, Upstream
+from moat_nb.egress.dial import Dialer
 from moat_nb.egress.forward import Means
 from moat_nb.egress.order import Interception, Order
 from moat_nb.egress.records import Record
 from moat_nb.egress.rules import Judge
 from moat_nb.egress.streams import CHUNK, Plain
+from moat_nb.egress.upstream import Upstream
 from moat_nb.egress.visit import Visit
 
 if TYPE_CHECKING:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+
+import pytest
 
 from moat_nb.egress.examine import examine
 from moat_nb.host import Host
@@ -28,3 +31,11 @@ def test_a_companys_proxy_is_named_without_its_password_and_what_is_wrong_has_a_
     assert "hunter2" not in str(found)
     assert found["certificates"][1].startswith("install ca-certificates")
     assert found["reachable"][1] == "mend the variable"
+
+
+@pytest.mark.parametrize("url", ["http://ada:hunt/er2@proxy:3128", "http://ada:7/hunter2@proxy"])
+def test_a_proxy_that_cannot_be_used_is_named_without_any_of_its_password(url):
+    found = {s: (detail, mend) for s, detail, mend in examine(HOST, {"HTTPS_PROXY": url})}
+    assert found["way out"][0].startswith("hosts cannot be reached: HTTPS_PROXY of the launcher")
+    assert found["way out"][1] == "mend the variable"
+    assert not {"hunt", "er2", "ada"} & set(re.findall(r"\w+", str(found["way out"])))

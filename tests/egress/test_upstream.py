@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from moat_nb.egress.dial import Upstream
+from moat_nb.egress.order import Order
+from moat_nb.egress.upstream import Upstream
 from tests.egress.conftest import Start
 from tests.egress.internet import PUBLIC
 from tests.egress.running import Running, everything, rules
@@ -108,6 +110,29 @@ def test_the_password_is_in_no_repr() -> None:
     upstream = Upstream.parse("https://ada:lace@proxy.example.com")
     assert (upstream.host, upstream.port, upstream.tls) == ("proxy.example.com", 443, True)
     assert "Basic" not in repr(upstream)
+    order = Order(listen_fd=3, policy="none", records="/r", limit=1, upstream="http://ada:lace@p:1")
+    assert "lace" not in repr(order)
+    assert b"lace" in order.line()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://ada:hunt/er2@proxy:3128",
+        "http://ada:hunt#er2@proxy:3128",
+        "http://ada:hunt?er2@proxy:3128",
+        "http://ada:77/er2@proxy:3128",
+        "hunt://er2@proxy:3128",
+        "http://ada:hunt[er2@proxy:3128",
+    ],
+)
+def test_no_part_of_a_password_that_is_not_encoded_is_told(start: Start, url: str) -> None:
+    proxy = through(start, upstream=url)
+    _, line = proxy.tunnel("pypi.test")
+    assert line.startswith(b"HTTP/1.1 502 moat: pypi.test is not reached: HTTPS_PROXY of the")
+    assert b"percent-encode" in line
+    told = line.decode() + str(proxy.news()) + str(Upstream.parse(url))
+    assert not {"hunt", "er2", "ada", "77"} & set(re.findall(r"\w+", told))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,56 @@
+"""The launcher's own proxy, as its environment names it."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from dataclasses import dataclass, field
+from urllib.parse import SplitResult, unquote, urlsplit
+
+__all__ = ["Upstream"]
+
+_PORTS = {"http": 80, "https": 443}
+_PROBLEM = (
+    "HTTPS_PROXY of the launcher is not http://HOST:PORT or https://HOST:PORT; "
+    "percent-encode what stands before an @ in it"
+)
+"""Says nothing of what is there: a password with a slash in it looks like a host and a path, and
+these words get to the sandbox."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Upstream:
+    """The proxy that the launcher's environment names."""
+
+    host: str = ""
+    port: int = 0
+    tls: bool = False
+    authorization: str | None = field(default=None, repr=False)
+    problem: str = ""
+    """Why it cannot be used; then nothing is reached, as past it nothing may be meant to be."""
+
+    @classmethod
+    def parse(cls, url: str) -> Upstream:
+        """``[http://][user:password@]host[:port]``."""
+        try:
+            parts = urlsplit(url if "://" in url else f"http://{url}")
+            port = parts.scheme in _PORTS and (parts.port or _PORTS[parts.scheme])
+        except ValueError:
+            return cls(problem=_PROBLEM)
+        # An @ behind the host: the host is none, but the beginning of a user or a password.
+        if not port or not parts.hostname or "@" in parts.path + parts.query + parts.fragment:
+            return cls(problem=_PROBLEM)
+        tls = parts.scheme == "https"
+        return cls(host=parts.hostname, port=port, tls=tls, authorization=_authorization(parts))
+
+    @property
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        if self.authorization is None:
+            return []
+        return [(b"proxy-authorization", self.authorization.encode())]
+
+
+def _authorization(parts: SplitResult) -> str | None:
+    if parts.username is None:
+        return None
+    words = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+    return f"Basic {b64encode(words.encode()).decode()}"
