@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from moat_nb.egress.order import REACHABLE
+from moat_nb.egress.streams import within
 from moat_nb.egress.verdict import Failed, Refused, Verdict
 
 __all__ = ["Address", "Resolver", "why_not_public"]
@@ -94,10 +95,9 @@ class Resolver:
         """The same, unchecked."""
         loop = asyncio.get_running_loop()
         asked = loop.run_in_executor(self._pool, _getaddrinfo, host, port)
+        late = Failed("has no address yet: the name servers do not answer", 504)
         try:
-            return await asyncio.wait_for(asked, seconds)
-        except (asyncio.TimeoutError, TimeoutError):
-            raise Failed("has no address yet: the name servers do not answer", 504) from None
+            return await within(seconds, asked, late)
         except OSError as error:
             raise Failed(f"has no address: {error.strerror or error}") from None
         except UnicodeError:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import ssl
 
 import h11
 
 from moat_nb.egress.addresses import Resolver
 from moat_nb.egress.names import is_local_name
+from moat_nb.egress.order import Deadlines
 from moat_nb.egress.race import connect_first
-from moat_nb.egress.side import HEAD_SECONDS, Side
-from moat_nb.egress.streams import Plain
+from moat_nb.egress.side import Side
+from moat_nb.egress.streams import Plain, within
 from moat_nb.egress.upstream import Upstream
 from moat_nb.egress.verdict import Failed, Refused, Verdict
 
@@ -28,11 +28,13 @@ class Dialer:
     def __init__(
         self,
         resolver: Resolver,
+        deadlines: Deadlines,
         upstream: Upstream | None = None,
         no_proxy: str = "",
         trust: str | None = None,
     ) -> None:
         self._resolver = resolver
+        self.deadlines = deadlines
         self._upstream = upstream
         self._no_proxy = no_proxy
         self._trust = trust
@@ -41,13 +43,11 @@ class Dialer:
         """A stream to the host itself; Refused or Failed."""
         upstream = self.upstream_for(host)
         if upstream is None:
-            return await connect_first(await self._resolver.resolve(host, port))
+            return await connect_first(await self._resolver.resolve(host, port), self.deadlines)
         stream = await self.to_upstream(upstream, host, port)
+        late = Failed("is not reached: the upstream proxy does not answer", 504)
         try:
-            await asyncio.wait_for(_tunnel(stream, upstream, host, port), HEAD_SECONDS)
-        except (asyncio.TimeoutError, TimeoutError):
-            stream.close()
-            raise Failed("is not reached: the upstream proxy does not answer", 504) from None
+            await within(self.deadlines.head, _tunnel(stream, upstream, host, port), late)
         except BaseException:
             stream.close()
             raise
@@ -61,7 +61,7 @@ class Dialer:
         context = ssl.create_default_context(cafile=self._trust) if upstream.tls else None
         addresses = await self._resolver.look_up(upstream.host, upstream.port)
         try:
-            return await connect_first(addresses, context, upstream.host)
+            return await connect_first(addresses, self.deadlines, context, upstream.host)
         except Failed as failed:
             raise Failed(f"is not reached: the upstream proxy {failed.reason}") from None
 

@@ -11,13 +11,15 @@ import h11
 from moat_nb.egress.names import authority
 from moat_nb.egress.records import Attempt
 from moat_nb.egress.side import SWITCH, WEBSOCKET, Headers, Side, end_to_end, two_frames, upgrades
-from moat_nb.egress.streams import CHUNK, IDLE_SECONDS
+from moat_nb.egress.streams import CHUNK, within
 from moat_nb.egress.verdict import Failed, Malformed, Refused, Verdict
 
 __all__ = ["Origin", "check_host", "exchange", "path_in", "target_of"]
 
 HTTP_PORT = 80
 SCHEME = "http://"
+MOST_EARLY = 1 << 17
+"""Bytes of what a sandbox sends before it was answered, which are kept for then."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,9 +112,12 @@ async def _send_body(client: Side, server: Side) -> None:
                 await _offer(server, event)
         if isinstance(event, h11.EndOfMessage):
             await _offer(server, event)
-        while data := await client.stream.read(CHUNK):
+        early = 0
+        while early < MOST_EARLY and (data := await client.stream.read(CHUNK)):
             client.http.receive_data(data)  # the next request, early
-            await asyncio.sleep(IDLE_SECONDS)
+            early += len(data)
+        if early >= MOST_EARLY:
+            await asyncio.Event().wait()  # read no more, though a hang-up goes unnoticed
     except h11.RemoteProtocolError as error:
         raise Malformed(f"the request does not come whole: {error}") from None
     raise Malformed("the sandbox hung up before the answer came")
@@ -161,9 +166,9 @@ def _check_switch(event: h11.InformationalResponse | h11.Response) -> None:
 
 
 async def _next(server: Side) -> h11.Event | type[h11.PAUSED]:
+    seconds = server.stream.deadlines.idle
+    late = Failed(f"said nothing for {seconds:.0f} seconds", 504)
     try:
-        return await asyncio.wait_for(server.event(), IDLE_SECONDS)
-    except (asyncio.TimeoutError, TimeoutError):
-        raise Failed(f"said nothing for {IDLE_SECONDS:.0f} seconds", 504) from None
+        return await within(seconds, server.event(), late)
     except (h11.RemoteProtocolError, OSError) as error:
         raise Failed(f"did not answer as it should: {error}") from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,7 +13,6 @@ from moat_nb.egress.exchange import Origin, check_host, exchange, path_in, targe
 from moat_nb.egress.records import Attempt, Record
 from moat_nb.egress.rules import Judge
 from moat_nb.egress.side import (
-    HEAD_SECONDS,
     SWITCH,
     WEBSOCKET,
     Headers,
@@ -23,7 +21,7 @@ from moat_nb.egress.side import (
     two_frames,
     upgrades,
 )
-from moat_nb.egress.streams import Plain, Stream, carry
+from moat_nb.egress.streams import Plain, Stream, carry, within
 from moat_nb.egress.tls import Tls
 from moat_nb.egress.verdict import Failed, Malformed, Refused, Verdict
 
@@ -104,10 +102,9 @@ async def _spoken_to(means: Means, origin: Origin, server: Plain) -> Stream:
         return server
     assert means.interceptor is not None
     stream = Tls(server, means.interceptor.to_host, server_hostname=origin.host)
+    late = Failed("does not finish its TLS handshake", 504)
     try:
-        await asyncio.wait_for(stream.handshake(), HEAD_SECONDS)
-    except (asyncio.TimeoutError, TimeoutError):
-        raise Failed("does not finish its TLS handshake", 504) from None
+        await within(server.deadlines.head, stream.handshake(), late)
     except OSError as error:
         raise Failed(f"cannot be spoken to in TLS: {error}") from None
     return stream

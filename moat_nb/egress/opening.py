@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 
 from moat_nb.egress.hello import HANDSHAKE, server_name
 from moat_nb.egress.names import host_name
-from moat_nb.egress.side import HEAD_SECONDS
-from moat_nb.egress.streams import CHUNK, Plain
+from moat_nb.egress.streams import CHUNK, Plain, within
 from moat_nb.egress.verdict import Ended, Failed, Refused, Verdict
 
 __all__ = ["ACCESS_DENIED", "opening"]
@@ -25,10 +23,8 @@ async def opening(client: Plain, begun: bytes, host: str) -> tuple[bytes, bool]:
     Refused where it is neither, or where the TLS is for another host. Servers of other protocols
     speak first, or are spoken to in words of their own: mail, SSH and databases do not pass.
     """
-    try:
-        return await asyncio.wait_for(_opening(client, begun, host), HEAD_SECONDS)
-    except (asyncio.TimeoutError, TimeoutError):
-        raise Failed("was connected to, and the sandbox said nothing", 504) from None
+    late = Failed("was connected to, and the sandbox said nothing", 504)
+    return await within(client.deadlines.head, _opening(client, begun, host), late)
 
 
 async def _opening(client: Plain, begun: bytes, host: str) -> tuple[bytes, bool]:

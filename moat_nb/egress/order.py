@@ -11,7 +11,7 @@ from typing import Any, Literal
 from moat_nb.config import Rule
 from moat_nb.errors import StartError
 
-__all__ = ["REACHABLE", "Interception", "Order", "Policy", "reachable_from"]
+__all__ = ["REACHABLE", "Deadlines", "Interception", "Order", "Policy", "reachable_from"]
 
 REACHABLE = "MOAT_NB_REACHABLE"
 """The launcher's variable for :attr:`Order.reachable`. It is no key of moat.yaml, which a sandbox
@@ -28,6 +28,19 @@ class Interception:
     """Path of its certificate (PEM), which is given into the sandbox."""
     key: str
     """Path of its private key (PEM, 0600), which never is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deadlines:
+    """Seconds; only tests ask for others."""
+
+    connect: float = 20.0
+    """For all addresses of a host together."""
+    head: float = 60.0
+    """How long a request's head may take to come whole, and how long a connection waits for one."""
+    idle: float = 1800.0
+    """How long neither side may say a word, or one may take nothing of what it is told. A server
+    may think for minutes about its answer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +66,7 @@ class Order:
     """Ports of this machine's 127.0.0.1, reached by ``CONNECT host.moat:PORT``."""
     reachable: tuple[str, ...] = ()
     """Networks such as ``10.1.2.0/24`` that may be reached although they are not public."""
+    deadlines: Deadlines = Deadlines()
 
     def line(self) -> bytes:
         return json.dumps(asdict(self)).encode() + b"\n"
@@ -68,6 +82,7 @@ class Order:
             no_proxy=given.get("no_proxy") or "",
             host_ports=tuple(given.get("host_ports", ())),
             reachable=tuple(given.get("reachable", ())),
+            deadlines=Deadlines(**given.get("deadlines", {})),
         )
         return cls(**given)
 

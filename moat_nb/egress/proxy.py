@@ -32,6 +32,7 @@ class Proxy:
             judge=Judge(policy=order.policy, rules=order.rules, file=order.file),
             dialer=Dialer(
                 Resolver(order.reachable),
+                order.deadlines,
                 Upstream.parse(order.upstream) if order.upstream else None,
                 order.no_proxy,
                 order.trust,
@@ -41,6 +42,7 @@ class Proxy:
             on_record=on_record,
         )
         self._limit = limit
+        self._deadlines = order.deadlines
         self._open: set[asyncio.Task[None]] = set()
 
     async def serve(self, listening: socket.socket) -> None:
@@ -57,7 +59,7 @@ class Proxy:
     async def _arrived(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
-        client = Plain(reader, writer)
+        client = Plain(reader, writer, self._deadlines)
         visit = Visit(self._means, client)
         full = len(self._open) >= self._limit
         self._open.add(task)

@@ -12,35 +12,39 @@ import ssl
 from collections.abc import Sequence
 
 from moat_nb.egress.addresses import Address
-from moat_nb.egress.streams import CHUNK, Plain
+from moat_nb.egress.order import Deadlines
+from moat_nb.egress.streams import CHUNK, Plain, within
 from moat_nb.egress.verdict import Failed
 
 __all__ = ["connect_first"]
 
-CONNECT_SECONDS = 20.0
-"""For all addresses together."""
 HEAD_START_SECONDS = 0.25
 """Of one address over the next, RFC 8305's recommendation."""
 
 
 async def connect_first(
-    addresses: Sequence[Address], context: ssl.SSLContext | None = None, name: str | None = None
+    addresses: Sequence[Address],
+    deadlines: Deadlines,
+    context: ssl.SSLContext | None = None,
+    name: str | None = None,
 ) -> Plain:
     """Connect to whichever answers first, in TLS with ``name`` where a ``context`` is given.
 
     Failed when none does.
     """
-    race = _Race(context, name if context else None)
+    race = _Race(deadlines, context, name if context else None)
+    late = Failed(f"does not answer within {deadlines.connect:.0f} seconds", 504)
     try:
-        return await asyncio.wait_for(race.run(_in_turns(addresses)), CONNECT_SECONDS)
-    except (asyncio.TimeoutError, TimeoutError):
-        raise Failed(f"does not answer within {CONNECT_SECONDS:.0f} seconds", 504) from None
+        return await within(deadlines.connect, race.run(_in_turns(addresses)), late)
     finally:
         await race.end()
 
 
 class _Race:
-    def __init__(self, context: ssl.SSLContext | None, name: str | None) -> None:
+    def __init__(
+        self, deadlines: Deadlines, context: ssl.SSLContext | None, name: str | None
+    ) -> None:
+        self._deadlines = deadlines
         self._context = context
         self._name = name
         self._running: set[asyncio.Task[Plain]] = set()
@@ -84,7 +88,7 @@ class _Race:
         except BaseException:
             sock.close()
             raise
-        return Plain(reader, writer)
+        return Plain(reader, writer, self._deadlines)
 
 
 def _reason(error: OSError | None) -> str:

@@ -9,13 +9,13 @@ from moat_nb.egress.streams import CHUNK, Stream
 from moat_nb.egress.verdict import Ended
 
 __all__ = [
-    "HEAD_SECONDS",
     "SWITCH",
     "WEBSOCKET",
     "Headers",
     "Message",
     "Side",
     "end_to_end",
+    "has_body",
     "two_frames",
     "upgrades",
 ]
@@ -24,8 +24,6 @@ MAX_HEAD = 1 << 16
 """Bytes of a request's or a response's first line and headers; nginx takes 32 KiB."""
 MAX_PHRASE = 1000
 """Characters of a refusal's first line; Python's http.client takes lines of 64 KiB."""
-HEAD_SECONDS = 60.0
-"""How long a request's head may take to come whole, and how long a connection waits for one."""
 
 Headers = list[tuple[bytes, bytes]]
 Message = h11.Request | h11.InformationalResponse | h11.Response
@@ -88,6 +86,11 @@ class Side:
 def two_frames(message: Message) -> bool:
     """Whether two readers may see two messages where one is (request smuggling)."""
     return {b"content-length", b"transfer-encoding"} <= {name for name, _ in message.headers}
+
+
+def has_body(request: h11.Request) -> bool:
+    frame = dict(request.headers)
+    return b"transfer-encoding" in frame or frame.get(b"content-length", b"0") != b"0"
 
 
 def upgrades(message: Message) -> list[bytes]:

@@ -6,6 +6,7 @@ import ssl
 from collections.abc import Callable
 from typing import TypeVar
 
+from moat_nb.egress.order import Deadlines
 from moat_nb.egress.streams import CHUNK, Plain
 
 __all__ = ["Tls"]
@@ -48,6 +49,10 @@ class Tls:
 
     async def end(self) -> None:
         await self._below.end()
+
+    @property
+    def deadlines(self) -> Deadlines:
+        return self._below.deadlines
 
     @property
     def touched(self) -> float:

@@ -17,8 +17,8 @@ from moat_nb.egress.names import HOST_GATEWAY, authority
 from moat_nb.egress.opening import ACCESS_DENIED, opening
 from moat_nb.egress.race import connect_first
 from moat_nb.egress.records import Attempt
-from moat_nb.egress.side import HEAD_SECONDS, Side
-from moat_nb.egress.streams import Plain
+from moat_nb.egress.side import Side, has_body
+from moat_nb.egress.streams import Plain, within
 from moat_nb.egress.tls import Tls
 from moat_nb.egress.verdict import Ended, Failed, Malformed, Refused, Verdict
 
@@ -53,9 +53,10 @@ class Visit:
 
     async def _request(self, side: Side) -> h11.Request | None:
         """The next one; None when there is none, or it was none."""
+        late = Failed("no request came")
         try:
-            event = await asyncio.wait_for(side.event(), HEAD_SECONDS)
-        except (asyncio.TimeoutError, TimeoutError):
+            event = await within(self._client.deadlines.head, side.event(), late)
+        except Failed:
             return None
         except h11.RemoteProtocolError as error:
             reason = f"what the sandbox sent is not a request of HTTP/1.1: {error}"
@@ -69,6 +70,8 @@ class Visit:
         async with self._recorded(side, attempt):
             attempt.host = request.target.decode("latin-1")
             attempt.host, attempt.port = authority(attempt.host, None)
+            if has_body(request):
+                raise Malformed("a CONNECT has no body")
             inside = await self._tunnel(side, attempt)
         if inside is not None:
             tls = isinstance(inside.stream, Tls)
@@ -103,7 +106,7 @@ class Visit:
             ),
         )
         loopback = Address(family=socket.AF_INET, sockaddr=("127.0.0.1", port))
-        attempt.server = await connect_first([loopback])
+        attempt.server = await connect_first([loopback], self._client.deadlines)
         begun = await self._established(side, attempt)
         await carry_unseen(attempt, self._client, attempt.server, begun)
 
@@ -123,9 +126,10 @@ class Visit:
                 Verdict(allowed=False, rule="interception", reason=reason, mend=f"run {INSTALL}")
             )
         stream = Tls(self._client, self._means.interceptor.for_sandbox(host), begun=begun)
+        late = Failed("the sandbox does not finish its TLS handshake", 504)
         try:
-            await asyncio.wait_for(stream.handshake(), HEAD_SECONDS)
-        except (asyncio.TimeoutError, OSError) as error:
+            await within(self._client.deadlines.head, stream.handshake(), late)
+        except OSError as error:
             reason = f"the sandbox does not trust its authority, or hung up: {error}"
             raise Failed(reason) from None
         return Side(stream, h11.SERVER)

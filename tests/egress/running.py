@@ -8,6 +8,7 @@ import json
 import socket
 import ssl
 import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -79,6 +80,16 @@ class Running:
         self.stop()
         found = [json.loads(line) for line in self.records_file.read_text().splitlines()]
         return sorted(found, key=lambda record: float(record["time"]))
+
+    def next_record(self) -> dict[str, Any]:
+        """The first there is, once there is one; the proxy goes on."""
+        give_up = time.monotonic() + SECONDS
+        while not (file := self.records_file).exists() or not (
+            lines := file.read_text().splitlines()
+        ):
+            assert time.monotonic() < give_up
+            time.sleep(0.01)
+        return dict(json.loads(lines[0]))
 
     def news(self) -> list[dict[str, Any]]:
         """What it told the launcher, once it is stopped."""

@@ -229,6 +229,14 @@ async def count(reader: Reader, writer: Writer) -> None:
     writer.close()
 
 
+async def half(reader: Reader, writer: Writer) -> None:
+    """Ends its side at once, and waits for the other's end."""
+    writer.write_eof()
+    while await reader.read(1 << 16):
+        pass
+    writer.close()
+
+
 async def banner(_: Reader, writer: Writer) -> None:
     """Speaks first, as SSH and mail do."""
     writer.write(b"SSH-2.0-moat\r\n\r\n")
@@ -280,6 +288,7 @@ async def main() -> None:
     for port in (443, 8443):
         await asyncio.start_server(http, ["0.0.0.0", "::"], port, ssl=context, backlog=1000)
     await asyncio.start_server(count, "0.0.0.0", 9)
+    await asyncio.start_server(half, "0.0.0.0", 10)
     await asyncio.start_server(banner, "0.0.0.0", 22)
     await asyncio.start_server(gate, "0.0.0.0", 3128)
     await asyncio.start_server(gate, "0.0.0.0", 3129, ssl=context)
