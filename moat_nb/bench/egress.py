@@ -123,7 +123,7 @@ def _proxy(directory: Path, port: int) -> Iterator[str]:
             records=str(directory / "records"),
             limit=_MIB,
             host_ports=(port,),
-            reachable=("127.0.0.0/8", "::1/128"),
+            reachable=("127.0.0.1/32", "::1/128"),
         )
         process = subprocess.Popen(
             command(),

@@ -104,20 +104,31 @@ class Resolver:
             raise Failed("is not a name that can be resolved") from None
 
     def _check(self, address: Address) -> None:
-        text = address.sockaddr[0]
-        parsed = ipaddress.ip_address(text.partition("%")[0])
-        if any(parsed in network for network in self._reachable):
+        parsed = ipaddress.ip_address(address.sockaddr[0].partition("%")[0])
+        if ipaddress.ip_network(parsed) in self._reachable:
+            return  # by itself, which may be meant even for one of this machine's
+        own = _is_own(address, parsed)
+        kind = why_not_public(parsed)
+        if not own and (kind is None or any(parsed in network for network in self._reachable)):
             return
-        kind, mend = why_not_public(parsed), ""
-        if kind in ("private", "reserved"):
-            mend = f"if that is meant, set {REACHABLE}={parsed} for the launcher"
-        if kind is None and _is_own(address):
-            kind = "this machine's own"
-            mend = "list the port in network.host and use $MOAT_HOST_GATEWAY"
-        if kind is not None:
-            reason = f"resolves to {parsed} ({kind}), and only public addresses can be reached"
-            verdict = Verdict(allowed=False, rule="public addresses only", reason=reason, mend=mend)
-            raise Refused(verdict)
+        if own and kind in (None, "private"):
+            kind, mend = (
+                "this machine's own",
+                "list the port in network.host and use $MOAT_HOST_GATEWAY",
+            )
+        elif kind in ("private", "reserved"):
+            mend = f"if that is meant, put the address, which moat-nb trace has, into {REACHABLE}"
+        else:
+            mend = ""
+        raise Refused(
+            Verdict(
+                allowed=False,
+                rule="public addresses only",
+                reason=f"resolves to an address that may not be reached ({kind})",
+                mend=mend,
+                address=str(parsed),
+            )
+        )
 
 
 def _getaddrinfo(host: str, port: int) -> list[Address]:
@@ -130,8 +141,12 @@ def _getaddrinfo(host: str, port: int) -> list[Address]:
     ]
 
 
-def _is_own(address: Address) -> bool:
+def _is_own(address: Address, parsed: IPAddress) -> bool:
     """Whether this machine has it: a packet to it would come from it. None is sent."""
+    if isinstance(parsed, ipaddress.IPv6Address):
+        parsed = parsed.ipv4_mapped or parsed
+    if parsed.is_loopback or parsed.is_unspecified:
+        return True  # all of 127.0.0.0/8, though packets to it come from 127.0.0.1
     try:
         with socket.socket(address.family, socket.SOCK_DGRAM) as probe:
             probe.connect(address.sockaddr)

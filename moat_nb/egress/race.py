@@ -48,10 +48,9 @@ class _Race:
         self._context = context
         self._name = name
         self._running: set[asyncio.Task[Plain]] = set()
-        self._winner: Plain | None = None
 
     async def run(self, addresses: list[Address]) -> Plain:
-        error: OSError | None = None
+        error: BaseException | None = None
         while addresses or self._running:
             if addresses:
                 self._running.add(asyncio.create_task(self._connect(addresses.pop(0))))
@@ -61,12 +60,10 @@ class _Race:
                 return_when=asyncio.FIRST_COMPLETED,
             )
             for task in done:
-                try:
-                    self._winner = task.result()
-                except OSError as caught:
-                    error = caught
-            if self._winner is not None:
-                return self._winner
+                if error := task.exception():
+                    continue
+                self._running |= done - {task}  # another that won in the same moment: see end()
+                return task.result()
         raise Failed(f"cannot be reached: {_reason(error)}")
 
     async def end(self) -> None:
@@ -91,9 +88,9 @@ class _Race:
         return Plain(reader, writer, self._deadlines)
 
 
-def _reason(error: OSError | None) -> str:
+def _reason(error: BaseException | None) -> str:
     # asyncio's own text names the address, which a sandbox need not learn.
-    if error is None or isinstance(error, ssl.SSLError) or not error.errno:
+    if isinstance(error, ssl.SSLError) or not isinstance(error, OSError) or not error.errno:
         return str(error)
     return os.strerror(error.errno)
 

@@ -16,7 +16,10 @@ __all__ = ["Attempt", "Outcome", "Record", "RecordFile", "printable"]
 
 Outcome = Literal["passed", "refused", "failed"]
 
-_LIMITS = {"method": 16, "host": 253, "path": 400, "rule": 300, "reason": 400, "mend": 400}
+_LIMITS = {
+    **{"method": 16, "host": 253, "path": 400, "rule": 300, "reason": 350, "mend": 400},
+    "address": 45,
+}
 """Characters of each text. A line of JSON stays below 4096 bytes, which a pipe takes whole."""
 
 
@@ -41,6 +44,10 @@ class Record:
     rule: str
     reason: str
     mend: str
+    address: str = ""
+    """To which the name resolved, where that is why it was refused; no sandbox is told."""
+    tls: bool = False
+    """Whether it came in TLS that was opened for it."""
 
     def line(self) -> bytes:
         return json.dumps(asdict(self)).encode() + b"\n"
@@ -58,11 +65,13 @@ class Attempt:
     status: int | None = None
     reason: str = ""
     mend: str = ""
+    address: str = ""
+    tls: bool = False
     outcome: Outcome = "passed"
     server: Plain | None = None
     """The connection to the host, which ends with the attempt."""
-    unseen: bool = False
-    """Not recorded: a CONNECT whose requests are, one by one."""
+    itemised: bool = False
+    """A CONNECT whose requests are recorded in its place, one by one."""
     _time: float = field(default_factory=time.time)
     _start: float = field(default_factory=time.monotonic)
 
@@ -84,6 +93,8 @@ class Attempt:
             rule=text["rule"],
             reason=text["reason"],
             mend=text["mend"],
+            address=text["address"],
+            tls=self.tls,
         )
 
 

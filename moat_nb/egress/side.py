@@ -30,10 +30,10 @@ Message = h11.Request | h11.InformationalResponse | h11.Response
 
 _HOP_BY_HOP = frozenset(
     b"connection keep-alive proxy-authenticate proxy-authorization proxy-connection te"
-    b" upgrade http2-settings".split()
+    b" trailer upgrade http2-settings".split()
 )
-"""RFC 9110, section 7.6.1, and RFC 7540, section 3.2.1. ``Transfer-Encoding`` h11 keeps and sets
-by itself."""
+"""RFC 9110, section 7.6.1, and RFC 7540, section 3.2.1; trailers are not passed on.
+``Transfer-Encoding`` h11 keeps and sets by itself."""
 
 WEBSOCKET = b"websocket"
 SWITCH: Headers = [(b"connection", b"Upgrade"), (b"upgrade", WEBSOCKET)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ssl
 from collections.abc import Callable
 from typing import TypeVar
@@ -48,6 +49,11 @@ class Tls:
         await self._do(lambda: self._tls.write(data))
 
     async def end(self) -> None:
+        """Say so in TLS too, or the other side takes what it has for cut off."""
+        with contextlib.suppress(ssl.SSLError):  # the other side has not said so yet
+            self._tls.unwrap()
+        with contextlib.suppress(OSError):
+            await self._flush()
         await self._below.end()
 
     @property

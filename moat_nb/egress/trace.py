@@ -36,12 +36,13 @@ def as_text(records: Iterable[Record]) -> str:
 
 
 def _row(record: Record) -> tuple[str, ...]:
-    default = 443 if record.method == "CONNECT" else 80
+    default = 443 if record.tls or record.method == "CONNECT" else 80
     host = record.host if record.port == default else f"{record.host}:{record.port}"
     status = str(record.status or "-")
     rule = record.rule
     if record.outcome != "passed":
-        rule = f"{record.outcome}: {'; '.join(filter(None, (record.reason, record.mend)))}"
+        words = "; ".join(filter(None, (record.reason, record.mend)))
+        rule = f"{record.outcome}: {words}{f' ({record.address})' if record.address else ''}"
     return (
         time.strftime("%H:%M:%S", time.localtime(record.time)),
         record.method,

@@ -24,6 +24,9 @@ class Verdict:
     """Why not, in words that follow the host's name or stand alone."""
     mend: str = ""
     """What to write where in moat.yaml; empty when nothing there would help."""
+    address: str = ""
+    """To which the name resolved; for the record alone, as it may be one of a private network,
+    of which a sandbox is told nothing."""
 
 
 class Ended(Exception):

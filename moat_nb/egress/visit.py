@@ -29,6 +29,8 @@ class Visit:
     def __init__(self, means: Means, client: Plain) -> None:
         self._means = means
         self._client = client
+        self._tunnel_of: Attempt | None = None
+        """The CONNECT whose requests are recorded in its place, if any come."""
 
     async def run(self) -> None:
         await self._requests(Side(self._client, h11.SERVER), None)
@@ -40,8 +42,8 @@ class Visit:
 
     async def _requests(self, side: Side, through: Origin | None) -> None:
         """``through``: the CONNECT's host that they came through, None for requests to a proxy."""
-        while (request := await self._request(side)) is not None:
-            attempt = Attempt(method=request.method.decode("latin-1"), host="", port=0)
+        while (request := await self._request(side, through)) is not None:
+            attempt = _attempt(through, request.method.decode("latin-1"))
             if through is None and request.method == b"CONNECT":
                 await self._connect(side, request, attempt)
                 return
@@ -51,31 +53,34 @@ class Visit:
                 return
             side.http.start_next_cycle()
 
-    async def _request(self, side: Side) -> h11.Request | None:
-        """The next one; None when there is none, or it was none."""
+    async def _request(self, side: Side, through: Origin | None) -> h11.Request | None:
+        """The next one; None when there is none, or it was none and is recorded."""
         late = Failed("no request came")
         try:
             event = await within(self._client.deadlines.head, side.event(), late)
-        except Failed:
-            return None
+        except (Failed, OSError):
+            return None  # it hung up
         except h11.RemoteProtocolError as error:
             reason = f"what the sandbox sent is not a request of HTTP/1.1: {error}"
-            async with self._recorded(side, Attempt(method="", host="", port=0)):
+            async with self._recorded(side, _attempt(through)):
                 raise Malformed(reason) from None
             return None
         return event if isinstance(event, h11.Request) else None
 
     async def _connect(self, side: Side, request: h11.Request, attempt: Attempt) -> None:
-        inside: Side | None = None
         async with self._recorded(side, attempt):
             attempt.host = request.target.decode("latin-1")
             attempt.host, attempt.port = authority(attempt.host, None)
             if has_body(request):
                 raise Malformed("a CONNECT has no body")
             inside = await self._tunnel(side, attempt)
-        if inside is not None:
-            tls = isinstance(inside.stream, Tls)
-            await self._requests(inside, Origin(host=attempt.host, port=attempt.port, tls=tls))
+            if inside is not None:
+                tls = isinstance(inside.stream, Tls)
+                origin = Origin(host=attempt.host, port=attempt.port, tls=tls)
+                self._tunnel_of = attempt
+                await self._requests(inside, origin)
+                await inside.stream.end()
+                attempt.reason = "no request came"  # recorded only where none did
 
     async def _tunnel(self, side: Side, attempt: Attempt) -> Side | None:
         """Carry what is in TLS to its end, unseen; a Side for requests that are to be seen."""
@@ -91,7 +96,8 @@ class Visit:
         if attempt.server is not None and tls:
             await carry_unseen(attempt, self._client, attempt.server, begun)
             return None
-        attempt.unseen = True
+        if attempt.server is not None:
+            attempt.server.close()  # each request gets one of its own
         return await self._opened(begun, host) if tls else Side(self._client, h11.SERVER, begun)
 
     async def _to_this_machine(self, side: Side, attempt: Attempt) -> None:
@@ -143,6 +149,7 @@ class Visit:
             verdict = refused.verdict
             attempt.outcome, attempt.rule = "refused", verdict.rule
             attempt.reason, attempt.mend = verdict.reason, verdict.mend
+            attempt.address = verdict.address
             await self._say(side, refused, attempt)
         except Ended as ended:
             attempt.outcome, attempt.reason = "failed", ended.reason
@@ -153,10 +160,16 @@ class Visit:
         except asyncio.CancelledError:
             attempt.reason = "the sandbox ended"
             raise
+        except Exception as error:
+            attempt.outcome, attempt.reason = "failed", f"the proxy failed: {type(error).__name__}"
+            self._client.abort()
+            raise
         finally:
             if attempt.server is not None:
                 attempt.server.close()
-            if attempt.outcome != "passed" or not attempt.unseen:
+            if self._tunnel_of is not None and self._tunnel_of is not attempt:
+                self._tunnel_of.itemised = True
+            if attempt.outcome != "passed" or not attempt.itemised:
                 self._means.on_record(attempt.record())
 
     async def _say(self, side: Side, ended: Ended, attempt: Attempt) -> None:
@@ -170,3 +183,9 @@ class Visit:
             attempt.status = ended.status
         else:
             self._client.abort()  # lest what has come of an answer be taken for the whole
+
+
+def _attempt(through: Origin | None, method: str = "") -> Attempt:
+    if through is None:
+        return Attempt(method=method, host="", port=0)
+    return Attempt(method=method, host=through.host, port=through.port, tls=through.tls)

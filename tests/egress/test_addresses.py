@@ -9,8 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moat_nb.egress.addresses import why_not_public
+from moat_nb.egress.news import refusal
+from moat_nb.egress.records import Record
+from moat_nb.egress.trace import as_text
 from tests.egress.conftest import Start
-from tests.egress.internet import PRIVATE
+from tests.egress.internet import HERE, PRIVATE
 from tests.egress.running import Running
 
 
@@ -107,14 +110,14 @@ def test_a_public_name_is_reached_over_ipv4_and_ipv6(permissive: Running, name: 
 @pytest.mark.parametrize(
     ("name", "found"),
     [
-        ("loopback", "127.0.0.1 (loopback)"),
-        ("metadata", "169.254.169.254 (link-local)"),
-        ("private", "10.9.9.9 (private)"),
-        ("mixed", "10.9.9.9 (private)"),
+        ("loopback", "(loopback)"),
+        ("metadata", "(link-local)"),
+        ("private", "(private)"),
+        ("mixed", "(private)"),
         ("mapped", "(an IPv4 address in disguise)"),
         ("mapped-public", "(an IPv4 address in disguise)"),
-        ("nat64", "64:ff9b::a09:909 (private)"),
-        ("own", "11.0.0.2 (this machine's own)"),
+        ("nat64", "(private)"),
+        ("own", "(this machine's own)"),
     ],
 )
 def test_an_allowed_name_with_another_address_is_refused_after_resolution(
@@ -131,9 +134,39 @@ def test_a_private_address_is_reached_where_the_launcher_says_so(start: Start) -
     """The control of the test above: that host is there, and the check is all that is between."""
     refused = start().get("http://private.test/")
     assert refused.reason.endswith(
-        f"if that is meant, set MOAT_NB_REACHABLE={PRIVATE} for the launcher"
+        "if that is meant, put the address, which moat-nb trace has, into MOAT_NB_REACHABLE"
     )
     assert start(reachable=(f"{PRIVATE}/32",)).get("http://private.test/").status == 200
+
+
+def test_a_refused_address_is_told_to_the_launcher_and_not_to_the_sandbox(start: Start) -> None:
+    """Of what a private network is made of, names that resolve would tell."""
+    proxy = start()
+    answer = proxy.get("http://mixed.test/")
+    assert PRIVATE not in answer.reason + answer.read().decode()
+    (told,) = proxy.news()
+    assert told["address"] == PRIVATE
+    assert PRIVATE not in str(refusal(told))  # which the cell shows, inside
+    found = as_text([Record(**told)])
+    assert f"refused: {told['reason']}; {told['mend']} ({PRIVATE})" in found
+
+
+@pytest.mark.parametrize(
+    ("reachable", "name", "status"),
+    [
+        ("11.0.0.0/24", "own", 403),
+        ("0.0.0.0/0", "own", 403),
+        ("0.0.0.0/0", "loopback", 403),
+        ("127.0.0.0/8", "loopback", 403),
+        ("0.0.0.0/0", "private", 200),
+        (f"{HERE}/32", "own", 502),  # reached, and nobody listens there
+        ("127.0.0.1/32", "loopback", 502),
+    ],
+)
+def test_this_machines_own_addresses_are_reached_only_where_each_is_named(
+    start: Start, reachable: str, name: str, status: int
+) -> None:
+    assert start(reachable=(reachable,)).get(f"http://{name}.test/").status == status
 
 
 def test_a_name_is_resolved_once_so_rebinding_changes_nothing(start: Start) -> None:

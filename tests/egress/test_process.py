@@ -123,7 +123,9 @@ def test_a_records_texts_are_bounded_and_printable() -> None:
 
 def test_every_text_at_its_longest_fits_into_one_write_to_a_pipe() -> None:
     longest = Attempt(
-        **dict.fromkeys(("method", "host", "path", "rule", "reason", "mend"), '"' * 9999),
+        **dict.fromkeys(
+            ("method", "host", "path", "rule", "reason", "mend", "address"), '"' * 9999
+        ),
         port=65535,
     )
     assert len(longest.record().line()) <= 4096

@@ -91,6 +91,19 @@ def test_an_answer_before_the_body_has_gone_is_passed_on(permissive: Running) ->
         assert everything(sock).startswith(b"HTTP/1.1 413 Too Large\r\n")
 
 
+def test_trailers_are_passed_on_in_neither_direction(permissive: Running) -> None:
+    """They would be headers that nobody has looked at."""
+    answer = permissive.ask(
+        PAGE.replace(b"/page", b"/trailers").replace(b"1.1\r\n", b"1.1\r\nConnection: close\r\n", 1)
+    )
+    assert b"\r\n\r\n4\r\nfour\r\n0\r\n\r\n" in answer
+    assert b"x-late" not in answer.lower()
+    body = b"4\r\nfour\r\n0\r\nHost: other.test\r\n\r\n"
+    head = b"POST http://pypi.test/echo HTTP/1.1\r\nHost: pypi.test\r\nConnection: close\r\n"
+    answer = permissive.ask(head + b"Transfer-Encoding: chunked\r\n\r\n" + body)
+    assert answer.endswith(f"4 {hashlib.sha256(b'four').hexdigest()}".encode())
+
+
 def test_a_websocket_is_carried_once_both_sides_have_switched(permissive: Running) -> None:
     with permissive.connect() as sock:
         sock.sendall(

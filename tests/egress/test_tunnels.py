@@ -8,6 +8,7 @@ import subprocess
 
 import pytest
 
+from moat_nb.egress.order import Deadlines
 from tests.egress.carrier import carrier
 from tests.egress.conftest import Start
 from tests.egress.internet import PRIVATE
@@ -127,6 +128,19 @@ def test_http_inside_connect_is_judged_request_by_request(start: Start) -> None:
     assert answers.startswith(b"HTTP/1.1 200 OK\r\n")
     assert b"HTTP/1.1 403 moat: pypi.test has no rule that allows GET /x" in answers
     assert [record["path"] for record in proxy.records()] == ["/page", "/x"]
+
+
+@pytest.mark.parametrize("hangs_up", [False, True])
+def test_a_connect_without_a_whole_request_leaves_a_record(start: Start, hangs_up: bool) -> None:
+    proxy = start(deadlines=Deadlines(head=1))
+    sock, _ = proxy.tunnel("pypi.test", 80)
+    sock.sendall(b"GET / HTTP/1.1\r\nHost: py")
+    if hangs_up:
+        sock.shutdown(socket.SHUT_WR)
+    everything(sock)
+    (record,) = proxy.records()
+    assert (record["host"], record["port"]) == ("pypi.test", 80)
+    assert record["method"] == ("" if hangs_up else "CONNECT")
 
 
 @pytest.mark.parametrize(

@@ -106,6 +106,8 @@ async def echo(head: bytes, reader: Reader, writer: Writer, _: list[str]) -> Non
             digest.update(data)
             size += count
             await reader.readline()
+        if (trailer := await reader.readline()) != b"\r\n":
+            digest.update(trailer)
     answer(writer, f"{size} {digest.hexdigest()}".encode())
 
 
@@ -212,6 +214,10 @@ _PATHS = {
         b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
     ),
     "two": _said(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\nfour!"),
+    "trailers": _said(
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Late\r\n\r\n"
+        b"4\r\nfour\r\n0\r\nX-Late: word\r\n\r\n"
+    ),
     "cut": _said(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nonly"),
     "nothing": _said(b""),
     "old": _said(b"HTTP/1.0 200 OK\r\n\r\nuntil the end"),
