@@ -7,5 +7,12 @@ from moat_nb.bench.egress import throughput
 
 def test_bytes_through_the_proxy_are_measured_beside_a_direct_connection() -> None:
     found = throughput(1 << 20, runs=1)
-    assert list(found) == ["direct", "plain HTTP", "CONNECT"]
+    assert list(found) == [
+        "direct",
+        "plain HTTP",
+        "CONNECT",
+        "carrier and CONNECT",
+        "direct TLS",
+        "opened TLS",
+    ]
     assert all(rate > 0 for rate in found.values())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import re
@@ -15,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.egress.internet import Internet
+from tests.egress.internet import PUBLIC, Internet
 from tests.integration.conftest import Launcher, wait_until
 
 GET = """
@@ -59,14 +60,19 @@ Launch = Callable[..., Sandboxed]
 
 @pytest.fixture
 def launch(net: Internet, launcher: Launcher) -> Iterator[Launch]:
-    """``launch(network, **keys)``: one with this ``network:``, on each runtime in turn."""
+    """``launch(network, **keys)``: one with this ``network:``, on each runtime in turn.
+
+    ``environ``: what the launcher's has beside the tests' own.
+    """
     with contextlib.ExitStack() as undo:
 
-        def started(network: dict[str, Any] | None, **keys: Any) -> Sandboxed:
+        def started(
+            network: dict[str, Any] | None, environ: dict[str, str] | None = None, **keys: Any
+        ) -> Sandboxed:
             keys = {"python": True, "network": network, **keys}
             project = launcher.project(**keys)
             argv = [sys.executable, "-m", "tests.egress.launched", launcher.runtime, str(project)]
-            environ = {**os.environ, "SSL_CERT_FILE": str(net.authority)}
+            environ = {**os.environ, "SSL_CERT_FILE": str(net.authority), **(environ or {})}
             process = subprocess.Popen(
                 net.on_this_machine(*argv),
                 stdin=subprocess.PIPE,
@@ -178,6 +184,78 @@ def test_rules_of_methods_and_paths_hold_inside_tls(launch):
     assert found[0] == "200"
     assert "403" in found[1]
     assert [row[:4] for row in box("trace")][-1] == ["GET", "pypi.test", 403, "refused"]
+
+
+def test_a_companys_proxy_is_used_with_a_password_that_the_sandbox_does_not_see(launch):
+    """The first host is known to that proxy alone; the second is not asked of it."""
+    environ = {"HTTPS_PROXY": f"http://ada:lu%73@{PUBLIC}:3128", "NO_PROXY": "other.test"}
+    box = launch(None, environ=environ)
+    assert box.get("https://inner.behind.test/", "http://other.test/") == ["200", "200"]
+    seen = box("run", ["python3", "-c", SEEN, "http://pypi.test/", "http://other.test/"])[1]
+    assert seen.splitlines() == ["GET http://pypi.test/ HTTP/1.1", "GET / HTTP/1.1"]
+    inside = box("run", ["sh", "-c", "env; cat /proc/*/environ /proc/*/cmdline 2>/dev/null"])[1]
+    assert "lu%73" not in inside and PUBLIC not in inside
+
+
+SEEN = """
+import sys, urllib.request
+for url in sys.argv[1:]:
+    print(urllib.request.urlopen(url, timeout=30).readline().decode().strip())
+"""
+
+
+# ------------------------------------------------------- much of it
+
+MUCH = """
+import hashlib, os, urllib.request
+size = 256 << 20
+with urllib.request.urlopen(f"https://pypi.test/bytes/{size}", timeout=60) as answer:
+    digest, total = hashlib.sha256(), 0
+    while data := answer.read(1 << 20):
+        digest.update(data)
+        total += len(data)
+print(total == size, digest.hexdigest())
+"""
+
+MANY = """
+import os, socket, ssl, threading
+from concurrent.futures import ThreadPoolExecutor
+MANY = 200
+port = int(os.environ["HTTPS_PROXY"].rpartition(":")[2])
+outgoing = ssl.MemoryBIO()
+tls = ssl.create_default_context().wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname="pypi.test")
+try:
+    tls.do_handshake()
+except ssl.SSLWantReadError:
+    hello = outgoing.read()
+together = threading.Barrier(MANY)
+
+def one(number):
+    with socket.create_connection(("127.0.0.1", port), 60) as connection:
+        connection.sendall(b"CONNECT pypi.test:9 HTTP/1.1\\r\\nHost: pypi.test:9\\r\\n\\r\\n")
+        assert b" 200 " in connection.recv(4096)
+        together.wait(60)
+        connection.sendall(hello + bytes(number))
+        connection.shutdown(socket.SHUT_WR)
+        return int(connection.makefile().read()) - len(hello)
+
+with ThreadPoolExecutor(MANY) as pool:
+    print(list(pool.map(one, range(MANY))) == list(range(MANY)))
+"""
+
+
+@pytest.mark.parametrize("launcher", ["bubblewrap"], indirect=True)
+def test_much_passes_the_carrier_and_the_proxy_as_it_was_sent(launch):
+    box = launch(None)
+    digest = hashlib.sha256(b"moat" * (64 << 20)).hexdigest()
+    assert box("run", ["python3", "-c", MUCH])[1:] == [f"True {digest}\n", ""]
+
+
+@pytest.mark.parametrize("launcher", ["bubblewrap"], indirect=True)
+def test_200_connections_from_inside_stand_at_once_and_each_gets_its_own_answer(launch):
+    box = launch(None)
+    assert box("run", ["python3", "-c", MANY])[1:] == ["True\n", ""]
+    assert [row[1:4] for row in box("trace")] == [["pypi.test", 200, "passed"]] * 200
 
 
 # ------------------------------------------------------- attacks
