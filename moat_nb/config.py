@@ -98,7 +98,8 @@ class Service:
     name: str
     version: str | None = None
     """Of the dependency."""
-    env: tuple[tuple[str, str], ...] = ()
+    env: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    """Passwords may be among it."""
     image: str | None = None
     """None only for a built-in service, which knows its own."""
     memory_mb: int | None = None

@@ -41,8 +41,9 @@ def key_of(plan: Plan) -> str:
     ]
     image = image_plan(plan.config) if plan.spec.image is not None else None
     outside = [plan.environ.get(name) for name in ("DOCKER_HOST", *READ_VARIABLES)]
-    # What a service is handed over its leash is in its config alone.
-    text = f"{specs} {image} {outside} {plan.config.services}"
+    # What a service is handed over its leash is in its config alone, and its env in no repr.
+    services = [(service, service.env) for service in plan.config.services]
+    text = f"{specs} {image} {outside} {services}"
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -20,6 +20,7 @@ from moat_nb.host import Host, User
 from moat_nb.mounts import Bind, EmptyFile, Tmpfs, Volume
 from moat_nb.parse.moat_yaml import read_config
 from moat_nb.planning import make_spec
+from moat_nb.pool import key_of
 from moat_nb.rundir import RunDir
 from moat_nb.runtimes.docker import Docker
 from moat_nb.runtimes.docker_facts import EngineFacts
@@ -27,6 +28,7 @@ from moat_nb.security import MIB, Hardening
 from moat_nb.services import plan as services
 from moat_nb.services.plan import ENTRYPOINT, SidecarPlan, plan_services
 from moat_nb.services.readiness import Command, LogLine, Port
+from moat_nb.started import Plan
 
 ADA = User(os.getuid(), os.getgid()) if os.getuid() else User(1000, 1000)
 
@@ -269,7 +271,27 @@ def test_a_password_is_neither_in_a_plan_nor_in_what_is_printed_of_it(
     given = read("dependencies: [mysql]\nservices: {mysql: {env: {MYSQL_ROOT_PASSWORD: hunter2}}}")
     plan = plans(given, host)["mysql"]
     assert "hunter2" not in repr(plan)
+    assert "hunter2" not in repr(given)
     assert "hunter2" not in json.dumps(asdict(plan.spec), default=str)
+
+
+def test_a_spare_with_another_env_of_a_service_is_another(read: Read, host: Host) -> None:
+    """Though no repr has it."""
+
+    def key(password: str) -> str:
+        env = f"{{REDIS_PASSWORD: {password}}}"
+        given = read(f"dependencies: [redis]\nservices: {{redis: {{env: {env}}}}}")
+        runtime = Docker("docker", {}, EngineFacts())
+        spec = make_spec(given, runtime, host, "why")
+        sidecars = plan_services(given, spec, host)
+        return key_of(
+            Plan(
+                config=given, runtime=runtime, spec=spec, secrets={}, environ={}, sidecars=sidecars
+            )
+        )
+
+    assert key("one") == key("one")
+    assert key("one") != key("other")
 
 
 # ---------------------------------------------------------------- kernel.services

@@ -160,12 +160,40 @@ def test_an_exclude_without_its_cover_is_found_before_the_program_runs(
     assert not ran.exists()
 
 
-def test_a_password_that_a_program_prints_is_not_shown(start: Start) -> None:
+def test_a_password_that_a_program_prints_is_neither_shown_nor_in_its_log(
+    start: Start, tmp_path: Path
+) -> None:
     handover = Handover(env={"A": "hunter2"}, secrets=("hunter2",))
-    sidecar = start("sh", "-c", "echo password: $A", handover=handover)
+    there, go_on = tmp_path / "there", tmp_path / "go-on"
+    script = (
+        f"echo password: $A; printf hun; touch {there}; "
+        f"while ! [ -e {go_on} ]; do sleep 0.02; done; printf 'ter2 hun'"
+    )
+    sidecar = start("sh", "-c", script, handover=handover)
+    while not there.exists():
+        assert sidecar.gone is None
+    go_on.touch()
     ended(sidecar)
-    assert sidecar.last_lines() == "password: ***"
+    assert (tmp_path / "0.log").read_bytes() == b"password: ***\n*** hun"
+    assert sidecar.last_lines() == "password: ***\n*** hun"
     assert "hunter2" not in sidecar.describe("ended") + repr(sidecar)
+
+
+def test_what_a_sidecar_says_of_itself_steers_no_terminal_and_shows_no_password(
+    start: Start,
+) -> None:
+    """Neither by what its program prints nor by its container's own words: here the shell's, of a
+    name that it cannot export."""
+    spoof = "\x1b[5A\x1b[Jspoof"
+    told = start("printf", "%s", f"a\n{spoof}")
+    ended(told)
+    assert told.last_lines() == "a\nspoof"
+    handover = Handover(env={f"A-{spoof}": "hunter2"}, secrets=("hunter2",))
+    failed = start("true", handover=handover)
+    assert "spoof" in ended(failed)
+    words = failed.describe("ended")
+    assert words.replace("\n", "").isprintable()
+    assert "hunter2" not in words
 
 
 @pytest.mark.parametrize(

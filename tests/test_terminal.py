@@ -53,6 +53,10 @@ def test_of_many_lines_the_last_are_kept_without_colours_and_blank_ones() -> Non
     assert last_lines(text, 3) == "10%\n20%\n    last"
 
 
+def test_of_last_lines_none_erases_or_overwrites_what_stands_above() -> None:
+    assert last_lines("moat: refused\n\x1b[5A\x1b[J\x08spoof", 3) == "moat: refused\n\ufffdspoof"
+
+
 def test_a_last_line_is_cut() -> None:
     assert len(last_lines("x" * 5000, 3)) == 300
 

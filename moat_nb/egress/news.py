@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from moat_nb.terminal import one_line
+
 __all__ = ["News", "refusal"]
 
 QUIET_SECONDS = 5.0
@@ -26,7 +28,7 @@ def refusal(record: Mapping[str, Any]) -> str | None:
     words = f"refused: {record.get('host')} {record.get('reason')}"
     if mend := record.get("mend"):
         words += f"; {mend}, and start the sandbox anew"
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in words[:LONGEST])
+    return one_line(words[:LONGEST])
 
 
 class News:

@@ -1,8 +1,8 @@
 """One live sidecar: a container without a guest, on the leash that services.WRAPPER is.
 
 What it prints is hostile. It is read for the mounts that the wrapper shows before anything of the
-image runs; after that it is a bounded log, of which the last lines are shown without what would
-steer a terminal.
+image runs; after that it is a bounded log, into which no password gets, and of which the last lines
+are shown as plain text.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ from moat_nb.errors import ProofError, StartError
 from moat_nb.guest.proof import read_table
 from moat_nb.log import BoundedLog
 from moat_nb.mounts import EmptyFile
+from moat_nb.redaction import Redactor
 from moat_nb.runtimes import Leash
 from moat_nb.services.models import Pull
 from moat_nb.services.plan import END_OF_MOUNTS, SidecarPlan
 from moat_nb.services.readiness import LogLine
 from moat_nb.services.recipes import Handover
 from moat_nb.spec import ContainerSpec
-from moat_nb.terminal import for_terminal
+from moat_nb.terminal import last_lines
 
 if TYPE_CHECKING:
     from moat_nb.janitor import Janitor
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
 __all__ = ["Sidecar"]
 
 LAST_LINES = 20
-LINE_LIMIT = 500
-"""Characters of a line that is shown."""
 
 MOUNTS_SECONDS = 30.0
 """For the wrapper's first words, which take 0.01 s where nothing is wrong."""
@@ -72,10 +71,11 @@ class Sidecar:
         self.kernel_env: Mapping[str, str] = handover.kernel
         self.log = BoundedLog(log)
         self.gone: str | None = None
-        """How it ended, or None while it runs."""
+        """How it ended, in plain text, or None while it runs."""
         self.pull: Pull | None = None
         """Of the model that was asked for last."""
         self._handover = handover
+        self._redactor = Redactor(handover.secrets)
         self._on_end = on_end
         self._leash: Leash | None = None
         self._closing = False
@@ -146,12 +146,8 @@ class Sidecar:
         return f"{self.plan.where}: {self.name} ({self.spec.image}) {what}{state}{printed}"
 
     def last_lines(self) -> str:
-        """Of what it printed, without the password that it was given."""
-        text = self.log.tail()
-        for secret in self._handover.secrets:
-            text = text.replace(secret, "***")
-        lines = (for_terminal(line.rstrip("\r"))[:LINE_LIMIT] for line in text.split("\n"))
-        return "\n".join([line for line in lines if line.strip()][-LAST_LINES:])
+        """Of what it printed, without the passwords that it was given, as plain text."""
+        return last_lines(self.log.tail(), LAST_LINES)
 
     # -------- what it prints
 
@@ -160,10 +156,11 @@ class Sidecar:
         while data := self._receive(self._leash):
             rest = data if self._shown.is_set() else self._read_mounts(data)
             self.printed.feed(rest)
-            self.log.write(rest)
-        words = self._leash.last_words()
+            self.log.write(self._redactor.feed(rest))
+        self.log.write(self._redactor.rest())
+        words = self._redactor.text(self._leash.last_words())
         self._leash.close()
-        self.gone = words or "it ended"
+        self.gone = last_lines(words, LAST_LINES) or "it ended"
         self._shown.set()
         if not self._closing:
             self._on_end(self)
