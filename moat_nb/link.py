@@ -19,6 +19,7 @@ from typing import Any
 from moat_nb.checks import MAX_PATH, number, text
 from moat_nb.errors import ProgramNotFound, ProofError, SandboxGone, StartError
 from moat_nb.runtimes import Leash
+from moat_nb.sources import Source
 from moat_nb.terminal import last_lines, plain_lines
 from moat_nb.vitals import Vitals
 
@@ -74,6 +75,12 @@ class MountProof:
 
 def _parse_use(found: Any) -> tuple[str, tuple[int, int]]:
     return text(found["path"], MAX_PATH), (number(found["size"]), number(found["used"]))
+
+
+def _parse_sources(message: dict[str, Any]) -> dict[str, Source]:
+    # Compared as they are, and not shown: a path may hold what does not print.
+    found = message.get("sources", {})
+    return {str(point): Source(str(device), str(root)) for point, (device, root) in found.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,6 +182,8 @@ class Link:
         self._processes: dict[str, Process] = {}
         self._answers: dict[tuple[str, str], Future[Any]] = {}
         self._watched: set[str] = set()
+        self.sources: Mapping[str, Source] = {}
+        """What is mounted where, as the guest saw it when it last proved the excludes."""
         self.lost: set[str] = set()
         """The excludes that came undone; an answer of :meth:`usage` comes after all of them."""
         self._lock = threading.Lock()
@@ -300,6 +309,7 @@ class Link:
     def _handle(self, message: dict[str, Any]) -> None:
         kind = message["type"]
         if kind in ("ready", "refused"):
+            self.sources = _parse_sources(message)
             self._started(kind, tuple(MountProof.parse(found) for found in message["mounts"]))
         elif kind == "mount_lost":
             path = text(message["path"], MAX_PATH)
@@ -311,6 +321,7 @@ class Link:
                 kind, message["id"], dict(_parse_use(found) for found in message["mounts"])
             )
         elif kind == "proved":
+            self.sources = _parse_sources(message)
             mounts = tuple(MountProof.parse(found) for found in message["mounts"])
             self._answer(kind, message["id"], mounts)
         elif kind == "vitals":

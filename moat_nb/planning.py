@@ -182,7 +182,9 @@ def make_mounts(config: Config, host: Host, limits: Limits) -> MountPlan:
     keep = []
     for volume in config.volumes:
         if volume.type == "bind":
-            source = str(host.data_dir / "volumes" / config.name / volume.name)
+            # Without the links that a user has in the way there, as the mounts' sources are.
+            data = os.path.realpath(host.data_dir)
+            source = str(Path(data) / "volumes" / config.name / volume.name)
             keep.append(source)
             mounts.append(Bind(source=source, target=volume.target, read_only=volume.read_only))
         else:

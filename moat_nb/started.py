@@ -29,6 +29,7 @@ from moat_nb.rundir import Note, Owner, RunDir, base_directory, sweep
 from moat_nb.runtimes import Leash, Runtime
 from moat_nb.services.plan import SidecarPlan
 from moat_nb.services.sidecars import Sidecars
+from moat_nb.sources import swapped
 from moat_nb.spec import ContainerSpec
 
 __all__ = ["Plan", "Started"]
@@ -186,6 +187,8 @@ class Started:
         promised = {mount.target for mount in self.spec.mounts.excludes}
         if unproved := promised - {proof.path for proof in proofs}:
             raise ProofError(f"{min(unproved)}: the guest did not prove this exclude")
+        if words := swapped(self.plan.spec, self.link.sources):
+            raise ProofError(words)
 
     @property
     def env(self) -> dict[str, str]:

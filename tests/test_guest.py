@@ -175,7 +175,9 @@ def start(tmp_path: Path) -> Iterator[Start]:
 def guest(start: Start) -> Guest:
     """A guest without excludes that has said it is ready."""
     guest = start()
-    assert guest.hear("ready") == {
+    ready = guest.hear("ready")
+    assert ready.pop("sources")["/proc"][1] == "/"
+    assert ready == {
         "type": "ready",
         "mounts": [],
         "python": list(sys.version_info[:3]),

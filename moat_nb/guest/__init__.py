@@ -25,7 +25,8 @@ To the guest:
     vitals {id}            ask for the kernels' memory and CPU
     stop   {}              end everything
 From the guest:
-    ready    {mounts, python}      the excludes' promises hold
+    ready    {mounts, sources, python}   the excludes' promises hold; sources: what is mounted at
+                                   each mount point, [device, path in its filesystem]
     refused  {mounts}              they do not; the guest exits
     spawned  {id, pid} / failed {id, error, missing}   missing: there is no such program
     spare    {}                    the spare kernel is ready
@@ -34,7 +35,7 @@ From the guest:
     exited   {id, code, signal, oom}
     mount_lost {path}              an exclude came undone
     usage    {id, mounts}
-    proved   {id, mounts}
+    proved   {id, mounts, sources}
     vitals   {id, memory, kernels: [{id, samples}]}   see vitals.py
 
 Everything the launcher reads from here is hostile to it: kernels run as the guest's own user.

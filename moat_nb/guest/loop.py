@@ -28,7 +28,7 @@ from .process import (
     waiting_bytes,
     write_connection_file,
 )
-from .proof import identity, measure, mount_table, prove, shows
+from .proof import identity, measure, mount_table, prove, shows, sources
 from .spare import Spare, run_spare
 from .vitals import Vitals, sandbox_memory
 
@@ -76,7 +76,8 @@ class Guest:
             self.send("refused", mounts=mounts)
             return 3
         self.watched = {mount["path"]: identity(mount["path"]) for mount in mounts}
-        self.send("ready", mounts=mounts, python=list(sys.version_info[:3]))
+        version = list(sys.version_info[:3])
+        self.send("ready", mounts=mounts, sources=sources(), python=version)
         self.watch_fds()
         self.import_error = preload(self.config["preload"], self.in_no_hurry)
         while True:
@@ -284,7 +285,7 @@ class Guest:
         self.send("usage", id=id, mounts=mounts)
 
     def on_prove(self, id: str) -> None:
-        self.send("proved", id=id, mounts=prove(self.config["excludes"]))
+        self.send("proved", id=id, mounts=prove(self.config["excludes"]), sources=sources())
 
     def on_vitals(self, id: str) -> None:
         self.vitals.sample(self.kernels())

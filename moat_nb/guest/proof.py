@@ -6,12 +6,24 @@ import mmap
 import os
 import stat
 import sys
-from typing import Any, Dict, Iterable, List, Set, Tuple
+from typing import Any, Dict, Iterable, List, NamedTuple, Set, Tuple
 
 TMPFS_MODE = 0o1777
 
 
-def mount_table() -> Dict[str, Tuple[str, Set[str]]]:
+class Mounted(NamedTuple):
+    """A line of a mount table."""
+
+    type: str
+    options: Set[str]
+    device: str  # MAJOR:MINOR, the same for whoever mounts that filesystem
+    root: str  # what of that filesystem is mounted: a path in it, with no link left
+
+
+NOTHING = Mounted("", set(), "", "")
+
+
+def mount_table() -> Dict[str, Mounted]:
     """This process's; see :func:`read_table`."""
     # A path may hold anything that some str method takes for the end of a word or line; the
     # kernel escapes no more than space, tab, newline and backslash.
@@ -21,8 +33,8 @@ def mount_table() -> Dict[str, Tuple[str, Set[str]]]:
         return read_table(lines)
 
 
-def read_table(lines: Iterable[str]) -> Dict[str, Tuple[str, Set[str]]]:
-    """``{mount point: (filesystem type, set of options)}``; the last mount at a point is on top.
+def read_table(lines: Iterable[str]) -> Dict[str, Mounted]:
+    """By mount point; the last mount at a point is on top.
 
     ``lines`` are a mountinfo's. ValueError or IndexError for a line that is no such thing.
     """
@@ -30,8 +42,9 @@ def read_table(lines: Iterable[str]) -> Dict[str, Tuple[str, Set[str]]]:
     for line in lines:
         fields = line.split(" ")
         separator = fields.index("-")
-        path = _unescape(fields[4])
-        table[path] = (fields[separator + 1], set(fields[5].split(",")))
+        path, root = _unescape(fields[4]), _unescape(fields[3])
+        options = set(fields[5].split(","))
+        table[path] = Mounted(fields[separator + 1], options, fields[2], root)
     return table
 
 
@@ -39,6 +52,11 @@ def _unescape(text: str) -> str:
     for code, char in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
         text = text.replace(code, char)
     return text
+
+
+def sources() -> Dict[str, Tuple[str, str]]:
+    """What is mounted at each mount point: the filesystem's device, and the path in it."""
+    return {point: (mounted.device, mounted.root) for point, mounted in mount_table().items()}
 
 
 def prove(excludes: List[Dict[str, str]]) -> List[Dict[str, Any]]:
@@ -52,8 +70,8 @@ def prove(excludes: List[Dict[str, str]]) -> List[Dict[str, Any]]:
     ]
 
 
-def _prove_directory(path: str, table: Dict[str, Tuple[str, Set[str]]]) -> Dict[str, Any]:
-    fstype, _ = table.get(path, ("", set()))
+def _prove_directory(path: str, table: Dict[str, Mounted]) -> Dict[str, Any]:
+    fstype = table.get(path, NOTHING).type
     proof: Dict[str, Any] = {"path": path, "type": fstype or "not a mount", "problem": None}
     try:
         proof.update(measure(path))
@@ -79,7 +97,7 @@ def _prove_directory(path: str, table: Dict[str, Tuple[str, Set[str]]]) -> Dict[
     return proof
 
 
-def _mounted_below(path: str, table: Dict[str, Tuple[str, Set[str]]]) -> Set[str]:
+def _mounted_below(path: str, table: Dict[str, Mounted]) -> Set[str]:
     """The entries of ``path`` on the way to mounts that the plan has inside the exclude."""
     start = path + "/"
     return {point[len(start) :].split("/")[0] for point in table if point.startswith(start)}
@@ -135,7 +153,7 @@ def _can_execute(path: str) -> bool:
         os.unlink(name)
 
 
-def _prove_file(path: str, table: Dict[str, Tuple[str, Set[str]]]) -> Dict[str, Any]:
+def _prove_file(path: str, table: Dict[str, Mounted]) -> Dict[str, Any]:
     proof: Dict[str, Any] = {
         "path": path,
         "type": "empty file",

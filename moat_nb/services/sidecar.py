@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from moat_nb.errors import ProofError, StartError
-from moat_nb.guest.proof import read_table
+from moat_nb.guest.proof import NOTHING, read_table
 from moat_nb.log import BoundedLog
 from moat_nb.mounts import EmptyFile
 from moat_nb.redaction import Redactor
@@ -23,6 +23,7 @@ from moat_nb.services.models import Pull
 from moat_nb.services.plan import END_OF_MOUNTS, SidecarPlan
 from moat_nb.services.readiness import LogLine
 from moat_nb.services.recipes import Handover
+from moat_nb.sources import Source, swapped
 from moat_nb.spec import ContainerSpec
 from moat_nb.terminal import last_lines
 
@@ -109,11 +110,17 @@ class Sidecar:
         except (ValueError, IndexError):
             raise ProofError(self.describe("did not show its mounts")) from None
         for mount in self.spec.mounts.excludes:
-            kind, options = table.get(mount.target, ("nothing", set()))
-            hidden = "ro" in options if isinstance(mount, EmptyFile) else kind == "tmpfs"
+            there = table.get(mount.target, NOTHING)
+            hidden = (
+                "ro" in there.options if isinstance(mount, EmptyFile) else there.type == "tmpfs"
+            )
             if not hidden:
+                kind = there.type or "nothing"
                 what = f"sees {mount.target}, which is excluded: {kind} is mounted there"
                 raise ProofError(self.describe(what))
+        found = {point: Source(there.device, there.root) for point, there in table.items()}
+        if words := swapped(self.plan.spec, found):
+            raise ProofError(self.describe(f"was not started: {words}"))
 
     def close(self) -> None:
         """Have it end: its program is told to stop, and killed 5 s later."""
