@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from moat_nb.egress.trust import bundle_files
 
-__all__ = ["MOAT_USER", "Host", "User"]
+__all__ = ["MOAT_USER", "Host", "User", "run_directories"]
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,8 @@ class Host:
     directories of ``sys.path`` outside both (an editable install's source)."""
     trust: tuple[str, ...] = ()
     """The files with the certificates that are trusted here."""
+    run_directories: tuple[Path, ...] = ()
+    """See :func:`run_directories`."""
 
     @classmethod
     def current(cls) -> Host:
@@ -55,7 +58,19 @@ class Host:
             executable=os.path.abspath(sys.executable),  # noqa: PTH100 - a link must stay
             prefixes=_prefixes(),
             trust=bundle_files(os.environ),
+            run_directories=run_directories(os.environ, os.getuid()),
         )
+
+
+def run_directories(environ: Mapping[str, str], uid: int) -> tuple[Path, ...]:
+    """Where a user's sandboxes may have their sockets and logs, the best first."""
+    last = Path(f"/tmp/moat-nb-{uid}")
+    if uid == 0:
+        # /run/user/0 is closed to the uid that root's kernels run as.
+        return Path("/run/moat-nb"), last
+    if run := environ.get("XDG_RUNTIME_DIR"):
+        return Path(run) / "moat-nb", last
+    return (last,)
 
 
 def _prefixes() -> tuple[str, ...]:

@@ -175,7 +175,7 @@ def _workspace(config: Config) -> Path:
 
 def make_mounts(config: Config, host: Host, limits: Limits) -> MountPlan:
     """Look at the filesystem once, and lay everything out."""
-    found = survey(config, home=host.home)
+    found = survey(config, home=host.home, run_directories=host.run_directories)
     size = min(config.kernel.tmpfs_size_mb * MIB, limits.memory // 2)
     scratch = min(SCRATCH_MB * MIB, limits.memory // 2)
     mounts: list[Mount] = [*found.binds]

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from moat_nb.errors import StartError
-from moat_nb.host import User
+from moat_nb.host import User, run_directories
 from moat_nb.janitor import Janitor, remove_tree
 from moat_nb.spec import Instance
 
@@ -173,12 +173,7 @@ def base_directory(environ: Mapping[str, str], uid: int) -> Path:
 
     Raises StartError when not even /tmp's path is short enough, which cannot happen on Linux.
     """
-    candidates = [Path(f"/tmp/moat-nb-{uid}")]
-    if uid == 0:
-        # /run/user/0 is closed to the uid that root's kernels run as.
-        candidates.insert(0, Path("/run/moat-nb"))
-    elif run := environ.get("XDG_RUNTIME_DIR"):
-        candidates.insert(0, Path(run) / "moat-nb")
+    candidates = run_directories(environ, uid)
     for base in candidates:
         fits = len(os.fsencode(base)) + LONGEST_SOCKET <= SOCKET_PATH_LIMIT
         if fits and os.access(base.parent, os.W_OK):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import posixpath
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,10 +47,11 @@ class Survey:
     """Mount points that the host lacks, of covers, mounts and volumes alike; parents first."""
 
 
-def survey(config: Config, *, home: Path) -> Survey:
+def survey(config: Config, *, home: Path, run_directories: Sequence[Path] = ()) -> Survey:
     """Look at the mounts' sources, and at each place below them where something is mounted.
 
-    Raises ConfigError with all that was found wrong.
+    ``run_directories``: where sandboxes have their sockets, which no other may see. Raises
+    ConfigError with all that was found wrong.
     """
     problems: list[Problem] = []
     sources: dict[str, str | None] = {volume.target: None for volume in config.volumes}
@@ -58,7 +59,9 @@ def survey(config: Config, *, home: Path) -> Survey:
     for mount in config.mounts:
         sources[mount.target] = None
         with collected(problems):
-            sources[mount.target], kinds[mount.target] = _source(mount, config.directory, home)
+            sources[mount.target], kinds[mount.target] = _source(
+                mount, config.directory, home, run_directories
+            )
     view = View(sources)
     entries: list[MountEntry | VolumeEntry] = [*config.mounts, *config.volumes]
     for entry in entries:
@@ -98,7 +101,9 @@ def missing_points(binds: Iterable[Bind], targets: Mapping[str, Kind]) -> tuple[
     return tuple(sorted(points, key=lambda p: (p.relative.count("/"), p.root, p.relative)))
 
 
-def _source(mount: MountEntry, project: Path, home: Path) -> tuple[str, Kind]:
+def _source(
+    mount: MountEntry, project: Path, home: Path, run_directories: Sequence[Path]
+) -> tuple[str, Kind]:
     """The source without a link in it, and what it is; ConfigError when it is refused."""
     source, where = mount.source, mount.where
     below = source.relative_to(project).parts if source.is_relative_to(project) else ()
@@ -107,7 +112,9 @@ def _source(mount: MountEntry, project: Path, home: Path) -> tuple[str, Kind]:
     _refuse_link(source, where)
     real = os.path.realpath(source)
     words = f"the source {source}" + ("" if real == str(source) else f" (that is {real})")
-    _refuse_forbidden(real, words, home, where)
+    rule = _forbidden(real, os.path.realpath(home), map(os.path.realpath, run_directories))
+    if rule:
+        raise refusal(where, f"{words} is refused: {rule}", "mount a directory of your own")
     kind = kind_of(real, words, where)
     if kind is None:
         raise refusal(where, f"{words} does not exist", "create it, or correct the path")
@@ -123,23 +130,24 @@ def _refuse_link(path: Path, where: str) -> None:
         raise refusal(where, what, "name what it points to")
 
 
-def _refuse_forbidden(real: str, words: str, home: Path, where: str) -> None:
-    real_home = os.path.realpath(home)
-    rule = ""
+def _forbidden(real: str, home: str, run_directories: Iterable[str]) -> str:
+    """Why nothing may be mounted from there; empty when it may."""
     if real == "/":
-        rule = "it is the whole host"
-    elif real == real_home:
-        rule = "it is the home directory itself, with all its keys"
-    elif is_below(real_home, real):
-        rule = "it holds the home directory"
-    elif _within(real, *_KERNEL_TREES):
-        rule = "it belongs to the host's kernel"
-    elif _within(real, _RUN, os.path.realpath("/var/run")) and not is_below(real, _RUN_MEDIA):
-        rule = "engines keep their sockets there"
-    elif real == "/var":
-        rule = "it holds /var/run, where engines keep their sockets"
-    if rule:
-        raise refusal(where, f"{words} is refused: {rule}", "mount a directory of your own")
+        return "it is the whole host"
+    if real == home:
+        return "it is the home directory itself, with all its keys"
+    if is_below(home, real):
+        return "it holds the home directory"
+    if _within(real, *_KERNEL_TREES):
+        return "it belongs to the host's kernel"
+    if _within(real, _RUN, os.path.realpath("/var/run")) and not is_below(real, _RUN_MEDIA):
+        return "engines keep their sockets there"
+    if real == "/var":
+        return "it holds /var/run, where engines keep their sockets"
+    for directory in run_directories:
+        if _within(real, directory) or is_below(directory, real):
+            return f"sandboxes have their sockets in {directory}"
+    return ""
 
 
 def _within(path: str, *trees: str) -> bool:

@@ -4,6 +4,9 @@ import os
 import subprocess
 import sys
 
+from moat_nb.host import Host
+from moat_nb.rundir import base_directory
+
 CODE = "from moat_nb.host import Host; print(Host.current().executable)"
 
 
@@ -16,3 +19,7 @@ def test_a_python_that_was_called_by_a_relative_path_is_named_by_the_path_that_i
         [relative, "-c", CODE], cwd=tmp_path, check=True, capture_output=True, text=True
     )
     assert done.stdout.strip() == os.path.abspath(sys.executable)  # noqa: PTH100 - as it is
+
+
+def test_the_places_of_run_directories_are_known_to_those_who_plan():
+    assert base_directory(os.environ, os.getuid()) in Host.current().run_directories

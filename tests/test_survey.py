@@ -304,6 +304,28 @@ def test_a_source_that_would_give_away_the_host_is_refused(
     assert "/moat.yaml:1:10: the source " in text
 
 
+@pytest.mark.parametrize("source", ["{run}", "{run}/0123abcd/s", "{above}", "{link}"])
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_source_in_which_sandboxes_have_their_sockets_is_refused(
+    project: Path, tmp_path: Path, source: str, which: int
+) -> None:
+    """Whichever of the two places it is that they are in now."""
+    runs = [tmp_path / name / "moat-nb" for name in ("one", "other")]
+    run = runs[which]
+    (run / "0123abcd" / "s").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(run.parent)
+    named = source.format(run=run, above=run.parent, link=tmp_path / "link" / "moat-nb")
+    (project / "moat.yaml").write_text(f"mounts: [{{source: '{named}', target: /x}}]")
+    config = load(project, home=project.parent)
+    with pytest.raises(ConfigError) as raised:
+        survey(config, home=project.parent, run_directories=runs)
+    text = str(raised.value)
+    assert f"is refused: sandboxes have their sockets in {run}; mount a directory of your" in text
+    assert "moat.yaml:1:10: the source " in text
+    sources = {bind.target: bind.source for bind in survey(config, home=project.parent).binds}
+    assert sources["/x"] == os.path.realpath(named)
+
+
 def test_a_project_that_is_the_home_directory_is_refused(project: Path) -> None:
     home = project.parent
     (home / "moat.yaml").touch()
