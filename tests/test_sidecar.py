@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from moat_nb.security import MIB, Limits
 from moat_nb.services.plan import SidecarPlan
 from moat_nb.services.readiness import LogLine
 from moat_nb.services.recipes import Handover
-from moat_nb.services.sidecar import LineWatch, Sidecar
+from moat_nb.services.sidecar import Cancelled, LineWatch, Sidecar
 from moat_nb.spec import ContainerSpec
 
 SHELLS = [path for name in ("dash", "bash") if (path := shutil.which(name)) is not None]
@@ -30,14 +31,15 @@ HOSTILE = "a b'c\"d\\e$(touch /tmp/x)\n`id`\n\n  end "
 
 
 class Here:
-    """Starts a spec's command as a child, and reads none of the rest."""
+    """Starts a spec's command as a child, and reads none of the rest; or gives ``leash``."""
 
-    def __init__(self, shell: str) -> None:
+    def __init__(self, shell: str, leash: Leash | None) -> None:
         self.name = shell
         self._shell = shell
+        self._leash = leash
 
     def start(self, spec: ContainerSpec, janitor: Janitor) -> Leash:
-        return PipeLeash(spawn([self._shell, *spec.command[1:]], env=os.environ))
+        return self._leash or PipeLeash(spawn([self._shell, *spec.command[1:]], env=os.environ))
 
 
 Start = Callable[..., Sidecar]
@@ -54,6 +56,8 @@ def start(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Start]:
         handover: Handover | None = None,
         mounts: MountPlan | None = None,
         on_end: Callable[[Sidecar], None] = lambda sidecar: None,
+        leash: Leash | None = None,
+        cancelled: threading.Event | None = None,
     ) -> Sidecar:
         spec = ContainerSpec(
             name="p-a",
@@ -81,7 +85,12 @@ def start(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Start]:
         handover = handover or Handover()
         sidecar = Sidecar(plan, replace(whole, mounts=spec.mounts), handover, log(), on_end)
         running.append(sidecar)
-        sidecar.start(Here(request.param), janitor)  # type: ignore[arg-type] # all it needs of one
+        runtime = Here(request.param, leash)
+        sidecar.start(
+            runtime,  # type: ignore[arg-type] # all it needs of one
+            janitor,
+            cancelled or threading.Event(),
+        )
         return sidecar
 
     def log() -> Path:
@@ -108,6 +117,53 @@ def test_the_program_gets_its_env_and_its_stdin_as_they_are(start: Start, tmp_pa
     assert "3" in ended(sidecar)
     assert env.read_text() == HOSTILE
     assert given.read_text() == HOSTILE
+
+
+def test_no_name_of_a_variable_is_the_wrappers_own(start: Start, tmp_path: Path) -> None:
+    """Its program gets each as it is, and is told to stop by the signal that its image names."""
+    names = ("signal", "input", "script", "count", "line", "child")
+    handover = Handover(env={**dict.fromkeys(names, "INT")}, stdin="config")
+    seen, stopped = tmp_path / "seen", tmp_path / "stopped"
+    script = (
+        f"trap 'touch {stopped}; exit 0' TERM; trap 'exit 1' INT; "
+        f'echo "$(cat) $signal $input $script $count $line $child" >{seen}.new; '
+        f"mv {seen}.new {seen}; while :; do sleep 0.05; done"
+    )
+    sidecar = start("sh", "-c", script, handover=handover)
+    while not seen.exists():
+        assert sidecar.gone is None
+    assert seen.read_text() == "config INT INT INT INT INT INT\n"
+    sidecar.close()
+    ended(sidecar)
+    assert stopped.exists()
+
+
+class Mute(Leash):
+    """Says nothing until it is closed."""
+
+    def __init__(self, waited_for: Callable[[], None]) -> None:
+        self._waited_for = waited_for
+        self._closed = threading.Event()
+
+    def send(self, data: bytes) -> None:
+        raise AssertionError("its program was not to run")
+
+    def receive(self) -> bytes:
+        self._waited_for()
+        self._closed.wait()
+        return b""
+
+    def close(self) -> None:
+        self._closed.set()
+
+    def last_words(self) -> str:
+        return ""
+
+
+def test_a_start_that_is_given_up_does_not_wait_for_a_mute_one(start: Start) -> None:
+    cancelled = threading.Event()
+    with pytest.raises(Cancelled, match="was given up"):
+        start("true", leash=Mute(cancelled.set), cancelled=cancelled)
 
 
 def test_what_is_handed_over_stands_in_no_command_line(start: Start, tmp_path: Path) -> None:

@@ -38,34 +38,35 @@ ENTRYPOINT = "<the image's entrypoint>"
 """Stands in a plan's command for words that only the image says, once it is there."""
 
 WRAPPER = """\
-while IFS= read -r line; do printf '%s\\n' "$line"; done </proc/self/mountinfo
+while IFS= read -r _moat_line; do printf '%s\\n' "$_moat_line"; done </proc/self/mountinfo
 echo "$1"; shift
-signal=$1; shift
-input= script= count=
-IFS= read -r count || exit 0
-while [ "$count" -gt 0 ]; do
-  IFS= read -r line || exit 0
-  script="$script$line
+_moat_signal=$1; shift
+_moat_input= _moat_script= _moat_count=
+IFS= read -r _moat_count || exit 0
+while [ "$_moat_count" -gt 0 ]; do
+  IFS= read -r _moat_line || exit 0
+  _moat_script="$_moat_script$_moat_line
 "
-  count=$((count - 1))
+  _moat_count=$((_moat_count - 1))
 done
-eval "$script"
+eval "$_moat_script"
 exec 3<&0
-printf '%s' "$input" | "$@" 2>&1 3<&- &
-child=$!
+printf '%s' "$_moat_input" | "$@" 2>&1 3<&- &
+_moat_child=$!
 {
-  while read -r line; do :; done
-  kill -"$signal" "$child"; sleep 5; kill -KILL "$child"
+  while read -r _moat_line; do :; done
+  kill -"$_moat_signal" "$_moat_child"; sleep 5; kill -KILL "$_moat_child"
 } <&3 >/dev/null 2>&1 &
-unset input script
-wait "$child"
+unset _moat_input _moat_script
+wait "$_moat_child"
 """
 """The leash of a container that has no guest: it ends its program when stdin does.
 
 It shows its mounts before anything of the image runs; then it reads, in a number of lines that the
 first line says, assignments for the entrypoint's environment, so that no secret stands in a command
 line or in the engine's own record. Its arguments: the line that ends the mounts, the signal that
-stops the program, and the program. POSIX sh, and of programs only ``sleep``.
+stops the program, and the program. POSIX sh, and of programs only ``sleep``. Its variables have a
+prefix, as any other name may be one of the service's or the image's own.
 """
 
 END_OF_MOUNTS = "moat: these are the mounts"

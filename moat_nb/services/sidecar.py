@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import shlex
 import threading
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,14 +32,20 @@ if TYPE_CHECKING:
     from moat_nb.janitor import Janitor
     from moat_nb.runtimes import Runtime
 
-__all__ = ["Sidecar"]
+__all__ = ["Cancelled", "Sidecar"]
 
 LAST_LINES = 20
 
 MOUNTS_SECONDS = 30.0
 """For the wrapper's first words, which take 0.01 s where nothing is wrong."""
+LOOK_SECONDS = 0.05
+"""Between two looks at whether a start was given up."""
 MOUNTS_LIMIT = 1 << 20
 """Bytes of a mount table; one line is 150."""
+
+
+class Cancelled(StartError):
+    """Another sidecar's start has failed, or the sandbox has ended."""
 
 
 class LineWatch:
@@ -89,12 +96,19 @@ class Sidecar:
 
     # -------- starting and stopping
 
-    def start(self, runtime: Runtime, janitor: Janitor) -> None:
-        """Start it, prove what it does not see, and have its program run."""
+    def start(self, runtime: Runtime, janitor: Janitor, cancelled: threading.Event) -> None:
+        """Start it, prove what it does not see, and have its program run.
+
+        Raises Cancelled when ``cancelled`` is set while its first words are waited for.
+        """
         self._leash = runtime.start(self.spec, janitor)
         self._thread.start()
-        if not self._shown.wait(MOUNTS_SECONDS):
-            raise StartError(self.describe(f"gave no sign in {MOUNTS_SECONDS:.0f} s"))
+        give_up = time.monotonic() + MOUNTS_SECONDS
+        while not self._shown.wait(LOOK_SECONDS):
+            if cancelled.is_set():
+                raise self.given_up()
+            if time.monotonic() > give_up:
+                raise StartError(self.describe(f"gave no sign in {MOUNTS_SECONDS:.0f} s"))
         if self.gone is not None:
             raise StartError(self.describe("did not start"))
         self._prove()
@@ -152,6 +166,10 @@ class Sidecar:
         printed = f"\nits last lines:\n{tail}" if tail else "\nit printed nothing"
         return f"{self.plan.where}: {self.name} ({self.spec.image}) {what}{state}{printed}"
 
+    def given_up(self) -> Cancelled:
+        """To be raised."""
+        return Cancelled(self.describe("was given up as the sandbox ended"))
+
     def last_lines(self) -> str:
         """Of what it printed, without the passwords that it was given, as plain text."""
         return last_lines(self.log.tail(), LAST_LINES)
@@ -191,6 +209,6 @@ class Sidecar:
 def _lines(handover: Handover) -> bytes:
     """What the wrapper reads: how many lines, and as many of shell."""
     words = [f"export {name}={shlex.quote(value)}" for name, value in handover.env.items()]
-    words.append(f"input={shlex.quote(handover.stdin)}")
+    words.append(f"_moat_input={shlex.quote(handover.stdin)}")
     script = "\n".join(words)
     return f"{script.count(chr(10)) + 1}\n{script}\n".encode(errors="surrogateescape")

@@ -23,7 +23,7 @@ from moat_nb.runtimes.docker_sidecars import ImageWords, begin, exit_code, look_
 from moat_nb.services.models import Pull, mend, taking_turns
 from moat_nb.services.plan import SidecarPlan
 from moat_nb.services.readiness import Command, Port
-from moat_nb.services.sidecar import Sidecar
+from moat_nb.services.sidecar import Cancelled, Sidecar
 from moat_nb.spec import ContainerSpec, Instance
 
 if TYPE_CHECKING:
@@ -56,10 +56,6 @@ while True:
         time.sleep(0.02)
 """
 """Run in the sandbox, whose loopback is the sidecars'."""
-
-
-class Cancelled(StartError):
-    """Another sidecar's start has failed, or the sandbox has ended."""
 
 
 class Sidecars:
@@ -138,7 +134,7 @@ class Sidecars:
         return plan.on(image.entrypoint, image.command, image.stop_signal, image.volumes)
 
     def _start(self, sidecar: Sidecar, link: Link, requests: Path, janitor: Janitor) -> None:
-        sidecar.start(self._runtime, janitor)
+        sidecar.start(self._runtime, janitor, self._cancelled)
         ready = sidecar.plan.ready
         if not sidecar.plan.wait or ready is None:
             return
@@ -157,7 +153,7 @@ class Sidecars:
         if sidecar.gone is not None:
             raise StartError(sidecar.describe(ended))
         if self._cancelled.wait(LOOK_SECONDS):
-            raise Cancelled(sidecar.describe("was given up as the sandbox ended"))
+            raise sidecar.given_up()
 
     def _pull(self, sidecar: Sidecar, pull: Pull, link: Link, requests: Path) -> None:
         """Have its server pull a model, however long that takes."""
