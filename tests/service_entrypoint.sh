@@ -12,10 +12,10 @@ postgres_init() {
   [ ! -s "$PGDATA/PG_VERSION" ] || return 0
   printf '%s\n' "$POSTGRES_PASSWORD" | (
     cat >/tmp/pw
-    initdb --no-sync --username="$POSTGRES_USER" --pwfile=/tmp/pw
+    eval 'initdb --no-sync --username="$POSTGRES_USER" --pwfile=/tmp/pw '"${POSTGRES_INITDB_ARGS:-}"
     rm /tmp/pw
   )
-  echo 'host all all all scram-sha-256' >>"$PGDATA/pg_hba.conf"
+  echo "host all all all ${POSTGRES_HOST_AUTH_METHOD:-scram-sha-256}" >>"$PGDATA/pg_hba.conf"
   PGUSER=$POSTGRES_USER pg_ctl -D "$PGDATA" -o "-c listen_addresses=''" -w start
   if [ "$POSTGRES_DB" != postgres ]; then
     psql -v ON_ERROR_STOP=1 --username "$POSTGRES_USER" -d postgres -v db="$POSTGRES_DB" <<'SQL'

@@ -17,7 +17,7 @@ from moat_nb import planning
 from moat_nb.config import Config, Service
 from moat_nb.errors import ConfigError, StartError
 from moat_nb.host import Host, User
-from moat_nb.mounts import Bind, EmptyFile, Tmpfs, Volume
+from moat_nb.mounts import Bind, EmptyFile, MountPlan, Tmpfs, Volume
 from moat_nb.parse.moat_yaml import read_config
 from moat_nb.planning import make_spec
 from moat_nb.pool import key_of
@@ -159,7 +159,11 @@ PASSWORD = "pw0"
         (
             "postgres",
             {},
-            {"POSTGRES_PASSWORD": PASSWORD, "PGDATA": "/var/lib/postgresql/data/pgdata"},
+            {
+                "POSTGRES_PASSWORD": PASSWORD,
+                "PGDATA": "/var/lib/postgresql/data/pgdata",
+                "POSTGRES_INITDB_ARGS": "--auth-host=scram-sha-256",
+            },
             {
                 "MOAT_POSTGRES_HOST": "127.0.0.1",
                 "MOAT_POSTGRES_PORT": "5432",
@@ -172,7 +176,12 @@ PASSWORD = "pw0"
         (
             "postgres",
             {"POSTGRES_USER": "ada", "POSTGRES_PASSWORD": "a/b @", "PGDATA": "/x"},
-            {"POSTGRES_USER": "ada", "POSTGRES_PASSWORD": "a/b @", "PGDATA": "/x"},
+            {
+                "POSTGRES_USER": "ada",
+                "POSTGRES_PASSWORD": "a/b @",
+                "PGDATA": "/x",
+                "POSTGRES_INITDB_ARGS": "--auth-host=scram-sha-256",
+            },
             {
                 "MOAT_POSTGRES_HOST": "127.0.0.1",
                 "MOAT_POSTGRES_PORT": "5432",
@@ -254,6 +263,21 @@ def test_a_built_in_service_gets_its_images_variables_and_the_kernel_where_it_is
     assert dict(handover.env) == to_sidecar
     assert dict(handover.kernel) == to_kernel
     assert PASSWORD not in repr(handover)
+
+
+@pytest.mark.parametrize(
+    ("env", "arguments"),
+    [
+        ({"POSTGRES_HOST_AUTH_METHOD": "trust"}, "--auth-host=trust"),
+        ({"POSTGRES_INITDB_ARGS": "--data-checksums"}, "--data-checksums"),
+    ],
+)
+def test_how_postgres_lets_in_who_comes_from_127_0_0_1_is_the_files_to_say(
+    read: Read, host: Host, env: dict[str, str], arguments: str
+) -> None:
+    given = read(f"dependencies: [postgres]\nservices: {{postgres: {{env: {json.dumps(env)}}}}}")
+    handover = plans(given, host)["postgres"].hand_over(PASSWORD)
+    assert handover.env["POSTGRES_INITDB_ARGS"] == arguments
 
 
 def test_redis_is_told_its_password_by_its_config_and_by_no_variable(
@@ -589,18 +613,24 @@ def test_a_mount_of_what_the_kernel_may_not_see_is_refused(
 def test_a_sidecars_mounts_come_from_the_very_function_the_kernels_come_from(
     read: Read, host: Host, full: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[tuple[str, ...]] = []
-    made = planning.make_mounts
+    """One function by both names, and all that it gives stands in the specs of both, with nothing
+    between but a service's own data."""
+    assert services.make_mounts is planning.make_mounts
+    given: list[MountPlan] = []
 
-    def make_mounts(config: Config, *rest: Any) -> Any:
-        asked.append(tuple(mount.target for mount in config.mounts))
-        return made(config, *rest)
+    def make_mounts(config: Config, *rest: Any) -> MountPlan:
+        (mount,) = config.mounts
+        odd = Volume(name="odd", target=f"/of{mount.target}")
+        given.append(MountPlan(mounts=(odd,), keep=(f"/kept{mount.target}",)))
+        return given[-1]
 
     monkeypatch.setattr(planning, "make_mounts", make_mounts)
     monkeypatch.setattr(services, "make_mounts", make_mounts)
-    assert services.make_mounts is planning.make_mounts
-    plans(read(MOUNTING.replace("{mounts}", "['./a:/srv']")), host)
-    assert asked == [("/workspace",), ("/srv",)]
+    config = read(MOUNTING.replace("{mounts}", "['./a:/srv']"))
+    kernel = make_spec(config, Docker("docker", {}, EngineFacts()), host, "why")
+    (sidecar,) = plan_services(config, kernel, host)
+    assert [mount.target for plan in given for mount in plan] == ["/of/workspace", "/of/srv"]
+    assert [kernel.mounts, sidecar.spec.mounts] == given
 
 
 def test_a_volume_keeps_a_services_data_and_needs_a_password_that_is_kept_too(

@@ -8,6 +8,7 @@ own Dockerfiles (docker-library/postgres, docker-library/mysql, docker-library/r
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import quote
@@ -83,6 +84,10 @@ def _postgres(given: Mapping[str, str], new_password: str) -> Handover:
     database = given.get("POSTGRES_DB") or user
     # A directory below the mount: initdb wants one that nobody else may enter.
     env = {"PGDATA": f"{PG_HOME}/data/pgdata", **given, "POSTGRES_PASSWORD": password}
+    # Without a word initdb trusts whoever comes from 127.0.0.1, and here all do; what the
+    # entrypoint makes of POSTGRES_HOST_AUTH_METHOD stands below that line, and is never reached.
+    method = given.get("POSTGRES_HOST_AUTH_METHOD") or "scram-sha-256"
+    env.setdefault("POSTGRES_INITDB_ARGS", f"--auth-host={shlex.quote(method)}")
     url = _url("postgresql", user, password, 5432, database)
     more = {"USER": user, "PASSWORD": password, "DB": database, "URL": url}
     kernel = variables("postgres", 5432, **more)

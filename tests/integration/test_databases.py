@@ -82,6 +82,8 @@ def test_a_kernel_writes_to_three_databases_and_reads_it_back(on_docker, databas
 @pytest.mark.parametrize(
     ("service", "wrong", "refusal"),
     [
+        ("postgres", "psycopg.connect('postgresql://postgres:x@127.0.0.1')", "authentication fail"),
+        ("postgres", "psycopg.connect('postgresql://postgres@127.0.0.1')", "no password supplied"),
         ("mysql", "pymysql.connect(host='127.0.0.1', user='root', password='x')", "Access denied"),
         ("redis", "redis.Redis('127.0.0.1').ping()", "already authenticated"),
     ],
@@ -89,7 +91,7 @@ def test_a_kernel_writes_to_three_databases_and_reads_it_back(on_docker, databas
 def test_a_database_lets_nobody_in_without_its_password(
     on_docker, databases, service, wrong, refusal
 ):
-    code = f"import pymysql, redis\ntry: {wrong}\nexcept Exception as error: print(error)"
+    code = f"import psycopg, pymysql, redis\ntry: {wrong}\nexcept Exception as error: print(error)"
     with on_docker.launch(databases(service)) as box, Kernel.start(box) as kernel:
         assert refusal in said(kernel, code)
 
@@ -134,6 +136,7 @@ def test_100_mb_go_into_postgresql_and_a_kill_of_it_is_reported_and_mended_by_a_
     assert "postgres" in text and "ready to accept connections" in text
     box.reset()
     with Kernel.start(box) as kernel:
+        assert said(kernel, DROP.replace("SELECT 1", "SELECT to_regclass('big')")) == "(None,)\n"
         assert "(45, " in said(kernel, POSTGRES)
 
 
