@@ -13,6 +13,7 @@ from docker.errors import NotFound
 from moat_nb import ImageError, ProofError, SandboxGone, StartError
 from moat_nb.jupyter.kernels import Kernel
 from moat_nb.pool import POOL
+from moat_nb.services import sidecars
 from tests import ordinary_user
 from tests.integration.conftest import wait_until
 from tests.integration.engine_proxy import EngineProxy
@@ -82,26 +83,40 @@ def test_a_sidecar_is_named_in_etc_hosts_and_shares_the_sandboxes_network_alone(
         assert redis["HostConfig"]["NetworkMode"] == f"container:{kernel['Id']}"
 
 
+@pytest.mark.parametrize("name", ["redis", "postgres", "mysql"])
 def test_the_password_is_in_no_record_of_the_engines_and_in_no_repr_log_or_process_list(
-    on_docker, with_redis, engine
+    on_docker, services, engine, name
 ):
-    with on_docker.launch(with_redis) as box:
-        found = box.run(["printenv", "MOAT_REDIS_PASSWORD"], check=True).stdout
+    image = {"image": getattr(services, name)}
+    project = on_docker.project(dependencies=[name], services={name: image})
+    with on_docker.launch(project) as box:
+        found = box.run(["printenv", f"MOAT_{name.upper()}_PASSWORD"], check=True).stdout
         password = found.decode().strip()
         assert len(password) == 32
         assert password.isalnum()
         started = box._started
+        assert started.run_dir.service_log(name).read_bytes()
         records = [
-            json.dumps(containers(engine, with_redis)),
+            json.dumps(containers(engine, project)),
             repr(started),
             repr(list(started.sidecars)),
             repr(box.spec),
             *(path.read_text() for path in started.run_dir.path.iterdir() if path.is_file()),
         ]
-        for service in containers(engine, with_redis).values():
+        for service in containers(engine, project).values():
             top = engine.client.api.top(service["Id"], ps_args="-eo pid,args")
             records.append(json.dumps(top))
         assert not [record for record in records if password in record]
+
+
+def test_a_sidecars_memory_is_its_own_and_without_swap(on_docker, services, engine):
+    redis = {"image": services.redis, "memory": 192}
+    project = on_docker.project(dependencies=["redis"], services={"redis": redis})
+    with on_docker.launch(project):
+        found = containers(engine, project)
+        limits = found["redis"]["HostConfig"]
+        assert (limits["Memory"], limits["MemorySwap"]) == (192 << 20, 192 << 20)
+        assert found["kernel"]["HostConfig"]["Memory"] != 192 << 20
 
 
 def test_a_sidecar_that_dies_is_reported_with_its_last_lines(on_docker, with_redis, engine):
@@ -121,10 +136,13 @@ def test_each_start_and_reset_has_a_new_password_and_fresh_data(on_docker, with_
     with on_docker.launch(with_redis) as box:
         first = box.run(["printenv", "MOAT_REDIS_PASSWORD"], check=True).stdout
         old = containers(engine, with_redis)["redis"]["Id"]
+        assert b"+OK" in box.run(["python3", "-c", REDIS], check=True).stdout
+        look = REDIS.replace("SET a 1\\r\\n", "").replace("5 + 5 + 7", "5 + 5")
+        assert box.run(["python3", "-c", look], check=True).stdout == b"b'+OK\\r\\n$1\\r\\n1'\n"
         box.reset()
         assert box.run(["printenv", "MOAT_REDIS_PASSWORD"], check=True).stdout != first
         assert containers(engine, with_redis)["redis"]["Id"] != old
-        assert box.run(["python3", "-c", REDIS], check=True).returncode == 0
+        assert box.run(["python3", "-c", look], check=True).stdout == b"b'+OK\\r\\n$-1\\r\\n'\n"
 
 
 SERVE = "cat /srv/open; ls -A /srv/lib | wc -l; exec python3 -m http.server 8080 -d /srv"
@@ -249,15 +267,52 @@ def test_an_image_without_a_shell_is_named_in_the_error(on_docker):
 @pytest.mark.parametrize(
     "ready", [{"port": 8080}, {"log": "it serves"}, {"command": ["test", "-e", "/tmp/up"]}]
 )
-def test_each_kind_of_readiness_comes_true(on_docker, engine, ready):
+def test_each_kind_of_readiness_is_waited_for(on_docker, engine, ready, monkeypatch):
+    """The service becomes ready only once a look has found that it is not."""
     serve = "touch /tmp/up; echo it serves; exec python3 -m http.server 8080"
-    words = ["sh", "-c", f"sleep 0.5; {serve}"]
-    project = on_docker.project(
-        **own(image=engine.base_image, command=words, ports=[8080], ready=ready)
-    )
+    words = ["sh", "-c", f"until [ -e /srv/go ]; do sleep 0.05; done; {serve}"]
+    service = {"command": words, "ports": [8080], "ready": ready, "mounts": [".:/srv:ro"]}
+    project = on_docker.project(**own(image=engine.base_image, **service))
+    answers = []
+    check = sidecars._check
+
+    @contextlib.contextmanager
+    def observed(*given):
+        with check(*given) as is_ready:
+
+            def look():
+                answers.append(is_ready())
+                if not answers[-1]:
+                    (project / "go").touch()
+                return answers[-1]
+
+            yield look
+
+    monkeypatch.setattr(sidecars, "_check", observed)
     with on_docker.launch(project) as box:
+        assert (answers[0], answers[-1]) == (False, True)
         assert box.run(["printenv", "MOAT_OTHER_PORT"], check=True).stdout == b"8080\n"
         assert box.sidecars[0].gone is None
+
+
+def test_sidecars_start_in_parallel(on_docker, engine):
+    """Each becomes ready only once the other runs."""
+
+    def meeting(me, other):
+        words = f"touch /meet/{me}; until [ -e /meet/{other} ]; do sleep 0.05; done; echo met"
+        return {
+            "image": engine.base_image,
+            "command": ["sh", "-c", f"{words}; sleep 1000"],
+            "mounts": ["./meet:/meet"],
+            "ready": {"log": "met", "timeout": 20},
+        }
+
+    both = {"one": meeting("one", "two"), "two": meeting("two", "one")}
+    project = on_docker.project(kernel={"services": both})
+    (project / "meet").mkdir()
+    on_docker.give(project / "meet", on_docker.owner)
+    with on_docker.launch(project) as box:
+        assert [one.last_lines() for one in box.sidecars] == ["met", "met"]
 
 
 # ---------------------------------------------------------------- what one sees
