@@ -44,9 +44,18 @@ EFFECTS = frozenset(
 """Built-in functions by which a launcher changes something outside itself."""
 ANSWERS = frozenset({"getresponse"})
 """Python's functions that return when somebody else has changed something for it."""
-THREADS = ("MainThread", "moat-spawner", "moat-sidecar_0")
-"""Those whose steps come in one order: the main thread waits for the others, and a project has one
-sidecar at the most."""
+THREADS = ("MainThread", "moat-spawner", "moat-gate", "moat-sidecar_0", "moat-sidecar_1")
+"""Those that start something. The main thread waits for the others, so that their steps come in one
+order, unless a project has two sidecars."""
+
+ASK = """
+import os, socket
+if proxy := os.environ.get("HTTP_PROXY"):
+    with socket.create_connection(("127.0.0.1", int(proxy.strip("/").rpartition(":")[2]))) as s:
+        s.sendall(b"nonsense\\r\\n\\r\\n")
+        s.recv(1)
+"""
+"""Has the proxy started, and waits for it; it asks for no host."""
 
 OnStep = Callable[[int, Callable[[], str]], None]
 
@@ -57,6 +66,7 @@ class Steps:
     def __init__(self, on_step: OnStep) -> None:
         self._on_step = on_step
         self._count = 0
+        self._lock = threading.Lock()
 
     def __call__(self, frame: FrameType, event: str, argument: Any) -> None:
         if event == "return":
@@ -67,9 +77,11 @@ class Steps:
             found = argument.__name__ if _has_effect(argument) else None
         begun = self._count or found == "fork_exec"
         if found and begun and threading.current_thread().name in THREADS:
-            self._count += 1
+            with self._lock:
+                self._count += 1
+                number = self._count
             when = "before" if event == "c_call" else "after"
-            self._on_step(self._count, lambda: f"{when} {found} in {_ours(frame)}")
+            self._on_step(number, lambda: f"{when} {found} in {_ours(frame)}")
 
 
 def _has_effect(function: Any) -> bool:
@@ -96,7 +108,7 @@ def live(runtime: str, project: str, on_step: OnStep) -> None:
     try:
         # Without a display, whose words depend on how long a start takes.
         with Sandbox.launch(project, runtime, progress=Silent) as box:
-            box.run(["true"], check=True)
+            box.run(["python3", "-c", ASK], check=True)
     finally:
         sys.setprofile(None)
         threading.setprofile(None)

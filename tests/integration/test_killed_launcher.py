@@ -40,6 +40,7 @@ def test_a_launcher_killed_at_any_step_leaves_nothing(launcher):
     assert {"before fork_exec in janitor.__init__", "after fork_exec in janitor.__init__"} <= {
         *steps
     }
+    assert "after fork_exec in gate._start" in steps
     assert len(steps) > 20
     orders = [
         {"step": number, "project": str(launcher.project("lib", network=None))}
@@ -60,6 +61,30 @@ def test_a_launcher_killed_at_any_step_of_a_sidecars_life_leaves_nothing(on_dock
     # Those before are the kernel's own.
     orders = [{"step": n, "project": project()} for n in range(first, len(steps) + 1)]
     assert kill_at(on_docker, orders) == []
+
+
+@pytest.mark.timeout(240)
+def test_a_launcher_killed_while_two_sidecars_and_a_volume_start_leaves_nothing_but_the_volume(
+    on_docker, services, engine
+):
+    """The two start in parallel, so what step a number is differs from one life to the next."""
+    volume = {"name": "killed", "target": "/data", "type": "volume"}
+    keep = {"services": {"redis": {"volumes": [volume]}}}
+
+    def project():
+        redis = {"image": services.redis, "env": {"REDIS_PASSWORD": "mine"}}
+        mysql = {"image": services.mysql, "wait": False}
+        both = {"redis": redis, "mysql": mysql}
+        return str(on_docker.project(dependencies=["redis", "mysql"], services=both, kernel=keep))
+
+    try:
+        steps = steps_of(on_docker, project())
+        first = next(n for n, name in enumerate(steps, start=1) if " in sidecars." in name)
+        orders = [{"step": n, "project": project()} for n in range(first, len(steps) - 3, 3)]
+        assert len(orders) > 5
+        assert kill_at(on_docker, orders) == []
+    finally:
+        engine.client.api.remove_volume("moat-test-box-killed", force=True)
 
 
 HOLD = """
