@@ -61,8 +61,13 @@ class Problem:
     what: str
     mend: str = ""
 
+    @property
+    def words(self) -> str:
+        """What and how to mend it, for who sees the place already."""
+        return self.what + (f"; {self.mend}" if self.mend else "")
+
     def __str__(self) -> str:
-        return f"{self.where}: {self.what}" + (f"; {self.mend}" if self.mend else "")
+        return f"{self.where}: {self.words}"
 
 
 class ConfigError(MoatError):

@@ -17,6 +17,7 @@ from moat_nb import excludes
 from moat_nb.survey_files import Kind
 from moat_nb.walk import (
     Budget,
+    NoKind,
     Over,
     is_there,
     kind_below,
@@ -83,7 +84,7 @@ class Finding:
     reason: str = ""
     """Why it is suggested; empty for what is excluded already."""
     secret: bool = False
-    kind: Kind | None = None
+    kind: Kind | NoKind | None = None
     """None: nothing is there."""
     places: int = 0
     """How many paths match; a suggestion by ``**`` has several."""
@@ -96,7 +97,7 @@ class Finding:
 @dataclass(frozen=True, kw_only=True)
 class _Match:
     path: str
-    kind: Kind
+    kind: Kind | NoKind
     pattern: str = ""
     """The exclude that matches, where one does."""
     group: str = ""

@@ -13,12 +13,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from moat_nb.survey_files import Kind
 
 __all__ = [
     "Budget",
+    "NoKind",
     "Over",
     "is_there",
     "kind_below",
@@ -27,6 +28,9 @@ __all__ = [
     "parent_of",
     "walk",
 ]
+
+NoKind: TypeAlias = Literal["symbolic link", "special file"]
+"""What is there and no exclude can cover."""
 
 MAX_ENTRIES = 500_000
 """Directory entries in one look; a large node_modules has 100,000."""
@@ -163,11 +167,18 @@ def kind_of_entry(entry: os.DirEntry[str]) -> Kind | None:
         return None
 
 
-def kind_below(top: int, path: str) -> Kind | None:
-    with suppress(OSError), parent_of(top, path) as (parent, name):
-        mode = os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode
-        return "directory" if stat.S_ISDIR(mode) else "file" if stat.S_ISREG(mode) else None
-    return None
+def kind_below(top: int, path: str) -> Kind | NoKind | None:
+    """What is at ``path``; a symbolic link also where one stands on the way to it."""
+    parts = path.split("/")
+    for length in range(1, len(parts) + 1):
+        mode = 0
+        with suppress(OSError), parent_of(top, "/".join(parts[:length])) as (parent, name):
+            mode = os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode
+        if stat.S_ISLNK(mode):
+            return "symbolic link"
+    if not mode:
+        return None
+    return "directory" if stat.S_ISDIR(mode) else "file" if stat.S_ISREG(mode) else "special file"
 
 
 def is_there(name: str, directory: int) -> bool:

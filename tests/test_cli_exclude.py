@@ -79,6 +79,20 @@ def test_what_cannot_be_done_is_refused_and_nothing_written(
     assert file.read_text() == TEXT
 
 
+def test_what_no_start_accepts_is_refused_and_what_mends_the_file_is_not(file: Path) -> None:
+    (file.parent / "link").symlink_to(".venv")
+    for option in ([], ["--dry-run"]):
+        code, out, err = exclude(file, "add", "link", *option)
+        assert (code, out) == (1, "")
+        assert "moat.yaml:5:37: /workspace/link passes through a symbolic link" in err
+    assert file.read_text() == TEXT
+    file.write_text(f"workspace: {{mode: volume}}\n{TEXT}")
+    assert "moat.yaml:6:37: '.git' leaves .git out" in exclude(file, "add", ".git")[2]
+    file.write_text(TEXT.replace(".venv]", ".venv, ../x]"))
+    assert exclude(file, "remove", "../x")[0] == 0
+    assert file.read_text() == TEXT
+
+
 def test_a_string_mount_is_rewritten_with_consent(file: Path) -> None:
     assert "consent with --objects" in exclude(file, "add", "raw", "--target", "/data")[2]
     assert exclude(file, "add", "raw", "--target", "/data", "--objects")[0] == 0

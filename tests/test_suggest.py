@@ -139,8 +139,15 @@ def test_no_link_is_followed(tmp_path: Path) -> None:
     (tmp_path / "project/node_modules/out").symlink_to(tmp_path / "elsewhere")
     result = found(tmp_path / "project", "link/node_modules", "link")
     assert set(result) == {"link/node_modules", "link", "node_modules"}
-    assert result["link/node_modules"].kind is result["link"].kind is None
+    assert result["link/node_modules"].kind == result["link"].kind == "symbolic link"
     assert result["node_modules"].size < 10_000
+
+
+def test_what_no_exclude_can_cover_is_told_from_what_is_not_there(tmp_path: Path) -> None:
+    make(tmp_path, "file")
+    os.mkfifo(tmp_path / "pipe")
+    result = found(tmp_path, "pipe", "file/below", "gone/below")
+    assert [result[name].kind for name in result] == ["special file", None, None]
 
 
 def test_a_budget_of_entries_ends_the_look_with_lower_bounds(tmp_path: Path) -> None:

@@ -222,6 +222,72 @@ def test_what_is_not_saved_is_said_before_it_is_not_applied(edit: Edit, project:
     assert (applied, editor.loss, editor.state) == ([True], "", "changed")
 
 
+LAID_OUT = """\
+mounts:
+  - source: .
+    target: /workspace
+    exclude: [node_modules]
+  - ./data:/workspace/data
+"""
+LINK = "/workspace/link passes through a symbolic link: "
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong", "words"),
+    [
+        (f"workspace: {{mode: volume}}\n{TEXT}", ".git", "'.git' leaves .git out of the copy that"),
+        (
+            LAID_OUT,
+            "./data/",
+            "'data' excludes /workspace/data, where another mount stands; remove",
+        ),
+        (LAID_OUT, "link", LINK),
+        (LAID_OUT, "link/x", LINK.replace("link passes", "link/x passes")),
+        (LAID_OUT, "venv/pyvenv.cfg/x", "cannot stand below"),
+    ],
+)
+def test_what_no_start_accepts_is_refused_while_typing_and_not_saved(
+    edit: Edit, project: Path, text: str, wrong: str, words: str
+) -> None:
+    (project / "link").symlink_to("node_modules")
+    (project / "moat.yaml").write_text(text)
+    editor = edit(project)
+    editor.typed = {W: wrong}
+    said = editor.typed_problems[W]
+    assert words in said
+    with pytest.raises(EditError) as caught:
+        editor.add(W, wrong)
+    assert str(caught.value) == said
+    ask(editor, "node_modules", wrong)
+    assert (editor.state, [one["index"] for one in editor.problems]) == ("refused", [1])
+    with pytest.raises(EditError):
+        editor.save()
+    assert (project / "moat.yaml").read_text() == text
+
+
+def test_what_a_glob_would_cover_is_looked_at_before_it_is_saved(edit: Edit, project: Path) -> None:
+    (project / "link").symlink_to("node_modules")
+    editor = edit(project)
+    ask(editor, "l*k")
+    assert editor.state == "changed"
+    with pytest.raises(ConfigError, match=f"moat.yaml:4:15: {LINK}"):
+        editor.save()
+    assert (editor.state, editor.can_undo) == ("changed", False)
+    assert (project / "moat.yaml").read_text() == TEXT
+
+
+def test_an_exclude_that_became_a_link_is_no_obstacle_to_others(edit: Edit, project: Path) -> None:
+    (project / "gone").symlink_to("data")
+    editor = edit(project)
+    assert editor.facts[W]["gone"] == "a symbolic link on the host, which no exclude can cover"
+    editor.add(W, ".env")
+    editor.save()
+    ask(editor, "node_modules", ".env")
+    editor.save()
+    editor.undo()
+    assert editor.excludes[W] == ["node_modules", "gone", ".env"]
+
+
 def test_discard_asks_for_what_the_file_has(edit: Edit, project: Path) -> None:
     editor = edit(project)
     ask(editor, "x")

@@ -7,9 +7,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from moat_nb import gate
 from moat_nb.errors import ConsentNeeded, EditError
 from moat_nb.excludes import get_excludes, normalise, set_excludes
-from moat_nb.moat_file import MoatFile, diff, read, save
+from moat_nb.moat_file import MoatFile, diff, read
 from moat_nb.parse.document import nearest
 from moat_nb.parse.moat_yaml import read_config
 from moat_nb.tables import table
@@ -26,7 +27,10 @@ def change(
     objects: bool = False,
     dry_run: bool = False,
 ) -> int:
-    """Save the change and print it as a diff. Raises ConfigError or EditError."""
+    """Save the change and print it as a diff. Raises ConfigError or EditError.
+
+    Also for what would be saved and no start would accept.
+    """
     file = read(project)
     now = get_excludes(file.text, target)
     after = _without(now, paths, file, target) if remove else _with(now, paths)
@@ -37,9 +41,12 @@ def change(
     if text == file.text:
         print(f"{file.label}: nothing to change", file=sys.stderr)
         return 0
+    if dry_run:
+        gate.check(file, text)
+    else:
+        gate.save(file, text)
     print(diff(file.text, text, file.label), end="")
     if not dry_run:
-        save(file, text)
         print("saved; a sandbox that runs has it after a reset", file=sys.stderr)
     return 0
 

@@ -114,9 +114,7 @@ def _config(fields: Fields, path: Path, home: Path, problems: Problems) -> Confi
         services = parse_own_services.services(own, services, base, named=named)
     workspace = fields["workspace"].fields(("mode",))
     mode = workspace["mode"].choice(_WORKSPACE_MODES) or "bind"
-    for exclude in parse_mounts.git_excludes(mounts) if mode == "volume" else ():
-        what = f"{exclude.pattern!r} leaves .git out of the copy that workspace.mode: volume makes"
-        problems.add(exclude.where, what, "remove it: half of .git is a broken repository")
+    problems.found += parse_mounts.git_problems(mounts, mode)
     if fields["sandbox"].text("", empty=True):
         fields["sandbox"].choice(("none",))
     return Config(

@@ -14,11 +14,11 @@ from typing import Literal, TypeAlias
 
 from moat_nb import excludes
 from moat_nb.config import WORKSPACE, Config, Exclude, MountEntry, VolumeEntry
-from moat_nb.errors import ConfigError
+from moat_nb.errors import ConfigError, Problem
 from moat_nb.parse.cursor import Cursor
 from moat_nb.parse.document import Problems, shown
 
-__all__ = ["Base", "check_targets", "git_excludes", "listed", "mounts", "volumes", "with_mounts"]
+__all__ = ["Base", "check_targets", "git_problems", "listed", "mounts", "volumes", "with_mounts"]
 
 RESERVED_TREES = ("/proc", "/sys", "/dev", "/run/moat")
 """The sandbox's own, with all below: the kernel's file systems and the guest."""
@@ -116,15 +116,20 @@ def with_mounts(config: Config, texts: Sequence[str], *, home: Path) -> Config:
     return replace(config, mounts=mounts)
 
 
-def git_excludes(mounts: Sequence[MountEntry]) -> tuple[Exclude, ...]:
-    """The workspace's excludes that name ``.git`` or something in it.
+def git_problems(mounts: Sequence[MountEntry], workspace_mode: str) -> tuple[Problem, ...]:
+    """The workspace's excludes that name ``.git`` or something in it, where it is copied.
 
     A ``**`` does not name it: ``**/node_modules`` is meant for the files of the project.
     """
     return tuple(
-        exclude
+        Problem(
+            where=exclude.where,
+            what=f"{exclude.pattern!r} leaves .git out of the copy that workspace.mode: volume "
+            "makes",
+            mend="remove it: half of .git is a broken repository",
+        )
         for mount in mounts
-        if mount.target == WORKSPACE
+        if mount.target == WORKSPACE and workspace_mode == "volume"
         for exclude in mount.exclude
         if _names_git(exclude.pattern)
     )

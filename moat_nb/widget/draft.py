@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+from moat_nb import gate
 from moat_nb.config import Config
 from moat_nb.errors import ConsentNeeded, EditError
-from moat_nb.excludes import check_all, get_excludes, normalise, set_excludes
+from moat_nb.excludes import get_excludes, normalise, set_excludes
 from moat_nb.moat_file import MoatFile, diff, read
 from moat_nb.parse.moat_yaml import read_config
 
@@ -66,12 +67,19 @@ class Draft:
 
     @cached_property
     def refusals(self) -> tuple[Refusal, ...]:
-        """What :func:`check_all` says of the lists that are not the file's own."""
+        """What :func:`moat_nb.gate.refusals` says of the lists that are not the file's own."""
         return tuple(
             Refusal(target=target, index=i, pattern=self.asked[target][i], words=words)
             for target in self._changed
-            for i, words in check_all(self.asked[target])
+            for i, words in gate.refusals(self.config, target, self.asked[target])
         )
+
+    def refusal(self, target: str, pattern: str) -> str:
+        """What stands against one more exclude; empty for nothing."""
+        listed = self.asked[target]
+        before = {words for _, words in gate.refusals(self.config, target, listed)}
+        after = gate.refusals(self.config, target, [*listed, pattern])
+        return next((words for _, words in after if words not in before), "")
 
     @cached_property
     def consent_needed(self) -> dict[str, str]:
@@ -102,6 +110,14 @@ class Draft:
     @property
     def diff(self) -> str:
         return diff(self.file.text, self.text, self.file.label)
+
+    @property
+    def state(self) -> str:
+        if self.refusals:
+            return "refused"
+        if set(self.consent_needed) - self.consent:
+            return "consent"
+        return "changed" if self.ready else "unchanged"
 
     @property
     def ready(self) -> bool:

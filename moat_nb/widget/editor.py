@@ -1,6 +1,6 @@
 """The excludes editor: a widget that shows and changes what a project's sandbox does not see.
 
-It holds no rules of its own: what is refused, and in what words, is :mod:`moat_nb.excludes`'s;
+It holds no rules of its own: what is refused, and in what words, is :mod:`moat_nb.gate`'s;
 what is written is :class:`moat_nb.widget.draft.Draft`'s; what is suggested is
 :mod:`moat_nb.suggest`'s.
 """
@@ -16,10 +16,10 @@ from typing import Any
 
 import traitlets
 
-from moat_nb import excludes
+from moat_nb import gate, moat_file
 from moat_nb.errors import ConsentNeeded, EditError, FileChanged, MoatError, SandboxGone
 from moat_nb.link import MountProof
-from moat_nb.moat_file import MoatFile, read, save
+from moat_nb.moat_file import MoatFile, read
 from moat_nb.sandbox import Sandbox
 from moat_nb.widget import words as widget_words
 from moat_nb.widget.draft import Draft
@@ -84,7 +84,7 @@ class ExcludesEditor(EditorTraits):
     def add(self, target: str, pattern: str) -> None:
         """Ask for one more exclude; raises EditError in the validator's words."""
         listed = self._draft.asked[target]
-        if words := _refusal(listed, pattern):
+        if words := self._draft.refusal(target, pattern):
             raise EditError(words)
         self.excludes = {**self._draft.asked, target: [*listed, pattern]}
 
@@ -99,7 +99,11 @@ class ExcludesEditor(EditorTraits):
         self._say("Read moat.yaml again.")
 
     def save(self) -> None:
-        """Write the file; raises EditError, and FileChanged if it is not what was read."""
+        """Write the file.
+
+        Raises EditError, FileChanged if it is not what was read, and ConfigError if no start would
+        accept what would be written.
+        """
         draft = self._draft
         if draft.refusals:
             raise EditError(draft.refusals[0].words)
@@ -109,7 +113,7 @@ class ExcludesEditor(EditorTraits):
         if not draft.ready:
             self._say("There is nothing to save.")
             return
-        file = self._write(draft.text)
+        file = self._write(draft.text, gate.save)
         self._before.append(draft.file)
         self._take(Draft.of(file))
         hint = " Apply restarts the sandbox with it." if self.can_apply else ""
@@ -119,12 +123,13 @@ class ExcludesEditor(EditorTraits):
         """Put back the file as it was before the last save, byte for byte."""
         if not self._before:
             raise EditError("nothing was saved here, so nothing can be undone")
-        file = self._write(self._before[-1].text)
+        # Past the gate: what was there before comes back, whatever a start says of it.
+        file = self._write(self._before[-1].text, moat_file.save)
         self._before.pop()
         self._take(Draft.of(file))
         self._say(f"Undone: {file.label} is as it was before.")
 
-    def _write(self, text: str) -> MoatFile:
+    def _write(self, text: str, save: Callable[[MoatFile, str], MoatFile]) -> MoatFile:
         try:
             return save(self._draft.file, text)
         except FileChanged:
@@ -221,7 +226,7 @@ class ExcludesEditor(EditorTraits):
         except EditError as error:
             self.diff, self.problem, self.state = "", str(error), "refused"
         else:
-            self.state = _state(draft)
+            self.state = draft.state
         self._show_facts()
 
     def _show_facts(self) -> None:
@@ -269,7 +274,7 @@ class ExcludesEditor(EditorTraits):
 
     def _on_typed(self, _: object) -> None:
         words = {
-            target: _refusal(self._draft.asked[target], text.strip())
+            target: self._draft.refusal(target, text.strip())
             for target, text in self.typed.items()
             if target in self._draft.asked and text.strip()
         }
@@ -304,18 +309,3 @@ class ExcludesEditor(EditorTraits):
 
 def _lists(excludes: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
     return {target: list(listed) for target, listed in excludes.items()}
-
-
-def _refusal(listed: Sequence[str], pattern: str) -> str:
-    """What the validator says against one more exclude; empty for nothing."""
-    before = {words for _, words in excludes.check_all(listed)}
-    after = excludes.check_all([*listed, pattern])
-    return next((words for _, words in after if words not in before), "")
-
-
-def _state(draft: Draft) -> str:
-    if draft.refusals:
-        return "refused"
-    if set(draft.consent_needed) - draft.consent:
-        return "consent"
-    return "changed" if draft.ready else "unchanged"

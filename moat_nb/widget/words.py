@@ -20,6 +20,8 @@ def on_host(found: Finding | None) -> str:
         return "not looked for yet"
     if found.kind is None:
         return "not on the host"
+    if found.kind not in {"directory", "file"}:
+        return f"a {found.kind} on the host, which no exclude can cover"
     things = "directories" if found.kind == "directory" else "files"
     what = found.kind if found.places == 1 else f"{found.places} {things}"
     if found.size is None:
