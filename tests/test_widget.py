@@ -131,6 +131,27 @@ def test_undo_leaves_alone_what_another_changed_since(edit: Edit, project: Path)
     assert (project / "moat.yaml").read_text() == "name: another\n"
 
 
+def test_what_another_wrote_and_was_read_again_is_no_longer_undone(
+    edit: Edit, project: Path
+) -> None:
+    file = project / "moat.yaml"
+    editor = edit(project)
+    ask(editor, "a")
+    editor.save()
+    editor.reload()
+    assert (editor.can_undo, editor.message) == (True, "Read moat.yaml again.")
+    theirs = file.read_text() + "env: {THEIRS: precious}\n"
+    file.write_text(theirs)
+    editor.reload()
+    assert not editor.can_undo
+    assert editor.message == (
+        "Read moat.yaml again. It was changed meanwhile, so what was saved before cannot be undone."
+    )
+    with pytest.raises(EditError, match="nothing can be undone"):
+        editor.undo()
+    assert file.read_text() == theirs
+
+
 def test_nothing_to_save_writes_nothing(edit: Edit, project: Path) -> None:
     editor = edit(project)
     before = (project / "moat.yaml").stat()

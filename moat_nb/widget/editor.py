@@ -94,9 +94,18 @@ class ExcludesEditor(EditorTraits):
         self.excludes = _lists(self._draft.saved)
 
     def reload(self) -> None:
-        """Read the file again; what was asked for stays asked for."""
-        self._take(self._draft.onto(read(self._draft.file.path)))
-        self._say("Read moat.yaml again.")
+        """Read the file again; what was asked for stays asked for.
+
+        What was saved before another program's change cannot be undone after: it would undo both.
+        """
+        file = read(self._draft.file.path)
+        draft = self._draft.onto(file)
+        lost = bool(self._before) and file.data != self._draft.file.data
+        if lost:
+            self._before.clear()
+        self._take(draft)
+        hint = " It was changed meanwhile, so what was saved before cannot be undone."
+        self._say(f"Read moat.yaml again.{hint if lost else ''}")
 
     def save(self) -> None:
         """Write the file.
