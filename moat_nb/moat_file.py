@@ -59,7 +59,8 @@ def save(file: MoatFile, text: str) -> MoatFile:
     """Put ``text`` in the file's place at once, with its mode and owner; returns what is there now.
 
     Nobody ever reads half of it. Raises FileChanged when the file is not what was read, and
-    EditError when it cannot be written; the file is as it was then.
+    EditError when it cannot be written; the file is as it was then. FileChanged too when the new
+    file is there and the disk does not confirm that it stays.
     """
     data = text.encode()
     try:
@@ -76,7 +77,7 @@ def save(file: MoatFile, text: str) -> MoatFile:
         except BaseException:
             _remove(temporary, directory)
             raise
-        os.fsync(directory)
+        _confirm(file, directory)
     except OSError as error:
         raise _refused(file, error) from None
     finally:
@@ -114,6 +115,17 @@ def _write(name: str, data: bytes, status: os.stat_result, directory: int) -> No
         os.fsync(stream.fileno())
 
 
+def _confirm(file: MoatFile, directory: int) -> None:
+    """That the new name outlasts a loss of power."""
+    try:
+        os.fsync(directory)
+    except OSError as error:
+        raise FileChanged(
+            f"{file.label}: was replaced, but the disk did not confirm it ({error.strerror}): after "
+            "a loss of power the old file may be back; read it again"
+        ) from None
+
+
 def _remove(name: str, directory: int) -> None:
     try:
         os.unlink(name, dir_fd=directory)
@@ -132,7 +144,8 @@ def _changed(file: MoatFile, how: str) -> FileChanged:
 
 
 def _refused(file: MoatFile, error: OSError) -> EditError:
+    forbidden = isinstance(error, PermissionError)
+    mend = ": its owner must be able to write in its directory" if forbidden else ""
     return EditError(
-        f"{file.label}: cannot be replaced ({error.strerror}); nothing was changed: "
-        "its owner must be able to write in its directory"
+        f"{file.label}: cannot be replaced ({error.strerror}); nothing was changed{mend}"
     )

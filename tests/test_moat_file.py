@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import signal
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -145,6 +148,83 @@ def test_another_owner_is_not_taken_over(project: Project) -> None:
     else:
         assert (directory / "moat.yaml").read_text() == "name: new"
     assert names(directory) == ["moat.yaml"]
+
+
+SAVE = """\
+import os, resource, signal
+from moat_nb import moat_file, errors
+file = moat_file.read('.')
+{}
+try: moat_file.save(file, 'name: ' + 'n' * 5000)
+except errors.EditError as error: print(error)
+"""
+
+
+def save_where(directory: Path, breaks: str) -> subprocess.CompletedProcess[str]:
+    """A large file saved in a process of its own, in which ``breaks`` was run before."""
+    return subprocess.run(
+        [sys.executable, "-c", SAVE.format(breaks)],
+        cwd=directory,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_file_that_cannot_be_written_whole_is_not_put_there(path: Path) -> None:
+    """As on a full disk: a part of the new text is written before the error."""
+    limit = "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))"
+    done = save_where(path.parent, limit)
+    assert "cannot be replaced (File too large); nothing was changed\n" in done.stdout, done.stderr
+    assert names(path.parent) == ["moat.yaml"]
+    assert path.read_bytes() == b"name: old\r\n"
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can mount a disk of one page")
+def test_on_a_full_disk_the_old_file_stays_whole(tmp_path: Path) -> None:
+    code = SAVE.format("")
+    script = (
+        "mount -t tmpfs -o size=4096 full . && cd . && cd $PWD && printf 'name: old\\n' >moat.yaml;"
+        f'"{sys.executable}" -c "$CODE"; ls -A; cat moat.yaml'
+    )
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", script],
+        env={**os.environ, "CODE": code},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    said, *rest = done.stdout.splitlines()
+    assert "cannot be replaced (No space left on device); nothing was changed" in said, done.stderr
+    assert rest == ["moat.yaml", "name: old"]
+
+
+def test_who_is_killed_before_the_new_file_is_in_its_place_leaves_the_old_one(path: Path) -> None:
+    done = save_where(path.parent, "os.replace = lambda *a, **k: os.kill(os.getpid(), 9)")
+    assert done.returncode == -signal.SIGKILL
+    assert path.read_bytes() == b"name: old\r\n"
+    moat_file.save(moat_file.read(path), "name: new\n")
+    assert path.read_bytes() == b"name: new\n"
+
+
+def test_a_disk_that_does_not_confirm_the_new_name_is_told_from_one_that_refuses_it(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No disk here fails so at will."""
+    real = os.fsync
+
+    def failing(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", failing)
+    with pytest.raises(FileChanged, match="was replaced, but the disk did not confirm it") as error:
+        moat_file.save(moat_file.read(path), "name: new\n")
+    assert "nothing" not in str(error.value)
+    assert path.read_bytes() == b"name: new\n"
+    assert names(path.parent) == ["moat.yaml"]
 
 
 @pytest.mark.parametrize(
