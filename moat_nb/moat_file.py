@@ -121,8 +121,8 @@ def _confirm(file: MoatFile, directory: int) -> None:
         os.fsync(directory)
     except OSError as error:
         raise FileChanged(
-            f"{file.label}: was replaced, but the disk did not confirm it ({error.strerror}): after "
-            "a loss of power the old file may be back; read it again"
+            f"{file.label}: was replaced, but the disk did not confirm it ({error.strerror}): "
+            "after a loss of power the old file may be back; read it again"
         ) from None
 
 

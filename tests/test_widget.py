@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from traitlets import TraitError
@@ -180,6 +182,20 @@ def test_what_the_validator_refuses_is_refused_in_its_words(
     assert (project / "moat.yaml").read_text() == TEXT
 
 
+def test_to_add_where_there_is_no_mount_is_refused_with_the_mounts(
+    edit: Edit, project: Path
+) -> None:
+    editor = edit(project)
+    for act in (
+        lambda: editor.add("/x", "a"),
+        lambda: setattr(editor, "excludes", {"/x": ["a"]}),
+    ):
+        with pytest.raises(
+            (EditError, TraitError), match="no mount at /x; the mounts are at /workspace, /data"
+        ):
+            act()
+
+
 def test_a_parent_of_what_is_listed_is_refused_where_it_is_typed(edit: Edit, project: Path) -> None:
     editor = edit(project)
     editor.add(W, "a/b")
@@ -220,12 +236,8 @@ def test_a_file_that_changed_is_not_overwritten_and_wishes_survive_a_reload(
     assert "[node_modules, theirs, mine]  # large" in (project / "moat.yaml").read_text()
 
 
-def test_a_mount_that_there_is_not_is_refused_and_one_not_named_keeps_its_own(
-    edit: Edit, project: Path
-) -> None:
+def test_a_mount_that_is_not_named_keeps_its_own(edit: Edit, project: Path) -> None:
     editor = edit(project)
-    with pytest.raises(TraitError, match="no mount at /x; the mounts are at /workspace, /data"):
-        editor.excludes = {"/x": ["a"]}
     editor.excludes = {"/data": []}
     assert editor.excludes[W] == ["node_modules", "gone"]
 
@@ -406,6 +418,40 @@ def test_a_look_can_be_ended_and_begun_again(
     editor.close()
 
 
+def test_who_observes_the_facts_may_end_the_look_that_is_about_to_show_some(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of two threads would wait for what the other holds, if traits were set under a lock."""
+    go, shows = threading.Event(), threading.Event()
+    real = ExcludesEditor._on_found
+
+    def look(*_: object) -> Iterator[Finding]:
+        go.wait(20)
+        yield Finding(pattern="venv", reason="large", kind="directory", places=1)
+
+    def show(editor: ExcludesEditor, *found: Any) -> None:
+        shows.set()
+        real(editor, *found)
+
+    monkeypatch.setattr("moat_nb.widget.look.look", look)
+    monkeypatch.setattr(ExcludesEditor, "_on_found", show)
+    editor = ExcludesEditor(project)
+    asks = threading.Thread(target=ask, args=(editor, "x"), daemon=True)
+
+    def end(_: object) -> None:
+        if threading.current_thread() is asks:
+            go.set()
+            shows.wait(20)
+            editor.cancel()
+
+    editor.observe(end, "facts")
+    asks.start()
+    asks.join(20)
+    assert not asks.is_alive()
+    assert {"x", "venv"} <= editor.facts[W].keys()
+    editor.close()
+
+
 # ---------------------------------------------------------------- words
 
 
@@ -472,10 +518,37 @@ def test_where_no_widget_can_show_there_are_the_excludes_and_the_commands(
 ) -> None:
     data, _ = edit(project)._repr_mimebundle_()
     assert "application/vnd.jupyter.widget-view+json" in data
-    text = data["text/plain"]
-    assert text.startswith(f"Excludes of {project}/moat.yaml\n/workspace (from {project})\n")
-    assert "\n  gone: not on the host\n/data (from" in text
-    assert f"\n  moat-nb exclude add PATH --project {project}\n" in text
+    file = f"{project}/moat.yaml"
+    lines = [re.sub(r", \d+ KiB", "", line) for line in data["text/plain"].splitlines()]
+    assert lines == [
+        f"Excludes of {file}",
+        f"/workspace (from {project})",
+        "  node_modules: directory on the host",
+        "  gone: not on the host",
+        "  suggested: .env (passwords and tokens)",
+        "  suggested: venv (packages built for this machine; the sandbox installs its own)",
+        f"  moat-nb exclude add PATH --project {file}",
+        f"  moat-nb exclude remove PATH --project {file}",
+        f"/data (from {project}/data)",
+        "  nothing is excluded",
+        f"  moat-nb exclude add PATH --target /data --project {file}",
+        f"  moat-nb exclude remove PATH --target /data --project {file}",
+    ]
+
+
+def test_the_text_says_while_the_directory_is_being_looked_at_and_quotes_for_the_shell(
+    tmp_path: Path,
+) -> None:
+    project = tmp_path / "my project"
+    project.mkdir()
+    (project / "moat.yaml").write_text("mounts: [{source: ., target: /a b}]")
+    suggestions = {"/a b": [{"pattern": "**/*.pem", "reason": "a key"}], W: []}
+    lines = widget_words.plain(
+        Draft.read(project), {"/a b": {}, W: {}}, suggestions, looking=True
+    ).splitlines()
+    assert "  suggested: '**/*.pem' (a key)" in lines
+    assert f"  moat-nb exclude add PATH --target '/a b' --project '{project}/moat.yaml'" in lines
+    assert lines[-1] == "The directories are still being looked at: there may be more to suggest."
 
 
 def test_a_draft_is_put_onto_another_state_of_the_file(project: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -54,6 +54,12 @@ class Draft:
         """The same file with other excludes; a mount that is not named keeps its own."""
         lists = {target: tuple(asked.get(target, old)) for target, old in self.saved.items()}
         return replace(self, asked=lists)
+
+    def no_mounts(self, targets: Iterable[str]) -> str:
+        """Why not all of ``targets`` can have excludes; empty where they can."""
+        unknown = set(targets) - self.saved.keys()
+        known = ", ".join(self.saved)
+        return f"no mount at {min(unknown)}; the mounts are at {known}" if unknown else ""
 
     def onto(self, file: MoatFile) -> Draft:
         """The same wishes for another state of the file: what was added is added there, what

@@ -7,7 +7,6 @@ what is written is :class:`moat_nb.widget.draft.Draft`'s; what is suggested is
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
@@ -50,7 +49,6 @@ class ExcludesEditor(EditorTraits):
     ) -> None:
         # Before what may raise: a widget is closed also when it never came to be.
         self._look: Look | None = None
-        self._lock = threading.RLock()
         self._draft = Draft.read(path)
         self._before: list[MoatFile] = []
         self._findings: Findings = {}
@@ -72,7 +70,9 @@ class ExcludesEditor(EditorTraits):
     def _repr_mimebundle_(self, **options: Any) -> Any:
         shown: Any = super()._repr_mimebundle_(**options)
         data, metadata = shown
-        return {**data, "text/plain": widget_words.plain(self._draft, self.facts)}, metadata
+        looking = self.looking == "looking"
+        text = widget_words.plain(self._draft, self.facts, self.suggestions, looking=looking)
+        return {**data, "text/plain": text}, metadata
 
     def close(self) -> None:
         """End the look, and take the widget off the page."""
@@ -83,6 +83,8 @@ class ExcludesEditor(EditorTraits):
 
     def add(self, target: str, pattern: str) -> None:
         """Ask for one more exclude; raises EditError in the validator's words."""
+        if words := self._draft.no_mounts([target]):
+            raise EditError(words)
         listed = self._draft.asked[target]
         if words := self._draft.refusal(target, pattern):
             raise EditError(words)
@@ -239,40 +241,20 @@ class ExcludesEditor(EditorTraits):
         self._show_facts()
 
     def _show_facts(self) -> None:
-        with self._lock:
-            self.facts = {target: self._facts(target) for target in self._draft.saved}
-            self.suggestions = {
-                target: [
-                    {
-                        "pattern": one.pattern,
-                        "reason": one.reason,
-                        "secret": one.secret,
-                        "size": one.size,
-                    }
-                    for one in self._findings.get(target, {}).values()
-                    if one.reason and one.pattern not in self._draft.saved[target]
-                ]
-                for target in self._draft.saved
-            }
-
-    def _facts(self, target: str) -> dict[str, str]:
-        found = self._findings.get(target, {})
-        listed = (*self._draft.saved[target], *self._draft.asked[target], *found)
-        facts = {}
-        for pattern in dict.fromkeys(listed):
-            words = widget_words.inside(target, pattern, self._proofs)
-            on_host = widget_words.on_host(found.get(pattern))
-            facts[pattern] = f"{on_host}; {words}" if words else on_host
-        return facts
+        # The look's thread and its caller's may both be here. No lock is held, for who observes may
+        # do anything, such as wait for the other; who is the last to set has set the newest.
+        shown: tuple[Any, ...] = ()
+        while shown != (news := (self._draft, self._findings, self._proofs)):
+            draft, findings, proofs = shown = news
+            self.facts = widget_words.facts(draft, findings, proofs)
+            self.suggestions = widget_words.suggestions(draft, findings)
 
     # -------- what comes from the page, and from programs
 
     @traitlets.validate("excludes")
     def _known_mounts(self, proposal: Any) -> Any:
-        unknown = set(proposal["value"]) - set(self._draft.saved)
-        if unknown:
-            known = ", ".join(self._draft.saved)
-            raise traitlets.TraitError(f"no mount at {min(unknown)}; the mounts are at {known}")
+        if words := self._draft.no_mounts(proposal["value"]):
+            raise traitlets.TraitError(words)
         return proposal["value"]
 
     def _on_asked(self, _: object) -> None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from moat_nb import excludes
+from moat_nb.config import WORKSPACE
 from moat_nb.link import MountProof
 from moat_nb.mounts import is_below
 from moat_nb.suggest import Finding
 from moat_nb.tables import amount
 from moat_nb.widget.draft import Draft
+from moat_nb.widget.look import Findings
 
-__all__ = ["inside", "loss", "on_host", "plain"]
+__all__ = ["facts", "inside", "loss", "on_host", "plain", "suggestions"]
 
 
 def on_host(found: Finding | None) -> str:
@@ -68,17 +72,61 @@ def loss(proofs: Sequence[MountProof], *, known: bool) -> str:
     return f"{memory}, and {total} that were written into its excludes ({named}{more})."
 
 
-def plain(draft: Draft, facts: Mapping[str, Mapping[str, str]]) -> str:
-    """The editor where no widget can show: what is excluded, and the commands that change it."""
+def facts(
+    draft: Draft, findings: Findings, proofs: Sequence[MountProof]
+) -> dict[str, dict[str, str]]:
+    """By target and pattern, what is on the host and inside."""
+    said: dict[str, dict[str, str]] = {}
+    for target in draft.saved:
+        found = findings.get(target, {})
+        listed = dict.fromkeys((*draft.saved[target], *draft.asked[target], *found))
+        said[target] = {
+            pattern: "; ".join(
+                filter(None, (on_host(found.get(pattern)), inside(target, pattern, proofs)))
+            )
+            for pattern in listed
+        }
+    return said
+
+
+def suggestions(draft: Draft, findings: Findings) -> dict[str, list[dict[str, Any]]]:
+    return {
+        target: [
+            {
+                "pattern": one.pattern,
+                "reason": one.reason,
+                "secret": one.secret,
+                "size": one.size,
+            }
+            for one in findings.get(target, {}).values()
+            if one.reason and one.pattern not in saved
+        ]
+        for target, saved in draft.saved.items()
+    }
+
+
+def plain(
+    draft: Draft,
+    facts: Mapping[str, Mapping[str, str]],
+    suggestions: Mapping[str, Sequence[Mapping[str, Any]]],
+    *,
+    looking: bool,
+) -> str:
+    """The editor where no widget can show: what is excluded and could be, and how to change it."""
     lines = [f"Excludes of {draft.file.path}"]
     for mount in draft.config.mounts:
-        lines.append(f"{mount.target} (from {mount.source})")
-        listed = draft.asked[mount.target]
-        lines += [f"  {path}: {facts[mount.target].get(path, '')}" for path in listed]
+        target, listed = mount.target, draft.asked[mount.target]
+        lines.append(f"{target} (from {mount.source})")
+        lines += [f"  {path}: {facts[target].get(path, '')}" for path in listed]
         lines += [] if listed else ["  nothing is excluded"]
-    lines += [
-        "Change them with:",
-        f"  moat-nb exclude add PATH --project {draft.config.directory}",
-        f"  moat-nb exclude remove PATH --project {draft.config.directory}",
-    ]
+        lines += [
+            f"  suggested: {shlex.quote(one['pattern'])} ({one['reason']})"
+            for one in suggestions[target]
+            if one["pattern"] not in listed
+        ]
+        of_mount = [] if target == WORKSPACE else ["--target", target]
+        options = shlex.join([*of_mount, "--project", str(draft.file.path)])
+        lines += [f"  moat-nb exclude {action} PATH {options}" for action in ("add", "remove")]
+    if looking:
+        lines.append("The directories are still being looked at: there may be more to suggest.")
     return "\n".join(lines)
