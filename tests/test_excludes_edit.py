@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from moat_nb.errors import ConfigError, ConsentNeeded, EditError, MoatError
@@ -31,10 +32,13 @@ def excludes_of(text: str, target: str = W) -> list[str]:
 
 
 def rest_of(text: str, target: str = W) -> Any:
-    """All but the target's excludes."""
+    """All but the target's excludes; a mount that is a string as the object that it is."""
     content = read(text)
     mounts = content.get("mounts") or []
-    for mount in mounts:
+    for i, mount in enumerate(mounts):
+        if isinstance(mount, str) and mount.split(":")[1:2] == [target]:
+            keys = ("source", "target", "mode")
+            mounts[i] = dict(zip(keys, mount.split(":"), strict=False))
         if isinstance(mount, dict) and mount.get("target") == target:
             mount.pop("exclude", None)
     return {**content, "mounts": mounts}
@@ -337,10 +341,16 @@ class Layout:
     excludes: list[str]
     own: list[str]
     """The comment lines between items."""
+    written_out: bool = False
+    """The list, or all of the mount, is written anew when it changes: by an alias, a string."""
 
 
 def quoted(path: str, quote: str) -> str:
     return f"{quote or chr(34)}{path}{quote or chr(34)}" if quote or path[0] in "*-" else path
+
+
+# On the list and used nowhere else: it stays, or the change is refused.
+anchors = st.sampled_from(["", "", "&own "])
 
 
 @st.composite
@@ -349,7 +359,7 @@ def block_lists(draw: st.DrawFn, indent: str) -> tuple[str, list[str], list[str]
     lead = (
         indent + draw(st.sampled_from(["", "  ", "    "])) + draw(st.sampled_from(["- ", "-   "]))
     )
-    text, own = "exclude:" + draw(comments) + "\n", []
+    text, own = f"exclude: {draw(anchors)}".rstrip() + draw(comments) + "\n", []
     for path in paths:
         for line in draw(own_lines):
             text += f"{lead.split('-')[0]}{line}\n"
@@ -368,7 +378,9 @@ def flow_lists(draw: st.DrawFn, indent: str) -> tuple[str, list[str], list[str]]
     if paths:
         inner += draw(st.sampled_from(["", " ", ",", " , "]))
     return (
-        f"exclude: [{draw(st.sampled_from(['', ' ']))}{inner}]" + draw(comments) + "\n",
+        f"exclude: {draw(anchors)}[{draw(st.sampled_from(['', ' ']))}{inner}]"
+        + draw(comments)
+        + "\n",
         paths,
         [],
     )
@@ -377,7 +389,7 @@ def flow_lists(draw: st.DrawFn, indent: str) -> tuple[str, list[str], list[str]]
 @st.composite
 def row_lists(draw: st.DrawFn, indent: str) -> tuple[str, list[str], list[str]]:
     paths = [path for path in draw(path_lists) if path != "null"] or ["a"]
-    text, own = "exclude: [" + draw(comments) + "\n", []
+    text, own = f"exclude: {draw(anchors)}[" + draw(comments) + "\n", []
     for path in paths:
         for line in draw(own_lines):
             text += f"{indent}  {line}\n"
@@ -394,11 +406,39 @@ def no_lists(draw: st.DrawFn, indent: str) -> tuple[str, list[str], list[str]]:
 
 
 @st.composite
-def layouts(draw: st.DrawFn) -> Layout:
+def alias_lists(draw: st.DrawFn, indent: str) -> tuple[str, list[str], list[str]]:
+    """Of :data:`SHARED`, which the layout has at its top."""
+    return "exclude: *shared" + draw(comments) + "\n", ["a", "*.pem"], []
+
+
+SHARED = "x-shared: &shared [a, '*.pem']  # for others too\n"
+
+
+@st.composite
+def heads(draw: st.DrawFn) -> str:
+    return "".join(
+        f"{h}\n" for h in draw(st.lists(st.sampled_from(HEADS), unique=True, max_size=2))
+    )
+
+
+@st.composite
+def string_layouts(draw: st.DrawFn) -> Layout:
+    """The edited mount is a string, which can have no excludes."""
+    outer, quote = draw(st.sampled_from(["", "  "])), draw(st.sampled_from(["", "'", '"']))
+    source = draw(st.sampled_from([".", "./", "~/my d", "é"]))
+    mode = draw(st.sampled_from(["", ":ro", ":rw"]))
+    before = draw(heads()) + f"mounts:\n{outer}- "
+    text = f"{quote}{source}:{W}{mode}{quote}{draw(comments)}\n"
+    after = draw(st.sampled_from(["", f"{outer}- ~/d:/d:ro\n"])) + draw(st.sampled_from(TAILS))
+    return Layout(before, text, after, [], [], written_out=True)
+
+
+@st.composite
+def object_layouts(draw: st.DrawFn) -> Layout:
     outer = draw(st.sampled_from(["", "  ", "    "]))
     indent = outer + "  "
-    kinds = [block_lists, flow_lists, row_lists, no_lists]
-    text, paths, own = draw(draw(st.sampled_from(kinds))(indent))
+    kind = draw(st.sampled_from([block_lists, flow_lists, row_lists, no_lists, alias_lists]))
+    text, paths, own = draw(kind(indent))
     keys = draw(st.permutations([f"source: .{draw(comments)}\n", f"target: {W}\n"]))
     cut = draw(st.integers(0, 2)) if text else 2
     entries = [*keys[:cut], text, *keys[cut:]] if cut else [keys[0], text, keys[1]]
@@ -406,15 +446,17 @@ def layouts(draw: st.DrawFn) -> Layout:
     lines = [("" if i == 0 else indent) + e if e else "" for i, e in enumerate(entries)]
     others = draw(st.lists(st.sampled_from(OTHERS), max_size=1))
     rows = "".join(f"{outer}- {o}\n".replace("\n", f"\n{indent}").rstrip(" ") for o in others)
-    before = "".join(
-        f"{h}\n" for h in draw(st.lists(st.sampled_from(HEADS), unique=True, max_size=2))
-    )
+    is_alias = kind is alias_lists
+    before = draw(heads()) + (SHARED if is_alias else "")
     before += f"mounts:\n{rows}{outer}- " + "".join(lines[:position])
     after = "".join(lines[position + 1 :]) + draw(st.sampled_from(TAILS))
-    return Layout(before, lines[position], after, paths, own)
+    return Layout(before, lines[position], after, paths, own, is_alias)
 
 
-@given(layouts(), path_lists, st.sampled_from(["\n", "\r\n"]), st.booleans())
+layouts = st.one_of(object_layouts(), string_layouts())
+
+
+@given(layouts, path_lists, st.sampled_from(["\n", "\r\n"]), st.booleans())
 def test_any_list_is_set_in_any_layout_and_all_else_stays(
     layout: Layout, asked: list[str], newline: str, last: bool
 ) -> None:
@@ -422,7 +464,14 @@ def test_any_list_is_set_in_any_layout_and_all_else_stays(
     text = (text if last else text.rstrip("\n")).replace("\n", newline)
     before, after = layout.before.replace("\n", newline), layout.after.replace("\n", newline)
     assert excludes_of(text) == layout.excludes, "the generator is wrong"
-    result = set_excludes(text, W, asked)
+    try:
+        result = set_excludes(text, W, asked, objects=True)
+    except EditError as error:
+        # An anchor stands where the empty list would.
+        assert "more than a comment stands between the key and its list" in str(error)
+        assert re.match(r" *exclude: &own *(#.*)?\n", layout.text)
+        assert not asked
+        return
     assert excludes_of(result) == asked
     assert rest_of(result) == rest_of(text)
     assert result.startswith(before.rstrip("\r\n"))
@@ -432,9 +481,10 @@ def test_any_list_is_set_in_any_layout_and_all_else_stays(
     assert set_excludes(result, W, asked) == result
 
 
-@given(layouts(), path_lists)
+@given(object_layouts(), path_lists)
 def test_items_that_stay_keep_their_spelling(layout: Layout, asked: list[str]) -> None:
     text = layout.before + layout.text + layout.after
+    assume(not layout.written_out)
     result = set_excludes(
         text, W, [*layout.excludes, *(p for p in asked if p not in layout.excludes)]
     )
@@ -446,7 +496,7 @@ def test_items_that_stay_keep_their_spelling(layout: Layout, asked: list[str]) -
 junk = st.sampled_from([*"abc-:#&*[]{},'\"|>!~ \t\n\r", "\n- ", ": ", " #", "\x85", "\u2028"])
 
 
-@given(layouts(), path_lists, st.integers(0, 10_000), st.integers(0, 3), st.lists(junk, max_size=4))
+@given(layouts, path_lists, st.integers(0, 10_000), st.integers(0, 3), st.lists(junk, max_size=4))
 def test_a_damaged_file_is_changed_truly_or_refused(
     layout: Layout, asked: list[str], place: int, length: int, words: list[str]
 ) -> None:

@@ -92,6 +92,7 @@ def test_what_only_looks_like_it_is_not(tmp_path: Path, path: str) -> None:
 def test_a_data_cache_is_suggested_when_it_is_large(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    assert suggest.CACHE_BYTES == 100_000_000
     make(tmp_path, ".cache/a", "hf_cache/b")
     assert found(tmp_path) == {}
     monkeypatch.setattr(suggest, "CACHE_BYTES", 5000)
