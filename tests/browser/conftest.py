@@ -125,6 +125,16 @@ class Notebook:
         """Run ``code`` to its end; returns the outputs."""
         return self.wait(self.start(code))
 
+    def themes(self) -> Iterator[str]:
+        """Yield ``dark``, then ``light``, which further notebooks find, with Lab shown in it."""
+        for theme in ("Dark", "Light"):
+            for item in ("Settings", "Theme", f"JupyterLab {theme}"):
+                labels = self.page.locator(".lm-MenuBar-itemLabel, .lm-Menu-itemLabel")
+                labels.filter(has_text=re.compile(f"^{item}$")).click()
+            light = str(theme == "Light").lower()
+            expect(self.page.locator(f"body[data-jp-theme-light={light}]")).to_be_attached()
+            yield theme.lower()
+
     def shoot(self, name: str, part: Locator | None = None) -> Path:
         """A screenshot of the page, or of a part of it, in :data:`ARTIFACTS`."""
         path = ARTIFACTS / f"{name}.png"

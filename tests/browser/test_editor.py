@@ -48,7 +48,23 @@ def make(directory: Path) -> None:
     (directory / ".env").write_text("PASSWORD=x\n")
 
 
-def test_excludes_are_edited_saved_undone_and_applied_by_keyboard_alone(
+def open_by_keyboard(nb: Notebook) -> Locator:
+    """The editor of a running sandbox's project, once it has looked at all."""
+    editor = nb.run(OPEN).get_by_role("region", name="Excludes editor")
+    expect(editor.get_by_text("The whole directory was looked at.")).to_be_visible()
+    # Out of the next cell's editor; Shift+Tab then leads back into the output above it.
+    nb.page.keyboard.press("Escape")
+    return editor
+
+
+def press(nb: Notebook, key: str, button: Locator, says: str) -> None:
+    """Reach ``button`` by ``key``, and press it; the editor then ``says`` so."""
+    press_until(nb.page, key, button)
+    nb.page.keyboard.press("Enter")
+    expect(nb.page.locator(".moat-message")).to_contain_text(says)
+
+
+def test_excludes_are_edited_saved_and_undone_by_keyboard_alone(
     notebook: Callable[..., Notebook], project: Project
 ) -> None:
     directory = project(MOAT_YAML, name="myproject")
@@ -56,12 +72,8 @@ def test_excludes_are_edited_saved_undone_and_applied_by_keyboard_alone(
     file = directory / "moat.yaml"
     nb = notebook(directory)
     keyboard = nb.page.keyboard
-    outputs = nb.run(OPEN)
-    editor = outputs.get_by_role("region", name="Excludes editor")
-    expect(editor.get_by_text("The whole directory was looked at.")).to_be_visible()
+    editor = open_by_keyboard(nb)
 
-    # Out of the next cell's editor, and from that cell back into the output above it.
-    keyboard.press("Escape")
     box = editor.get_by_role("checkbox", name="node_modules")
     press_until(nb.page, "Shift+Tab", box)
     row = editor.get_by_role("listitem").filter(has_text="node_modules")
@@ -92,26 +104,30 @@ def test_excludes_are_edited_saved_undone_and_applied_by_keyboard_alone(
     assert file.read_text() == MOAT_YAML, "nothing is written before Save"
     nb.shoot("excludes-editor", editor)
 
-    save = editor.get_by_role("button", name="Save", exact=True)
-    status = editor.locator(".moat-message")
-    press_until(nb.page, "Tab", save)
-    keyboard.press("Enter")
-    expect(status).to_contain_text("Saved")
+    press(nb, "Tab", editor.get_by_role("button", name="Save", exact=True), "Saved")
     line = "      - .venv          # the sandbox has its own\n"
     saved = MOAT_YAML.replace(line, f'{line}      - node_modules\n      - "**/__pycache__"\n')
     assert file.read_text() == saved
 
-    press_until(nb.page, "Tab", editor.get_by_role("button", name="Undo the last save"))
-    keyboard.press("Enter")
-    expect(status).to_contain_text("Undone")
+    press(nb, "Tab", editor.get_by_role("button", name="Undo the last save"), "Undone")
     assert file.read_text() == MOAT_YAML
+
+
+def test_what_was_saved_is_applied_by_keyboard_alone(
+    notebook: Callable[..., Notebook], project: Project
+) -> None:
+    directory = project(MOAT_YAML, name="myproject")
+    make(directory)
+    nb = notebook(directory)
+    keyboard = nb.page.keyboard
+    editor = open_by_keyboard(nb)
+    box = editor.get_by_role("checkbox", name="node_modules")
+    row = editor.get_by_role("listitem").filter(has_text="node_modules")
 
     press_until(nb.page, "Shift+Tab", box)
     keyboard.press("Space")
     expect(box).to_be_checked()
-    press_until(nb.page, "Tab", save)
-    keyboard.press("Enter")
-    expect(status).to_contain_text("Saved")
+    press(nb, "Tab", editor.get_by_role("button", name="Save", exact=True), "Saved")
     press_until(nb.page, "Tab", editor.get_by_role("button", name="Apply…"))
     keyboard.press("Enter")
     question = editor.get_by_role("group", name="Apply")
@@ -120,6 +136,7 @@ def test_excludes_are_edited_saved_undone_and_applied_by_keyboard_alone(
     nb.shoot("editor-apply", editor)
     expect(editor.get_by_role("button", name="Restart the sandbox")).to_be_focused()
     keyboard.press("Enter")
+    status = editor.locator(".moat-message")
     expect(status).to_have_text("Applied: the sandbox was restarted.")
     expect(row).to_contain_text("0 bytes of 1 GiB used inside")
     said = nb.run("%%moat\nimport os; print(os.listdir('node_modules'), os.listdir('.venv'))")
@@ -154,15 +171,10 @@ def test_in_light_and_in_dark_it_can_be_read(
     )
     expect(editor.get_by_role("checkbox", name="node_modules")).to_be_visible()
     expect(editor.get_by_role("button", name="Apply…")).to_be_hidden()
-    for theme in ("JupyterLab Dark", "JupyterLab Light"):
-        for item in ("Settings", "Theme", theme):
-            labels = nb.page.locator(".lm-MenuBar-itemLabel, .lm-Menu-itemLabel")
-            labels.filter(has_text=re.compile(f"^{item}$")).click()
-        light = str(theme.endswith("Light")).lower()
-        expect(nb.page.locator(f"body[data-jp-theme-light={light}]")).to_be_attached()
+    for theme in nb.themes():
         for part in (editor.locator("legend"), editor.locator(".moat-notes").first):
             assert part.evaluate(CONTRAST) >= 4.5, theme
-        nb.shoot(f"editor-{theme.split()[1].lower()}", editor)
+        nb.shoot(f"editor-{theme}", editor)
 
 
 def test_in_notebook_7_a_string_needs_consent_and_a_changed_file_is_read_again(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 
 import pytest
@@ -70,13 +69,8 @@ def test_a_long_start_is_one_display_that_goes_and_the_sandbox_is_shown_after_it
     expect(status.get_by_role("table", name="kernels").get_by_role("img").first).to_be_visible()
     made.run("%moat doctor")
     made.shoot("magics-doctor", made.cells.nth(4))
-    for theme in ("Dark", "Light"):  # which the next test finds
-        for item in ("Settings", "Theme", f"JupyterLab {theme}"):
-            labels = made.page.locator(".lm-MenuBar-itemLabel, .lm-Menu-itemLabel")
-            labels.filter(has_text=re.compile(f"^{item}$")).click()
-        light = str(theme == "Light").lower()
-        expect(made.page.locator(f"body[data-jp-theme-light={light}]")).to_be_attached()
-        made.shoot(f"magics-status-{theme.lower()}", status)
+    for theme in made.themes():
+        made.shoot(f"magics-status-{theme}", status)
 
 
 def test_plots_tables_and_text_look_as_always(nb: Notebook) -> None:
