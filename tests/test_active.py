@@ -80,12 +80,11 @@ def test_an_svg_is_shown_as_an_image_as_which_it_runs_nothing() -> None:
     assert found is not None and base64.b64decode(found[1]).decode() == drawing
 
 
-def test_markdown_with_active_content_is_shown_as_its_text() -> None:
-    data, _, (hint,) = harmless(
-        {"text/markdown": "<script>1</script>", "text/plain": "<Markdown object>"}, {}
-    )
-    assert data == {"text/plain": "<script>1</script>"}
-    assert "--trust" in hint
+def test_markdown_is_shown_as_html_unless_the_display_has_its_own() -> None:
+    data = {"text/markdown": "**x** <script>1</script>", "text/plain": "<Markdown object>"}
+    html = "<p><strong>x</strong> &lt;script&gt;1&lt;/script&gt;</p>\n"
+    assert shown(data) == {"text/html": html, "text/plain": "<Markdown object>"}
+    assert shown({**data, "text/html": "<i>y</i>"})["text/html"] == "<i>y</i>"
 
 
 def test_of_metadata_an_images_size_passes_and_nothing_else() -> None:
@@ -111,7 +110,7 @@ def test_whatever_types_its_fields_have_a_display_is_shown_or_left_out(
     data: dict[str, Any], metadata: dict[str, Any]
 ) -> None:
     found, options, _ = harmless(data, metadata)
-    assert set(found) <= PASSIVE | {"text/html", "text/markdown", "text/latex"}
+    assert set(found) <= PASSIVE | {"text/html", "text/latex"}
     assert all(isinstance(value, str) for kind, value in found.items() if "json" not in kind)
     assert set(options) <= set(found)
 

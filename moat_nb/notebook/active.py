@@ -4,7 +4,7 @@ A cell's output runs with the rights of the page that it is shown in, and that p
 that the user may do on the Jupyter server. So of what a sandbox sends, only types that no front
 end executes pass; HTML passes as its sanitised form, and where sanitising would take something
 away that shows, the whole is put into a frame of its own, without the page's rights and without
-a network.
+a network. Markdown passes as HTML too.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ import base64
 import re
 from typing import Any
 
+from moat_nb.notebook import markdown
 from moat_nb.notebook.frame import frame
-from moat_nb.notebook.sanitise import is_plain, sanitised
+from moat_nb.notebook.sanitise import is_plain_latex, sanitised
 from moat_nb.terminal import one_line
 
 __all__ = ["harmless"]
@@ -42,30 +43,37 @@ def harmless(
     """A display's data and metadata as they may be shown, and hints for the user."""
     shown = {kind: value for kind, value in data.items() if kind in PASSIVE and _fits(kind, value)}
     hints: list[str] = []
-    page = _text(data.get("text/html"))
-    script = _text(data.get("application/javascript"))
-    drawing = _text(data.get("image/svg+xml"))
+    page = _page(data)
     if page is not None:
         plain = sanitised(page)
         shown["text/html"] = frame(page) if plain is None else plain
-    elif script is not None:
-        shown["text/html"] = frame(_page_of(script))
-    elif drawing is not None:
+    elif (drawing := _text(data.get("image/svg+xml"))) is not None:
         shown["text/html"] = _image(drawing)
-    for kind in ("text/markdown", "text/latex"):
-        text = _text(data.get(kind))
-        if text is None:
-            continue
-        if is_plain(text, markdown=kind == "text/markdown"):
-            shown[kind] = text
-        else:
-            shown["text/plain"] = text
-            hints.append(f"{kind} with active content is shown as text; --trust shows it")
+    latex = _text(data.get("text/latex"))
+    if latex is not None and is_plain_latex(latex):
+        shown["text/latex"] = latex
+    elif latex is not None:
+        shown["text/plain"] = latex
+        hints.append("text/latex with active content is shown as text; --trust shows it")
+    words = _text(data.get("text/markdown"))
+    if words is not None and page is None:
+        shown["text/plain"] = words
+        hints.append("text/markdown that is so long is shown as text; --trust shows it")
     left = sorted(one_line(kind[:LONGEST_TYPE]) for kind in set(data) - PASSIVE - HANDLED)
     if left and not set(shown) - {"text/plain"}:
         named = ", ".join(left[:TYPES_NAMED])
         hints.append(f"not shown: {named}, which runs in your page; --trust shows it")
     return shown, {kind: _options(metadata.get(kind)) for kind in shown if kind in metadata}, hints
+
+
+def _page(data: dict[str, Any]) -> str | None:
+    """The HTML of a display: its own, or else what its Markdown or its script makes."""
+    words, script = _text(data.get("text/markdown")), _text(data.get("application/javascript"))
+    if (page := _text(data.get("text/html"))) is not None:
+        return page
+    if words is not None and len(words) <= markdown.LONGEST:
+        return markdown.as_html(words)
+    return None if script is None else _page_of(script)
 
 
 def _fits(kind: str, value: Any) -> bool:

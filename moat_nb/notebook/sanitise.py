@@ -1,8 +1,7 @@
-"""Which HTML and Markdown is plain: nothing in it acts, loads from elsewhere or covers the page.
+"""Which HTML and LaTeX is plain: nothing in it acts, loads from elsewhere or covers the page.
 
 Plain HTML is shown in the sanitiser's own words, never in the sandbox's: how it was read here only
-decides whether it would lose something. Markdown is read by the front end itself, so whatever
-could begin a tag in it, in whichever context, must be a harmless one.
+decides whether it would lose something.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ import re
 
 import nh3
 
-__all__ = ["is_plain", "sanitised"]
+__all__ = ["is_plain_latex", "sanitised"]
 
 TAGS = nh3.ALLOWED_TAGS - {"area", "map"} | {"tfoot", "font"}
 
@@ -66,6 +65,8 @@ IGNORED_IN_LINKS = re.compile(r"[\x00-\x20\x7f-\xa0\\\u200b-\u200f\u2028-\u202f\
 # the name stands (a macro's definition has it too), and what puts such a name together.
 TEX = re.compile(r"\\(?:href|style|class|cssId|data|bbox|mmlToken|require|csname)(?![A-Za-z])")
 MATH = re.compile(r"\$|\\[(\[]|\\begin")
+# As the sanitiser writes one; a `>` may stand in a value, and MathJax joins the text around some.
+CLEAN_TAG = re.compile(r"<[^\">]*(?:\"[^\"]*\"[^\">]*)*>")
 
 # What pandas puts in front of a table, for front ends that have no style for one.
 TABLE_STYLE = re.compile(r"(?:\s*\.dataframe(?: [a-z:-]+)+ \{(?:\s*[a-z-]+: [a-z]+;)*\s*\})*\s*")
@@ -88,7 +89,7 @@ def sanitised(text: str) -> str | None:
         url_schemes={"http", "https", "mailto", "data"},
         filter_style_properties=STYLES,
     )
-    words = html.unescape(re.sub("<[^<>]*>", "", cleaned))
+    words = html.unescape(CLEAN_TAG.sub("", cleaned))
     return None if MATH.search(words) and TEX.search(words) else cleaned
 
 
@@ -155,34 +156,6 @@ def _properties(style: str) -> set[str]:
     return {name for name in declarations if name}
 
 
-# ---------------------------------------------------------------- Markdown and LaTeX
-
-_HARMLESS_TAG = re.compile(
-    r"</?(?:b|i|u|s|em|strong|code|kbd|sub|sup|small|br|hr|p|span|div|center|table|thead|tbody"
-    r"|tr|td|th|ul|ol|li|details|summary|mark|del|ins|pre|blockquote|h[1-6])"
-    r"(?: (?:align|width|height|colspan|rowspan|border)=(?:\"[a-z0-9%]*\"|[a-z0-9%]+))* ?/?>"
-    r"|<https?://[^\s<>\"'`]*>",
-    re.IGNORECASE,
-)
-# A diagram's text is a program for a library that has let scripts through before.
-_DIAGRAM = re.compile(r"(?:```|~~~)[^\n]{0,99}mermaid", re.IGNORECASE)
-# `![` and what it points to, in brackets or defined elsewhere.
-_IMAGE_LINK = re.compile(r"!\[")
-_INLINE_IMAGE = re.compile(r"!\[[^\[\]]*\]\(data:image/(?:png|jpeg|gif|webp|bmp);base64,[\w+/=]*\)")
-_RUNS = re.compile(r"javascript:|vbscript:|data:(?!image/(?:png|jpeg|gif|webp|bmp);)")
-
-
-def is_plain(text: str, *, markdown: bool) -> bool:
-    """Whether Markdown (else: LaTeX) may be shown in the user's page as it stands."""
-    if len(text) > LONGEST or TEX.search(text):
-        return False
-    if not markdown:
-        return True
-    if _DIAGRAM.search(text):
-        return False
-    if any(not _HARMLESS_TAG.match(text, tag.start()) for tag in BEGINS_TAG.finditer(text)):
-        return False
-    images = len(_IMAGE_LINK.findall(text))
-    if images != len(_INLINE_IMAGE.findall(text)):
-        return False
-    return not _RUNS.search(IGNORED_IN_LINKS.sub("", html.unescape(html.unescape(text))).lower())
+def is_plain_latex(text: str) -> bool:
+    """Whether LaTeX may be shown in the user's page as it stands."""
+    return len(text) <= LONGEST and TEX.search(text) is None

@@ -9,6 +9,7 @@ from playwright.sync_api import expect
 
 from tests.browser.conftest import Notebook
 from tests.conftest import Project
+from tests.test_markdown import ACTIVE_MARKDOWN
 
 MOAT_YAML = """\
 name: test-magics
@@ -41,6 +42,9 @@ async function attempt(name, act) {
 })();
 </script>''')
 """
+
+
+ATTRIBUTE = """![$" onerror="document.title='reached'" y="$](data:image/png;base64,AAAA)"""
 
 
 @pytest.fixture
@@ -83,10 +87,12 @@ def test_plots_tables_and_text_look_as_always(nb: Notebook) -> None:
     expect(table.get_by_role("cell", name="Lima")).to_be_visible()
     expect(table.locator("iframe")).to_have_count(0)
     math = nb.run(
-        "%%moat\nfrom IPython.display import *\ndisplay(Markdown('**bold**'), Math('x^2'))"
+        "%%moat\nfrom IPython.display import *\ndisplay(Markdown('**bold** $a_b$ and '"
+        "'$c_d$'), Math('x^2'))"
     )
     expect(math.locator("strong")).to_have_text("bold")
-    expect(math.locator("mjx-container")).to_be_visible()
+    expect(math.locator("mjx-container")).to_have_count(3)
+    expect(math.locator("mjx-container").first).to_be_visible()
     nb.shoot("magics-output")
 
 
@@ -98,6 +104,22 @@ def test_a_script_of_the_sandbox_cannot_reach_the_page_or_the_server(nb: Noteboo
         "storage: refused"
     )
     nb.shoot("magics-frame")
+
+
+def test_markdown_of_the_sandbox_does_nothing_in_the_page(nb: Notebook) -> None:
+    dialogs: list[str] = []
+    nb.page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
+    title = nb.page.title()
+    # What loads from elsewhere is for the unit tests: nothing may be sent there, even by mistake.
+    texts = [text for text in ACTIVE_MARKDOWN if "example.com" not in text]
+    shown = nb.run(f"%%moat\nfrom IPython.display import *\ndisplay(*map(Markdown, {texts!r}))")
+    areas = shown.locator(".jp-RenderedHTMLCommon")
+    expect(areas).to_have_count(len(texts))
+    for link in areas.locator("a, img").all():
+        link.hover()
+    assert (dialogs, nb.page.title()) == ([], title)
+    nb.run(f"%%moat --trust\nMarkdown({ATTRIBUTE!r})")
+    expect(nb.page).to_have_title("reached")  # the mirror: as the front end itself reads it
 
 
 def test_a_figure_of_plotlys_is_drawn_in_a_frame(nb: Notebook) -> None:

@@ -1,0 +1,85 @@
+"""Markdown as HTML, made here: front ends read Markdown each in its own way, HTML all the same.
+
+JupyterLab for one takes formulas out, has the rest read, and puts them back unquoted, wherever
+they stood. So no check of the text can say what becomes of it there.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from markdown_it import MarkdownIt
+
+if TYPE_CHECKING:
+    from markdown_it.rules_block import StateBlock
+    from markdown_it.rules_inline import StateInline
+
+__all__ = ["LONGEST", "as_html"]
+
+LONGEST = 1 << 18
+"""Characters, with the images in it; the worst that a sandbox can write takes seconds then."""
+
+LONGEST_FORMULA = 10_000
+"""Characters; how far the end of one is looked for."""
+
+# `\\(` is how a formula's `\(` is written in Markdown.
+BEGIN = re.compile(r"\$\$?|\\\\[(\[]|\\begin\{([A-Za-z]{1,30}\*?)\}")
+ENDS = {"$": "$", "$$": "$$", "\\\\(": "\\\\)", "\\\\[": "\\\\]"}
+ESCAPED_DOLLAR = "\\$"
+
+
+def as_html(text: str) -> str:
+    """HTML without any tag that stands in ``text`` itself; formulas are left to the front end."""
+    return str(_PARSER.render(text))
+
+
+def _end_of_formula(text: str, at: int) -> int | None:
+    """Behind the formula that begins at ``at``; None when none does."""
+    begin = BEGIN.match(text, at)
+    if begin is None:
+        return None
+    end = ENDS.get(begin[0], f"\\end{{{begin[1]}}}")
+    found = text.find(end, begin.end(), begin.end() + LONGEST_FORMULA)
+    is_empty = found == begin.end()
+    # As in JupyterLab: a paragraph's end ends a formula that has a dollar.
+    if found < 0 or is_empty or (end[0] == "$" and "\n\n" in text[at:found]):
+        return None
+    return found + len(end)
+
+
+def _formula(state: StateInline, silent: bool) -> bool:
+    text, at = state.src, state.pos
+    end = at + 2 if text.startswith(ESCAPED_DOLLAR, at) else _end_of_formula(text, at)
+    if end is None or end > state.posMax:
+        return False
+    if not silent:
+        words = text[at:end]
+        if words.startswith("\\\\"):
+            words = words[1:-3] + words[-2:]
+        state.push("text", "", 0).content = words
+    state.pos = end
+    return True
+
+
+def _formulas_lines(state: StateBlock, first: int, last: int, silent: bool) -> bool:
+    """A formula of several lines, some of which may look like a list or a heading."""
+    at = state.bMarks[first] + state.tShift[first]
+    if not state.src.startswith(("$$", "\\begin{", "\\\\["), at):
+        return False
+    end = _end_of_formula(state.src, at)
+    line = next((n for n in range(first, last) if end is not None and end <= state.eMarks[n]), None)
+    if end is None or line is None or state.src[end : state.eMarks[line]].strip():
+        return False
+    if not silent:
+        state.push("paragraph_open", "p", 1)
+        token = state.push("inline", "", 0)
+        token.content, token.children, token.map = state.src[at:end], [], [first, line + 1]
+        state.push("paragraph_close", "p", -1)
+    state.line = line + 1
+    return True
+
+
+_PARSER = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
+_PARSER.inline.ruler.before("escape", "formula", _formula)
+_PARSER.block.ruler.before("code", "formula", _formulas_lines, {"alt": ["paragraph"]})
