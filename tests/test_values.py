@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from moat_nb.notebook import codec
 from moat_nb.notebook.arrow_check import MAX_CELLS, check_stream
 from moat_nb.notebook.codec import pack, unpack
+from moat_nb.notebook.values import MAX_CONTAINERS, _unpack
 
 MIB = 1 << 20
 JSON = st.recursive(
@@ -116,6 +117,66 @@ def test_a_short_stream_of_a_huge_table_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match=words):
         check_stream(stream(table, **options))
+
+
+class Registered(pyarrow.ExtensionType):  # type: ignore[misc] # pyarrow has no types
+    """As ray registers one that unpickles its values."""
+
+    read = False
+
+    def __init__(self) -> None:
+        super().__init__(pyarrow.binary(), "moat.test")
+
+    def __arrow_ext_serialize__(self) -> bytes:
+        return b""
+
+    @classmethod
+    def __arrow_ext_deserialize__(cls, storage: Any, text: bytes) -> Registered:
+        cls.read = True
+        return cls()
+
+
+@pytest.mark.parametrize(
+    "wrap", [lambda array: array, lambda a: pyarrow.StructArray.from_arrays([a], ["x"])]
+)
+def test_a_type_that_this_process_would_read_its_own_way_is_refused_unread(wrap: Any) -> None:
+    array = pyarrow.ExtensionArray.from_storage(
+        Registered(), pyarrow.array([b"x"], pyarrow.binary())
+    )
+    made = stream(pyarrow.table({"n": [1], "x": wrap(array)}))
+    pyarrow.register_extension_type(Registered())
+    try:
+        Registered.read = False
+        with pytest.raises(ValueError, match="extension types"):
+            check_stream(made)
+        assert not Registered.read
+    finally:
+        pyarrow.unregister_extension_type("moat.test")
+
+
+@pytest.mark.parametrize(
+    ("version", "safe"),
+    [("14.0.0", False), ("9.0", False), ("14.0.1", True), ("26.0.1.dev3", True), ("15.0", True)],
+)
+def test_a_pyarrow_that_unpickles_is_not_used(
+    monkeypatch: pytest.MonkeyPatch, version: str, safe: bool
+) -> None:
+    made = stream(pyarrow.table({"n": [1]}))
+    monkeypatch.setattr(pyarrow, "__version__", version)
+    if safe:
+        check_stream(made)
+    else:
+        with pytest.raises(ValueError, match=r"install 14\.0\.1 or newer"):
+            check_stream(made)
+
+
+@pytest.mark.parametrize("piece", ["[],", "{},"])
+def test_json_of_more_lists_and_objects_than_memory_is_for_is_refused_unread(piece: str) -> None:
+    text = "[" + piece * MAX_CONTAINERS + "0]"
+    with pytest.raises(ValueError, match="lists and objects"):
+        _unpack({"form": "json", "text": text, "kind": "builtins.list"})
+    text = "[" + piece * 10 + "0]"
+    assert len(_unpack({"form": "json", "text": text, "kind": "builtins.list"})) == 11
 
 
 @given(st.data())

@@ -1,4 +1,8 @@
-"""Whether an Arrow stream of a sandbox's becomes as large as it is long, and not a thousandfold.
+"""Whether an Arrow stream of a sandbox's is nothing but data, and becomes about as large as it is
+long, not a thousandfold.
+
+An extension type is read by whatever class this process has registered for its name, and some
+unpickle. So such a stream is refused before a schema is made of it.
 
 pyarrow believes lengths: of compressed buffers, and of columns that have no buffers at all. So
 the headers of record batches are read here first. They are flatbuffers: a table begins with the
@@ -8,6 +12,7 @@ the table (2 bytes each); a reference is a distance forward (4 bytes).
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,6 +21,12 @@ __all__ = ["MAX_CELLS", "check_stream"]
 
 MAX_CELLS = 20_000_000
 """Values of all columns, those in lists and structs too; as Python objects some 2 GiB."""
+
+OLDEST_PYARROW = (14, 0, 1)
+"""Older ones unpickle types as soon as they read a stream (CVE-2023-47248)."""
+
+EXTENSION = b"ARROW:extension:name"
+"""The key in a field's metadata that makes it one of an extension type."""
 
 # Numbers of fields in Arrow's Message.fbs.
 HEADER = 2
@@ -29,6 +40,8 @@ def check_stream(stream: bytes) -> None:
     """Raises ValueError, struct.error or pyarrow's own error for what must not be read."""
     import pyarrow
 
+    _check_pyarrow(pyarrow.__version__)
+    _check_no_extension(stream)
     schema = pyarrow.ipc.open_stream(stream).schema
     # A million views of one long text are a million copies of it in pandas.
     if any("view" in str(field.type) for field in schema):
@@ -45,6 +58,21 @@ def check_stream(stream: bytes) -> None:
         cells += sum(header.lengths(NODES))
         if cells > MAX_CELLS:
             raise ValueError(f"it has more than {MAX_CELLS} values; write it to a file instead")
+
+
+def _check_pyarrow(version: str) -> None:
+    numbers = tuple(int(number) for number in re.findall(r"\d+", version)[:3])
+    if numbers < OLDEST_PYARROW:
+        oldest = ".".join(map(str, OLDEST_PYARROW))
+        raise ValueError(f"pyarrow {version} may run what it reads; install {oldest} or newer")
+
+
+def _check_no_extension(stream: bytes) -> None:
+    import pyarrow
+
+    for message in pyarrow.ipc.MessageReader.open_stream(stream):
+        if message.type == "schema" and EXTENSION in message.metadata.to_pybytes():
+            raise ValueError("it has columns of extension types; cast them to plain ones")
 
 
 @dataclass(frozen=True)

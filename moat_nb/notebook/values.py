@@ -24,6 +24,9 @@ __all__ = ["FORMS", "MAX_VALUE", "bring_in", "bring_out", "evaluate"]
 MAX_VALUE = 32 << 20
 """Characters of a packed value: half of the longest message, as a kernel may escape some."""
 
+MAX_CONTAINERS = 2_000_000
+"""Lists and objects of a JSON text, each of which takes up to a hundred times its characters."""
+
 MAX_WORDS = 500
 """Of an error's text."""
 
@@ -84,7 +87,17 @@ def _unpack(packed: dict[str, Any]) -> Any:
         raise ValueError("the sandbox sent nothing that is a value")
     if packed["form"] == "error":
         raise ValueError(packed["text"])
+    if packed["form"] in ("json", "frame"):
+        _check_json(packed["text"])
     return codec.unpack(packed, check_stream)
+
+
+def _check_json(text: str) -> None:
+    # Those in strings count too: to know them apart is to read it.
+    if text.count("[") + text.count("{") > MAX_CONTAINERS:
+        raise ValueError(
+            f"it has more than {MAX_CONTAINERS} lists and objects; write it to a file instead"
+        )
 
 
 def _check_name(option: str, name: str) -> None:
