@@ -186,10 +186,13 @@ class Sandbox:
         """End the sandbox with all that runs in it, and return when nothing is left of it."""
         self._started.stop()
 
-    def reset(self) -> None:
+    def reset(self, *, before: Callable[[], None] | None = None) -> None:
         """A new container in place of this one, as moat.yaml says now: what was in its tmpfs is
-        gone. When moat.yaml is wrong this raises, and the sandbox stays as it is."""
+        gone. When moat.yaml is wrong this raises, and the sandbox stays as it is; when it is not,
+        ``before`` is called before anything ends."""
         self._plan()
+        if before is not None:
+            before()
         self.stop()
         # Once more: the mount points that it had made on the host are gone with it.
         self._started = self._start(self._plan())

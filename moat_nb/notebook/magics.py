@@ -144,20 +144,19 @@ class MoatMagics(Magics):
         ask = None if arguments.noblock or not _can_ask(self._shell) else _ask
         options = Options(ask=ask, timeout=arguments.timeout)
 
-        draw_with = partial(evaluate, session.kernel)
-
         def run() -> None:
-            with session.my_turn(options.cancelled):
+            with session.my_turn(options.cancelled) as kernel:
+                draw_with = partial(evaluate, kernel)
                 for name, value in values.items():
-                    bring_in(session.kernel, name, value, arguments.form)
+                    bring_in(kernel, name, value, arguments.form)
                 try:
-                    replay.pages(run_cell(session.kernel, cell, replay.show, options))
+                    replay.pages(run_cell(kernel, cell, replay.show, options))
                 except MoatRemoteError:
                     replay.finish(draw_with)
                     raise
                 replay.finish(draw_with)
                 for name in arguments.out:
-                    value = bring_out(session.kernel, name, arguments.form)
+                    value = bring_out(kernel, name, arguments.form)
                     self._shell.push({name: value})
 
         if arguments.noblock:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,66 +24,108 @@ TURN_SECONDS = 0.2
 
 
 class Session:
-    """A sandbox under a name of this notebook's."""
+    """A sandbox under a name of this notebook's.
+
+    Its kernel comes and goes under the turn that cells take. Between two kernels there is none,
+    and none is left when the second does not start.
+    """
 
     def __init__(self, name: str, sandbox: Sandbox) -> None:
         self.name = name
         self.sandbox = sandbox
         self.displays = DisplayIds()
         self.figures = Figures()
-        self.turn = threading.Lock()  # held by the cell that runs
-        self.kernel = _start_kernel(sandbox)
+        self._turn = threading.Lock()  # held by the cell that runs
+        self._settled = threading.Event()  # not set while the kernel is being replaced
+        self._settled.set()
+        self._kernel: Kernel | None = _start_kernel(sandbox)
 
     @property
     def project(self) -> Path:
         return self.sandbox.config.directory
 
     @contextmanager
-    def my_turn(self, cancelled: threading.Event) -> Iterator[None]:
-        """Wait until no other cell runs in it, and keep others waiting meanwhile."""
-        while not self.turn.acquire(timeout=TURN_SECONDS):
+    def my_turn(self, cancelled: threading.Event) -> Iterator[Kernel]:
+        """Wait until no other cell runs in it, and keep others waiting meanwhile; the kernel.
+
+        Raises SandboxGone when it has none.
+        """
+        while not self._take_turn():
             if cancelled.is_set():
                 raise CellInterrupted("the cell was cancelled before it began")
-        self.sandbox.begin_cell()
         try:
-            yield
+            if self._kernel is None:
+                raise SandboxGone(self._why_no_kernel())
+            self.sandbox.begin_cell()
+            yield self._kernel
         finally:
-            self.turn.release()
+            self._turn.release()
+
+    def _take_turn(self) -> bool:
+        if not (self._settled.wait(TURN_SECONDS) and self._turn.acquire(timeout=TURN_SECONDS)):
+            return False
+        if self._settled.is_set():
+            return True
+        # It was the turn of a cell whose kernel is being ended: the next is another kernel's.
+        self._turn.release()
+        return False
+
+    def _why_no_kernel(self) -> str:
+        if self.sandbox.gone is not None:
+            return f"{self.name}: {self.sandbox.gone}; `%moat reset` starts it again"
+        return f"{self.name}: no kernel runs in it; `%moat restart` starts one"
 
     @property
     def state(self) -> str:
         """In a word or a few, for people."""
+        kernel = self._kernel
         if self.sandbox.gone is not None:
             return "gone"
-        how = self.kernel.ended()
+        if kernel is None:
+            return "no kernel"
+        how = kernel.ended()
         if how is not None:
             return f"kernel ended: {how}"
-        return "busy" if self.turn.locked() else "idle"
+        return "busy" if self._turn.locked() else "idle"
 
     def restart(self) -> None:
         """A new kernel in the same sandbox."""
         if self.sandbox.gone is not None:
-            raise SandboxGone(f"{self.name}: {self.sandbox.gone}; `%moat reset` starts it again")
-        self._end_kernel()
-        self.kernel = _start_kernel(self.sandbox)
+            raise SandboxGone(self._why_no_kernel())
+        with self._without_kernel():
+            self._kernel = _start_kernel(self.sandbox)
 
     def reset(self) -> None:
-        """A new sandbox, of moat.yaml as it is now, and a new kernel in it."""
-        self._end_kernel()
-        self.sandbox.reset()
-        self.kernel = _start_kernel(self.sandbox)
+        """A new sandbox, of moat.yaml as it is now, and a new kernel in it.
+
+        When moat.yaml is wrong this raises, and the kernel stays as well.
+        """
+        with ExitStack() as stack:
+            self.sandbox.reset(before=lambda: stack.enter_context(self._without_kernel()))
+            self.figures.forget_library()
+            self._kernel = _start_kernel(self.sandbox)
 
     def stop(self) -> None:
-        self._end_kernel()
-        self.sandbox.stop()
+        with self._without_kernel():
+            self.sandbox.stop()
 
-    def _end_kernel(self) -> None:
-        # A cell that runs in the background notices, and lets go of the client's sockets, which
-        # no other thread may touch until then.
-        if self.kernel.has_kernel:
-            self.kernel.signal_kernel(signal.SIGKILL)
-        with self.turn:
-            self.kernel.close()
+    @contextmanager
+    def _without_kernel(self) -> Iterator[None]:
+        """Its kernel ended; cells wait until the end of this, the one that runs excepted, which
+        fails."""
+        self._settled.clear()
+        try:
+            # A cell that runs in the background notices, and lets go of the client's sockets,
+            # which no other thread may touch until then.
+            if self._kernel is not None and self._kernel.has_kernel:
+                self._kernel.signal_kernel(signal.SIGKILL)
+            with self._turn:
+                ended, self._kernel = self._kernel, None
+                if ended is not None:
+                    ended.close()
+                yield
+        finally:
+            self._settled.set()
 
 
 def _start_kernel(sandbox: Sandbox) -> Kernel:

@@ -44,6 +44,10 @@ class Figures:
     def give_library(self, script: str) -> None:
         self._library = base64.b64encode(gzip.compress(script.encode(), mtime=0)).decode()
 
+    def forget_library(self) -> None:
+        """Another sandbox may have another version of it."""
+        self._library = None
+
     def drawn(self, figure: Any) -> str | None:
         """HTML that draws ``figure`` (JSON-ready); None as long as there is no script."""
         if self._library is None:

@@ -8,6 +8,7 @@ from ipywidgets import Widget
 from moat_nb import (
     CellInterrupted,
     CommandError,
+    ConfigError,
     ExcludesEditor,
     MoatError,
     MoatRemoteError,
@@ -312,6 +313,18 @@ def test_a_restart_keeps_the_sandboxs_files_and_a_reset_does_not(notebook):
     assert ran.stdout == "True False\n"
     notebook.good("%moat reset")
     assert notebook.good("%moat run -- sh -c 'ls /tmp/kept || echo gone'").stdout == "gone\n"
+
+
+def test_a_reset_with_a_wrong_moat_yaml_keeps_the_variables(notebook):
+    notebook.good("%%moat\nx = 1")
+    file = Path("moat.yaml")
+    right = file.read_text()
+    file.write_text("mounts: nonsense\n")
+    assert isinstance(notebook.run("%moat reset").error, ConfigError)
+    assert notebook.good("%%moat\nprint(x)").stdout == "1\n"
+    file.write_text(right)
+    notebook.good("%moat reset")
+    assert notebook.run("%%moat\nx").error.ename == "NameError"
 
 
 def test_the_excludes_editor_resets_the_sandbox_of_this_notebook_and_no_stopped_one(
