@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moat_nb.notebook.active import HANDLED, PASSIVE, harmless
+from moat_nb.notebook.cells import without_surrogates
 from moat_nb.notebook.frame import MAX_HEIGHT, frame
 from moat_nb.show.figures import Figures
 from moat_nb.terminal import for_terminal
@@ -97,9 +98,11 @@ def test_of_metadata_an_images_size_passes_and_nothing_else() -> None:
     assert harmless(data, metadata)[1] == {"image/png": {"width": 10}, "text/html": {}}
 
 
+# Halves of characters too: JSON can say them, and no encoding.
+TEXTS = st.text(st.characters(exclude_categories=()), max_size=5)
 JSON = st.recursive(
-    st.none() | st.booleans() | st.floats(allow_nan=False) | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+    st.none() | st.booleans() | st.floats(allow_nan=False) | TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner),
     max_leaves=5,
 )
 KINDS = st.sampled_from([*sorted(PASSIVE | HANDLED), "x/y"])
@@ -109,10 +112,18 @@ KINDS = st.sampled_from([*sorted(PASSIVE | HANDLED), "x/y"])
 def test_whatever_types_its_fields_have_a_display_is_shown_or_left_out(
     data: dict[str, Any], metadata: dict[str, Any]
 ) -> None:
-    found, options, _ = harmless(data, metadata)
+    found, options, hints = harmless(without_surrogates(data), without_surrogates(metadata))
+    json.dumps([found, options, hints], ensure_ascii=False).encode()
     assert set(found) <= PASSIVE | {"text/html", "text/latex"}
     assert all(isinstance(value, str) for kind, value in found.items() if "json" not in kind)
     assert set(options) <= set(found)
+
+
+@pytest.mark.parametrize("kind", ["text/html", "text/markdown", "image/svg+xml", "text/latex"])
+def test_half_a_character_is_shown_as_one_that_is_missing(kind: str) -> None:
+    content = without_surrogates({kind: "a\ud800b", "\udfff": ["\ud800", "\U0001f600"]})
+    assert content == {kind: "a\ufffdb", "\ufffd": ["\ufffd", "\U0001f600"]}
+    assert shown(content)
 
 
 def test_a_frame_has_no_rights_no_network_and_a_bounded_height() -> None:

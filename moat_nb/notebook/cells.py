@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from moat_nb.errors import CellInterrupted, MoatError, MoatRemoteError, SandboxG
 from moat_nb.jupyter.kernels import READY_TIMEOUT, Kernel
 from moat_nb.terminal import for_terminal
 
-__all__ = ["MAX_MESSAGE", "Ask", "Options", "Show", "connect", "run_cell"]
+__all__ = ["MAX_MESSAGE", "Ask", "Options", "Show", "connect", "run_cell", "without_surrogates"]
 
 MAX_MESSAGE = 64 << 20
 """Bytes. A longer message never arrives: ZeroMQ ends the connection that it came over for good."""
@@ -36,6 +37,8 @@ INTERRUPT_SECONDS = 10.0
 
 START_SECONDS = 2.0
 """How long a cell may take to begin: an interrupt before that would be lost."""
+
+SURROGATES = re.compile("[\ud800-\udfff]")
 
 Show: TypeAlias = Callable[[str, dict[str, Any], list[Any]], None]
 """Called with an output message's type, content and buffers."""
@@ -61,12 +64,20 @@ def run_cell(kernel: Kernel, code: str, show: Show, options: Options) -> dict[st
 
     Raises MoatRemoteError when it raised there, CellInterrupted when it took too long or was
     cancelled, SandboxGone when the kernel or the sandbox ended. A KeyboardInterrupt here
-    interrupts it there, and is raised again when it has ended, or at once by another.
+    interrupts it there, and is raised again when it has ended, or at once by another; so is what
+    ``show`` or ``options.ask`` raises.
     """
     conversation = _Conversation(kernel, code, show, options)
     try:
         ended = conversation.follow(options.timeout, options.cancelled.is_set)
+    except SandboxGone:
+        raise
     except KeyboardInterrupt:
+        conversation.interrupt()
+        raise
+    except BaseException:
+        # What cannot be shown here must not go on there, out of sight and before the next cell.
+        conversation.be_silent()
         conversation.interrupt()
         raise
     if not ended:
@@ -159,7 +170,7 @@ class _Conversation:
         try:
             message = channel.get_msg(timeout=0)
             ours = message["parent_header"]["msg_id"] == self._id
-            kind, content = message["header"]["msg_type"], message["content"]
+            kind, content = message["header"]["msg_type"], without_surrogates(message["content"])
         except Exception:
             return
         if ours and isinstance(content, dict):
@@ -197,6 +208,10 @@ class _Conversation:
 
     # -------- how it ends
 
+    def be_silent(self) -> None:
+        """Show and ask nothing more."""
+        self._show, self._ask = (lambda *message: None), None
+
     def interrupt(self) -> bool:
         """Interrupt the cell there and see it to its end; whether it came."""
         self._until(lambda: self._busy or self._reply is not None, START_SECONDS)
@@ -217,6 +232,19 @@ class _Conversation:
             _text(reply.get("evalue")),
             [_text(line) for line in lines] if isinstance(lines, list) else [],
         )
+
+
+def without_surrogates(value: Any) -> Any:
+    """``value`` (of JSON) with U+FFFD for each half of a character: no encoding has those."""
+    if isinstance(value, str):
+        return value if value.isascii() else SURROGATES.sub("\N{REPLACEMENT CHARACTER}", value)
+    if isinstance(value, dict):
+        return {
+            without_surrogates(name): without_surrogates(inner) for name, inner in value.items()
+        }
+    if isinstance(value, list):
+        return [without_surrogates(inner) for inner in value]
+    return value
 
 
 def _text(value: Any) -> str:

@@ -3,6 +3,7 @@
 import pytest
 
 from moat_nb.notebook import cells
+from moat_nb.notebook.replay import Replay
 from tests.integration.notebook import opened
 
 # In the sandbox: send any message as the answer to the cell that runs.
@@ -109,3 +110,25 @@ def test_a_cell_that_is_set_for_the_user_is_not(notebook):
     notebook.good("%%moat\nget_ipython().set_next_input('print(1)')")
     payload = notebook.shell.payload_manager.read_payload()
     assert payload == []
+
+
+def test_half_a_character_is_shown_as_one_that_is_missing(notebook):
+    ran = notebook.good(
+        "%%moat\nimport json  # which says in ASCII what no encoding has\n"
+        "for kind in ('text/html', 'text/markdown', 'text/plain', 'image/svg+xml'):\n"
+        "    content = {'data': {kind: '\\ud800'}, 'metadata': {}}\n"
+        "    send('display_data', json.dumps(content).encode())\n"
+        "send('stream', json.dumps({'name': 'stdout', 'text': '\\udfff\\U0001f600'}).encode())"
+    )
+    assert len(ran.outputs) == 4 and ran.stdout == "\ufffd\U0001f600"
+
+
+def test_a_cell_whose_output_cannot_be_shown_does_not_go_on_there(notebook, monkeypatch):
+    def fail(*message):
+        raise LookupError("cannot be shown")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Replay, "show", fail)
+        ran = notebook.run("%%moat\nprint('out', flush=True)\nimport time; time.sleep(100)")
+        assert isinstance(ran.error, LookupError)
+    assert notebook.good("%%moat\nprint('and on')").stdout == "and on\n"
