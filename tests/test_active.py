@@ -126,13 +126,16 @@ def test_half_a_character_is_shown_as_one_that_is_missing(kind: str) -> None:
     assert shown(content)
 
 
-def test_a_frame_has_no_rights_no_network_and_a_bounded_height() -> None:
+def test_a_frame_has_no_rights_a_strict_policy_and_a_bounded_height() -> None:
     page = frame("<p>content</p>")
     assert page.count("<iframe") == 1 and 'sandbox="allow-scripts"' in page
     assert f"{MAX_HEIGHT}) + 'px'" in page
     outer = html.unescape(re.findall('srcdoc="([^"]*)"', page)[0])
     assert "default-src 'none'" in outer and "frame-src 'none'" in outer
     assert outer.index("Content-Security-Policy") < outer.index("<iframe")
+    inside = framed(page)
+    assert inside.index("'RTC'") < inside.index("<p>content")
+    assert inside.index("dns-prefetch-control") < inside.index("<p>content")
     assert framed(page).endswith("<p>content</p>")
 
 

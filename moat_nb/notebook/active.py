@@ -3,8 +3,8 @@
 A cell's output runs with the rights of the page that it is shown in, and that page may do all
 that the user may do on the Jupyter server. So of what a sandbox sends, only types that no front
 end executes pass; HTML passes as its sanitised form, and where sanitising would take something
-away that shows, the whole is put into a frame of its own, without the page's rights and without
-a network. Markdown passes as HTML too.
+away that shows, the whole is put into a frame of its own, without the page's rights. Markdown
+passes as HTML too.
 """
 
 from __future__ import annotations

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import selectors
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from typing import cast
 
 import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import Notebook
 from tests.conftest import Project
+from tests.integration.conftest import wait_until
 from tests.test_markdown import ACTIVE_MARKDOWN
 
 MOAT_YAML = """\
@@ -33,7 +38,8 @@ async function attempt(name, act) {
 }
 (async () => {
   await attempt("contents", () => fetch("/api/contents"));
-  await attempt("network", () => fetch("https://example.com/"));
+  await attempt("network", () => fetch("SERVER/fetch"));
+  await attempt("webrtc", () => new RTCPeerConnection({iceServers: [{urls: "stun:HOST"}]}));
   await attempt("page", () => { if (!parent.document.body) throw 1; });
   await attempt("top", () => { if (!top.document.body) throw 1; });
   await attempt("cookie", () => document.cookie);
@@ -42,6 +48,72 @@ async function attempt(name, act) {
 })();
 </script>''')
 """
+
+SEND = """\
+<p id="said">nothing</p>
+<img src="SERVER/image"><script src="SERVER/script"></script><video src="SERVER/video"></video>
+<link rel="stylesheet" href="SERVER/style"><link rel="prefetch" href="SERVER/prefetch">
+<link rel="modulepreload" href="SERVER/module"><object data="SERVER/object"></object>
+<iframe src="SERVER/frame"></iframe><form action="SERVER/form" method="post"></form>
+<script>
+for (const act of [
+  () => navigator.sendBeacon("SERVER/beacon", "x"), () => new EventSource("SERVER/events"),
+  () => new WebSocket("ws://HOST/socket"), () => new WebTransport("https://HOST/transport"),
+  () => document.forms[0].submit(), () => window.open("SERVER/window"),
+  () => import("SERVER/import"), () => new Worker("SERVER/worker"),
+  () => new Worker("data:text/javascript,importScripts('SERVER/workers-import')"),
+  () => new Worker("data:text/javascript,fetch('SERVER/workers-fetch')"),
+  () => parent.location = "SERVER/parent", () => top.location = "SERVER/top",
+]) try { Promise.resolve(act()).catch(() => {}); } catch (error) {}
+said.textContent = "tried";
+said.onclick = () => location = "SERVER/location";
+</script>"""
+
+
+class Server:
+    """On loopback: keeps the paths that it is asked for, and answers nothing."""
+
+    def __init__(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.host = f"127.0.0.1:{self._listener.getsockname()[1]}"
+        self.asked: set[str] = set()
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        with selectors.DefaultSelector() as waiting:
+            waiting.register(self._listener, selectors.EVENT_READ)
+            while True:
+                for key, _ in waiting.select():
+                    if key.fileobj is self._listener:
+                        connection, _ = self._listener.accept()
+                        waiting.register(connection, selectors.EVENT_READ)
+                        continue
+                    connection = cast("socket.socket", key.fileobj)
+                    waiting.unregister(connection)
+                    with connection:
+                        data = connection.recv(1000)
+                    if data == b"end":
+                        for left in list(waiting.get_map().values()):
+                            cast("socket.socket", left.fileobj).close()
+                        return
+                    # A connection over which nothing is sent is one that no policy hinders.
+                    self.asked |= {data.decode(errors="replace").split("\r")[0]} - {""}
+
+    def close(self) -> None:
+        with socket.create_connection(self._listener.getsockname()) as connection:
+            connection.sendall(b"end")
+        self._thread.join()
+
+    def in_code(self, code: str) -> str:
+        return code.replace("SERVER", f"http://{self.host}").replace("HOST", self.host)
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    made = Server()
+    yield made
+    made.close()
 
 
 ATTRIBUTE = """![$" onerror="document.title='reached'" y="$](data:image/png;base64,AAAA)"""
@@ -96,14 +168,30 @@ def test_plots_tables_and_text_look_as_always(nb: Notebook) -> None:
     nb.shoot("magics-output")
 
 
-def test_a_script_of_the_sandbox_cannot_reach_the_page_or_the_server(nb: Notebook) -> None:
-    shown = nb.run(ATTACK)
+def test_a_script_of_the_sandbox_cannot_reach_the_page_or_the_server(
+    nb: Notebook, server: Server
+) -> None:
+    shown = nb.run(server.in_code(ATTACK))
     said = shown.frame_locator("iframe").frame_locator("iframe").locator("#said")
     expect(said).to_have_text(
-        "contents: refused, network: refused, page: refused, top: refused, cookie: refused, "
-        "storage: refused"
+        "contents: refused, network: refused, webrtc: refused, page: refused, top: refused, "
+        "cookie: refused, storage: refused"
     )
     nb.shoot("magics-frame")
+
+
+def test_no_request_leaves_a_frame(nb: Notebook, server: Server) -> None:
+    page = server.in_code(SEND)
+    shown = nb.run(f"%%moat\nfrom IPython.display import HTML\nHTML({page!r})")
+    inner = shown.frame_locator("iframe").frame_locator("iframe")
+    expect(inner.locator("#said")).to_have_text("tried")
+    inner.locator("#said").click()
+    # It has gone, and not to where it was not let.
+    expect(inner.locator("#said")).to_have_count(0)
+    script = server.in_code("<script>fetch('SERVER/control')</script>")
+    nb.run(f"%%moat --trust\nHTML({script!r})")
+    assert wait_until(lambda: "GET /control HTTP/1.1" in server.asked)
+    assert server.asked == {"GET /control HTTP/1.1"}
 
 
 def test_markdown_of_the_sandbox_does_nothing_in_the_page(nb: Notebook) -> None:
@@ -172,7 +260,7 @@ def test_input_is_asked_in_the_notebook(nb: Notebook) -> None:
 
 
 def test_in_notebook_7_output_errors_and_frames_are_as_in_jupyterlab(
-    notebook: Callable[..., Notebook], project: Project
+    notebook: Callable[..., Notebook], project: Project, server: Server
 ) -> None:
     nb = notebook(project(MOAT_YAML), app="notebook")
     shown = nb.run("%load_ext moat_nb\n%moat run")
@@ -181,8 +269,9 @@ def test_in_notebook_7_output_errors_and_frames_are_as_in_jupyterlab(
         "%%moat\nimport matplotlib.pyplot as plt\nplt.figure(figsize=(4, 2))\nplt.plot([1, 2, 4])"
     )
     expect(plot.get_by_role("img")).to_be_visible()
-    said = nb.run(ATTACK).frame_locator("iframe").frame_locator("iframe").locator("#said")
-    expect(said).to_contain_text("contents: refused, network: refused, page: refused")
+    shown = nb.run(server.in_code(ATTACK))
+    said = shown.frame_locator("iframe").frame_locator("iframe").locator("#said")
+    expect(said).to_contain_text("contents: refused, network: refused, webrtc: refused, page: ")
     crash = nb.run("%%moat\nimport ctypes\ndef lost():\n    ctypes.string_at(0)\nlost()")
     expect(crash).to_contain_text("the kernel ended: killed by SIGSEGV")
     expect(crash).to_contain_text("in lost")
