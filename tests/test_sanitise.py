@@ -22,6 +22,10 @@ PLAIN = [
     "<!-- a comment --><i>text</i>",
     "<div class='output' id='x1' data-row='3' role='note' aria-label='x'>text</div>",
     "$x^2$ and \\(y\\)",
+    "<div><style>\n.dataframe > thead > tr,\n.dataframe > tbody > tr {\n  text-align: right;\n"
+    "  white-space: pre-wrap;\n}\n</style>\n<table border='1' class='dataframe'></table></div>",
+    "<pre style='white-space:pre;overflow-x:auto;font-family:Menlo'>of rich</pre>",
+    "<span style='color: #808000; text-decoration-color: #808000'>of rich</span>",
     "C:\\data\\style costs 5",
 ]
 

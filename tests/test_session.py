@@ -10,7 +10,8 @@ import pytest
 
 from moat_nb.errors import ConfigError, SandboxGone, StartError
 from moat_nb.notebook import session
-from moat_nb.notebook.session import Session
+from moat_nb.notebook.replay import MAX_DISPLAYS, DisplayIds
+from moat_nb.notebook.session import Session, Sessions
 
 NEVER = threading.Event()
 
@@ -36,11 +37,14 @@ class FakeSandbox:
     gone: str | None = None
     wrong_file: Exception | None = None
     wrong_start: Exception | None = None
+    wrong_stop: Exception | None = None
 
     def begin_cell(self) -> None:
         pass
 
     def stop(self) -> None:
+        if self.wrong_stop is not None:
+            raise self.wrong_stop
         self.gone = "it was stopped"
 
     def reset(self, *, before: Callable[[], None]) -> None:
@@ -148,3 +152,24 @@ def test_a_cell_that_waits_runs_in_the_new_kernel(sandbox: Any, kernels: Any, ho
     with made.my_turn(NEVER) as kernel:
         assert all(found is kernel for found in ran_in)
     assert not kernel.closed  # type: ignore[attr-defined]
+
+
+def test_one_that_cannot_be_stopped_keeps_none_of_the_others(kernels: Any) -> None:
+    sessions, told = Sessions(), []
+    for name in "abc":
+        sessions._known[name] = Session(name, FakeSandbox())  # type: ignore[arg-type]
+    sessions.get("a").sandbox.wrong_stop = StartError("no")  # type: ignore[attr-defined]
+    with pytest.raises(StartError):
+        sessions.stop_all(told=told.append)
+    assert [session.name for session in told] == ["b", "c"]
+    assert all(session.sandbox.gone for session in told)
+
+
+def test_a_display_that_is_shown_again_can_be_updated_longer_than_others() -> None:
+    ids = DisplayIds()
+    first = ids.make("first")
+    for number in range(MAX_DISPLAYS - 1):
+        ids.make(str(number))
+    assert ids.make("first") == first
+    ids.make("one more")
+    assert ids.get("first") == first and ids.get("0") is None

@@ -42,6 +42,7 @@ class DisplayIds:
 
     def make(self, inside: str) -> str:
         self._known[inside] = self._known.get(inside) or secrets.token_hex(16)
+        self._known.move_to_end(inside)
         if len(self._known) > MAX_DISPLAYS:
             self._known.popitem(last=False)
         return self._known[inside]

@@ -34,7 +34,8 @@ ATTRIBUTES = {
 }
 
 STYLES = frozenset(
-    {"color", "background-color", "text-align", "text-decoration", "line-height"}
+    {"color", "background-color", "text-align", "line-height", "overflow-x"}
+    | {"text-decoration", "text-decoration-color"}
     | {"font", "font-family", "font-size", "font-style", "font-variant", "font-weight"}
     | {"vertical-align", "white-space", "word-break", "word-wrap", "overflow-wrap"}
     | {"width", "min-width", "max-width", "height", "max-height"}
@@ -69,7 +70,11 @@ MATH = re.compile(r"\$|\\[(\[]|\\begin")
 CLEAN_TAG = re.compile(r"<[^\">]*(?:\"[^\"]*\"[^\">]*)*>")
 
 # What pandas puts in front of a table, for front ends that have no style for one.
-TABLE_STYLE = re.compile(r"(?:\s*\.dataframe(?: [a-z:-]+)+ \{(?:\s*[a-z-]+: [a-z]+;)*\s*\})*\s*")
+# As polars does, with `>` and `,`.
+_SELECTOR = r"\.dataframe(?: (?:> )?[a-z:-]+)+"
+TABLE_STYLE = re.compile(
+    rf"(?:\s*{_SELECTOR}(?:,\s*{_SELECTOR})* \{{(?:\s*[a-z-]+: [a-z-]+;)*\s*\}})*\s*"
+)
 
 BEGINS_TAG = re.compile(r"<(?=[A-Za-z/!?])")
 _VALUE = r"\s*=\s*(\"[^\"]*\"|'[^']*'|[^\s\"'=<>`]+)"

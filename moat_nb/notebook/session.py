@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -192,6 +192,16 @@ class Sessions:
         del self._known[session.name]
         session.stop()
 
-    def stop_all(self) -> None:
+    def stop_all(self, *, told: Callable[[Session], None] = lambda session: None) -> None:
+        """Stop each, and call ``told`` with it. One that fails keeps none of the others; the
+        first error is raised at the end."""
+        failed: list[Exception] = []
         for session in self:
-            self.stop(session)
+            try:
+                self.stop(session)
+            except Exception as error:
+                failed.append(error)
+            else:
+                told(session)
+        if failed:
+            raise failed[0]

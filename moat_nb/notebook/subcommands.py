@@ -231,9 +231,16 @@ def reset(sessions: Sessions, arguments: Namespace) -> None:
 @argument("--all", action="store_true", help="all of this notebook's")
 def stop(sessions: Sessions, arguments: Namespace) -> None:
     """End a sandbox of this notebook."""
-    for session in tuple(sessions) if arguments.all else (sessions.get(arguments.name),):
-        sessions.stop(session)
+
+    def told(session: Session) -> None:
         say(f"{session.name}: stopped")
+
+    if arguments.all:
+        sessions.stop_all(told=told)
+        return
+    session = sessions.get(arguments.name)
+    sessions.stop(session)
+    told(session)
 
 
 @magic_arguments(name="moat logs")
