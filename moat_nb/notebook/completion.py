@@ -1,11 +1,11 @@
-"""Tab completion for ``%moat`` and ``%%moat``: subcommands, options, sandboxes and paths."""
+"""Tab completion for ``%moat``, ``%%moat``: subcommands, options, sandboxes, variables, paths."""
 
 from __future__ import annotations
 
 import os
 import re
 from argparse import ArgumentParser
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,8 +25,11 @@ _LINE = re.compile(r"\s*(%%?)moat[ \t]+(.*)")
 class Matcher:
     """:meth:`match` is a matcher of IPython's API version 2, silent on lines that are not ours."""
 
-    def __init__(self, sessions: Sessions, cell_parser: ArgumentParser) -> None:
+    def __init__(
+        self, sessions: Sessions, cell_parser: ArgumentParser, variables: Callable[[], list[str]]
+    ) -> None:
         self._sessions = sessions
+        self._variables = variables
         self._cell_parser = cell_parser
 
     @context_matcher(identifier="moat_nb")
@@ -76,6 +79,8 @@ class Matcher:
                 yield from _those(previous.choices, word, "value")
             elif previous.dest == "runtime":
                 yield from _those(RUNTIMES, word, "value")
+            elif previous.dest in ("into", "out"):
+                yield from _those(self._variables(), word, "variable")
             elif previous.dest == "mount":
                 yield from _paths(word, directories=True)
         elif "name" in positional:

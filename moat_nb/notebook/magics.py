@@ -40,7 +40,7 @@ class MoatMagics(Magics):
         super().__init__(shell)
         self._shell = shell
         self.sessions = Sessions()
-        self.matcher = Matcher(self.sessions, self.moat_cell.parser)
+        self.matcher = Matcher(self.sessions, self.moat_cell.parser, self._variables)
 
     @line_magic
     def moat(self, line: str) -> None:
@@ -163,6 +163,11 @@ class MoatMagics(Magics):
             return CellHandle(session.name, run, options.cancelled)
         run()
         return None
+
+    def _variables(self) -> list[str]:
+        """Those of the user, without what IPython itself has there."""
+        hidden = self._shell.user_ns_hidden
+        return [name for name in self._shell.user_ns if name[0] != "_" and name not in hidden]
 
     def _value(self, name: str) -> Any:
         if name not in self._shell.user_ns:

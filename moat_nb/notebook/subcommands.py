@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import codecs
 import contextlib
-import queue
 import shlex
-import signal
-import sys
 from argparse import Namespace
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from IPython.core.error import UsageError
@@ -18,21 +14,12 @@ from IPython.display import display
 
 from moat_nb.cli.main import split
 from moat_nb.cli.parser import DIRECTORY, DOCKERFILE, MOUNT, RUNTIME, SERVICE
-from moat_nb.errors import CommandError, MoatError, SandboxGone
-from moat_nb.link import Exit
+from moat_nb.errors import MoatError, SandboxGone
+from moat_nb.notebook.commands import run_command, say
 from moat_nb.notebook.session import Session, Sessions
-from moat_nb.sandbox import Sandbox
 from moat_nb.tables import amount, table
-from moat_nb.terminal import for_terminal
 
 __all__ = ["SUBCOMMANDS", "dispatch", "say", "without_our_own_lines"]
-
-INTERRUPT_SECONDS = 0.2
-"""Between two looks at a command that runs: Ctrl-C is heard in between."""
-
-
-def say(text: str) -> None:
-    print(f"moat: {text}", file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager
@@ -99,7 +86,7 @@ def run(sessions: Sessions, arguments: Namespace) -> None:
             print(f"moat: {notice}")
     sessions.make_current(session)
     if arguments.command:
-        _run_command(session.sandbox, arguments.command)
+        run_command(session.sandbox, arguments.command)
     else:
         display(session.sandbox)
 
@@ -126,47 +113,6 @@ def _variable(text: str) -> tuple[str, str]:
     if not name or not equals:
         raise UsageError(f"--env {text}: write NAME=VALUE")
     return name, value
-
-
-def _run_command(sandbox: Sandbox, command: Sequence[str]) -> None:
-    """Run it with its output as it comes; an interrupt is its own, a second one kills it."""
-    pieces: queue.SimpleQueue[tuple[int, bytes]] = queue.SimpleQueue()
-
-    def tell(words: str) -> None:
-        pieces.put((2, f"moat: {words}\n".encode()))
-
-    with sandbox.refusals(tell):
-        _follow(sandbox, command, pieces)
-
-
-def _follow(
-    sandbox: Sandbox, command: Sequence[str], pieces: queue.SimpleQueue[tuple[int, bytes]]
-) -> None:
-    process = sandbox.spawn(command, on_output=lambda stream, data: pieces.put((stream, data)))
-    decoders = {n: codecs.getincrementaldecoder("utf-8")("replace") for n in (1, 2)}
-    interrupts = 0
-    while True:
-        ended = process.poll() is not None
-        try:
-            stream, data = pieces.get(timeout=0 if ended else INTERRUPT_SECONDS)
-            text = for_terminal(decoders[stream].decode(data))
-            print(text, end="", file=sys.stdout if stream == 1 else sys.stderr, flush=True)
-        except queue.Empty:
-            if ended:
-                break
-        except KeyboardInterrupt:
-            interrupts += 1
-            process.signal(signal.SIGINT if interrupts == 1 else signal.SIGKILL)
-    _judge(sandbox, command, process.wait(), interrupted=interrupts > 0)
-
-
-def _judge(sandbox: Sandbox, command: Sequence[str], how: Exit, *, interrupted: bool) -> None:
-    if interrupted:
-        raise KeyboardInterrupt
-    if sandbox.gone is not None:
-        raise SandboxGone(sandbox.gone)
-    if how.code != 0:
-        raise CommandError(command, how.code, how=str(how))
 
 
 # ---------------------------------------------------------------- this notebook's sandboxes

@@ -421,3 +421,19 @@ def test_tab_completes(notebook, line, completions):
 def test_other_lines_are_completed_as_without_us(notebook):
     notebook.shell.user_ns["moat_value"] = 1
     assert "moat_value" in notebook.completions("x = moat_v")
+
+
+def test_values_to_bring_over_are_completed_by_the_notebooks_own(notebook):
+    notebook.good("limit = 1\nlimits = 2")
+    assert notebook.completions("%%moat --in lim") == {"limit", "limits"}
+    assert notebook.completions("%%moat --in limit --out limits") == {"limits"}
+    assert "_" not in notebook.completions("%%moat --in ")
+    assert "get_ipython" not in notebook.completions("%%moat --in ")
+
+
+def test_a_real_progress_bar_is_one_line_that_is_written_again(notebook):
+    ran = notebook.good(
+        "%%moat\nimport sys\nfrom tqdm import tqdm\n"
+        "for _ in tqdm(range(3), file=sys.stdout, mininterval=0): pass"
+    )
+    assert "\r" in ran.stdout and "3/3" in ran.stdout and ran.stdout.count("\n") == 1
