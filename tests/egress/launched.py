@@ -56,7 +56,9 @@ class Launched:
         return shown
 
     def trace(self) -> Any:
-        return [[r.method, r.host, r.status, r.outcome, r.rule] for r in self.box.requests()]
+        """As they began: each is recorded at its end."""
+        found = sorted(self.box.requests(), key=lambda record: record.time)
+        return [[r.method, r.host, r.status, r.outcome, r.rule] for r in found]
 
     def proxy(self) -> int | None:
         """The pid of its process."""
