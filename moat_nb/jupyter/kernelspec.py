@@ -19,6 +19,7 @@ import moat_nb
 from moat_nb.config import Config
 from moat_nb.errors import ConfigError, MoatError
 from moat_nb.host import Host
+from moat_nb.jupyter import safe_path
 from moat_nb.parse.moat_yaml import FILE_NAMES, find, load
 from moat_nb.planning import plan
 
@@ -37,7 +38,7 @@ def kernel_json(config: Config, *, runtime: str | None, executable: str) -> dict
     project = str(config.directory)
     language = language_of(config.kernel.argv)
     title = "Python 3" if language == "python" else language.title()
-    shim = [executable, "-m", "moat_nb", "kernel", "--project", project]
+    shim = [*safe_path.words(executable, "moat_nb"), "kernel", "--project", project]
     if runtime is not None:
         shim += ["--runtime", runtime]
     return {

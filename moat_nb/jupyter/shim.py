@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from moat_nb.errors import MoatError
+from moat_nb.jupyter import safe_path
 from moat_nb.rundir import base_directory, make_base
 
 __all__ = ["main"]
@@ -89,7 +90,7 @@ def _start_keeper(address: Path, arguments: argparse.Namespace) -> socket.socket
     with theirs:
         subprocess.Popen(
             [
-                *(sys.executable, "-m", "moat_nb.jupyter.keeper"),
+                *safe_path.words(sys.executable, "moat_nb.jupyter.keeper"),
                 *(str(theirs.fileno()), str(address)),
                 *(arguments.project, arguments.runtime),
             ],
