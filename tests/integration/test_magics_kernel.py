@@ -87,6 +87,21 @@ def test_an_interrupt_here_interrupts_there_and_the_sandbox_goes_on(front):
     assert front.run("%%moat\nprint('and on')").text() == "and on\n"
 
 
+def test_a_commands_output_is_shown_as_it_comes_and_an_interrupt_goes_to_it(front):
+    front.run("%moat run")
+
+    def interrupt(kind, content):
+        if content.get("text", "").endswith("begun\n"):
+            front.interrupt()
+
+    script = "trap 'echo cleaned up; exit 3' INT; echo begun; while :; do sleep 0.1; done"
+    ran = front.run(f'%moat run -- sh -c "{script}"', on_output=interrupt)
+    (error,) = ran.of("error")
+    assert error["ename"] == "KeyboardInterrupt"
+    assert ran.text().endswith("begun\ncleaned up\n")
+    assert front.run("%moat run -- echo and on").text().endswith("and on\n")
+
+
 def test_an_interrupt_ends_the_wait_for_an_answer(front):
     def answer(prompt, password):
         front.interrupt()
