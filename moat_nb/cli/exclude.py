@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from moat_nb import gate
+from moat_nb import acceptance
 from moat_nb.errors import ConsentNeeded, EditError
 from moat_nb.excludes import get_excludes, normalise, set_excludes
 from moat_nb.moat_file import MoatFile, diff, read
@@ -42,9 +42,9 @@ def change(
         print(f"{file.label}: nothing to change", file=sys.stderr)
         return 0
     if dry_run:
-        gate.check(file, text)
+        acceptance.check(file, text)
     else:
-        gate.save(file, text)
+        acceptance.save(file, text)
     print(diff(file.text, text, file.label), end="")
     if not dry_run:
         print("saved; a sandbox that runs has it after a reset", file=sys.stderr)

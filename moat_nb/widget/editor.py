@@ -1,6 +1,6 @@
 """The excludes editor: a widget that shows and changes what a project's sandbox does not see.
 
-It holds no rules of its own: what is refused, and in what words, is :mod:`moat_nb.gate`'s;
+It holds no rules of its own: what is refused, and in what words, is :mod:`moat_nb.acceptance`'s;
 what is written is :class:`moat_nb.widget.draft.Draft`'s; what is suggested is
 :mod:`moat_nb.suggest`'s.
 """
@@ -15,7 +15,7 @@ from typing import Any
 
 import traitlets
 
-from moat_nb import gate, moat_file
+from moat_nb import acceptance, moat_file
 from moat_nb.errors import ConsentNeeded, EditError, FileChanged, MoatError, SandboxGone
 from moat_nb.link import MountProof
 from moat_nb.moat_file import MoatFile, read
@@ -124,7 +124,7 @@ class ExcludesEditor(EditorTraits):
         if not draft.ready:
             self._say("There is nothing to save.")
             return
-        file = self._write(draft.text, gate.save)
+        file = self._write(draft.text, acceptance.save)
         self._before.append(draft.file)
         self._take(Draft.of(file))
         hint = " Apply restarts the sandbox with it." if self.can_apply else ""
@@ -134,7 +134,7 @@ class ExcludesEditor(EditorTraits):
         """Put back the file as it was before the last save, byte for byte."""
         if not self._before:
             raise EditError("nothing was saved here, so nothing can be undone")
-        # Past the gate: what was there before comes back, whatever a start says of it.
+        # Unchecked: what was there before comes back, whatever a start says of it.
         file = self._write(self._before[-1].text, moat_file.save)
         self._before.pop()
         self._take(Draft.of(file))
