@@ -14,7 +14,7 @@ PLAIN_MARKDOWN = [
     "# A title\n\n- *one*\n- **two**\n",
     "`a < b` and 1 < 2 and <https://example.com/>",
     "a [link](https://example.com/) and [another](#here) and [mail](mailto:a@example.com)",
-    "<b> is a tag, and shown as its text",
+    '<b>bold</b> H<sub>2</sub>O<br/> <div align="center">x</div>',
     "![plot](data:image/png;base64,iVBORw0KGgo=)",
     "$\\frac{1}{2}$ and an exclamation!",
     "```python\nmermaid = 1\n```",
@@ -55,6 +55,11 @@ def shown(text: str) -> str:
     return str(data["text/html"])
 
 
+def assert_harmless_or_framed(page: str) -> None:
+    if not page.startswith('<iframe id="moat-'):
+        assert_harmless(page)
+
+
 @pytest.mark.parametrize("text", PLAIN_MARKDOWN)
 def test_plain_markdown_is_shown_in_the_page(text: str) -> None:
     assert_harmless(shown(text))
@@ -62,17 +67,15 @@ def test_plain_markdown_is_shown_in_the_page(text: str) -> None:
 
 @pytest.mark.parametrize("text", ACTIVE_MARKDOWN)
 def test_markdown_that_acts_or_loads_does_not_in_the_page(text: str) -> None:
-    page = shown(text)
-    if not page.startswith('<iframe id="moat-'):
-        assert_harmless(page)
+    assert_harmless_or_framed(shown(text))
 
 
 MARKS = st.sampled_from(["$", "$$", "![", "](", ")", "<https://", "```", "\\\\(", "\n", "@@0@@"])
 
 
 @given(st.lists(MARKS | PIECES | st.text(max_size=4), max_size=12).map("".join))
-def test_whatever_is_written_no_tag_of_it_becomes_one(text: str) -> None:
-    assert_harmless(as_html(text).replace('src="', 'src="data:image/'))
+def test_whatever_is_written_nothing_of_it_acts_in_the_page(text: str) -> None:
+    assert_harmless_or_framed(shown(text))
 
 
 @pytest.mark.parametrize(
@@ -80,7 +83,7 @@ def test_whatever_is_written_no_tag_of_it_becomes_one(text: str) -> None:
     [
         ("# A title", "<h1>A title</h1>\n"),
         ("a *b*  \nc", "<p>a <em>b</em><br>\nc</p>\n"),
-        ("H<sub>2</sub>O", "<p>H&lt;sub&gt;2&lt;/sub&gt;O</p>\n"),
+        ("H<sub>2</sub>O", "<p>H<sub>2</sub>O</p>\n"),
         ("$a_b$ and *c* $d_e$", "<p>$a_b$ and <em>c</em> $d_e$</p>\n"),
         ("\\\\(a_b *c*\\\\) *d*", "<p>\\(a_b *c*\\) <em>d</em></p>\n"),
         ("$a<b$", "<p>$a&lt;b$</p>\n"),

@@ -30,7 +30,8 @@ ESCAPED_DOLLAR = "\\$"
 
 
 def as_html(text: str) -> str:
-    """HTML without any tag that stands in ``text`` itself; formulas are left to the front end."""
+    """HTML with the tags that stand in ``text`` itself, so it is to be sanitised; formulas are left
+    to the front end."""
     return str(_PARSER.render(text))
 
 
@@ -80,6 +81,6 @@ def _formulas_lines(state: StateBlock, first: int, last: int, silent: bool) -> b
     return True
 
 
-_PARSER = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
+_PARSER = MarkdownIt("commonmark").enable(["table", "strikethrough"])
 _PARSER.inline.ruler.before("escape", "formula", _formula)
 _PARSER.block.ruler.before("code", "formula", _formulas_lines, {"alt": ["paragraph"]})
