@@ -376,9 +376,9 @@ def test_a_sidecar_cannot_write_its_root_nor_gain_rights_nor_reach_beyond_loopba
     with on_docker.launch(project) as box:
         said = box.sidecars[0].last_lines()
     assert "read-only" in said.splitlines()
-    assert "CapEff:\t0000000000000000" in said
-    assert "CapBnd:\t0000000000000000" in said
-    assert "NoNewPrivs:\t1" in said
+    assert "CapEff:    0000000000000000" in said
+    assert "CapBnd:    0000000000000000" in said
+    assert "NoNewPrivs:    1" in said
     assert [line.strip() for line in said.splitlines() if "looked" not in line][-1] == "lo"
 
 
