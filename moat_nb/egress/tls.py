@@ -41,9 +41,14 @@ class Tls:
 
     async def read(self, size: int) -> bytes:
         try:
-            return await self._do(lambda: self._tls.read(size))
+            data = await self._do(lambda: self._tls.read(size))
         except ssl.SSLZeroReturnError:
             return b""
+        # A record is 16 KiB at most, and what each costs elsewhere is more than its decryption.
+        with contextlib.suppress(ssl.SSLError):  # the next read meets it again
+            while len(data) < size and (more := self._tls.read(size - len(data))):
+                data += more
+        return data
 
     async def write(self, data: bytes) -> None:
         await self._do(lambda: self._tls.write(data))
