@@ -17,6 +17,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from ipaddress import ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -140,8 +141,9 @@ def _those_that_start(peers: Peers) -> Iterator[str]:
 def _bridge_gateway(client: DockerClient) -> str:
     for network in client.networks.list(names=["bridge"]):
         for pool in network.attrs["IPAM"]["Config"] or ():
-            if "Gateway" in pool:
-                return str(pool["Gateway"])
+            # An engine that has just made it does not say which address it took: the first.
+            first = next(ip_network(pool["Subnet"]).hosts())
+            return str(pool.get("Gateway", first))
     raise MoatError(
         "the engine has no bridge network, and they reach their kernels over nothing else"
     )
