@@ -170,6 +170,8 @@ def _build(config: Config, client: DockerClient, progress: Progress, python: Pat
     packages = (*config.kernel.packages, *IN_IMAGE)
     kernel = replace(config.kernel, packages=packages)
     base = ensure_image(image_plan(replace(config, kernel=kernel)), client, progress)
+    from docker.errors import BuildError
+
     launchers = next(python.parents[1].glob("lib/*/site-packages")) / "gateway_provisioners"
     launchers /= "kernel-launchers"
     context = io.BytesIO()
@@ -181,7 +183,10 @@ def _build(config: Config, client: DockerClient, progress: Progress, python: Pat
             entry.size = len(text.encode())
             tar.addfile(entry, io.BytesIO(text.encode()))
     context.seek(0)
-    client.images.build(fileobj=context, custom_context=True, tag=TAG, rm=True, forcerm=True)
+    try:
+        client.images.build(fileobj=context, custom_context=True, tag=TAG, rm=True, forcerm=True)
+    except BuildError as error:
+        raise MoatError(f"their image cannot be built: {error}") from error
 
 
 def _last_line(output: bytes) -> str:
