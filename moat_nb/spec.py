@@ -8,17 +8,15 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Literal
 
 from moat_nb.egress.settings import PLACE, Egress
+from moat_nb.guest.kernel import IN_NO_HURRY
 from moat_nb.host import User
 from moat_nb.mounts import Bind, MountPlan
 from moat_nb.security import Hardening, Limits
 
-__all__ = ["GUEST_PATH", "HOME", "IN_NO_HURRY", "ContainerSpec", "Instance"]
+__all__ = ["GUEST_PATH", "HOME", "ContainerSpec", "Instance"]
 
 GUEST_PATH = "/run/moat/guest"
 """The directory of the guest inside the sandbox, read-only."""
-
-IN_NO_HURRY = "--in-no-hurry"
-"""Has the guest import what kernels need when nothing else wants the processor."""
 
 HOME = "/home/moat"
 """HOME inside the sandbox: a tmpfs of its own."""
@@ -103,7 +101,6 @@ class ContainerSpec:
             f"{LABEL}.spec": self.digest,
         }
         mounts = self.mounts
-        hurries_not = instance.spare and self.role == "kernel"
         if self.role == "sidecar":
             # What has no mount of the launcher's directory is known by this to be its own.
             labels[SOCKETS_LABEL] = instance.sockets
@@ -115,10 +112,13 @@ class ContainerSpec:
         return replace(
             self,
             name=f"moat-{self.name}-{instance.id}",
-            command=(*self.command, IN_NO_HURRY) if hurries_not else self.command,
+            command=(*self.command, *self._hurry(instance)),
             labels=tuple(sorted({**dict(self.labels), **labels}.items())),
             mounts=mounts,
         )
+
+    def _hurry(self, instance: Instance) -> tuple[str, ...]:
+        return (IN_NO_HURRY,) if instance.spare and self.role == "kernel" else ()
 
     def joined_to(self, container: str) -> ContainerSpec:
         """The same in the network namespace of ``container``."""

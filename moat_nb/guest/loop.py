@@ -14,7 +14,7 @@ import time
 from typing import Any, Dict, List, Optional, Tuple
 
 from . import carrier
-from .kernel import preload, run_kernel
+from .kernel import IN_NO_HURRY, preload, run_kernel
 from .process import (
     CHUNK,
     BecomeKernel,
@@ -32,8 +32,6 @@ from .proof import identity, measure, mount_table, prove, shows, sources
 from .spare import Spare, run_spare
 from .vitals import Vitals, sandbox_memory
 
-IN_NO_HURRY = "--in-no-hurry"
-"""A word after the settings: nobody waits for a kernel of this sandbox yet."""
 WATCH_SECONDS = 2.0
 """A renamed parent moves a mount without any event, so the excludes are also looked at now and
 then."""
