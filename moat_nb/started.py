@@ -73,7 +73,7 @@ class Started:
     run_dir: RunDir
     log: BoundedLog
     sidecars: Sidecars
-    sources: Mapping[str, Inode | None] = field(default_factory=dict)
+    inodes: Mapping[str, Inode | None] = field(default_factory=dict)
     """What the binds' sources and the sidecars' covers were."""
     leash: Leash | None = None
     gate: Gate | None = None
@@ -147,7 +147,7 @@ class Started:
 
     def _bring_up(self, progress: Progress) -> None:
         progress.stage(f"starting {self.spec.name}")
-        self.sources = _inodes(self.plan)
+        self.inodes = _inodes(self.plan)
         self.leash = self.plan.runtime.start(self.spec, self.janitor)
         self._link = Link(self.leash, self._hear)
         try:
@@ -224,7 +224,7 @@ class Started:
             if plan.runtime.prepare(plan.config, progress, self.janitor) != self.spec.image:
                 raise StartError("its image is another now")
             self.sidecars.prove_again(progress)
-            if _inodes(plan) != self.sources:
+            if _inodes(plan) != self.inodes:
                 raise StartError("a directory that it has is another now")
             self.proofs = proofs.result()
         self._check(self.proofs)

@@ -550,7 +550,7 @@ def alive(marker):
     return found
 
 
-def until(condition, seconds=5.0):
+def until(condition, seconds=30.0):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if condition():
@@ -662,7 +662,7 @@ def test_a_close_frees_a_thread_that_receives_and_one_that_sends(own):
     time.sleep(0.2)
     leash.close()
     for thread in threads:
-        thread.join(5)
+        thread.join(30)
     assert sorted(ends, key=str) == [errno.EPIPE, b""]
 
 

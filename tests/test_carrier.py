@@ -54,7 +54,7 @@ class Launcher:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         for thread in (self._accepter, *self._threads):
-            thread.join(timeout=10)
+            thread.join(timeout=30)
             assert not thread.is_alive()
 
 
@@ -247,7 +247,7 @@ def test_a_guest_that_cannot_have_its_port_does_not_start(directory):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         one = Guest(directory, doors=[(port, "/no/such", "")])
-        assert one.process.wait(timeout=10) == 1
+        assert one.process.wait(timeout=30) == 1
         assert one.stderr.read_text() == f"port {port} of the sandbox: Address already in use\n"
         one.discard()
 

@@ -394,7 +394,9 @@ os.kill(os.getpid(), signal.SIGKILL)
 def name(engine: Engine) -> Iterator[str]:
     name = f"moat-nb-test-{secrets.token_hex(4)}"
     yield name
-    for container in engine.client.containers.list(all=True, filters={"name": name}):
+    for container in engine.client.containers.list(
+        all=True, filters={"name": name}, ignore_removed=True
+    ):
         container.remove(force=True)
 
 

@@ -120,7 +120,9 @@ def ready_peers(config: Config, progress: Progress) -> Iterator[Peers]:
         peers = Peers(names=(), python=python, environ=environ)
         yield replace(peers, names=tuple(_those_that_start(peers)))
     finally:
-        for container in client.containers.list(all=True, filters={"ancestor": TAG}):
+        for container in client.containers.list(
+            all=True, filters={"ancestor": TAG}, ignore_removed=True
+        ):
             container.remove(force=True)
         if client.images.list(TAG):
             client.images.remove(TAG)

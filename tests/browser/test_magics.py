@@ -132,10 +132,8 @@ def test_a_long_start_is_one_display_that_goes_and_the_sandbox_is_shown_after_it
     made = notebook(project(MOAT_YAML + "hooks:\n  pre_run: sleep 8\n"))
     made.run("%load_ext moat_nb")
     cell = made.start("%moat run")
-    progress = cell.get_by_role("progressbar")
     expect(cell.get_by_text("hooks.pre_run")).to_be_visible()
-    assert cell.locator(".jp-OutputArea-child .jupyter-widgets").count() > 0
-    assert progress.count() <= 1
+    expect(cell.locator(".jp-OutputArea-child:has(.jupyter-widgets)")).to_have_count(1)
     made.shoot("magics-long-start")
     shown = made.wait(cell)
     expect(shown.get_by_text("hooks.pre_run")).to_be_hidden()

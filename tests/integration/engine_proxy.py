@@ -52,7 +52,7 @@ class EngineProxy:
     ) -> None:
         self.cut()
         for thread in self._threads:
-            thread.join(5)
+            thread.join(30)
         for end in self._open:
             end.close()
         self._directory.cleanup()

@@ -249,7 +249,7 @@ def test_stop_ends_a_sandbox_and_its_launcher_lives_on_to_see_it(launcher):
     other = launcher.launch(launcher.project())
     done = moat("stop", box.id)
     assert done.stdout == f"{box.id} (test-box): stopped\n".encode()
-    assert heard.get(timeout=5) == "gone"
+    assert heard.get(timeout=30) == "gone"
     assert box.gone is not None
     assert listed(project)[0]["state"] == "ended"
     assert moat("stop", box.id).stdout == f"{box.id} (test-box): had ended already\n".encode()
@@ -334,7 +334,7 @@ def make_container(engine):
         return container.id
 
     yield make
-    for container in engine.client.containers.list(all=True):
+    for container in engine.client.containers.list(all=True, ignore_removed=True):
         if container.id in [one.id for one in made]:
             container.remove(force=True)
     source.rmdir()
@@ -345,7 +345,9 @@ def test_clean_removes_a_dead_launchers_container_and_no_living_ones(engine, mak
     orphan, used = make_container(dead_owner()), make_container(str(Owner.of(os.getpid())))
     done = moat("clean")
     assert done.returncode == 0
-    there = [container.id for container in engine.client.containers.list(all=True)]
+    there = [
+        container.id for container in engine.client.containers.list(all=True, ignore_removed=True)
+    ]
     assert orphan not in there
     assert used in there
     assert b"removed container " in done.stdout

@@ -139,7 +139,7 @@ def test_moving_values_leaves_nothing_behind_there(notebook):
 
 
 def test_a_cell_in_the_background_has_a_handle(notebook):
-    notebook.good("%%moat --noblock\nimport time; time.sleep(0.3)")
+    notebook.good("%%moat --noblock\nimport time; time.sleep(2)")
     handle = notebook.shell.user_ns["_"]
     assert "running" in repr(handle)
     handle.result(timeout=30)
