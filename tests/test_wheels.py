@@ -189,7 +189,7 @@ def test_modules_in_the_notebooks_directory_are_not_run_on_the_host(
     assert fetched(tmp_path / "wheels") == {"six-1-py3-none-any.whl"}
 
 
-def test_a_download_ends_when_its_launcher_is_killed(
+def test_a_download_ends_when_its_launcher_is_killed_and_leaves_nothing_elsewhere(
     index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("PIP_NO_INDEX")
@@ -197,6 +197,8 @@ def test_a_download_ends_when_its_launcher_is_killed(
         server.settimeout(30)
         # An index that never answers holds pip for as long as pip lives.
         monkeypatch.setenv("PIP_INDEX_URL", f"http://127.0.0.1:{server.getsockname()[1]}/simple")
+        (tmp_path / "tmp").mkdir()
+        monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
         code = (
             "import pathlib, sys; from tests.test_wheels import target; "
             "from moat_nb import progress; from moat_nb.image import wheels; "
@@ -210,9 +212,10 @@ def test_a_download_ends_when_its_launcher_is_killed(
             launcher.send_signal(signal.SIGKILL)
             launcher.wait()
         with connection:
-            connection.settimeout(5)
+            connection.settimeout(30)
             while connection.recv(4096):
                 pass
+    assert list((tmp_path / "tmp").iterdir()) == []
 
 
 def test_the_markers_take_part_in_no_hash() -> None:

@@ -215,7 +215,7 @@ def _add_wheels(
     try:
         progress.stage(f"fetching wheels for {target}")
         wheels.download(["pip", *requirements], target, directory, progress)
-        for wheel in sorted(directory.iterdir()):
+        for wheel in sorted(directory.glob("*.whl")):
             tar.add(wheel, f"{FILES}/wheels/{wheel.name}", filter=_anonymous)
         (pip,) = directory.glob("pip-*.whl")
         link = tarfile.TarInfo(f"{FILES}/pip.whl")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import subprocess
 import sys
@@ -206,8 +207,10 @@ def download(
 ) -> None:
     """Put wheels of ``requirements`` and of all they need into ``destination``.
 
-    Uses the pip of ``executable``. Raises ImageError with pip's own words.
+    Uses the pip of ``executable``. Raises ImageError with pip's own words. What a pip that was
+    killed leaves is in ``destination`` too.
     """
+    destination.mkdir(exist_ok=True)
     tail: deque[str] = deque(maxlen=TAIL_LINES)
     with subprocess.Popen(
         _command(requirements, target, destination, executable),
@@ -216,6 +219,7 @@ def download(
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
+        env={**os.environ, "TMPDIR": str(destination)},
     ) as process:
         assert process.stdout is not None
         try:
