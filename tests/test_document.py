@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -111,10 +109,8 @@ def bomb(levels: int) -> str:
 
 
 def test_a_yaml_bomb_is_counted_and_not_expanded() -> None:
-    started = time.perf_counter()
     message = refused(bomb(12))
     assert f"more than {MAX_NODES} values, aliases (*name) counted as often as used" in message
-    assert time.perf_counter() - started < 1
 
 
 def test_aliases_below_the_limit_are_expanded() -> None:

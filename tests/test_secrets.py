@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -110,9 +109,7 @@ def test_a_program_that_does_not_answer_is_given_up(
 ) -> None:
     monkeypatch.setattr(secrets, "TIMEOUT", 0.3)
     program("op", "exec sleep 1000")
-    before = time.monotonic()
     assert problem(OP, environ).endswith("op did not answer in 0.3 s")
-    assert time.monotonic() - before < 5
 
 
 def test_a_value_that_is_no_text_is_refused_and_not_shown(

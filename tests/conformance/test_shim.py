@@ -182,10 +182,8 @@ def test_a_second_shim_with_the_same_file_gets_the_sandbox_that_is_still_there(
 
 def refusal(start: Start, project: Path) -> str:
     """What the shim says to stderr as it refuses to start a kernel."""
-    begin = time.monotonic()
     shim = start(project)
     assert shim.wait() == 1
-    assert time.monotonic() - begin < 30
     assert shim.process.stderr is not None
     said = shim.process.stderr.read()
     assert "Traceback" not in said

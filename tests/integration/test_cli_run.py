@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 
 import pytest
 
@@ -369,9 +368,7 @@ def test_build_prints_the_image_that_a_start_then_uses(engine, project):
     tag = done.stdout.decode().strip()
     assert tag.startswith("moat-nb/test-build:")
     assert tag in [name for image in engine.client.images.list() for name in image.tags]
-    began = time.monotonic()
     assert moat("build", directory, "--runtime", "docker").stdout.decode().strip() == tag
-    assert time.monotonic() - began < 10
 
 
 def test_build_has_nothing_to_do_on_bubblewrap(project):

@@ -129,7 +129,7 @@ def test_100_mb_go_into_postgresql_and_a_kill_of_it_is_reported_and_mended_by_a_
         assert said(kernel, FILL, 200).split() == ["102400", str(102400 * 1023)]
         assert said(kernel, DROP) == "(1,)\n"
         engine.client.api.kill(f"moat-test-box-postgres-{box.id}")
-        assert wait_until(lambda: heard != [], 20)
+        assert wait_until(lambda: heard != [])
         assert said(kernel, AFTER).startswith("lost: ")
         ((kind, text),) = heard
     assert kind == "sidecar_ended"

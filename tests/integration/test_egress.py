@@ -370,7 +370,7 @@ def test_the_proxy_begins_with_the_first_request_and_again_when_it_was_killed(la
     box = launch(None)
     assert box("proxy") is None
     for _ in range(2):
-        assert wait_until(lambda: box.get("https://pypi.test/") == ["200"], 20)
+        assert wait_until(lambda: box.get("https://pypi.test/") == ["200"])
         os.kill(box("proxy"), signal.SIGKILL)
 
 
@@ -380,4 +380,4 @@ def test_a_killed_launcher_takes_the_proxy_along(launch, launcher):
     proxy = box("proxy")
     assert Path(f"/proc/{proxy}").exists()
     box.process.kill()
-    assert wait_until(lambda: not Path(f"/proc/{proxy}").exists(), 10)
+    assert wait_until(lambda: not Path(f"/proc/{proxy}").exists())

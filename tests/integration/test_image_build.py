@@ -115,19 +115,12 @@ def test_pip_packages_and_ipykernel_are_there_and_import(
     assert traces() == []
 
 
-def test_an_image_that_is_there_is_found_at_once_and_not_built_again(
-    engine: Engine, plan: Plan
-) -> None:
+def test_an_image_that_is_there_is_found_and_not_built_again(engine: Engine, plan: Plan) -> None:
     asked = plan(hooks=Hooks(post_build="true"))
     first = ensure_image(asked, engine.client, Silent())
     seen = Recorder()
-    times = []
-    for _ in range(5):
-        began = time.perf_counter()
-        assert ensure_image(asked, engine.client, seen) == first
-        times.append(time.perf_counter() - began)
+    assert ensure_image(asked, engine.client, seen) == first
     assert seen.stages == []
-    assert sorted(times)[2] < 0.05
 
 
 def test_a_base_image_with_ipykernel_that_suffices_gets_a_second_name_and_no_layer(

@@ -8,7 +8,6 @@ import stat
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -215,8 +214,6 @@ def test_an_engine_that_stops_ends_the_sandbox_and_stop_returns(
             own._process.terminate()
             own._process.wait(30)
             assert wait_until(lambda: box.gone is not None)
-            before = time.monotonic()
-        assert time.monotonic() - before < 10
         assert not box.sockets.exists()
     finally:
         own.stop()

@@ -403,9 +403,7 @@ def test_a_launcher_killed_with_its_janitor_leaves_no_sidecar(on_docker, with_re
         directory, janitor = process.stdout.readline().split()
         os.kill(int(janitor), 9)
         process.kill()
-    assert wait_until(
-        lambda: on_docker.left(with_redis, seconds=0) == [f"directory {directory}"], 20
-    )
+    assert wait_until(lambda: on_docker.left(with_redis, seconds=0) == [f"directory {directory}"])
     on_docker.launch(on_docker.project()).stop()
 
 
@@ -420,7 +418,7 @@ sys.stdin.read()
 def test_the_sidecars_of_a_sandbox_that_dies_die_with_it(on_docker, with_redis, engine):
     box = on_docker.launch(with_redis)
     engine.client.api.kill(containers(engine, with_redis)["kernel"]["Id"])
-    assert wait_until(lambda: containers(engine, with_redis) == {}, 20)
+    assert wait_until(lambda: containers(engine, with_redis) == {})
     assert box.gone is not None
 
 
