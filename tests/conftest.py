@@ -78,8 +78,8 @@ def engine(run_directory: Path) -> Iterator[Engine]:
 
 def remove_images(client: docker.DockerClient) -> None:
     """Those of the tests' projects; on an engine that is not ours nothing must be left."""
-    for image in client.images.list():
-        for tag in image.tags:
+    for image in client.api.images():
+        for tag in image["RepoTags"] or ():
             # Those with a run's number are removed by that run, which may not be this one.
             if re.match(r"moat-nb/test-(?![0-9a-f]{8}:)", tag):
                 client.images.remove(tag)

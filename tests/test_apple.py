@@ -153,7 +153,8 @@ def spec(tmp_path):
     )
 
 
-def test_every_argument_is_documented_and_bytes_go_both_ways(stub, spec):
+def test_every_argument_is_documented_and_bytes_go_both_ways(stub, spec, monkeypatch):
+    monkeypatch.setattr("moat_nb.runtimes.pipes.GRACE_SECONDS", 60)
     leash = stub.runtime.start(spec, None)
     leash.send(b"hello\n")
     assert leash.receive() == b"HELLO\n"
@@ -222,6 +223,7 @@ def test_the_stub_refuses_what_is_not_documented(stub, words):
     ],
 )
 def test_available_says_what_is_missing(stub, monkeypatch, answers, detail, mend):
+    monkeypatch.setattr("moat_nb.runtimes.apple.PROBE_SECONDS", 60)
     monkeypatch.setenv("APPLE_STUB", json.dumps(answers))
     found = stub.runtime.available()
     assert found.usable is (answers == {})

@@ -229,12 +229,14 @@ def test_all_problems_are_told_at_once():
         ({"bwrap": "/bin/false"}, "exit code 1", "user namespaces"),
     ],
 )
-def test_a_machine_that_cannot_run_it_is_told_why_and_what_to_do(change, detail, mend):
+def test_a_machine_that_cannot_run_it_is_told_why_and_what_to_do(change, detail, mend, monkeypatch):
+    monkeypatch.setattr("moat_nb.runtimes.bubblewrap_facts.PROBE_SECONDS", 60)
     found = Bubblewrap(Host.current(), replace(FACTS, **change)).available()
     assert (found.usable, detail in found.detail, mend in found.mend) == (False, True, True)
 
 
-def test_this_machine_can_run_it():
+def test_this_machine_can_run_it(monkeypatch):
+    monkeypatch.setattr("moat_nb.runtimes.bubblewrap_facts.PROBE_SECONDS", 60)
     found = Bubblewrap(Host.current()).available()
     assert (found.usable, found.mend) == (True, "")
     assert found.detail.startswith("bubblewrap ")
@@ -601,7 +603,8 @@ def begin(own, code):
 ECHO = "import sys\nfor line in sys.stdin: print(line.upper(), end='', flush=True)\nprint('bye')"
 
 
-def test_bytes_go_both_ways_and_the_end_of_stdin_is_the_guests_to_answer(own):
+def test_bytes_go_both_ways_and_the_end_of_stdin_is_the_guests_to_answer(own, monkeypatch):
+    monkeypatch.setattr("moat_nb.runtimes.pipes.GRACE_SECONDS", 60)
     leash = begin(own, ECHO)
     leash.send(b"hello\n")
     assert leash.receive() == b"HELLO\n"
@@ -657,7 +660,7 @@ def test_a_close_frees_a_thread_that_receives_and_one_that_sends(own):
     threads = [threading.Thread(target=act) for act in (receive, send)]
     for thread in threads:
         thread.start()
-    time.sleep(0.2)
+    assert until(lambda: leash._sending.locked() and leash._receiving.locked())
     leash.close()
     for thread in threads:
         thread.join(30)
@@ -741,11 +744,17 @@ def test_a_circle_of_links_is_refused(tmp_path):
 
 @needs_root
 def test_staging_shows_nothing_on_the_host_and_leaves_nothing(own):
-    before = Path("/proc/self/mountinfo").read_text()
+    def mounts():
+        """Those that staging could add to: an engine of other tests makes mounts of its own."""
+        lines = Path("/proc/self/mountinfo").read_text().splitlines()
+        places = ("/sys", str(own.workspace))
+        return [line for line in lines if line.split()[4].startswith(places)]
+
+    before = mounts()
     leash = begin(own, ECHO)
     leash.send(b"up\n")
     assert leash.receive() == b"UP\n"
-    during = Path("/proc/self/mountinfo").read_text()
+    during = mounts()
     leash.close()
     assert during == before
     assert Path("/sys/kernel").is_dir()

@@ -202,7 +202,7 @@ def test_a_connection_that_its_program_broke_is_broken_for_the_launcher_too(laun
 
     port = guest(launcher(say_on_and_on))
     connect(port).close()
-    assert ended.wait(10)
+    assert ended.wait(60)
 
 
 def test_a_carrier_with_nothing_to_carry_rests(launcher, guest):

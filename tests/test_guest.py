@@ -405,14 +405,14 @@ def test_vitals_tell_what_kernels_and_what_they_started_use_and_of_no_other_proc
     code = f"__import__('subprocess').Popen([__import__('sys').executable, '-c', {busy!r}]).pid"
     ask(f"{sockets}/k", code)
     rows: list[list[int]] = []
-    while len(rows) < 3:
+    while len(rows) < 3 or rows[-1][1] <= 90 * MIB:
         time.sleep(0.5)
         guest.tell("vitals", id="v")
         (kernel,) = guest.hear("vitals", "v")["kernels"]
         assert kernel["id"] == id
         rows = kernel["samples"]
     (before, _, cpu), (after, memory, more) = rows[-2:]
-    assert 90 * MIB < memory < 1000 * MIB
+    assert memory < 1000 * MIB
     assert 0 < more - cpu <= 2 * (before - after)
     guest.tell("signal", id=id, signum=int(signal.SIGKILL))
     guest.finish(id)
@@ -420,14 +420,17 @@ def test_vitals_tell_what_kernels_and_what_they_started_use_and_of_no_other_proc
     assert guest.hear("vitals", "w")["kernels"] == []
 
 
-def test_the_history_is_bounded_and_looks_that_come_at_once_are_one() -> None:
+def test_the_history_is_bounded_and_looks_that_come_at_once_are_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("moat_nb.guest.vitals.GAP_SECONDS", 60.0)
     vitals = Vitals()
     kernel = {"1": os.getsid(0)}
     for _ in range(3):
         vitals.sample(kernel)
     ((_, *_),) = vitals.histories["1"]
     for _ in range(HISTORY + 10):
-        vitals.sampled = 0
+        vitals.sampled = float("-inf")
         vitals.sample(kernel)
     assert len(vitals.histories["1"]) == HISTORY
 
@@ -471,7 +474,7 @@ def test_a_signal_reaches_the_whole_group_and_nothing_beside_it(guest: Guest) ->
     other = guest.spawn(["sleep", "1000"])
     script = "sleep 1000 & sh -c 'sleep 1000 & wait' & echo up; wait"
     id = guest.spawn(["sh", "-c", script])
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while guest.processes().count("S (sleep)") < 3 and time.monotonic() < deadline:
         time.sleep(0.02)
     guest.tell("signal", id=id, signum=int(signal.SIGTERM))
@@ -573,6 +576,9 @@ def test_ten_megabytes_of_input_arrive_whole(guest: Guest) -> None:
 def test_input_that_is_not_read_is_not_taken_and_holds_nothing_else_up(guest: Guest) -> None:
     script = "trap 'exec cat' USR1; echo up; while :; do sleep 0.05; done"
     id = guest.spawn(["sh", "-c", script], stdin=True)
+    while b"up\n" not in guest.outputs[id][1]:
+        guest.tell("usage", id="up")
+        guest.hear("usage", "up")
     piece = base64.b64encode(b"x" * PIECE).decode()
     guest.tell("input", id=id, data=piece)
     guest.hear("input_taken", id)  # a pipe's worth
@@ -599,7 +605,7 @@ def test_input_to_a_process_that_reads_none_of_it_ends_with_the_process(guest: G
 def test_nothing_that_ended_stays_a_zombie(guest: Guest) -> None:
     for id in [guest.spawn(["sh", "-c", "sleep 0.01 & exit 0"]) for _ in range(20)]:
         guest.finish(id)
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while (left := guest.processes()) and time.monotonic() < deadline:
         time.sleep(0.02)
     assert left == []
@@ -672,7 +678,7 @@ def marked_processes(guest: Guest) -> str:
     marker = f"1000.{int.from_bytes(os.urandom(6), 'big')}"
     guest.spawn(["sleep", marker])
     guest.finish(guest.spawn(["sh", "-c", f"trap '' TERM HUP; setsid sleep {marker} & exit 0"]))
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while len(alive(marker)) < 2 and time.monotonic() < deadline:
         time.sleep(0.01)
     assert len(alive(marker)) == 2

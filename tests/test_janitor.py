@@ -192,7 +192,7 @@ def test_a_launcher_that_is_killed_at_any_step_leaves_nothing(tmp_path: Path, st
         if steps == STEPS:  # the whole start; it is killed while it runs
             await_true((tmp_path / "a" / "b").is_dir)
             launcher.kill()
-        assert launcher.wait(timeout=10) == -signal.SIGKILL
+        assert launcher.wait(timeout=60) == -signal.SIGKILL
         await_true(lambda: list(tmp_path.iterdir()) == [])
         await_true(lambda: not runs(pid))
 
@@ -214,7 +214,7 @@ def test_a_promise_that_the_launcher_died_in_the_middle_of_was_not_acted_on(
         for name in ("whole", "half")
     )
     words = [sys.executable, "-I", "-S", janitor_module.__file__]
-    subprocess.run(words, input=whole + b"\n" + half, check=True, timeout=10)
+    subprocess.run(words, input=whole + b"\n" + half, check=True, timeout=60)
     assert [path.name for path in tmp_path.iterdir()] == ["half"]
 
 
@@ -430,7 +430,7 @@ def test_finish_removes_a_container(engine: Engine, name: str, running: bool) ->
 
 
 @pytest.mark.engine
-@pytest.mark.parametrize("delay", [0.0, 0.5, 1.2])
+@pytest.mark.parametrize("delay", [0.0, 0.5])
 def test_a_container_that_the_engine_makes_after_the_launchers_death_is_removed(
     engine: Engine, name: str, delay: float
 ) -> None:

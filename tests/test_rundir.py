@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import socket
 import subprocess
 import sys
@@ -121,7 +122,9 @@ def test_roots_base_can_be_passed_by_kernels_of_another_user() -> None:
 
 def test_the_longest_socket_of_the_longest_base_can_be_bound(tmp_path: Path) -> None:
     # tmp_path is pytest's, and long; a directory of the greatest length that is accepted:
-    parent = Path("/tmp") / ("x" * (107 - len("/tmp//moat-nb/12345678/s/123456-5")))
+    parent = Path("/tmp") / secrets.token_hex(4).ljust(
+        107 - len("/tmp//moat-nb/12345678/s/123456-5"), "x"
+    )
     parent.mkdir()
     try:
         base = base_directory({"XDG_RUNTIME_DIR": str(parent)}, 1000)

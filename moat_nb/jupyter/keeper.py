@@ -30,8 +30,9 @@ from moat_nb.sandbox import Sandbox
 
 __all__ = ["main"]
 
-GRACE_SECONDS = 2.0
-"""A client's restart takes 0.5 s from the old process's end to the new one's start."""
+GRACE_SECONDS = 5.0
+"""A client's restart takes 0.5 s from the old process's end to the new one's start, and longer on
+a machine that has much else to do."""
 
 
 class Keeper:

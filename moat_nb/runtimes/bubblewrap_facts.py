@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import re
 import shutil
@@ -135,17 +136,24 @@ def _program(name: str) -> str | None:
 
 
 def _version(bwrap: str) -> tuple[int, ...]:
-    words = _output([bwrap, "--version"], {})
-    return tuple(int(number) for number in re.findall(r"\d+", words))
+    """Empty when it cannot be told."""
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        words = _version_text(bwrap, Path(bwrap).stat().st_mtime_ns)
+        return tuple(int(number) for number in re.findall(r"\d+", words))
+    return ()
+
+
+@functools.lru_cache(maxsize=1)
+def _version_text(bwrap: str, changed: int) -> str:
+    """Asked once, as it takes a tenth of a warm start; one that failed is asked again."""
+    return _output([bwrap, "--version"], {})
 
 
 def _output(argv: list[str], env: dict[str, str]) -> str:
-    """What ``argv`` printed; empty when it failed or took longer than PROBE_SECONDS."""
-    with contextlib.suppress(OSError, subprocess.SubprocessError):
-        return subprocess.run(
-            argv, env=env, capture_output=True, check=True, text=True, timeout=PROBE_SECONDS
-        ).stdout
-    return ""
+    """What ``argv`` printed; raises when it failed or took longer than PROBE_SECONDS."""
+    return subprocess.run(
+        argv, env=env, capture_output=True, check=True, text=True, timeout=PROBE_SECONDS
+    ).stdout
 
 
 def _controllers(systemd_run: str, host: Host, bus: dict[str, str]) -> frozenset[str]:
@@ -157,7 +165,9 @@ def _controllers(systemd_run: str, host: Host, bus: dict[str, str]) -> frozenset
     look = "cat /sys/fs/cgroup$(sed -n s/^0:://p /proc/self/cgroup)/cgroup.controllers"
     argv = [systemd_run, *level, "--scope", "--quiet", "--collect", *properties]
     path = {"PATH": "/usr/bin:/bin"}
-    return frozenset(_output([*argv, "/bin/sh", "-c", look], {**path, **bus}).split())
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        return frozenset(_output([*argv, "/bin/sh", "-c", look], {**path, **bus}).split())
+    return frozenset()
 
 
 def _system() -> Iterator[tuple[str, str, str]]:

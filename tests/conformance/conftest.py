@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,7 +18,7 @@ from tests.conformance.table import Results
 from tests.conftest import Engine, make_project
 from tests.integration.leftovers import Watch
 
-SIDE_BY_SIDE = 3
+SIDE_BY_SIDE = 2
 """Suites; they sleep for much of their time, so more than there are cores."""
 
 RESULTS = pytest.StashKey[Results]()
@@ -65,10 +66,10 @@ def report_of(
         workplace.prepare(run, archives[run.suite.package])
         report = workplace.run(run)
         request.config.stash[RESULTS].reports[run.title] = report
-        # Directories of the suite's user; those of the user who runs the tests are not its own.
-        left = watch.left(engine, seconds=10)
-        processes = [text for text in left if not text.startswith("directory")]
-        assert [*processes, *workplace.left()] == []
+        give_up = time.monotonic() + 60
+        while (left := what_is_left(workplace, watch, engine)) and time.monotonic() < give_up:
+            time.sleep(0.1)
+        assert left == []
         return report
 
     with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
@@ -80,6 +81,12 @@ def report_of(
         pool.shutdown(wait=False, cancel_futures=True)
         for workplace in workplaces:
             workplace.end()
+
+
+def what_is_left(workplace: Workplace, watch: Watch, engine: Engine | None) -> list[str]:
+    # Directories of the suite's user; those of the user who runs the tests are not its own.
+    found = watch.left(engine, seconds=0)
+    return [*(text for text in found if not text.startswith("directory")), *workplace.left()]
 
 
 def _collected(items: list[pytest.Item]) -> Iterator[str]:

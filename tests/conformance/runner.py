@@ -52,7 +52,7 @@ class Workplace:
     @classmethod
     def make(cls, project: Path, plugins: Path, owner: User) -> Workplace:
         home = project.parent / "home"
-        for directory in (home, home / "run"):
+        for directory in (home, home / "run", home / "t"):
             directory.mkdir(mode=0o700)
             os.chown(directory, owner.uid, owner.gid)
         return cls(project=project, home=home, plugins=plugins)
@@ -69,6 +69,7 @@ class Workplace:
             "LANG": "C.UTF-8",
             "PATH": f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
             "PYTHONDONTWRITEBYTECODE": "1",
+            "TMPDIR": str(self.home / "t"),
             "USER": "suite",
             "XDG_RUNTIME_DIR": str(self.home / "run"),
         }

@@ -84,7 +84,7 @@ def test_a_tunnel_in_which_nothing_is_said_ends_though_one_side_has_ended(
 
 @pytest.mark.parametrize("way", ["plain", "tunnel"])
 def test_a_sandbox_that_does_not_read_is_not_waited_for(start: Start, way: str) -> None:
-    proxy = start(deadlines=IDLE)
+    proxy = start(deadlines=Deadlines(idle=5 * SOON))
     ask = b"GET /bytes/100000000 HTTP/1.1\r\nHost: pypi.test\r\n\r\n"
     if way == "plain":
         proxy.connect().sendall(ask.replace(b"/bytes", b"http://pypi.test/bytes"))
@@ -92,7 +92,7 @@ def test_a_sandbox_that_does_not_read_is_not_waited_for(start: Start, way: str) 
         proxy.https("pypi.test").sendall(ask)
     found = proxy.next_record()
     assert found["reason"].endswith(
-        ("nothing was taken for 1 seconds", "nothing was said for 1 seconds")
+        ("nothing was taken for 5 seconds", "nothing was said for 5 seconds")
     )
     assert 0 < found["received"] < 100_000_000
 

@@ -28,15 +28,18 @@ def test_of_two_that_connect_in_the_same_moment_one_is_closed(
 
     async def main() -> Plain:
         gate = asyncio.Event()
+        begun: list[Address] = []
         race = _Race(Deadlines(), None, None)
 
         async def connect(address: Address) -> Plain:
+            begun.append(address)
+            if len(begun) == 2:
+                gate.set()
             await gate.wait()
             return Connected()
 
         monkeypatch.setattr(race, "_connect", connect)
         monkeypatch.setattr("moat_nb.egress.race.HEAD_START_SECONDS", 0)
-        asyncio.get_running_loop().call_later(0.05, gate.set)
         address = Address(family=socket.AF_INET, sockaddr=("127.0.0.1", 1))
         winner = await race.run([address, address])
         await race.end()

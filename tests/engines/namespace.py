@@ -155,7 +155,9 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 
 def _remove_cgroups() -> None:
     """Those that engines make for all of their containers and never remove, if they are empty."""
-    for name in ("docker", "libpod_parent/conmon", "libpod_parent"):
-        for cgroup in Path("/sys/fs/cgroup").glob(f"**/{name}"):
+    names = ("/docker", "/libpod_parent/conmon", "/libpod_parent")
+    # Unlike Path.glob, os.walk passes over one that goes meanwhile.
+    for cgroup, _, _ in os.walk("/sys/fs/cgroup", topdown=False):
+        if cgroup.endswith(names):
             with contextlib.suppress(OSError):
-                cgroup.rmdir()
+                Path(cgroup).rmdir()
