@@ -26,8 +26,9 @@ __all__ = ["POOL", "Pool", "key_of"]
 PAUSE_SECONDS = 1.0
 """From a kernel's start to the refilling: the first cells come before any spare."""
 
-KERNEL_SECONDS = 30.0
-"""How long a spare's kernel may take before something must be wrong with it."""
+KERNEL_SECONDS = 120.0
+"""How long a spare's kernel may take before something must be wrong with it. Nobody waits for it,
+and its low priority is next to nothing on a machine that is busy."""
 
 logger = logging.getLogger("moat_nb")
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BuildLog", "Order", "PullTally", "build", "pull"]
 
-INTERRUPT_SECONDS = 5.0
+INTERRUPT_SECONDS = 30.0
 """For an engine to end a step whose build was given up: 0.3 s were seen on Docker 20.10."""
 
 _STEP = re.compile(r"step (\d+)/(\d+) ?: (.*)", re.IGNORECASE)

@@ -353,7 +353,7 @@ class DockerLeash:
         self._wrapper.close()
 
     def last_words(self) -> str:
-        self._waiter.join(timeout=5)
+        self._waiter.join(timeout=30)
         words = []
         if self._status is not None:
             oom = " (SIGKILL; out of memory, or killed)" if self._status == 137 else ""

@@ -180,8 +180,8 @@ class Sidecar:
         assert self._leash is not None
         while data := self._receive(self._leash):
             rest = data if self._shown.is_set() else self._read_mounts(data)
-            self.printed.feed(rest)
             self.log.write(self._redactor.feed(rest))
+            self.printed.feed(rest)
         self.log.write(self._redactor.rest())
         words = self._redactor.text(self._leash.last_words())
         self._leash.close()

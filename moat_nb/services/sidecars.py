@@ -40,8 +40,8 @@ PASSWORD_ALPHABET = string.ascii_letters + string.digits
 LOOK_SECONDS = 0.05
 """Between two looks at a sidecar that is not ready yet."""
 
-END_SECONDS = 1.0
-"""For a server's end to be told that its broken connection shows already."""
+END_SECONDS = 10.0
+"""For a server's end to be told, which its broken connection shows before its container is gone."""
 
 STOP_SECONDS = 10.0
 """For sidecars with a volume to close their files; they are killed after half of it."""

@@ -200,7 +200,7 @@ def lab(run_directory: Path) -> Iterator[Lab]:
         yield Lab(url=url, token=token, root=run_directory, data=data, env=env)
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(timeout=30)
+        process.wait(timeout=120)
 
 
 def _address(process: subprocess.Popen[bytes], runtime: Path, log: Path) -> str:

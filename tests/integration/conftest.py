@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -132,6 +133,15 @@ def wait_until(true: Callable[[], bool], seconds: float = 30) -> bool:
             return True
         time.sleep(0.05)
     return true()
+
+
+def settle() -> None:
+    """Until the threads that the end of a sandbox does not wait for have ended."""
+
+    def running() -> set[str]:
+        return {thread.name for thread in threading.enumerate() if thread.name.startswith("moat-")}
+
+    assert wait_until(lambda: running() <= {"moat-spawner"}), running()
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -307,7 +307,7 @@ def test_processes_that_ignore_every_signal_end_with_the_sandbox(launcher, table
     box = launcher.launch(project)
     deaf = threading.Event()
     process = box.spawn(["python3", "-c", STUBBORN], on_output=lambda *_: deaf.set())
-    assert deaf.wait(10)
+    assert deaf.wait(60)
     process.signal(15)
     with pytest.raises(FutureTimeout):
         process.wait(timeout=0.5)

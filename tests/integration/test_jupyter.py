@@ -12,7 +12,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
 from tests.conftest import Engine, Project
+from tests.integration.conftest import wait_until
 
 # jupyter_client's blocking calls make event loops that nobody closes; the collector says so.
 pytestmark = pytest.mark.filterwarnings(
@@ -231,8 +231,15 @@ def test_a_restart_keeps_what_was_installed_into_the_excludes(
 
 def test_an_interrupt_reaches_what_a_cell_started_too(installed: Installed) -> None:
     with connected(installed) as (manager, client):
-        threading.Timer(1.0, manager.interrupt_kernel).start()
-        said = run(client, "import subprocess; subprocess.run(['sleep', '1000'])")
+        started = installed.project / "started"
+
+        def interrupt() -> None:
+            assert wait_until(started.exists)
+            manager.interrupt_kernel()
+
+        threading.Thread(target=interrupt).start()
+        script = f"touch {started.name}; exec sleep 1000"
+        said = run(client, f"import subprocess; subprocess.run(['sh', '-c', {script!r}])")
         assert "KeyboardInterrupt" in said
         assert run(client, "print('alive')") == "alive\n"
 
@@ -242,13 +249,16 @@ def test_a_kernel_that_exits_is_seen_dead_with_its_exit_code_and_the_log_says_wh
 ) -> None:
     with connected(installed) as (manager, client):
         client.execute("import os; os._exit(7)")
-        give_up = time.monotonic() + 10
-        while manager.is_alive() and time.monotonic() < give_up:
-            time.sleep(0.05)
-        assert not manager.is_alive()
+        assert wait_until(lambda: not manager.is_alive(), 60)
         assert poll(manager) == 7
-        # The provisioner's words are in the client's log, the shim's on its stderr.
-        assert "the kernel ended: exit code 7" in caplog.text + capfd.readouterr().err
+        printed: list[str] = []
+
+        def told() -> bool:
+            # The provisioner's words are in the client's log, the shim's on its stderr.
+            printed.append(capfd.readouterr().err)
+            return "the kernel ended: exit code 7" in "".join([caplog.text, *printed])
+
+        assert wait_until(told)
 
 
 def test_a_kernel_that_was_asked_to_end_is_not_said_to_have_died(

@@ -34,7 +34,7 @@ def kill_at(launcher, orders):
     return [result for result in results if result["left"]]
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 def test_a_launcher_killed_at_any_step_leaves_nothing(launcher):
     steps = steps_of(launcher, launcher.project("lib", network=None))
     assert {"before fork_exec in janitor.__init__", "after fork_exec in janitor.__init__"} <= {
@@ -49,7 +49,7 @@ def test_a_launcher_killed_at_any_step_leaves_nothing(launcher):
     assert kill_at(launcher, orders) == []
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 def test_a_launcher_killed_at_any_step_of_a_sidecars_life_leaves_nothing(on_docker, services):
     def project():
         redis = {"redis": {"image": services.redis}}
@@ -63,7 +63,7 @@ def test_a_launcher_killed_at_any_step_of_a_sidecars_life_leaves_nothing(on_dock
     assert kill_at(on_docker, orders) == []
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 def test_a_launcher_killed_while_two_sidecars_and_a_volume_start_leaves_nothing_but_the_volume(
     on_docker, services, engine
 ):

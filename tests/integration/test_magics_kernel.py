@@ -24,6 +24,7 @@ def project(on_bubblewrap):
 @pytest.fixture
 def front(project):
     with opened(project) as made:
+        made.run("%moat run")  # a start that takes long has a display
         yield made
 
 
@@ -138,7 +139,7 @@ def test_output_of_a_cell_in_the_background_belongs_to_that_cell(front):
     assert front.client.get_shell_msg(timeout=60)["content"]["status"] == "ok"
     parents = {}
     while "from the background\n" not in parents or waiting not in parents.values():
-        message = front.client.get_iopub_msg(timeout=10)
+        message = front.client.get_iopub_msg(timeout=60)
         parents[message["content"].get("text")] = message["parent_header"]["msg_id"]
     assert parents["from the background\n"] == started
 

@@ -12,17 +12,20 @@ from moat_nb.jupyter.kernels import Kernel
 from moat_nb.pool import POOL
 from tests.integration.conftest import wait_until
 
-pytestmark = pytest.mark.filterwarnings(
-    r"ignore:Exception ignored in. (<socket.socket|.*BaseEventLoop)"
-    ":pytest.PytestUnraisableExceptionWarning"
-)
+pytestmark = [
+    pytest.mark.timeout(400),
+    pytest.mark.filterwarnings(
+        r"ignore:Exception ignored in. (<socket.socket|.*BaseEventLoop)"
+        ":pytest.PytestUnraisableExceptionWarning"
+    ),
+]
 
 
 @pytest.fixture
 def pooled(launcher):
     """A project with a pool of one; the pool is empty afterwards."""
     yield launcher.project("node_modules", python=True, kernel={"pool": 1})
-    assert wait_until(lambda: not POOL._filling, 30)
+    assert wait_until(lambda: not POOL._filling, 150)
     POOL.clear()
 
 
@@ -31,7 +34,7 @@ def spare_of(launcher, project):
     with launcher.launch(project) as box:
         assert POOL.spares == ()
         with Kernel.start(box):
-            assert wait_until(lambda: len(POOL.spares) == 1 and not POOL._filling, 60)
+            assert wait_until(lambda: len(POOL.spares) == 1 and not POOL._filling, 150)
         (spare,) = POOL.spares
         assert spare.run_dir.id != box.id
     return spare.run_dir.id

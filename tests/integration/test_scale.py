@@ -3,6 +3,7 @@
 import pytest
 
 from moat_nb.bench.scale import AT_ONCE, IN_A_ROW, Held, at_once, draw, in_a_row
+from tests.integration.conftest import settle
 
 STEPS = 20
 """Between two looks at what is held: a leak grows with each."""
@@ -12,8 +13,10 @@ STEPS = 20
 def test_forty_kernels_start_at_once_and_leave_nothing(launcher):
     project = launcher.project("many", python=True)
     at_once(project, launcher.runtime, 1)  # what the first start imports and opens for good
+    settle()
     before = Held.now()
     assert len(at_once(project, launcher.runtime, AT_ONCE)) == AT_ONCE
+    settle()
     assert Held.now() == before
 
 
@@ -21,9 +24,11 @@ def test_forty_kernels_start_at_once_and_leave_nothing(launcher):
 def test_two_hundred_kernels_one_after_another_leave_nothing(launcher, tmp_path):
     project = launcher.project("row", python=True)
     readings = in_a_row(project, launcher.runtime, STEPS)
+    settle()
     before = Held.now()
     while len(readings) < IN_A_ROW:
         readings += in_a_row(project, launcher.runtime, STEPS)
+        settle()
         assert Held.now() == before
     draw(tmp_path / "row.png", [(launcher.runtime, readings, readings)])
     assert (tmp_path / "row.png").read_bytes().startswith(b"\x89PNG")

@@ -17,7 +17,7 @@ from pip._internal.models.index import PyPI
 
 from moat_nb import Sandbox
 from moat_nb.egress.order import REACHABLE
-from tests.integration.conftest import Launcher
+from tests.integration.conftest import Launcher, wait_until
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -62,8 +62,12 @@ def test_native_programs_are_installed_into_excluded_directories_and_run(
         assert ran(box, use).replace(".", "").isdigit()
     assert not any((project / "node_modules").iterdir())
     assert not any((project / ".venv").iterdir())
-    hosts = {record.host for record in box.requests() if record.outcome == "passed"}
-    assert PyPI.netloc in hosts
+
+    def passed() -> set[str]:
+        return {record.host for record in box.requests() if record.outcome == "passed"}
+
+    # A request is recorded when its connection ends, for which pip does not wait.
+    assert wait_until(lambda: PyPI.netloc in passed()), passed()
 
 
 def ran(box: Sandbox, argv: list[str]) -> str:

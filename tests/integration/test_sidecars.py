@@ -124,6 +124,7 @@ def test_a_sidecar_that_dies_is_reported_with_its_last_lines(on_docker, with_red
     with on_docker.launch(
         with_redis, on_event=lambda kind, text: heard.append((kind, text))
     ) as box:
+        box.run(["python3", "-c", REDIS], check=True)
         engine.client.api.kill(containers(engine, with_redis)["redis"]["Id"])
         assert wait_until(lambda: heard != [])
         ((kind, text),) = heard
@@ -236,11 +237,11 @@ def test_a_sidecar_that_is_not_waited_for_may_die_and_is_reported(on_docker, eng
 
 def test_a_sidecar_that_is_never_ready_fails_the_start_with_what_was_waited_for(on_docker, engine):
     words = ["sh", "-c", "echo still thinking; sleep 1000"]
-    ready = {"port": 81, "timeout": 1}
+    ready = {"port": 81, "timeout": 5}
     project = on_docker.project(**own(image=engine.base_image, command=words, ready=ready))
     with pytest.raises(StartError) as caught:
         on_docker.launch(project)
-    assert "was not ready in 1 s: something listens at 127.0.0.1:81" in str(caught.value)
+    assert "was not ready in 5 s: something listens at 127.0.0.1:81" in str(caught.value)
     assert "still thinking" in str(caught.value)
     assert on_docker.left(project) == []
 
@@ -304,7 +305,7 @@ def test_sidecars_start_in_parallel(on_docker, engine):
             "image": engine.base_image,
             "command": ["sh", "-c", f"{words}; sleep 1000"],
             "mounts": ["./meet:/meet"],
-            "ready": {"log": "met", "timeout": 20},
+            "ready": {"log": "met", "timeout": 60},
         }
 
     both = {"one": meeting("one", "two"), "two": meeting("two", "one")}
@@ -470,7 +471,7 @@ import pathlib, time
 pathlib.Path("/workspace/runs").touch()
 while not pathlib.Path("/workspace/told").exists():
     time.sleep(0.1)
-time.sleep(1)
+time.sleep(5)
 """
 
 
@@ -504,6 +505,7 @@ def test_a_cell_that_runs_while_a_sidecar_dies_shows_it(on_docker, services, eng
 # ---------------------------------------------------------------- spares
 
 
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("alive", [True, False])
 def test_a_spare_is_handed_out_with_its_own_sidecars_and_dropped_when_one_died(
     on_docker, services, engine, alive
@@ -516,7 +518,7 @@ def test_a_spare_is_handed_out_with_its_own_sidecars_and_dropped_when_one_died(
     )
     try:
         with on_docker.launch(project) as box, Kernel.start(box):
-            assert wait_until(lambda: len(POOL.spares) == 1 and not POOL._filling, 60)
+            assert wait_until(lambda: len(POOL.spares) == 1 and not POOL._filling, 150)
         (spare,) = POOL.spares
         if not alive:
             engine.client.api.kill(f"moat-test-box-redis-{spare.run_dir.id}")
@@ -527,10 +529,11 @@ def test_a_spare_is_handed_out_with_its_own_sidecars_and_dropped_when_one_died(
             reply = kernel.kc.execute(REDIS, reply=True, timeout=30)
             assert reply["content"]["status"] == "ok"
     finally:
-        assert wait_until(lambda: not POOL._filling, 60)
+        assert wait_until(lambda: not POOL._filling, 150)
         POOL.clear()
 
 
+@pytest.mark.timeout(400)
 def test_a_spare_whose_service_would_see_what_is_excluded_by_now_is_dropped(on_docker, engine):
     mounts = [{"source": ".", "target": "/srv", "exclude": ["hidden"]}]
     service = own(image=engine.base_image, command=["sleep", "1000"], mounts=mounts)
@@ -539,11 +542,11 @@ def test_a_spare_whose_service_would_see_what_is_excluded_by_now_is_dropped(on_d
     (project / "hidden").mkdir()
     try:
         with on_docker.launch(project) as box, Kernel.start(box):
-            assert wait_until(lambda: len(POOL.spares) == 1 and not POOL._filling, 60)
+            assert wait_until(lambda: len(POOL.spares) == 1 and not POOL._filling, 150)
         (spare,) = POOL.spares
         (project / "hidden").rename(project / "was-hidden")
         (project / "hidden").mkdir()
         assert on_docker.launch(project).id != spare.run_dir.id
     finally:
-        assert wait_until(lambda: not POOL._filling, 60)
+        assert wait_until(lambda: not POOL._filling, 150)
         POOL.clear()

@@ -56,8 +56,8 @@ def pid(kernel):
 
 @pytest.fixture
 def box(launcher):
-    """A sandbox with one kernel, which makes no spare by itself yet."""
-    project = launcher.project("lib", python=True)
+    """A sandbox with one kernel, which makes no spare by itself."""
+    project = launcher.project("lib", python=True, kernel={"spare": False})
     (project / "sub").mkdir()
     launcher.give(project / "sub", launcher.owner)
     return launcher.launch(project)
@@ -123,7 +123,7 @@ def test_a_kernel_that_a_spare_became_is_interrupted_and_killed_as_any_other(box
             assert reply["content"]["ename"] == "KeyboardInterrupt"
             process = kernel.provisioner._process
             process.signal(signal.SIGKILL)
-            assert process.wait(10).code == -signal.SIGKILL
+            assert process.wait(60).code == -signal.SIGKILL
         assert value(first, "1") == 1
 
 
@@ -188,12 +188,12 @@ def test_a_running_sandbox_makes_the_next_spare_by_itself_unless_it_is_told_not_
         )
         box = launcher.launch(project)
         with Kernel.start(box):
-            assert box._started.link.spare_ready.wait(15 if keeps else 3) is keeps
+            assert box._started.link.spare_ready.wait(60 if keeps else 3) is keeps
 
 
 def test_a_package_of_the_users_is_seen_by_the_kernels_after_its_installation(launcher):
     # Not where the kernel's python is a virtual environment's, which has none of the user's.
-    box = launcher.launch(launcher.project("lib", python=True))
+    box = launcher.launch(launcher.project("lib", python=True, kernel={"spare": False}))
     ask = "import site; print(site.ENABLE_USER_SITE and site.getusersitepackages() or '')"
     directory = box.run(["python3", "-c", ask], check=True).stdout.decode().strip()
     assert bool(directory) is (launcher.runtime == "docker")
