@@ -21,6 +21,7 @@ import os
 import secrets
 import subprocess
 import tarfile
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,8 +99,14 @@ def root_filesystem(
 
 def _bootstrap(client: DockerClient | None, tar: Path, packages: tuple[str, ...]) -> None:
     mode = "root" if os.geteuid() == 0 else "unshare"
-    argv = _mmdebstrap(mode, str(tar), packages)
-    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    argv, environ = _mmdebstrap(mode, str(tar), packages), dict(os.environ)
+    with contextlib.ExitStack() as undo:
+        if mode == "root":
+            # One that is interrupted leaves its mounts of /proc and /sys, and what lies below.
+            argv = ["unshare", "--mount", *argv]
+            environ["TMPDIR"] = undo.enter_context(tempfile.TemporaryDirectory(dir=tar.parent))
+            Path(environ["TMPDIR"]).chmod(0o755)  # apt fetches as a user of its own
+        done = subprocess.run(argv, capture_output=True, text=True, check=False, env=environ)
     if done.returncode == 0:
         return
     if client is None:
