@@ -1,11 +1,15 @@
-"""The server's name in a TLS ClientHello (RFC 8446, RFC 6066), read before anything is passed on.
+"""The server's name in a TLS ClientHello (RFC 6066), read before anything is passed on.
 
-The bytes are a sandbox's: every length is checked against what is there.
+The bytes are a sandbox's, so OpenSSL parses them: it plays a server that ends the handshake as soon
+as it knows the name. It needs no certificate for that, and what it would answer is dropped.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import contextlib
+import ssl
+import sys
+from collections.abc import Iterator
 
 from moat_nb.egress.verdict import Malformed
 
@@ -16,91 +20,65 @@ HANDSHAKE = 22
 MAX_HELLO = 1 << 15
 """Bytes. A browser's, with a post-quantum key, has 2 KiB."""
 
-_MAX_RECORD = 1 << 14
-_CLIENT_HELLO = 1
-_SERVER_NAME = 0
-_HOST_NAME = 0
 
-
-class _Short(Exception):
-    """A length points beyond what is there, or stops short of it."""
+class _Hello(ssl.SSLObject):
+    asked_for: str | None = None
+    """Empty where the ClientHello names no server; None before it was read."""
 
 
 def server_name(data: bytes) -> str | None:
     """The name that ``data`` begins to ask for, or None while more bytes are needed.
 
-    An empty text where the ClientHello names no server; Malformed where it is none.
+    An empty text where the ClientHello names no server; Malformed where it is none, or one that
+    OpenSSL refuses before it looks at the name (no TLS 1.0 or later, no cipher of TLS 1.3 that it
+    knows), or for the name: two of them, a NUL, a letter that is not ASCII.
     """
+    # OpenSSL alone would take an SSLv2 hello, and an empty record, which RFC 8446 forbids.
+    if data[:1] not in (b"", bytes([HANDSHAKE])) or data[3:5] == bytes(2):
+        raise Malformed("it does not begin with a TLS ClientHello")
+    incoming = ssl.MemoryBIO()
+    incoming.write(data)
+    hello = _CONTEXT.wrap_bio(incoming, ssl.MemoryBIO(), server_side=True)
+    assert isinstance(hello, _Hello)
     try:
-        message = _message(data)
-    except _Short:
+        with _without_unraisable():
+            hello.do_handshake()
+    except ssl.SSLWantReadError:
         if len(data) > MAX_HELLO:
             raise Malformed("its TLS ClientHello is too long") from None
-        return None
+    except ssl.SSLError as error:
+        if hello.asked_for is None:
+            reason = f"it does not begin with a TLS ClientHello that can be read: {error.reason}"
+            raise Malformed(reason) from None
+    return hello.asked_for
+
+
+def _on_name(hello: ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> int:
+    assert isinstance(hello, _Hello)
+    hello.asked_for = name or ""
+    return ssl.ALERT_DESCRIPTION_ACCESS_DENIED
+
+
+def _context() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    # Old protocols are for the host to refuse. TLS 1.0 by its own name would be warned of, and
+    # OpenSSL has it at security level 0 only.
+    context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    context.sslobject_class = _Hello
+    context.sni_callback = _on_name
+    return context
+
+
+_CONTEXT = _context()
+
+
+@contextlib.contextmanager
+def _without_unraisable() -> Iterator[None]:
+    """Print nothing of an error inside a callback: ssl's own for a name that is not ASCII, which
+    then ends the handshake before ``_on_name`` is called."""
+    before, sys.unraisablehook = sys.unraisablehook, lambda _: None
     try:
-        return _name_in(message)
-    except _Short:
-        raise Malformed("its TLS ClientHello contradicts itself") from None
-
-
-def _message(data: bytes) -> bytes:
-    """The ClientHello's body, put together from the records that it may be spread over."""
-    records, message = _Bytes(data), bytearray()
-    while len(message) < 4 or len(message) < 4 + int.from_bytes(message[1:4], "big"):
-        kind, major = records.number(1), records.number(1)
-        records.number(1)
-        size = records.number(2)
-        if kind != HANDSHAKE or major != 3 or not 0 < size <= _MAX_RECORD:
-            raise Malformed("it does not begin with a TLS ClientHello")
-        message += records.take(size)
-        if message[0] != _CLIENT_HELLO:
-            raise Malformed("it does not begin with a TLS ClientHello")
-    return bytes(message[4 : 4 + int.from_bytes(message[1:4], "big")])
-
-
-def _name_in(message: bytes) -> str:
-    hello = _Bytes(message)
-    hello.take(2 + 32)  # version, random
-    for width in (1, 2, 1):  # session, cipher suites, compression
-        hello.take(hello.number(width))
-    names = []
-    extensions = _Bytes(hello.take(hello.number(2))) if hello.left else _Bytes(b"")
-    if hello.left:
-        raise _Short
-    while extensions.left:
-        kind = extensions.number(2)
-        content = extensions.take(extensions.number(2))
-        if kind == _SERVER_NAME:
-            names.append(_only_name(content))
-    if len(names) > 1:
-        raise Malformed("its TLS ClientHello names its server twice")
-    return names[0] if names else ""
-
-
-def _only_name(content: bytes) -> str:
-    extension = _Bytes(content)
-    entries = _Bytes(extension.take(extension.number(2)))
-    kind = entries.number(1)
-    name = entries.take(entries.number(2))
-    if kind != _HOST_NAME or entries.left or extension.left:
-        raise Malformed("its TLS ClientHello names more than one server")
-    return name.decode("latin-1")
-
-
-@dataclass
-class _Bytes:
-    data: bytes
-    at: int = 0
-
-    @property
-    def left(self) -> int:
-        return len(self.data) - self.at
-
-    def take(self, size: int) -> bytes:
-        if size > self.left:
-            raise _Short
-        self.at += size
-        return self.data[self.at - size : self.at]
-
-    def number(self, size: int) -> int:
-        return int.from_bytes(self.take(size), "big")
+        yield
+    finally:
+        sys.unraisablehook = before

@@ -68,6 +68,20 @@ def test_tls_for_no_host_is_refused(start: Start) -> None:
     assert (record["outcome"], record["received"]) == ("refused", 0)
 
 
+def test_tls_for_a_name_that_is_not_ascii_is_refused_and_the_proxy_says_no_more(
+    start: Start,
+) -> None:
+    proxy = start()
+    sock, _ = proxy.tunnel("pypi.test")
+    name = b"pypi.t\xe9st"
+    sock.sendall(client_hello("pypi.test").replace(b"pypi.test", name))
+    assert everything(sock)[:1] == b"\x15"
+    (record,) = proxy.records()
+    assert record["reason"].startswith("it does not begin with a TLS ClientHello that can be read")
+    assert (record["outcome"], record["received"]) == ("failed", 0)
+    assert proxy.news() == [record]
+
+
 def test_a_hello_in_pieces_and_in_several_records_is_read(permissive: Running) -> None:
     hello = client_hello("pypi.test")
     body = hello[5:]
