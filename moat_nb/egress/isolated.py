@@ -15,7 +15,7 @@ import moat_nb
 
 __all__ = ["command"]
 
-PACKAGES = ("h11", "cryptography", "_cffi_backend", "typing_extensions")
+PACKAGES = ("h11", "aiohappyeyeballs", "cryptography", "_cffi_backend", "typing_extensions")
 """What the proxy imports beside the standard library and this package; the last two are
 cryptography's. One that is not there is not needed, or was refused before."""
 

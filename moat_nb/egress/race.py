@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import socket
 import ssl
 from collections.abc import Sequence
+
+from aiohappyeyeballs import start_connection
 
 from moat_nb.egress.addresses import Address
 from moat_nb.egress.order import Deadlines
@@ -20,6 +23,8 @@ __all__ = ["connect_first"]
 
 HEAD_START_SECONDS = 0.25
 """Of one address over the next, RFC 8305's recommendation."""
+
+_ERRNO = re.compile(r"\[Errno (\d+)\]")
 
 
 async def connect_first(
@@ -32,75 +37,37 @@ async def connect_first(
 
     Failed when none does.
     """
-    race = _Race(deadlines, context, name if context else None)
     late = Failed(f"does not answer within {deadlines.connect:.0f} seconds", 504)
     try:
-        return await within(deadlines.connect, race.run(_in_turns(addresses)), late)
-    finally:
-        await race.end()
+        reader, writer = await within(
+            deadlines.connect, _connect(addresses, context, name if context else None), late
+        )
+    except OSError as error:
+        raise Failed(f"cannot be reached: {_reason(error)}") from None
+    return Plain(reader, writer, deadlines)
 
 
-class _Race:
-    def __init__(
-        self, deadlines: Deadlines, context: ssl.SSLContext | None, name: str | None
-    ) -> None:
-        self._deadlines = deadlines
-        self._context = context
-        self._name = name
-        self._running: set[asyncio.Task[Plain]] = set()
-
-    async def run(self, addresses: list[Address]) -> Plain:
-        error: BaseException | None = None
-        while addresses or self._running:
-            if addresses:
-                self._running.add(asyncio.create_task(self._connect(addresses.pop(0))))
-            done, self._running = await asyncio.wait(
-                self._running,
-                timeout=HEAD_START_SECONDS if addresses else None,
-                return_when=asyncio.FIRST_COMPLETED,
-            )
-            for task in done:
-                if error := task.exception():
-                    continue
-                self._running |= done - {task}  # another that won in the same moment: see end()
-                return task.result()
-        raise Failed(f"cannot be reached: {_reason(error)}")
-
-    async def end(self) -> None:
-        """Drop those that have not won, connected in the last moment or not."""
-        for task in self._running:
-            task.cancel()
-        for late in await asyncio.gather(*self._running, return_exceptions=True):
-            if isinstance(late, Plain):
-                late.close()
-
-    async def _connect(self, address: Address) -> Plain:
-        sock = socket.socket(address.family, socket.SOCK_STREAM)
-        try:
-            sock.setblocking(False)
-            await asyncio.get_running_loop().sock_connect(sock, address.sockaddr)
-            reader, writer = await asyncio.open_connection(
-                sock=sock, limit=CHUNK, ssl=self._context, server_hostname=self._name
-            )
-        except BaseException:
-            sock.close()
-            raise
-        return Plain(reader, writer, self._deadlines)
+async def _connect(
+    addresses: Sequence[Address], context: ssl.SSLContext | None, name: str | None
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    sock = await start_connection(
+        [(a.family, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", a.sockaddr) for a in addresses],
+        happy_eyeballs_delay=HEAD_START_SECONDS,
+        interleave=1,
+    )
+    try:
+        return await asyncio.open_connection(
+            sock=sock, limit=CHUNK, ssl=context, server_hostname=name
+        )
+    except BaseException:
+        sock.close()
+        raise
 
 
-def _reason(error: BaseException | None) -> str:
-    # asyncio's own text names the address, which a sandbox need not learn.
-    if isinstance(error, ssl.SSLError) or not isinstance(error, OSError) or not error.errno:
+def _reason(error: OSError) -> str:
+    """Of several that differ, the last address's. asyncio's own text, and with several addresses
+    the library's, names them, which a sandbox need not learn."""
+    if isinstance(error, ssl.SSLError):
         return str(error)
-    return os.strerror(error.errno)
-
-
-def _in_turns(addresses: Sequence[Address]) -> list[Address]:
-    """The preferred family's first, then one of the other, and so on."""
-    same = [address for address in addresses if address.family == addresses[0].family]
-    other = [address for address in addresses if address.family != addresses[0].family]
-    mixed: list[Address] = []
-    while same or other:
-        mixed += [*same[:1], *other[:1]]
-        del same[:1], other[:1]
-    return mixed
+    numbers = [error.errno] if error.errno else [int(n) for n in _ERRNO.findall(str(error))]
+    return os.strerror(numbers[-1]) if numbers else "the connection was lost"

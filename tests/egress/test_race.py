@@ -3,50 +3,90 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
+from collections.abc import Iterator
 
 import pytest
 
 from moat_nb.egress.addresses import Address
 from moat_nb.egress.order import Deadlines
-from moat_nb.egress.race import _Race
-from moat_nb.egress.streams import Plain
+from moat_nb.egress.race import connect_first
+from moat_nb.egress.verdict import Failed
+
+UNROUTED = Address(family=socket.AF_INET, sockaddr=("255.255.255.255", 9))
+"""To which connecting fails at once, and not as where nobody listens."""
+
+
+@pytest.fixture
+def listening() -> Iterator[socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        sock.setblocking(False)
+        yield sock
+
+
+@pytest.fixture
+def deaf() -> Iterator[Address]:
+    """Nobody listens there, and nobody else comes to."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        yield Address(family=socket.AF_INET, sockaddr=sock.getsockname())
+
+
+def address(sock: socket.socket) -> Address:
+    return Address(family=socket.AF_INET, sockaddr=sock.getsockname())
+
+
+def others_end(listening: socket.socket) -> list[bytes | None]:
+    """What each connection that was made reads: None for one that is still open."""
+    found: list[bytes | None] = []
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            sock, _ = listening.accept()
+            with sock:
+                sock.setblocking(False)
+                try:
+                    found.append(sock.recv(1))
+                except BlockingIOError:
+                    found.append(None)
+    return found
 
 
 def test_of_two_that_connect_in_the_same_moment_one_is_closed(
-    monkeypatch: pytest.MonkeyPatch,
+    listening: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Connected(Plain):
-        def __init__(self) -> None:
-            self.closed = False
-            made.append(self)
+    async def main() -> list[bytes | None]:
+        winner = await connect_first([address(listening)] * 2, Deadlines())
+        try:
+            return others_end(listening)
+        finally:
+            winner.close()
 
-        def close(self) -> None:
-            self.closed = True
+    monkeypatch.setattr("moat_nb.egress.race.HEAD_START_SECONDS", 0)
+    found = asyncio.run(main())
+    assert found.count(None) == 1
+    assert set(found) <= {None, b""}
 
-    made: list[Connected] = []
 
-    async def main() -> Plain:
-        gate = asyncio.Event()
-        begun: list[Address] = []
-        race = _Race(Deadlines(), None, None)
+def test_the_next_address_is_connected_to_where_the_first_fails(
+    listening: socket.socket, deaf: Address
+) -> None:
+    async def main() -> list[bytes | None]:
+        winner = await connect_first([UNROUTED, deaf, address(listening)], Deadlines())
+        try:
+            return others_end(listening)
+        finally:
+            winner.close()
 
-        async def connect(address: Address) -> Plain:
-            begun.append(address)
-            if len(begun) == 2:
-                gate.set()
-            await gate.wait()
-            return Connected()
+    assert asyncio.run(main()) == [None]
 
-        monkeypatch.setattr(race, "_connect", connect)
-        monkeypatch.setattr("moat_nb.egress.race.HEAD_START_SECONDS", 0)
-        address = Address(family=socket.AF_INET, sockaddr=("127.0.0.1", 1))
-        winner = await race.run([address, address])
-        await race.end()
-        return winner
 
-    winner = asyncio.run(main())
-    assert sorted((stream is winner, stream.closed) for stream in made) == [
-        (False, True),
-        (True, False),
-    ]
+@pytest.mark.parametrize("before", [0, 1, 2])
+@pytest.mark.parametrize("other", [True, False])
+def test_why_none_is_connected_to_is_told_without_an_address(
+    deaf: Address, before: int, other: bool
+) -> None:
+    addresses = [UNROUTED if other else deaf] * before + [deaf]
+    with pytest.raises(Failed) as failed:
+        asyncio.run(connect_first(addresses, Deadlines()))
+    assert failed.value.reason == "cannot be reached: Connection refused"
