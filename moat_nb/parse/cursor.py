@@ -27,7 +27,7 @@ _V_co = TypeVar("_V_co", covariant=True)
 BOOLEANS = dict.fromkeys(("true", "True", "TRUE", "y", "Y", "yes", "on"), True) | dict.fromkeys(
     ("false", "False", "FALSE", "n", "N", "no", "off"), False
 )
-_INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})")
+_INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,18})")
 _NUMBER = re.compile(r"[-+]?([0-9]{1,18}(\.[0-9]{0,18})?|\.[0-9]{1,18})")
 
 

@@ -48,7 +48,7 @@ _FORM = "write source:target, source:target:ro or source:target:rw"
 # These separate the fields of an engine's mount options.
 _UNSAFE_CHARACTERS = r'\x00-\x1f\x7f,:"\\'
 _UNSAFE = re.compile(f"[{_UNSAFE_CHARACTERS}]")
-_SOURCE = r"(?!~[^/]).+"
+_SOURCE = r"(?!~[^/])[^\x00]+"
 _TARGET = f"/[^{_UNSAFE_CHARACTERS}]*"
 
 

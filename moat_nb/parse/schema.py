@@ -2,8 +2,8 @@
 
 It lets pass all that the parser accepts, and refuses what a wrong type, a wrong word, a number out
 of range, a key that is not known or one that is missing makes wrong. What takes more than one look
-at one value (a service that is no dependency, two mounts at one target, a requirement of pip, a slip
-in a top-level key) is for the parser alone.
+at one value (a service that is no dependency, two mounts at one target, a requirement of pip, a
+slip in a top-level key) is for the parser alone; tests/test_parse_schema.py has the whole list.
 """
 
 from __future__ import annotations
