@@ -69,6 +69,8 @@ BEYOND = {
     "how YAML is written": (
         "duplicate key",
         "a NUL character in a string",
+        # An editor sees a number, which no pattern is for.
+        r"'[-+.0-9e]+' (cannot name|is not (the name of|a volume's|UID|a model's|a dependency))",
         "'(y|Y|yes|on|n|N|no|off)' is neither true nor false",
         r"'(0x400|1e3|\.nan)' is not",
     ),
@@ -175,6 +177,7 @@ WRONG = [
         for part in parts(test_dependencies.test_a_slip_is_refused_with_what_was_probably_meant)
     ),
     "mounts: [{source: a, target: /a, exclude: [/a]}]",
+    "name: -1",
     "mounts: [{source: ., target: /workspace, exclude: [.git]}]\nworkspace: {mode: volume}",
     "name: x\nvolumes: [{name: a, target: /a, readonly: 'yes'}]",
     f"network: {{rules: [{'.'.join(['a' * 60] * 5)}]}}",

@@ -43,7 +43,7 @@ _C = TypeVar("_C", bound=str)
 Schema: TypeAlias = "dict[str, Any]"
 
 # What editors take for a number or a boolean is text where a string is due.
-_SCALARS = {"number": ("0", "1", "10", "1.5"), "boolean": ("true", "false")}
+_SCALARS = {"number": "1.5", "integer": "1", "boolean": "true"}
 
 
 class Shape(ABC, Generic[_V]):
@@ -77,7 +77,7 @@ class Text(Shape[str]):
         if self.form is not None:
             return _matching(self.form)
         least: Schema = {} if self.empty else {"minLength": 1}
-        return {"type": ["string", *_SCALARS], **least}
+        return {"type": ["string", "number", "boolean"], **least}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,7 +143,7 @@ class Boolean(Shape[bool]):
 
     def schema(self) -> Schema:
         # A pattern and no enum: an editor offers true and false, and takes the others.
-        words = "|".join(word for word in BOOLEANS if word.lower() not in _SCALARS["boolean"])
+        words = "|".join(word for word in BOOLEANS if word.lower() not in {"true", "false"})
         return {"type": ["boolean", "string"], "pattern": f"^(?:{words})$"}
 
 
@@ -299,9 +299,9 @@ def _or_null(shape: Shape[Any]) -> Schema:
 
 
 def _matching(pattern: re.Pattern[str]) -> Schema:
-    scalars = [
-        kind for kind, texts in _SCALARS.items() if any(pattern.fullmatch(text) for text in texts)
-    ]
+    scalars = [kind for kind, text in _SCALARS.items() if pattern.fullmatch(text)]
+    if "number" in scalars:
+        scalars.remove("integer")
     return {"type": ["string", *scalars] if scalars else "string", "pattern": _whole(pattern)}
 
 
