@@ -55,8 +55,7 @@ BEYOND = {
     "a grammar of its own": (
         "is not a requirement of pip",
         "is not an IP address",
-        "must not contain",
-        "an exclude ",
+        r"exclude\[\d+\]: .*(must not|an exclude|unsupported|target itself|a component of)",
         "unknown dependency",
         "a Python version is X.Y",
         "Debian chooses the version",
