@@ -143,12 +143,6 @@ class Cursor:
         )
         return tuple(item for item in items if item.require())
 
-    def texts(self) -> tuple[str, ...]:
-        """A list of strings."""
-        return tuple(
-            text for item in self.items() if (text := item.text(None, empty=True)) is not None
-        )
-
     def entries(self) -> dict[str, Cursor]:
         """A mapping's values by key, ``<<`` merged in: of two alike the mapping's own wins."""
         node = self._of_kind("mapping", "a mapping of keys to values")
