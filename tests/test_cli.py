@@ -30,6 +30,7 @@ COMMANDS = [
     "run",
     "build",
     "exclude",
+    "schema",
     "install",
     "uninstall",
     "ps",

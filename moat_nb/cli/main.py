@@ -157,6 +157,12 @@ def _exclude(arguments: argparse.Namespace) -> int:
     )
 
 
+def _schema(arguments: argparse.Namespace) -> int:
+    from moat_nb.cli.schema import schema
+
+    return schema()
+
+
 def _clean(arguments: argparse.Namespace) -> int:
     from moat_nb.cli.clean import clean
 
@@ -191,6 +197,7 @@ HANDLERS: dict[str, Callable[[argparse.Namespace], int]] = {
     "run": _run,
     "build": _build,
     "exclude": _exclude,
+    "schema": _schema,
     "install": _install,
     "uninstall": _uninstall,
     "ps": _ps,

@@ -60,6 +60,7 @@ def parser() -> argparse.ArgumentParser:
     )
     _add_project_commands(commands)
     _add_exclude_commands(commands)
+    _add_schema_command(commands)
     _add_kernelspec_commands(commands)
     _add_sandbox_commands(commands)
     _add_machine_commands(commands)
@@ -177,6 +178,16 @@ def _add_project(parser: argparse.ArgumentParser) -> None:
         default=".",
         metavar="DIR",
         help="where moat.yaml is sought, and upward from there (default: here)",
+    )
+
+
+def _add_schema_command(commands: _Commands) -> None:
+    _add(
+        commands,
+        "schema",
+        "print the JSON Schema of moat.yaml",
+        "With it an editor completes the file, explains its keys and marks what is wrong.",
+        "moat-nb schema > moat.schema.json",
     )
 
 

@@ -13,19 +13,21 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from moat_nb.parse.document import Node, Problems, nearest, shown
 
-__all__ = ["Cursor", "Fields"]
+__all__ = ["BOOLEANS", "Cursor", "Fields", "Readable"]
 
 _D = TypeVar("_D")
 _C = TypeVar("_C", bound=str)
+_V = TypeVar("_V")
+_V_co = TypeVar("_V_co", covariant=True)
 
-_BOOLEANS = dict.fromkeys(("true", "True", "TRUE", "y", "Y", "yes", "on"), True) | dict.fromkeys(
+BOOLEANS = dict.fromkeys(("true", "True", "TRUE", "y", "Y", "yes", "on"), True) | dict.fromkeys(
     ("false", "False", "FALSE", "n", "N", "no", "off"), False
 )
-_INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})")
+_INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,18})")
 _NUMBER = re.compile(r"[-+]?([0-9]{1,18}(\.[0-9]{0,18})?|\.[0-9]{1,18})")
 
 
@@ -102,8 +104,8 @@ class Cursor:
         node = self._of_kind("scalar", "true or false")
         if node is None:
             return default
-        if node.plain and node.text in _BOOLEANS:
-            return _BOOLEANS[node.text]
+        if node.plain and node.text in BOOLEANS:
+            return BOOLEANS[node.text]
         self.fail(f"{shown(node.text)} is neither true nor false")
         return default
 
@@ -140,12 +142,6 @@ class Cursor:
             for i, item in enumerate(node.items if node else ())
         )
         return tuple(item for item in items if item.require())
-
-    def texts(self) -> tuple[str, ...]:
-        """A list of strings."""
-        return tuple(
-            text for item in self.items() if (text := item.text(None, empty=True)) is not None
-        )
 
     def entries(self) -> dict[str, Cursor]:
         """A mapping's values by key, ``<<`` merged in: of two alike the mapping's own wins."""
@@ -203,6 +199,12 @@ class Fields:
         path = f"{owner.path}.{name}" if owner.path else name
         return Cursor(problems=owner.problems, path=path, node=None, anchor=owner.anchor)
 
+    def at(self, field: Readable[object]) -> Cursor:
+        return self[field.name]
+
+    def read(self, field: Readable[_V]) -> _V:
+        return field.read(self[field.name])
+
     def unknown(self, name: str, mend: str) -> None:
         inside = f" in {self.owner.path}" if self.owner.path else ""
         where = self.entries[name].key_where
@@ -211,3 +213,12 @@ class Fields:
     def where(self) -> dict[str, str]:
         """``file:line:column`` of each key that is given."""
         return {name: cursor.key_where for name, cursor in self.entries.items() if cursor.given}
+
+
+class Readable(Protocol[_V_co]):
+    """A key and how its value is read."""
+
+    @property
+    def name(self) -> str: ...
+
+    def read(self, cursor: Cursor) -> _V_co: ...

@@ -14,7 +14,7 @@ from moat_nb.config import Dependency
 from moat_nb.errors import Problem
 from moat_nb.parse.document import nearest, shown
 
-__all__ = ["APT_PACKAGES", "SERVICES", "TOOLS", "parse"]
+__all__ = ["APT_PACKAGES", "FORM", "SERVICES", "TOOLS", "parse"]
 
 SERVICES = ("postgres", "mysql", "redis", "ollama")
 
@@ -59,6 +59,9 @@ _VERSION = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9}){0,3}")
 _NPM = re.compile(
     r"(?P<name>(@[a-z0-9][a-z0-9._-]*/)?[a-z0-9][a-z0-9._-]*)(@(?P<version>[~^]?[A-Za-z0-9._+-]+))?"
 )
+
+FORM = re.compile(rf"\s*(pip:.+|npm:{_NPM.pattern}|(?!pip:|npm:){_WORD.pattern})\s*")
+"""What every dependency looks like; :func:`parse` refuses more, and says why."""
 
 
 def parse(text: str, *, where: str) -> Dependency | Problem:

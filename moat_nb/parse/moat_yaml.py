@@ -23,28 +23,79 @@ from moat_nb.parse import services as parse_services
 from moat_nb.parse import values as parse_values
 from moat_nb.parse.cursor import Cursor, Fields
 from moat_nb.parse.document import MAX_BYTES, Problems, compose, nearest, shown
+from moat_nb.parse.shapes import Block, Choice, Keys, Text, key
 
-__all__ = ["FILE_NAMES", "find", "label_of", "load", "read_config", "read_file", "slug"]
+__all__ = [
+    "FILE_NAMES",
+    "UNUSED",
+    "FileKeys",
+    "find",
+    "label_of",
+    "load",
+    "read_config",
+    "read_file",
+    "slug",
+]
 
 FILE_NAMES = ("moat.yaml", "agent.yaml")
 """In order of preference; the second is Moat's older name."""
 
-_USED = (
-    *("name", "mounts", "volumes", "workspace", "env", "secrets", "dependencies", "base_image"),
-    *("services", "network", "hooks", "container", "command", "ports", "runtime", "sandbox"),
-    "kernel",
-)
-_UNUSED = (
+UNUSED = (
     *("agent", "agents", "version", "grants", "claude", "codex", "copilot", "gemini", "pi", "mcp"),
     *("language_servers", "snapshots", "tracing", "interactive", "clipboard"),
 )
-
-_WORKSPACE_MODES: tuple[Literal["bind", "volume"], ...] = ("bind", "volume")
-_RUNTIMES: tuple[Literal["docker", "apple"], ...] = ("docker", "apple")
+"""Moat's top-level keys that mean nothing to a kernel: accepted, and listed as not used."""
 
 _NAME_MAX = 63
 # A container's, a kernelspec's and a host's name at once; an image's too, in lower case.
 _NAME = re.compile(rf"(?=.{{1,{_NAME_MAX}}}$)[A-Za-z0-9]+([._-][A-Za-z0-9]+)*")
+
+
+class _WorkspaceKeys(Keys):
+    mode = key(
+        Choice[Literal["bind", "volume"]](options=("bind", "volume")),
+        "bind: the project itself; volume: a copy of it.",
+        default="bind",
+    )
+
+
+class FileKeys(Keys):
+    name = key(Text(form=_NAME), "The project's name; made from the directory's name unless given.")
+    mounts = key(
+        parse_mounts.MOUNTS,
+        "Directories and files of this machine in the sandbox; the project is at /workspace unless"
+        " one is mounted there.",
+    )
+    volumes = key(
+        parse_mounts.VOLUMES, "What is kept from one start to the next; needs the project's name."
+    )
+    workspace = key(Block(_WorkspaceKeys), "How the project stands in the sandbox.")
+    env = key(parse_values.ENV, "Variables of the sandbox.")
+    secrets = key(
+        parse_values.SECRETS,
+        "Variables whose values are fetched at the start: env://NAME, op:// or ssm://.",
+    )
+    dependencies = key(
+        parse_services.DEPENDENCIES,
+        "What the image has: python@3.12, pip:numpy, npm:NAME, git,"
+        " or a service such as postgres@17.",
+    )
+    base_image = key(parse_values.IMAGE, "The image to build on, or to use as it is.")
+    services = key(parse_services.SERVICES, "More about the services among the dependencies.")
+    network = key(Block(parse_network.NetworkKeys), "What the sandbox can reach.")
+    hooks = key(Block(parse_values.HooksKeys), "Shell commands for the image and the sandbox.")
+    container = key(Block(parse_values.ContainerKeys), "Limits of the sandbox.")
+    command = key(
+        parse_values.COMMAND, "What `moat-nb run` runs without a command: a program, its arguments."
+    )
+    ports = key(parse_values.PORTS, "Ports that programs in the sandbox listen on, by name.")
+    runtime = key(
+        Choice[Literal["docker", "apple"]](options=("docker", "apple")), "Moat's choice of engine."
+    )
+    sandbox = key(
+        Choice(options=("none",), empty=True), "Moat's own: none does without gVisor there."
+    )
+    kernel = key(Block(parse_kernel.KernelKeys), "moat_nb's own keys, which Moat passes over.")
 
 
 def find(start: Path) -> Path:
@@ -103,38 +154,37 @@ def slug(text: str) -> str:
 
 def _config(fields: Fields, path: Path, home: Path, problems: Problems) -> Config:
     base = parse_mounts.Base(directory=path.parent, home=home)
-    mounts = parse_mounts.mounts(fields["mounts"], base)
-    volumes = parse_mounts.volumes(fields["volumes"], named=fields["name"].given)
+    mounts = parse_mounts.mounts(fields.at(FileKeys.mounts), base)
+    named = fields.at(FileKeys.name).given
+    volumes = parse_mounts.volumes(fields.at(FileKeys.volumes), named=named)
     parse_mounts.check_targets(mounts, volumes, problems)
-    parse_values.check_overlap(fields["env"], fields["secrets"])
-    dependencies = parse_services.dependencies(fields["dependencies"])
-    services = parse_services.services(fields["services"], dependencies)
-    if own := fields["kernel"].entries().get("services"):
-        named = fields["name"].given
+    parse_values.check_overlap(fields.at(FileKeys.env), fields.at(FileKeys.secrets))
+    dependencies = parse_services.dependencies(fields.at(FileKeys.dependencies))
+    services = parse_services.services(fields.at(FileKeys.services), dependencies)
+    if own := fields.at(FileKeys.kernel).entries().get("services"):
         services = parse_own_services.services(own, services, base, named=named)
-    workspace = fields["workspace"].fields(("mode",))
-    mode = workspace["mode"].choice(_WORKSPACE_MODES) or "bind"
+    workspace = fields.at(FileKeys.workspace).fields(_WorkspaceKeys.names())
+    mode = workspace.read(_WorkspaceKeys.mode)
     problems.found += parse_mounts.git_problems(mounts, mode)
-    if fields["sandbox"].text("", empty=True):
-        fields["sandbox"].choice(("none",))
+    fields.read(FileKeys.sandbox)  # for its problems: the value means nothing here
     return Config(
         path=path,
-        name=_name(fields["name"], path.parent),
+        name=_name(fields.at(FileKeys.name), path.parent),
         mounts=mounts,
         volumes=volumes,
         workspace_mode=mode,
-        env=parse_values.environment(fields["env"]),
-        secrets=parse_values.secrets(fields["secrets"]),
+        env=parse_values.environment(fields.at(FileKeys.env)),
+        secrets=parse_values.secrets(fields.at(FileKeys.secrets)),
         dependencies=dependencies,
-        base_image=fields["base_image"].matching(None, parse_values.IMAGE, "the name of an image"),
+        base_image=fields.read(FileKeys.base_image),
         services=services,
-        network=parse_network.network(fields["network"]),
-        hooks=parse_values.hooks(fields["hooks"]),
-        container=parse_values.container(fields["container"]),
-        command=parse_values.command(fields["command"]),
-        ports=parse_values.ports(fields["ports"]),
-        runtime=fields["runtime"].choice(_RUNTIMES),
-        kernel=parse_kernel.kernel(fields["kernel"], dependencies),
+        network=parse_network.network(fields.at(FileKeys.network)),
+        hooks=parse_values.hooks(fields.at(FileKeys.hooks)),
+        container=parse_values.container(fields.at(FileKeys.container)),
+        command=parse_values.command(fields.at(FileKeys.command)),
+        ports=parse_values.ports(fields.at(FileKeys.ports)),
+        runtime=fields.read(FileKeys.runtime),
+        kernel=parse_kernel.kernel(fields.at(FileKeys.kernel), dependencies),
         unused=_unused(fields),
         where=fields.where(),
     )
@@ -153,14 +203,14 @@ def _name(cursor: Cursor, directory: Path) -> str:
 def _unused(fields: Fields) -> tuple[UnusedKey, ...]:
     """Top-level keys that mean nothing here; one near to a known key is a problem instead."""
     names = []
-    for name in fields.entries.keys() - set(_USED):
-        near = None if name in _UNUSED else nearest(name, (*_USED, *_UNUSED))
+    for name in fields.entries.keys() - set(FileKeys.names()):
+        near = None if name in UNUSED else nearest(name, (*FileKeys.names(), *UNUSED))
         if near:
             fields.unknown(name, f"did you mean {near!r}?")
         else:
             names.append(name)
     unused = {name: fields.entries[name].key_where for name in fields.entries if name in names}
-    keep = fields["network"].entries().get(parse_network.KEEP_POLICY)
+    keep = fields.at(FileKeys.network).entries().get(parse_network.NetworkKeys.keep_policy.name)
     if keep is not None:
         unused[keep.path] = keep.key_where
     return tuple(UnusedKey(name=name, where=where) for name, where in unused.items())

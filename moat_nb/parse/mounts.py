@@ -17,8 +17,19 @@ from moat_nb.config import WORKSPACE, Config, Exclude, MountEntry, VolumeEntry
 from moat_nb.errors import ConfigError, Problem
 from moat_nb.parse.cursor import Cursor
 from moat_nb.parse.document import Problems, shown
+from moat_nb.parse.shapes import Block, Boolean, Choice, Either, Keys, ListOf, Text, Word, key
 
-__all__ = ["Base", "check_targets", "git_problems", "listed", "mounts", "volumes", "with_mounts"]
+__all__ = [
+    "MOUNTS",
+    "VOLUMES",
+    "Base",
+    "check_targets",
+    "git_problems",
+    "listed",
+    "mounts",
+    "volumes",
+    "with_mounts",
+]
 
 RESERVED_TREES = ("/proc", "/sys", "/dev", "/run/moat")
 """The sandbox's own, with all below: the kernel's file systems and the guest."""
@@ -34,9 +45,51 @@ _Fail: TypeAlias = "Callable[..., None]"
 """Called with what is wrong, and perhaps how to mend it."""
 
 _FORM = "write source:target, source:target:ro or source:target:rw"
-_VOLUME_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 # These separate the fields of an engine's mount options.
-_UNSAFE = re.compile(r'[\x00-\x1f\x7f,:"\\]')
+_UNSAFE_CHARACTERS = r'\x00-\x1f\x7f,:"\\'
+_UNSAFE = re.compile(f"[{_UNSAFE_CHARACTERS}]")
+_SOURCE = r"(?!~[^/])[^\x00]+"
+_TARGET = f"/[^{_UNSAFE_CHARACTERS}]*"
+
+
+class _MountKeys(Keys):
+    source = key(
+        Text(form=re.compile(_SOURCE)),
+        "A path of this machine, relative to moat.yaml; ~ is your home.",
+        required=True,
+    )
+    target = key(Text(form=re.compile(_TARGET)), "The absolute path in the sandbox.", required=True)
+    mode = key(Choice(options=("ro", "rw")), "ro: the sandbox cannot write there.", default="rw")
+    exclude = key(
+        ListOf(item=Text()),
+        "Paths and globs, relative to the target, that the sandbox does not see.",
+    )
+
+
+class _VolumeKeys(Keys):
+    name = key(
+        Word(
+            pattern=re.compile(r"[a-z0-9][a-z0-9_-]{0,63}"),
+            rule="a volume's name: lower-case letters, digits, - and _, a letter or digit first",
+        ),
+        "The volume's name, within the project.",
+        required=True,
+    )
+    target = key(Text(form=re.compile(_TARGET)), "The absolute path in the sandbox.", required=True)
+    readonly = key(Boolean(), "Whether the sandbox cannot write there.", default=False)
+    type = key(
+        Choice[Literal["bind", "volume"]](options=("bind", "volume")),
+        "bind: a directory of yours; volume: one that the engine keeps.",
+        default="bind",
+    )
+
+
+MOUNTS = ListOf(
+    item=Either(
+        (Text(form=re.compile(rf"(?!~[^/:])[^:]+:{_TARGET}(:(ro|rw))?")), Block(_MountKeys)),
+    )
+)
+VOLUMES = ListOf(item=Block(_VolumeKeys))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,16 +201,15 @@ def _workspace(directory: Path, where: str) -> MountEntry:
 def _mount(item: Cursor, base: Base) -> MountEntry | None:
     if item.node is not None and item.node.kind == "scalar":
         return _from_text(item.node.text, base, item.where, item.fail)
-    fields = item.fields(("source", "target", "mode", "exclude"))
+    fields = item.fields(_MountKeys.names())
     if item.node is None or item.node.kind != "mapping":
         return None
     # Both, so that both are reported.
-    required = [fields[name].require() for name in ("source", "target")]
-    source = _source(fields["source"].text(""), base, fields["source"].fail)
-    target = _target(fields["target"].text(""), fields["target"].fail)
-    read_only = fields["mode"].choice(("ro", "rw")) == "ro"
-    exclude = _excludes(fields["exclude"])
-    if not all(required) or source is None or target is None:
+    source = _source(fields.read(_MountKeys.source), base, fields.at(_MountKeys.source).fail)
+    target = _target(fields.read(_MountKeys.target), fields.at(_MountKeys.target).fail)
+    read_only = fields.read(_MountKeys.mode) == "ro"
+    exclude = _excludes(fields.at(_MountKeys.exclude))
+    if source is None or target is None:
         return None
     return MountEntry(
         source=source, target=target, read_only=read_only, exclude=exclude, where=item.where
@@ -182,7 +234,7 @@ def _from_text(text: str, base: Base, where: str, fail: _Fail) -> MountEntry | N
     return MountEntry(source=source, target=target, read_only=parts[2:] == ["ro"], where=where)
 
 
-def _source(text: str, base: Base, fail: _Fail) -> Path | None:
+def _source(text: str | None, base: Base, fail: _Fail) -> Path | None:
     """The absolute host path; None, with a problem unless ``text`` is empty, when there is none."""
     if not text:
         return None
@@ -195,7 +247,7 @@ def _source(text: str, base: Base, fail: _Fail) -> Path | None:
     return Path(os.path.normpath(base.directory / text))
 
 
-def _target(text: str, fail: _Fail) -> str | None:
+def _target(text: str | None, fail: _Fail) -> str | None:
     """The normalised target; None, with a problem unless ``text`` is empty, when refused."""
     if not text:
         return None
@@ -229,20 +281,17 @@ def _excludes(cursor: Cursor) -> tuple[Exclude, ...]:
 
 
 def _volume(item: Cursor) -> VolumeEntry | None:
-    fields = item.fields(("name", "target", "readonly", "type"))
+    fields = item.fields(_VolumeKeys.names())
     if item.node is None or item.node.kind != "mapping":
         return None
     # All, so that all are reported.
-    required = [fields[name].require() for name in ("name", "target")]
-    rule = "a volume's name: lower-case letters, digits, - and _, a letter or digit first"
-    name = fields["name"].matching("", _VOLUME_NAME, rule)
-    target = _target(fields["target"].text(""), fields["target"].fail)
-    types: tuple[Literal["bind", "volume"], ...] = ("bind", "volume")
+    name = fields.read(_VolumeKeys.name)
+    target = _target(fields.read(_VolumeKeys.target), fields.at(_VolumeKeys.target).fail)
     entry = VolumeEntry(
-        name=name,
+        name=name or "",
         target=target or "",
-        read_only=fields["readonly"].boolean(False),
-        type=fields["type"].choice(types) or "bind",
+        read_only=fields.read(_VolumeKeys.readonly),
+        type=fields.read(_VolumeKeys.type),
         where=item.where,
     )
-    return entry if all(required) and name and target else None
+    return entry if name and target else None

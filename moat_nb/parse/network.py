@@ -3,21 +3,38 @@
 from __future__ import annotations
 
 import re
-from typing import Literal, cast
+from typing import Literal, TypeAlias, cast, get_args
 
 from moat_nb.config import Network, Rule
 from moat_nb.parse.cursor import Cursor
 from moat_nb.parse.document import shown
+from moat_nb.parse.shapes import Anything, Choice, Either, Keys, ListOf, MapOf, Text, key
+from moat_nb.parse.values import PORT
 
-__all__ = ["KEEP_POLICY", "network"]
+__all__ = ["NetworkKeys", "network"]
 
-KEEP_POLICY = "keep_policy"
-"""Moat's rules of operations, which mean nothing to a kernel: accepted, listed as not used."""
+_Policy: TypeAlias = Literal["permissive", "strict", "none", "bridge"]
 
-_LABEL = r"(\*|[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)"
-_HOST = re.compile(rf"{_LABEL}(\.{_LABEL})*")
+_LABEL = r"(\*|[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?)"
+_HOST = re.compile(rf"(?![0-9.]+$){_LABEL}(\.{_LABEL})*")
 _ADDRESS = re.compile(r"[0-9.]+|.*:.*")
-_LINE = re.compile(r"(?P<verdict>allow|deny)\s+(?P<method>\*|[A-Za-z]+)\s+(?P<path>/\S*)")
+_LINE = re.compile(r"\s*(?P<verdict>allow|deny)\s+(?P<method>\*|[A-Za-z]+)\s+(?P<path>/\S*)\s*")
+_RULE = Either((Text(form=_HOST), MapOf(names=_HOST, value=ListOf(item=Text(form=_LINE)))))
+
+
+class NetworkKeys(Keys):
+    policy = key(
+        Choice[_Policy](options=get_args(_Policy)),
+        "What can be reached: any public host, those that rules name, nothing, or all that the"
+        " engine's own network reaches.",
+        default="permissive",
+    )
+    rules = key(
+        ListOf(item=_RULE),
+        "Hosts by name (* is one label), or a host with lines such as allow GET /path/**.",
+    )
+    host = key(ListOf(item=PORT), "Ports of this machine that the sandbox can reach.", default=())
+    keep_policy = key(Anything(), "Moat's own: accepted, and means nothing to a kernel.")
 
 
 def network(cursor: Cursor) -> Network:
@@ -28,14 +45,12 @@ def network(cursor: Cursor) -> Network:
     allow = entries.get("allow")
     if allow is not None:
         cursor.problems.add(allow.key_where, "network.allow was renamed", "call it rules")
-    fields = cursor.fields(("policy", "rules", "host", KEEP_POLICY, "allow"))
-    policies: tuple[Literal["permissive", "strict", "none", "bridge"], ...]
-    policies = ("permissive", "strict", "none", "bridge")
-    ports = (item.integer(0, minimum=1, maximum=65535) for item in fields["host"].items())
+    fields = cursor.fields((*NetworkKeys.names(), "allow"))
+    rules = fields.at(NetworkKeys.rules).items()
     return Network(
-        policy=fields["policy"].choice(policies) or "permissive",
-        rules=tuple(rule for item in fields["rules"].items() for rule in _rules(item)),
-        host_ports=tuple(dict.fromkeys(port for port in ports if port)),
+        policy=fields.read(NetworkKeys.policy),
+        rules=tuple(rule for item in rules for rule in _rules(item)),
+        host_ports=tuple(dict.fromkeys(fields.read(NetworkKeys.host))),
         where=cursor.key_where,
     )
 
@@ -70,7 +85,7 @@ def _host(text: str, item: Cursor) -> str | None:
 
 def _line(item: Cursor) -> tuple[Literal["allow", "deny"], str, str] | None:
     text = item.text("")
-    found = _LINE.fullmatch(text.strip())
+    found = _LINE.fullmatch(text)
     if found is None:
         if text:
             mend = "write allow GET /path/** or deny * /**"

@@ -11,16 +11,40 @@ from moat_nb.errors import Problem
 from moat_nb.parse import dependencies as names
 from moat_nb.parse.cursor import Cursor
 from moat_nb.parse.document import nearest, shown
-from moat_nb.parse.values import IMAGE, MEMORY_MAX_MB, MEMORY_MIN_MB, environment
+from moat_nb.parse.shapes import Block, Boolean, Keys, ListOf, MapOf, Text, Word, key
+from moat_nb.parse.values import ENV, IMAGE, MEMORY, environment
 
-__all__ = ["dependencies", "services", "skipped"]
+__all__ = ["DEPENDENCIES", "SERVICES", "ServiceKeys", "dependencies", "services", "skipped"]
 
 # As ollama's own types/model/name.go has it, whose parts have 80 characters at most.
 _PART = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,79}"
 _NAMESPACE = r"[A-Za-z0-9_][A-Za-z0-9_-]{0,79}"
 _HOST = r"[A-Za-z0-9][A-Za-z0-9.-]{0,252}(:[0-9]{1,5})?"
-_MODEL = re.compile(rf"(({_HOST}/)?{_NAMESPACE}/)?{_PART}(:{_PART})?")
-_MODEL_RULE = "a model's name: [[HOST/]NAMESPACE/]NAME[:TAG], such as qwen:7b"
+_MODEL = Word(
+    pattern=re.compile(rf"(({_HOST}/)?{_NAMESPACE}/)?{_PART}(:{_PART})?"),
+    rule="a model's name: [[HOST/]NAMESPACE/]NAME[:TAG], such as qwen:7b",
+)
+
+
+class ServiceKeys(Keys):
+    env = key(ENV, "Variables of the service, as its image documents them.")
+    image = key(IMAGE, "The image, instead of the one of the service's name and version.")
+    memory = key(MEMORY, "Memory in MB; as much as the kernel unless given.")
+    wait = key(Boolean(), "Whether kernels start only when it is ready.", default=True)
+
+
+class _OllamaKeys(Keys):
+    env = ServiceKeys.env
+    image = ServiceKeys.image
+    memory = ServiceKeys.memory
+    wait = ServiceKeys.wait
+    models = key(ListOf(item=_MODEL), "Models that it pulls, such as qwen:7b.")
+
+
+DEPENDENCIES = ListOf(item=Text(form=names.FORM))
+SERVICES = MapOf(
+    known={name: Block(_OllamaKeys if name == "ollama" else ServiceKeys) for name in names.SERVICES}
+)
 
 
 def dependencies(cursor: Cursor) -> tuple[Dependency, ...]:
@@ -82,15 +106,15 @@ def services(cursor: Cursor, declared: Sequence[Dependency]) -> tuple[Service, .
 
 
 def _service(name: str, cursor: Cursor) -> Service:
-    common = ("env", "image", "memory", "wait")
-    fields = cursor.fields((*common, "models") if name == "ollama" else common)
+    keys = _OllamaKeys if name == "ollama" else ServiceKeys
+    fields = cursor.fields(keys.names())
     return Service(
         name=name,
-        env=environment(fields["env"]),
-        image=fields["image"].matching(None, IMAGE, "the name of an image"),
-        memory_mb=fields["memory"].integer(None, minimum=MEMORY_MIN_MB, maximum=MEMORY_MAX_MB),
-        wait=fields["wait"].boolean(True),
-        models=_models(fields["models"]) if name == "ollama" else (),
+        env=environment(fields.at(ServiceKeys.env)),
+        image=fields.read(ServiceKeys.image),
+        memory_mb=fields.read(ServiceKeys.memory),
+        wait=fields.read(ServiceKeys.wait),
+        models=_models(fields.at(_OllamaKeys.models)) if name == "ollama" else (),
         where=cursor.key_where,
     )
 
@@ -100,7 +124,7 @@ def _models(cursor: Cursor) -> tuple[str, ...]:
     first: dict[str, Cursor] = {}
     found = []
     for item in cursor.items():
-        name = item.matching(None, _MODEL, _MODEL_RULE)
+        name = _MODEL.read(item, None)
         if name is None:
             continue
         tag = "" if ":" in name.rpartition("/")[2] else ":latest"

@@ -7,13 +7,20 @@ from collections.abc import Iterable
 from typing import Literal, cast
 
 from moat_nb.config import Container, Hooks, Secret
-from moat_nb.parse.cursor import Cursor, Fields
+from moat_nb.parse.cursor import Cursor
 from moat_nb.parse.document import nearest, shown
+from moat_nb.parse.shapes import Block, Integer, Keys, ListOf, MapOf, Number, Text, Word, key
 
 __all__ = [
+    "COMMAND",
+    "ENV",
     "IMAGE",
-    "MEMORY_MAX_MB",
-    "MEMORY_MIN_MB",
+    "MEMORY",
+    "PORT",
+    "PORTS",
+    "SECRETS",
+    "ContainerKeys",
+    "HooksKeys",
     "check_overlap",
     "command",
     "container",
@@ -23,16 +30,15 @@ __all__ = [
     "secrets",
 ]
 
-MEMORY_MIN_MB = 128
-"""Moat's own least ``container.memory``."""
+MEMORY = Integer(minimum=128, maximum=1 << 24)
+"""MiB, from Moat's own least to 16 TiB: above it a number is in the wrong unit."""
 
-MEMORY_MAX_MB = 1 << 24
-"""16 TiB: above it a number is in the wrong unit."""
-
-IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,511}")
+IMAGE = Word(
+    pattern=re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,511}"), rule="the name of an image"
+)
 """A reference of Docker's: registry/path:tag@digest, in a lenient form; the engine has the rest."""
 
-_CPUS_MAX = 1024
+PORT = Integer(minimum=1, maximum=65535)
 
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _ENV_RULE = "letters, digits and _, no digit first"
@@ -50,7 +56,34 @@ _ULIMITS = (
     *("core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc"),
     *("rss", "rtprio", "rttime", "sigpending", "stack"),
 )
-_ULIMIT_MAX = (1 << 63) - 1
+_ULIMIT = Integer(minimum=-1, maximum=(1 << 63) - 1)
+
+_REFERENCE = "|".join(f"{scheme}://{form.pattern}" for scheme, (form, _) in _REFERENCES.items())
+
+ENV = MapOf(names=_ENV_NAME, value=Text(empty=True))
+SECRETS = MapOf(names=_ENV_NAME, value=Text(form=re.compile(_REFERENCE)), required=True)
+PORTS = MapOf(names=_PORT_NAME, value=PORT, required=True)
+COMMAND = ListOf(item=Text(empty=True))
+
+
+class HooksKeys(Keys):
+    post_build_root = key(Text(), "A shell command for the image's build, run as root.")
+    post_build = key(Text(), "A shell command for the image's build, run as the kernel's user.")
+    pre_run = key(Text(), "A shell command run in the sandbox before each start of a kernel.")
+
+
+class _UlimitKeys(Keys):
+    soft = key(_ULIMIT, "The limit in force; -1 is unlimited.", required=True)
+    hard = key(_ULIMIT, "What a process may raise it to; -1 is unlimited.", required=True)
+
+
+class ContainerKeys(Keys):
+    memory = key(MEMORY, "Memory in MB.")
+    cpus = key(Number(maximum=1024), "How many CPUs, in fractions too.")
+    dns = key(ListOf(item=Text()), "Name servers, by IP address.")
+    ulimits = key(
+        MapOf(known=dict.fromkeys(_ULIMITS, Block(_UlimitKeys))), "Limits of each process, by name."
+    )
 
 
 def environment(cursor: Cursor) -> tuple[tuple[str, str], ...]:
@@ -78,37 +111,33 @@ def check_overlap(env: Cursor, secrets: Cursor) -> None:
 def ports(cursor: Cursor) -> tuple[tuple[str, int], ...]:
     entries = cursor.entries()
     _check_names(cursor, entries.values(), _PORT_NAME, f"an endpoint's name: {_PORT_RULE}")
-    given = {
-        name: value.integer(None, minimum=1, maximum=65535)
-        for name, value in entries.items()
-        if value.require()
-    }
+    given = {name: PORT.read(value, None) for name, value in entries.items() if value.require()}
     return tuple((name, port) for name, port in given.items() if port is not None)
 
 
 def hooks(cursor: Cursor) -> Hooks:
-    fields = cursor.fields(("post_build_root", "post_build", "pre_run"))
+    fields = cursor.fields(HooksKeys.names())
     return Hooks(
-        post_build_root=fields["post_build_root"].text(None),
-        post_build=fields["post_build"].text(None),
-        pre_run=fields["pre_run"].text(None),
+        post_build_root=fields.read(HooksKeys.post_build_root),
+        post_build=fields.read(HooksKeys.post_build),
+        pre_run=fields.read(HooksKeys.pre_run),
     )
 
 
 def container(cursor: Cursor) -> Container:
-    fields = cursor.fields(("memory", "cpus", "dns", "ulimits"))
+    fields = cursor.fields(ContainerKeys.names())
     return Container(
-        memory_mb=fields["memory"].integer(None, minimum=MEMORY_MIN_MB, maximum=MEMORY_MAX_MB),
-        cpus=fields["cpus"].number(None, maximum=_CPUS_MAX),
-        dns=_addresses(fields["dns"]),
-        ulimits=_ulimits(fields["ulimits"]),
+        memory_mb=fields.read(ContainerKeys.memory),
+        cpus=fields.read(ContainerKeys.cpus),
+        dns=_addresses(fields.at(ContainerKeys.dns)),
+        ulimits=_ulimits(fields.at(ContainerKeys.ulimits)),
         where=cursor.key_where if cursor.given else "",
     )
 
 
 def command(cursor: Cursor) -> tuple[str, ...]:
     """A program and its arguments: a list, as in Moat, so that no shell has to split words."""
-    texts = cursor.texts()
+    texts = COMMAND.read(cursor, ())
     if texts and not texts[0]:
         cursor.fail("the first item, the program, is empty", "give the program's name")
     return texts
@@ -167,13 +196,8 @@ def _ulimits(cursor: Cursor) -> tuple[tuple[str, int, int], ...]:
 
 
 def _ulimit(cursor: Cursor) -> tuple[int, int] | None:
-    fields: Fields = cursor.fields(("soft", "hard"))
-    soft, hard = (
-        fields[name].integer(None, minimum=-1, maximum=_ULIMIT_MAX)
-        if fields[name].require()
-        else None
-        for name in ("soft", "hard")
-    )
+    fields = cursor.fields(_UlimitKeys.names())
+    soft, hard = fields.read(_UlimitKeys.soft), fields.read(_UlimitKeys.hard)
     if soft is None or hard is None:
         return None
     if hard != -1 and (soft == -1 or soft > hard):

@@ -1,0 +1,12 @@
+"""``moat-nb schema``: the JSON Schema of moat.yaml, for editors."""
+
+from __future__ import annotations
+
+from moat_nb.parse.schema import as_text
+
+__all__ = ["schema"]
+
+
+def schema() -> int:
+    print(as_text())
+    return 0
