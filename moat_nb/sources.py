@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
-from moat_nb.guest.proof import Mounted, mount_table
+from moat_nb.guest.mountinfo import Mounted, mount_table
 from moat_nb.mounts import Bind
 from moat_nb.spec import ContainerSpec
 from moat_nb.terminal import one_line

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Literal
 
 from moat_nb.egress.settings import PLACE, Egress
-from moat_nb.guest.kernel import IN_NO_HURRY
+from moat_nb.guest.settings import IN_NO_HURRY
 from moat_nb.host import User
 from moat_nb.mounts import Bind, MountPlan
 from moat_nb.security import Hardening, Limits

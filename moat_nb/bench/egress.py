@@ -36,7 +36,7 @@ _MIB = 1 << 20
 _OPENED = Rule(host="localhost", lines=(("allow", "GET", "/**"),))
 _CARRY = """\
 import sys
-from moat_nb.guest.carrier import Carrier, Door
+from moat_nb.guest.port_forward import Carrier, Door
 Carrier([Door(int(sys.argv[1]), sys.argv[2], "")], 1024).run()
 """
 Connect = Callable[[], socket.socket]

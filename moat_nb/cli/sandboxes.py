@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from moat_nb.cli.listing import Listed, find, sandboxes
-from moat_nb.egress.trace import as_text, read
+from moat_nb.egress.trace import read, requests_as_text
 from moat_nb.errors import MoatError
 from moat_nb.jupyter.ending import end
 from moat_nb.rundir import base_directory
@@ -61,7 +61,7 @@ def trace(which: str | None, *, as_json: bool) -> int:
     if as_json:
         print(json.dumps([asdict(record) for record in records], indent=2))
     elif records:
-        print(as_text(records))
+        print(requests_as_text(records))
     return 0
 
 

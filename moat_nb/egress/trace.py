@@ -10,9 +10,9 @@ from pathlib import Path
 from moat_nb.egress.records import Record
 from moat_nb.tables import amount, table
 
-__all__ = ["as_text", "read"]
+__all__ = ["read", "requests_as_text"]
 
-_COLUMNS = ("TIME", "METHOD", "HOST", "STATUS", "SENT", "RECEIVED", "RULE")
+_REQUEST_COLUMNS = ("TIME", "METHOD", "HOST", "STATUS", "SENT", "RECEIVED", "RULE")
 
 
 def read(path: Path) -> tuple[Record, ...]:
@@ -31,11 +31,11 @@ def read(path: Path) -> tuple[Record, ...]:
     return tuple(found)
 
 
-def as_text(records: Iterable[Record]) -> str:
-    return table([_COLUMNS, *map(_row, records)])
+def requests_as_text(records: Iterable[Record]) -> str:
+    return table([_REQUEST_COLUMNS, *map(_request_row, records)])
 
 
-def _row(record: Record) -> tuple[str, ...]:
+def _request_row(record: Record) -> tuple[str, ...]:
     default = 443 if record.tls or record.method == "CONNECT" else 80
     host = record.host if record.port == default else f"{record.host}:{record.port}"
     status = str(record.status or "-")

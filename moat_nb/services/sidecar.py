@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from moat_nb.errors import ProofError, StartError
-from moat_nb.guest.proof import NOTHING, read_table
+from moat_nb.guest.mountinfo import NOTHING, read_table
 from moat_nb.log import BoundedLog
 from moat_nb.mounts import EmptyFile
 from moat_nb.redaction import Redactor

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from moat_nb.egress.addresses import why_not_public
 from moat_nb.egress.news import refusal
 from moat_nb.egress.records import Record
-from moat_nb.egress.trace import as_text
+from moat_nb.egress.trace import requests_as_text
 from tests.egress.conftest import Start
 from tests.egress.internet import HERE, PRIVATE
 from tests.egress.running import Running
@@ -147,7 +147,7 @@ def test_a_refused_address_is_told_to_the_launcher_and_not_to_the_sandbox(start:
     (told,) = proxy.news()
     assert told["address"] == PRIVATE
     assert PRIVATE not in str(refusal(told))  # which the cell shows, inside
-    found = as_text([Record(**told)])
+    found = requests_as_text([Record(**told)])
     assert f"refused: {told['reason']}; {told['mend']} ({PRIVATE})" in found
 
 

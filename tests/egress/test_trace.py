@@ -12,7 +12,7 @@ import pytest
 
 from moat_nb.cli import sandboxes
 from moat_nb.egress.records import Attempt, Record
-from moat_nb.egress.trace import as_text, read
+from moat_nb.egress.trace import read, requests_as_text
 
 
 def record(**fields: object) -> Record:
@@ -33,7 +33,7 @@ RECORDS = [
 
 
 def test_each_record_is_a_line_with_the_port_where_it_is_not_the_schemes_own() -> None:
-    found = as_text(RECORDS).splitlines()
+    found = requests_as_text(RECORDS).splitlines()
     hour = time.strftime("%H:", time.localtime(RECORDS[0].time))
     assert found[0].split() == ["TIME", "METHOD", "HOST", "STATUS", "SENT", "RECEIVED", "RULE"]
     assert all(line.startswith(hour) for line in found[1:])
@@ -78,7 +78,7 @@ def test_the_command_prints_text_or_all_fields_as_json(
     run_dir = SimpleNamespace(requests=written(tmp_path / "requests"))
     monkeypatch.setattr(sandboxes, "_chosen", lambda which, what: SimpleNamespace(run_dir=run_dir))
     assert sandboxes.trace(None, as_json=False) == 0
-    assert capsys.readouterr().out == as_text(RECORDS) + "\n"
+    assert capsys.readouterr().out == requests_as_text(RECORDS) + "\n"
     assert sandboxes.trace(None, as_json=True) == 0
     assert json.loads(capsys.readouterr().out) == [asdict(one) for one in RECORDS]
     run_dir.requests = tmp_path / "none"

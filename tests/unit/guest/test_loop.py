@@ -25,7 +25,7 @@ import pytest
 from jupyter_client.blocking.client import BlockingKernelClient
 
 import moat_nb
-from moat_nb.guest.vitals import HISTORY, Vitals
+from moat_nb.guest.usage import HISTORY, Vitals
 
 GUEST = Path(moat_nb.__file__).parent / "guest"
 ROOT = os.getuid() == 0
@@ -423,7 +423,7 @@ def test_vitals_tell_what_kernels_and_what_they_started_use_and_of_no_other_proc
 def test_the_history_is_bounded_and_looks_that_come_at_once_are_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("moat_nb.guest.vitals.GAP_SECONDS", 60.0)
+    monkeypatch.setattr("moat_nb.guest.usage.GAP_SECONDS", 60.0)
     vitals = Vitals()
     kernel = {"1": os.getsid(0)}
     for _ in range(3):

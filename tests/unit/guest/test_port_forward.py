@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_guest import Guest
+from tests.unit.guest.test_loop import Guest
 
 GIGABYTE = 1 << 30
 PIECE = b"moat" * (1 << 16)
