@@ -22,7 +22,7 @@ from moat_nb.errors import MoatError
 from moat_nb.host import MOAT_USER
 from moat_nb.jupyter.kernels import Kernel
 from moat_nb.sandbox import Sandbox
-from moat_nb.tables import table
+from moat_nb.text.tables import table
 
 __all__ = ["main"]
 

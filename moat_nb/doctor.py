@@ -18,7 +18,7 @@ from moat_nb.rundir import LONGEST_SOCKET, SOCKET_PATH_LIMIT, base_directory
 from moat_nb.runtimes import UNLIMITED_FILES
 from moat_nb.runtimes.docker import Docker
 from moat_nb.runtimes.docker_facts import connect, engine_errors
-from moat_nb.tables import wrap
+from moat_nb.text.tables import wrap
 
 __all__ = [
     "Finding",
@@ -51,9 +51,10 @@ class Report(tuple[Finding, ...]):
     """All findings, as a notebook shows them."""
 
     def _repr_mimebundle_(self, **options: object) -> dict[str, str]:
-        from moat_nb.show import look, sheets
+        from moat_nb.show import sheets
+        from moat_nb.text import summary
 
-        html = look.as_html(sheets.of_findings(self))
+        html = summary.as_html(sheets.of_findings(self))
         return {"text/plain": as_text(self), "text/html": html}
 
 

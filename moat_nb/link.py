@@ -16,11 +16,11 @@ from concurrent.futures import TimeoutError as FutureTimeout  # not the built-in
 from dataclasses import dataclass, field
 from typing import Any
 
-from moat_nb.checks import MAX_PATH, number, text
 from moat_nb.errors import ProgramNotFound, ProofError, SandboxGone, StartError
 from moat_nb.runtimes import Leash
 from moat_nb.sources import Source
-from moat_nb.terminal import last_lines, plain_lines
+from moat_nb.text.terminal import last_lines, plain_lines
+from moat_nb.text.untrusted import MAX_PATH, number, text
 from moat_nb.vitals import Vitals
 
 __all__ = ["Exit", "Link", "MountProof", "Process"]

@@ -108,9 +108,10 @@ class MountPlan:
 
     def _repr_mimebundle_(self, **options: object) -> dict[str, str]:
         # Imported here: how a plan looks is known downstream of what it is.
-        from moat_nb.show import look, sheets
+        from moat_nb.show import sheets
+        from moat_nb.text import summary
 
-        return look.bundle(sheets.of_mounts(self))
+        return summary.bundle(sheets.of_mounts(self))
 
     def with_mounts(self, *more: Mount) -> MountPlan:
         """The same plan with more mounts, each in its place."""

@@ -18,8 +18,8 @@ from dataclasses import replace
 from moat_nb.egress.furnish import READ_VARIABLES
 from moat_nb.errors import MoatError
 from moat_nb.image.plan import image_plan
-from moat_nb.progress import Progress, Silent
 from moat_nb.started import Plan, Started
+from moat_nb.text.progress import Progress, Silent
 
 __all__ = ["POOL", "Pool", "key_of"]
 

@@ -28,13 +28,13 @@ from moat_nb.parse.moat_yaml import load
 from moat_nb.paths import to_sandbox
 from moat_nb.planning import choose, make_spec
 from moat_nb.pool import POOL
-from moat_nb.progress import Progress, for_user
 from moat_nb.secrets import fetch
 from moat_nb.services.plan import plan_services
 from moat_nb.services.sidecar import Sidecar
 from moat_nb.spec import ContainerSpec
 from moat_nb.started import Plan, Started
-from moat_nb.terminal import for_terminal, last_lines
+from moat_nb.text.progress import Progress, for_user
+from moat_nb.text.terminal import for_terminal, last_lines
 from moat_nb.vitals import Vitals
 
 if TYPE_CHECKING:
@@ -214,9 +214,10 @@ class Sandbox:
 
     def _repr_mimebundle_(self, **options: object) -> dict[str, str]:
         """Its state, mounts, limits and kernels as they are now; asks the guest."""
-        from moat_nb.show import look, sheets, view
+        from moat_nb.show import sheets, view
+        from moat_nb.text import summary
 
-        return look.bundle(sheets.of_sandbox(view.look_at(self)))
+        return summary.bundle(sheets.of_sandbox(view.look_at(self)))
 
     # -------- what it is
 

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from moat_nb.guest.mountinfo import Mounted, mount_table
 from moat_nb.mounts import Bind
 from moat_nb.spec import ContainerSpec
-from moat_nb.terminal import one_line
+from moat_nb.text.terminal import one_line
 
 __all__ = ["Source", "swapped"]
 

@@ -24,13 +24,13 @@ from moat_nb.log import BoundedLog
 from moat_nb.mountpoints import make_mount_points
 from moat_nb.mounts import Bind
 from moat_nb.paths import hidden
-from moat_nb.progress import Progress
 from moat_nb.rundir import Note, Owner, RunDir, base_directory, sweep
 from moat_nb.runtimes import Leash, Runtime
 from moat_nb.services.plan import SidecarPlan
 from moat_nb.services.sidecars import Sidecars
 from moat_nb.sources import swapped
 from moat_nb.spec import ContainerSpec
+from moat_nb.text.progress import Progress
 
 __all__ = ["Plan", "Started"]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
-from moat_nb.checks import number, text
+from moat_nb.text.untrusted import number, text
 
 __all__ = ["Sample", "Vitals"]
 

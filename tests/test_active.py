@@ -16,7 +16,7 @@ from moat_nb.notebook.active import HANDLED, PASSIVE, harmless
 from moat_nb.notebook.cells import without_surrogates
 from moat_nb.notebook.frame import MAX_HEIGHT, frame
 from moat_nb.show.figures import Figures
-from moat_nb.terminal import for_terminal
+from moat_nb.text.terminal import for_terminal
 
 
 def shown(data: dict[str, Any], metadata: dict[str, Any] | None = None) -> dict[str, Any]:

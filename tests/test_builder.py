@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from moat_nb.image.builder import BuildLog, PullTally
-from moat_nb.progress import Silent
+from moat_nb.text.progress import Silent
 
 DOCKER = (
     "Step 1/4 : FROM base:test\n",

@@ -22,7 +22,7 @@ from moat_nb.rundir import Note, Owner, RunDir
 from moat_nb.runtimes import UNLIMITED_FILES
 from moat_nb.security import MIB, Hardening, Limits
 from moat_nb.spec import ContainerSpec
-from moat_nb.tables import amount, duration, table
+from moat_nb.text.tables import amount, duration, table
 
 NOWHERE = {"DOCKER_HOST": "unix:///nonexistent/docker.sock"}
 COMMANDS = [

@@ -14,8 +14,8 @@ from moat_nb.errors import ConfigError
 from moat_nb.host import Host
 from moat_nb.host_dependencies import missing
 from moat_nb.janitor import Janitor
-from moat_nb.progress import Silent
 from moat_nb.runtimes.bubblewrap import Bubblewrap
+from moat_nb.text.progress import Silent
 
 HERE = f"{sys.version_info[0]}.{sys.version_info[1]}"
 

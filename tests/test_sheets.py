@@ -10,10 +10,10 @@ from moat_nb.host import User
 from moat_nb.link import Exit, MountProof
 from moat_nb.mounts import Bind, EmptyFile, MountPlan, MountPoint, Tmpfs, Volume
 from moat_nb.security import MIB, Limits
-from moat_nb.show.look import as_html, as_text
 from moat_nb.show.sheets import of_findings, of_mounts, of_sandbox
 from moat_nb.show.view import KernelView, SandboxView, SidecarView
 from moat_nb.spec import ContainerSpec
+from moat_nb.text.summary import as_html, as_text
 from moat_nb.vitals import Sample
 
 PLAN = MountPlan(

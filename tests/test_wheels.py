@@ -16,7 +16,7 @@ import pytest
 
 from moat_nb.errors import ImageError
 from moat_nb.image.wheels import Target, download, read_probe
-from moat_nb.progress import Silent
+from moat_nb.text.progress import Silent
 
 FACTS = {
     "libc": "glibc",

@@ -24,8 +24,8 @@ from moat_nb.host import Host
 from moat_nb.janitor import Janitor
 from moat_nb.parse.moat_yaml import load
 from moat_nb.planning import RUNTIMES
-from moat_nb.progress import for_user
-from moat_nb.tables import table
+from moat_nb.text.progress import for_user
+from moat_nb.text.tables import table
 
 __all__ = ["TARGETS", "Measure", "Report", "main", "measure"]
 

@@ -24,7 +24,7 @@ from moat_nb.egress.intercept import missing
 from moat_nb.egress.isolated import command
 from moat_nb.egress.names import HOST_GATEWAY
 from moat_nb.egress.order import Order
-from moat_nb.tables import table
+from moat_nb.text.tables import table
 
 __all__ = ["main", "throughput"]
 

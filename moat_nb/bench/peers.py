@@ -25,10 +25,10 @@ from moat_nb.bench import peer_client
 from moat_nb.config import Config
 from moat_nb.errors import MoatError
 from moat_nb.image.plan import ensure_image, image_plan
-from moat_nb.progress import Progress
 from moat_nb.runtimes.docker import Docker
 from moat_nb.runtimes.docker_facts import ENGINE_TIMEOUT
 from moat_nb.spec import LABEL
+from moat_nb.text.progress import Progress
 
 if TYPE_CHECKING:
     from docker import DockerClient

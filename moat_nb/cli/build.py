@@ -8,9 +8,9 @@ from moat_nb.host import Host
 from moat_nb.janitor import Janitor
 from moat_nb.parse.moat_yaml import load
 from moat_nb.planning import choose, make_spec
-from moat_nb.progress import for_user
 from moat_nb.services.plan import plan_services
 from moat_nb.services.sidecars import Sidecars
+from moat_nb.text.progress import for_user
 
 __all__ = ["build"]
 

@@ -16,7 +16,7 @@ from moat_nb.rundir import Owner, base_directory, notes, sweep
 from moat_nb.runtimes.docker import Docker
 from moat_nb.runtimes.docker_facts import connect, engine_errors
 from moat_nb.spec import SOCKETS_LABEL
-from moat_nb.tables import amount
+from moat_nb.text.tables import amount
 
 if TYPE_CHECKING:
     from docker import APIClient

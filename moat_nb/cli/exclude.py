@@ -13,7 +13,7 @@ from moat_nb.excludes import get_excludes, normalise, set_excludes
 from moat_nb.moat_file import MoatFile, diff, read
 from moat_nb.parse.document import nearest
 from moat_nb.parse.moat_yaml import read_config
-from moat_nb.tables import table
+from moat_nb.text.tables import table
 
 __all__ = ["change", "show"]
 

@@ -19,7 +19,7 @@ from moat_nb.services.plan import SidecarPlan, plan_services
 from moat_nb.services.recipes import MODELS
 from moat_nb.show.spec_words import MOUNT_COLUMNS, kind, limits_in_words, mount_points, mount_row
 from moat_nb.spec import ContainerSpec
-from moat_nb.tables import fields, table, wrap
+from moat_nb.text.tables import fields, table, wrap
 
 __all__ = ["Plan", "as_json", "as_text", "make", "plan"]
 

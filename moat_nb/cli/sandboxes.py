@@ -15,8 +15,8 @@ from moat_nb.egress.trace import read, requests_as_text
 from moat_nb.errors import MoatError
 from moat_nb.jupyter.ending import end
 from moat_nb.rundir import base_directory
-from moat_nb.tables import duration, table
-from moat_nb.terminal import for_terminal
+from moat_nb.text.tables import duration, table
+from moat_nb.text.terminal import for_terminal
 
 __all__ = ["logs", "ps", "stop", "trace"]
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from moat_nb.terminal import one_line
+from moat_nb.text.terminal import one_line
 
 __all__ = ["News", "refusal"]
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from moat_nb.egress.records import Record
-from moat_nb.tables import amount, table
+from moat_nb.text.tables import amount, table
 
 __all__ = ["read", "requests_as_text"]
 

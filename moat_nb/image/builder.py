@@ -26,13 +26,13 @@ from moat_nb.errors import ImageError
 from moat_nb.image import wheels
 from moat_nb.image.plan import FILES
 from moat_nb.spec import LABEL
-from moat_nb.terminal import for_terminal
+from moat_nb.text.terminal import for_terminal
 
 if TYPE_CHECKING:
     from docker import DockerClient
 
     from moat_nb.janitor import Janitor
-    from moat_nb.progress import Progress
+    from moat_nb.text.progress import Progress
 
 __all__ = ["BuildLog", "Order", "PullTally", "build", "pull"]
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from docker import DockerClient
 
     from moat_nb.janitor import Janitor
-    from moat_nb.progress import Progress
+    from moat_nb.text.progress import Progress
 
 __all__ = [
     "IMAGE_LABEL",

@@ -25,7 +25,7 @@ from moat_nb.spec import LABEL
 if TYPE_CHECKING:
     from docker import DockerClient
 
-    from moat_nb.progress import Progress
+    from moat_nb.text.progress import Progress
 
 __all__ = ["Target", "download", "probe", "read_probe"]
 

@@ -16,7 +16,7 @@ from typing import Any
 from moat_nb.notebook import markdown
 from moat_nb.notebook.frame import frame
 from moat_nb.notebook.sanitise import is_plain_latex, sanitised
-from moat_nb.terminal import one_line
+from moat_nb.text.terminal import one_line
 
 __all__ = ["harmless"]
 

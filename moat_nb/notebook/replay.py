@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from moat_nb.errors import MoatError
 from moat_nb.notebook.active import harmless
 from moat_nb.show.figures import FIGURE, LIBRARY, Figures
-from moat_nb.terminal import for_terminal
+from moat_nb.text.terminal import for_terminal
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell

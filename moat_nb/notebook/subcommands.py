@@ -17,7 +17,7 @@ from moat_nb.cli.parser import DIRECTORY, DOCKERFILE, MOUNT, RUNTIME, SERVICE
 from moat_nb.errors import MoatError, SandboxGone
 from moat_nb.notebook.commands import run_command, say
 from moat_nb.notebook.session import Session, Sessions
-from moat_nb.tables import amount, table
+from moat_nb.text.tables import amount, table
 
 __all__ = ["SUBCOMMANDS", "dispatch", "say", "without_our_own_lines"]
 

@@ -17,7 +17,7 @@ from moat_nb.notebook import codec
 from moat_nb.notebook.arrow_check import check_stream
 from moat_nb.notebook.cells import Options, run_cell
 from moat_nb.notebook.codec import FORMS
-from moat_nb.terminal import for_terminal
+from moat_nb.text.terminal import for_terminal
 
 __all__ = ["FORMS", "MAX_VALUE", "bring_in", "bring_out", "evaluate"]
 

@@ -31,7 +31,7 @@ from moat_nb.spec import GUEST_PATH, ContainerSpec
 if TYPE_CHECKING:
     from moat_nb.config import Config
     from moat_nb.janitor import Janitor
-    from moat_nb.progress import Progress
+    from moat_nb.text.progress import Progress
 
 __all__ = ["Apple"]
 

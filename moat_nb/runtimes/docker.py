@@ -19,7 +19,6 @@ from moat_nb.host import User
 from moat_nb.image.plan import ensure_image, existing_image, image_plan
 from moat_nb.janitor import Janitor
 from moat_nb.mounts import TMPFS_MODE, Bind, EmptyFile, Tmpfs, Volume
-from moat_nb.progress import Progress
 from moat_nb.runtimes import UNLIMITED_FILES, Availability
 from moat_nb.runtimes.docker_facts import (
     ENGINE_TIMEOUT,
@@ -31,6 +30,7 @@ from moat_nb.runtimes.docker_facts import (
 )
 from moat_nb.security import MIB
 from moat_nb.spec import GUEST_PATH, ContainerSpec
+from moat_nb.text.progress import Progress
 
 if TYPE_CHECKING:
     import docker

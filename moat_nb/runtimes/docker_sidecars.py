@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from moat_nb.errors import ImageError, StartError
-from moat_nb.progress import Progress
 from moat_nb.runtimes.docker_facts import engine_errors
+from moat_nb.text.progress import Progress
 
 if TYPE_CHECKING:
     import docker

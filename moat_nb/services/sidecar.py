@@ -18,7 +18,6 @@ from moat_nb.errors import ProofError, StartError
 from moat_nb.guest.mountinfo import NOTHING, read_table
 from moat_nb.log import BoundedLog
 from moat_nb.mounts import EmptyFile
-from moat_nb.redaction import Redactor
 from moat_nb.runtimes import Leash
 from moat_nb.services.models import Pull
 from moat_nb.services.plan import END_OF_MOUNTS, SidecarPlan
@@ -26,7 +25,8 @@ from moat_nb.services.readiness import LogLine
 from moat_nb.services.recipes import Handover
 from moat_nb.sources import Source, swapped
 from moat_nb.spec import ContainerSpec
-from moat_nb.terminal import last_lines
+from moat_nb.text.redaction import Redactor
+from moat_nb.text.terminal import last_lines
 
 if TYPE_CHECKING:
     from moat_nb.janitor import Janitor

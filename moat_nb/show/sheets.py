@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from moat_nb.link import MountProof
 from moat_nb.mounts import EmptyFile, Mount, MountPlan
-from moat_nb.show.look import Cell, Level, Mark, Sheet, Table, Trend
 from moat_nb.show.spec_words import MOUNT_COLUMNS, limits_in_words, mount_points, mount_row
 from moat_nb.show.view import KernelView, SandboxView, SidecarView
-from moat_nb.tables import amount
+from moat_nb.text.summary import Cell, Level, Mark, Sheet, Table, Trend
+from moat_nb.text.tables import amount
 
 if TYPE_CHECKING:
     from moat_nb.doctor import Finding

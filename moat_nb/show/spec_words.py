@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from moat_nb.mounts import TMPFS_MODE, Bind, EmptyFile, Mount, MountPlan, Tmpfs, Volume
 from moat_nb.security import Limits
-from moat_nb.tables import amount
+from moat_nb.text.tables import amount
 
 __all__ = ["MOUNT_COLUMNS", "kind", "limits_in_words", "mount_points", "mount_row"]
 

@@ -11,7 +11,7 @@ from moat_nb.config import WORKSPACE
 from moat_nb.link import MountProof
 from moat_nb.mounts import is_below
 from moat_nb.suggest import Finding
-from moat_nb.tables import amount
+from moat_nb.text.tables import amount
 from moat_nb.widget.draft import Draft
 from moat_nb.widget.look import Findings
 

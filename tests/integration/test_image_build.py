@@ -20,7 +20,7 @@ from moat_nb.config import Config, Dependency, Hooks, KernelOptions
 from moat_nb.errors import ImageError
 from moat_nb.image import builder, wheels
 from moat_nb.image.plan import PROJECT_LABEL, ImagePlan, ensure_image, image_plan
-from moat_nb.progress import Silent
+from moat_nb.text.progress import Silent
 
 if TYPE_CHECKING:
     from tests.conftest import Engine

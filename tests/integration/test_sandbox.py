@@ -319,7 +319,7 @@ def test_a_directory_of_a_sandbox_shows_nothing_to_others_and_is_removed(launche
 
 LAUNCH = """
 import os, sys, moat_nb
-from moat_nb.progress import Silent
+from moat_nb.text.progress import Silent
 with moat_nb.Sandbox.launch(sys.argv[1], sys.argv[2], progress=Silent) as box:
     print(box.run(["sh", "-c", "id -u; touch result lib/x; ls lib"], check=True).stdout.decode())
     with box.start_kernel() as kernel:

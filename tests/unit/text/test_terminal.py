@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moat_nb.cli import sandboxes as cli_sandboxes
-from moat_nb.terminal import for_terminal, last_lines, one_line
+from moat_nb.text.terminal import for_terminal, last_lines, one_line
 
 HARMLESS = re.compile(r"\x1b\[[0-9;]*[ABCDGJKm]|[\x08\t\n\r]|[^\x00-\x1f\x7f-\x9f]")
 

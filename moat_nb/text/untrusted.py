@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from moat_nb.terminal import one_line
+from moat_nb.text.terminal import one_line
 
 __all__ = ["MAX_PATH", "number", "text"]
 

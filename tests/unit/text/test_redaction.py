@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moat_nb.redaction import Redactor
+from moat_nb.text.redaction import Redactor
 
 letters = st.text(alphabet="ab", min_size=1, max_size=4)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Sequence
 
-from moat_nb.terminal import one_line
+from moat_nb.text.terminal import one_line
 
 __all__ = ["amount", "duration", "fields", "table"]
 

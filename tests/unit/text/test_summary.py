@@ -7,8 +7,8 @@ import re
 
 import pytest
 
-from moat_nb.show import look
-from moat_nb.show.look import Mark, Sheet, Table, Trend, as_html, as_text, bundle
+from moat_nb.text import summary
+from moat_nb.text.summary import Mark, Sheet, Table, Trend, as_html, as_text, bundle
 
 SHEET = Sheet(
     title="A thing",
@@ -73,7 +73,7 @@ def test_of_less_than_two_values_there_is_no_curve(values: tuple[float, ...]) ->
 
 def test_values_that_are_all_zero_are_a_flat_line() -> None:
     sheet = Sheet(title="A thing", facts=(("load", Trend(text="0%", values=(0.0,) * 60)),))
-    assert as_text(sheet) == f"A thing\nload        {'▁' * look.BLOCKS_SHOWN} 0%"
+    assert as_text(sheet) == f"A thing\nload        {'▁' * summary.BLOCKS_SHOWN} 0%"
 
 
 HOSTILE = "\x1b]0;x\x07<script>alert(1)</script>\n<img src=x onerror=alert(1)>\" '"
@@ -109,7 +109,7 @@ def _contrast(one: str, other: str) -> float:
 
 
 @pytest.mark.parametrize("page", ["#ffffff", "#111111"])
-@pytest.mark.parametrize("colour", [*look.DOTS.values(), look.CURVE])
+@pytest.mark.parametrize("colour", [*summary.DOTS.values(), summary.CURVE])
 def test_dots_and_curves_stand_out_in_light_and_in_dark(colour: str, page: str) -> None:
     """3 to 1 is what WCAG asks of graphics; text has the page's own colour."""
     assert _contrast(colour, page) >= 3

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from moat_nb import tables
-from moat_nb.terminal import one_line
+from moat_nb.text import tables
+from moat_nb.text.terminal import one_line
 
 __all__ = ["Cell", "Level", "Mark", "Sheet", "Table", "Trend", "as_html", "as_text", "bundle"]
 

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
-from moat_nb.terminal import one_line
+from moat_nb.text.terminal import one_line
 
 if TYPE_CHECKING:
     from tqdm import tqdm

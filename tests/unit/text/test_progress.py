@@ -11,7 +11,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from moat_nb.progress import Display, _choose
+from moat_nb.text.progress import Display, _choose
 
 
 class Terminal(io.StringIO):
@@ -95,7 +95,7 @@ def test_nothing_shows_after_close() -> None:
 
 NOTEBOOK = """
 import time
-from moat_nb.progress import Display, _choose
+from moat_nb.text.progress import Display, _choose
 import sys
 display = Display(sys.stderr, _choose, delay=0)
 display.stage('pulling x')
