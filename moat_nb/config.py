@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from moat_nb.host import User
+from moat_nb.host.machine import User
 from moat_nb.services.readiness import Ready
 
 __all__ = [

@@ -8,11 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from moat_nb.errors import StartError
-from moat_nb.host import User
-from moat_nb.janitor import Janitor
+from moat_nb.host.machine import User
+from moat_nb.host.reaper import Janitor
+from moat_nb.host.run_directory import Made, Note, RunDir, notes
 from moat_nb.mounts import MountPlan, MountPoint
 from moat_nb.paths import covered
-from moat_nb.rundir import Made, Note, RunDir, notes
 
 __all__ = ["make_mount_points"]
 

@@ -13,7 +13,7 @@ from moat_nb.config import WORKSPACE, Config
 from moat_nb.egress import settings
 from moat_nb.egress.environment import way_out_variables
 from moat_nb.errors import ConfigError, NotSupportedYet, Problem, RuntimeUnavailable
-from moat_nb.host import MOAT_USER, Host, User
+from moat_nb.host.machine import MOAT_USER, Host, User
 from moat_nb.image.plan import image_plan
 from moat_nb.mounts import Bind, EmptyFile, Mount, MountPlan, Tmpfs, Volume, build
 from moat_nb.runtimes import Runtime

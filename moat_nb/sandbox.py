@@ -19,10 +19,10 @@ from moat_nb.config import Config
 from moat_nb.egress.records import Record
 from moat_nb.egress.trace import read
 from moat_nb.errors import CommandError, SandboxGone, StartError
-from moat_nb.host import Host
+from moat_nb.host.machine import Host
+from moat_nb.host.rotating_log import BoundedLog
 from moat_nb.jupyter.connection import IPYKERNEL, PORTS
 from moat_nb.link import Link, MountProof, Output, Process
-from moat_nb.log import BoundedLog
 from moat_nb.overrides import override
 from moat_nb.parse.moat_yaml import load
 from moat_nb.paths import to_sandbox

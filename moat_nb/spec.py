@@ -9,7 +9,7 @@ from typing import Literal
 
 from moat_nb.egress.settings import PLACE, Egress
 from moat_nb.guest.settings import IN_NO_HURRY
-from moat_nb.host import User
+from moat_nb.host.machine import User
 from moat_nb.mounts import Bind, MountPlan
 from moat_nb.security import Hardening, Limits
 

@@ -18,13 +18,13 @@ from moat_nb.egress.furnish import furnish
 from moat_nb.egress.gate import Gate
 from moat_nb.egress.news import News, refusal
 from moat_nb.errors import ProofError, SandboxGone, StartError
-from moat_nb.janitor import Janitor
+from moat_nb.host.reaper import Janitor
+from moat_nb.host.rotating_log import BoundedLog
+from moat_nb.host.run_directory import Note, Owner, RunDir, base_directory, sweep
 from moat_nb.link import Link, MountProof, Process
-from moat_nb.log import BoundedLog
 from moat_nb.mountpoints import make_mount_points
 from moat_nb.mounts import Bind
 from moat_nb.paths import hidden
-from moat_nb.rundir import Note, Owner, RunDir, base_directory, sweep
 from moat_nb.runtimes import Leash, Runtime
 from moat_nb.services.plan import SidecarPlan
 from moat_nb.services.sidecars import Sidecars

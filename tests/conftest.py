@@ -15,7 +15,7 @@ import docker
 import pytest
 from hypothesis import HealthCheck, settings
 
-from moat_nb.host import User
+from moat_nb.host.machine import User
 from tests.base_image import base_images
 from tests.engine import find_or_start
 from tests.ordinary_user import ORDINARY

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import moat_nb
-from moat_nb.host import User
+from moat_nb.host.machine import User
 from moat_nb.runtimes.staging import reachable
 from tests.engine import docker_group
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from moat_nb.errors import NotSupportedYet, StartError
-from moat_nb.host import Host, User
+from moat_nb.host.machine import Host, User
 from moat_nb.mounts import Bind, EmptyFile, MountPlan, Tmpfs, Volume, build
 from moat_nb.runtimes import UNLIMITED_FILES, apple
 from moat_nb.runtimes.apple import Apple

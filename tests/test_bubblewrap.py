@@ -22,7 +22,7 @@ import pytest
 
 import moat_nb
 from moat_nb.errors import NotSupportedYet, StartError
-from moat_nb.host import Host, User
+from moat_nb.host.machine import Host, User
 from moat_nb.mounts import Bind, EmptyFile, MountPlan, Tmpfs, Volume, build
 from moat_nb.runtimes import UNLIMITED_FILES, staging
 from moat_nb.runtimes.bubblewrap import Bubblewrap
@@ -249,7 +249,7 @@ LAUNCHERS = ["root", "user"] if ROOT else ["user"]
 DRIVER = """
 import json, sys
 from pathlib import Path
-from moat_nb.host import Host, User
+from moat_nb.host.machine import Host, User
 from moat_nb.mounts import Bind, EmptyFile, MountPlan, Tmpfs, build
 from moat_nb.runtimes.bubblewrap import Bubblewrap
 from moat_nb.security import Limits

@@ -15,10 +15,10 @@ from moat_nb.cli.listing import find, sandboxes
 from moat_nb.cli.plan import Plan, as_text
 from moat_nb.config import Config, Secret, UnusedKey
 from moat_nb.errors import MoatError
-from moat_nb.host import User
+from moat_nb.host.machine import User
+from moat_nb.host.run_directory import Note, Owner, RunDir
 from moat_nb.image.plan import ImagePlan
 from moat_nb.mounts import Bind, EmptyFile, MountPlan, MountPoint, Tmpfs, build
-from moat_nb.rundir import Note, Owner, RunDir
 from moat_nb.runtimes import UNLIMITED_FILES
 from moat_nb.security import MIB, Hardening, Limits
 from moat_nb.spec import ContainerSpec

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import moat_nb
-from moat_nb.host import User
+from moat_nb.host.machine import User
 from moat_nb.mounts import Bind, EmptyFile, MountPlan, Tmpfs, Volume, build
 from moat_nb.runtimes import UNLIMITED_FILES
 from moat_nb.runtimes.docker import Docker

@@ -11,9 +11,9 @@ import pytest
 
 from moat_nb.config import Config, Dependency, Hooks, KernelOptions
 from moat_nb.errors import ConfigError
-from moat_nb.host import Host
+from moat_nb.host.machine import Host
+from moat_nb.host.reaper import Janitor
 from moat_nb.host_dependencies import missing
-from moat_nb.janitor import Janitor
 from moat_nb.runtimes.bubblewrap import Bubblewrap
 from moat_nb.text.progress import Silent
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from moat_nb.errors import StartError
-from moat_nb.host import User
-from moat_nb.janitor import Janitor
+from moat_nb.host.machine import User
+from moat_nb.host.reaper import Janitor
+from moat_nb.host.run_directory import Note, Owner, RunDir, notes
 from moat_nb.mountpoints import make_mount_points
 from moat_nb.mounts import Bind, EmptyFile, Mount, MountPlan, MountPoint, Tmpfs, build
-from moat_nb.rundir import Note, Owner, RunDir, notes
 
 ROOT = os.getuid() == 0
 OWNER = User(12345, 12346) if ROOT else User(os.getuid(), os.getgid())

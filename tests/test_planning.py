@@ -12,7 +12,7 @@ import pytest
 
 from moat_nb.config import Config
 from moat_nb.errors import ConfigError, NotSupportedYet, RuntimeUnavailable
-from moat_nb.host import MOAT_USER, Host, User
+from moat_nb.host.machine import MOAT_USER, Host, User
 from moat_nb.mounts import Bind, EmptyFile, MountPlan, MountPoint, Tmpfs, Volume
 from moat_nb.overrides import override
 from moat_nb.parse.moat_yaml import read_config

@@ -16,12 +16,12 @@ import moat_nb
 from moat_nb import planning
 from moat_nb.config import Config, Service
 from moat_nb.errors import ConfigError, StartError
-from moat_nb.host import Host, User
+from moat_nb.host.machine import Host, User
+from moat_nb.host.run_directory import RunDir
 from moat_nb.mounts import Bind, EmptyFile, MountPlan, Tmpfs, Volume
 from moat_nb.parse.moat_yaml import read_config
 from moat_nb.planning import make_spec
 from moat_nb.pool import key_of
-from moat_nb.rundir import RunDir
 from moat_nb.runtimes.docker import Docker
 from moat_nb.runtimes.docker_facts import EngineFacts
 from moat_nb.security import MIB, Hardening

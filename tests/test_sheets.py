@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 
 from moat_nb.doctor import Finding, Report
-from moat_nb.host import User
+from moat_nb.host.machine import User
 from moat_nb.link import Exit, MountProof
 from moat_nb.mounts import Bind, EmptyFile, MountPlan, MountPoint, Tmpfs, Volume
 from moat_nb.security import MIB, Limits

@@ -14,8 +14,8 @@ import pytest
 
 from moat_nb.config import Service
 from moat_nb.errors import ProofError
-from moat_nb.host import User
-from moat_nb.janitor import Janitor
+from moat_nb.host.machine import User
+from moat_nb.host.reaper import Janitor
 from moat_nb.mounts import MountPlan, Tmpfs, build
 from moat_nb.runtimes import Leash
 from moat_nb.runtimes.pipes import PipeLeash, spawn

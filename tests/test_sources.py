@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from moat_nb.guest.mountinfo import mount_table, read_table
-from moat_nb.host import User
+from moat_nb.host.machine import User
 from moat_nb.mounts import Bind, MountPlan, Tmpfs, build
 from moat_nb.security import MIB, Hardening, Limits
 from moat_nb.sources import Source, place_of, swapped

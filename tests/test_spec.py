@@ -9,7 +9,7 @@ import pytest
 
 from moat_nb.config import Rule
 from moat_nb.egress.settings import Egress
-from moat_nb.host import User
+from moat_nb.host.machine import User
 from moat_nb.mounts import Bind, MountPlan
 from moat_nb.security import Hardening, Limits
 from moat_nb.spec import ContainerSpec, Instance

@@ -20,8 +20,8 @@ from moat_nb.bench.kernels import plain, sandboxed, warm
 from moat_nb.bench.peers import Peers, ready_peers
 from moat_nb.config import Config
 from moat_nb.errors import MoatError, RuntimeUnavailable
-from moat_nb.host import Host
-from moat_nb.janitor import Janitor
+from moat_nb.host.machine import Host
+from moat_nb.host.reaper import Janitor
 from moat_nb.parse.moat_yaml import load
 from moat_nb.planning import RUNTIMES
 from moat_nb.text.progress import for_user

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-from moat_nb.host import Host
-from moat_nb.janitor import Janitor
+from moat_nb.host.machine import Host
+from moat_nb.host.reaper import Janitor
 from moat_nb.parse.moat_yaml import load
 from moat_nb.planning import choose, make_spec
 from moat_nb.services.plan import plan_services

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from moat_nb.errors import MoatError
+from moat_nb.host.run_directory import Owner, base_directory, notes, sweep
 from moat_nb.image.plan import IMAGE_LABEL, REPOSITORY
-from moat_nb.rundir import Owner, base_directory, notes, sweep
 from moat_nb.runtimes.docker import Docker
 from moat_nb.runtimes.docker_facts import connect, engine_errors
 from moat_nb.spec import SOCKETS_LABEL

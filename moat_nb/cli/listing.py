@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Literal
 
 from moat_nb.errors import MoatError
+from moat_nb.host.run_directory import Note, RunDir, notes
 from moat_nb.jupyter.ending import is_running
-from moat_nb.rundir import Note, RunDir, notes
 
 __all__ = ["Listed", "find", "sandboxes"]
 

@@ -10,11 +10,11 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from moat_nb.config import Config
-from moat_nb.host import Host
+from moat_nb.host.machine import Host
+from moat_nb.host.run_directory import RunDir, base_directory
 from moat_nb.image.plan import ImagePlan, image_plan
 from moat_nb.parse.moat_yaml import load
 from moat_nb.planning import choose, make_spec
-from moat_nb.rundir import RunDir, base_directory
 from moat_nb.services.plan import SidecarPlan, plan_services
 from moat_nb.services.recipes import MODELS
 from moat_nb.show.spec_words import MOUNT_COLUMNS, kind, limits_in_words, mount_points, mount_row

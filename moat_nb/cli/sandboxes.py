@@ -13,8 +13,8 @@ from typing import Any
 from moat_nb.cli.listing import Listed, find, sandboxes
 from moat_nb.egress.trace import read, requests_as_text
 from moat_nb.errors import MoatError
+from moat_nb.host.run_directory import base_directory
 from moat_nb.jupyter.ending import end
-from moat_nb.rundir import base_directory
 from moat_nb.text.tables import duration, table
 from moat_nb.text.terminal import for_terminal
 

@@ -9,7 +9,7 @@ from moat_nb.egress.intercept import missing
 from moat_nb.egress.order import reachable_from
 from moat_nb.egress.upstream import Upstream
 from moat_nb.errors import MoatError
-from moat_nb.host import Host
+from moat_nb.host.machine import Host
 
 __all__ = ["examine"]
 

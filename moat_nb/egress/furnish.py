@@ -10,9 +10,9 @@ from pathlib import Path
 
 from moat_nb.egress.order import REACHABLE, Interception, Order, reachable_from
 from moat_nb.egress.settings import BUNDLE, PROXY, Egress, intercepts
-from moat_nb.egress.trust import bundle
 from moat_nb.errors import StartError
-from moat_nb.rundir import RunDir
+from moat_nb.host.certificates import bundle
+from moat_nb.host.run_directory import RunDir
 from moat_nb.spec import ContainerSpec
 
 __all__ = ["READ_VARIABLES", "UPSTREAM", "first", "furnish"]

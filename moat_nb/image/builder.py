@@ -31,7 +31,7 @@ from moat_nb.text.terminal import for_terminal
 if TYPE_CHECKING:
     from docker import DockerClient
 
-    from moat_nb.janitor import Janitor
+    from moat_nb.host.reaper import Janitor
     from moat_nb.text.progress import Progress
 
 __all__ = ["BuildLog", "Order", "PullTally", "build", "pull"]

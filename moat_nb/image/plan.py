@@ -21,14 +21,14 @@ from typing import TYPE_CHECKING
 
 from moat_nb.config import WORKSPACE, Config, Dependency, Hooks
 from moat_nb.errors import ConfigError, ImageError, Problem
-from moat_nb.host import MOAT_USER
+from moat_nb.host.machine import MOAT_USER
 from moat_nb.parse.dependencies import APT_PACKAGES
 from moat_nb.spec import LABEL
 
 if TYPE_CHECKING:
     from docker import DockerClient
 
-    from moat_nb.janitor import Janitor
+    from moat_nb.host.reaper import Janitor
     from moat_nb.text.progress import Progress
 
 __all__ = [

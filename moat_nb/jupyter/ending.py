@@ -18,8 +18,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from moat_nb.errors import MoatError
-from moat_nb.janitor import UnixConnection, remove_container
-from moat_nb.rundir import Note
+from moat_nb.host.reaper import UnixConnection, remove_container
+from moat_nb.host.run_directory import Note
 from moat_nb.runtimes.docker_facts import sockets as engine_sockets
 
 __all__ = ["end", "is_running"]
@@ -50,7 +50,7 @@ def end(note: Note, sockets: Path, environ: Mapping[str, str]) -> bool:
     if note.runtime == "bubblewrap":
         return _end_first_process(note, sockets)
     if note.runtime == "apple":
-        from moat_nb.host import Host
+        from moat_nb.host.machine import Host
         from moat_nb.runtimes.apple import Apple
 
         Apple(Host.current()).remove(note.container)

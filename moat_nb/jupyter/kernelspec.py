@@ -18,7 +18,7 @@ from typing import Any
 import moat_nb
 from moat_nb.config import Config
 from moat_nb.errors import ConfigError, MoatError
-from moat_nb.host import Host
+from moat_nb.host.machine import Host
 from moat_nb.jupyter import safe_path
 from moat_nb.parse.moat_yaml import FILE_NAMES, find, load
 from moat_nb.planning import plan

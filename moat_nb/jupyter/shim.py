@@ -25,8 +25,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from moat_nb.errors import MoatError
+from moat_nb.host.run_directory import base_directory, make_base
 from moat_nb.jupyter import safe_path
-from moat_nb.rundir import base_directory, make_base
 
 __all__ = ["main"]
 

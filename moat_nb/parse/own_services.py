@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from moat_nb.config import Service
-from moat_nb.host import User
+from moat_nb.host.machine import User
 from moat_nb.parse import dependencies as names
 from moat_nb.parse import mounts as parse_mounts
 from moat_nb.parse.cursor import Cursor, Fields

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from moat_nb.config import Config
-    from moat_nb.janitor import Janitor
+    from moat_nb.host.reaper import Janitor
     from moat_nb.spec import ContainerSpec
     from moat_nb.text.progress import Progress
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import moat_nb
 from moat_nb.errors import NotSupportedYet, Problem, StartError
-from moat_nb.host import Host
+from moat_nb.host.machine import Host
 from moat_nb.image.plan import image_plan
 from moat_nb.mounts import TMPFS_MODE, Bind, EmptyFile, Mount, Tmpfs, Volume
 from moat_nb.runtimes import UNLIMITED_FILES, Availability, Runtime
@@ -30,7 +30,7 @@ from moat_nb.spec import GUEST_PATH, ContainerSpec
 
 if TYPE_CHECKING:
     from moat_nb.config import Config
-    from moat_nb.janitor import Janitor
+    from moat_nb.host.reaper import Janitor
     from moat_nb.text.progress import Progress
 
 __all__ = ["Apple"]

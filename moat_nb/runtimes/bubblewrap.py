@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from moat_nb.errors import ConfigError, NotSupportedYet, Problem, StartError
-from moat_nb.host import MOAT_USER, Host, User
+from moat_nb.host.machine import MOAT_USER, Host, User
 from moat_nb.host_dependencies import missing
 from moat_nb.mounts import TMPFS_MODE, Bind, EmptyFile, Mount, Tmpfs, Volume
 from moat_nb.runtimes import UNLIMITED_FILES, Availability, Runtime, seccomp, staging
@@ -34,7 +34,7 @@ from moat_nb.spec import GUEST_PATH, HOME, ContainerSpec
 
 if TYPE_CHECKING:
     from moat_nb.config import Config
-    from moat_nb.janitor import Janitor
+    from moat_nb.host.reaper import Janitor
     from moat_nb.text.progress import Progress
 
 __all__ = ["Bubblewrap"]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 import moat_nb
-from moat_nb.host import Host
+from moat_nb.host.machine import Host
 from moat_nb.mounts import is_below
 
 __all__ = ["NAMESPACES", "OUTSIDE", "BubblewrapFacts", "discover", "mend", "probe"]

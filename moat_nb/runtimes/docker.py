@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 import moat_nb
 from moat_nb.config import Config
 from moat_nb.errors import ImageError, RuntimeUnavailable, StartError
-from moat_nb.host import User
+from moat_nb.host.machine import User
+from moat_nb.host.reaper import Janitor
 from moat_nb.image.plan import ensure_image, existing_image, image_plan
-from moat_nb.janitor import Janitor
 from moat_nb.mounts import TMPFS_MODE, Bind, EmptyFile, Tmpfs, Volume
 from moat_nb.runtimes import UNLIMITED_FILES, Availability
 from moat_nb.runtimes.docker_facts import (

@@ -11,7 +11,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from moat_nb.janitor import UnixConnection
+from moat_nb.host.reaper import UnixConnection
 
 if TYPE_CHECKING:
     import docker

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
 from moat_nb.errors import StartError
-from moat_nb.host import User
+from moat_nb.host.machine import User
 
 __all__ = ["identity", "reachable", "stage"]
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from moat_nb.config import Config, Exclude, MountEntry, Service, VolumeEntry
 from moat_nb.egress.environment import way_out_variables
 from moat_nb.errors import ConfigError, StartError
-from moat_nb.host import Host
+from moat_nb.host.machine import Host
 from moat_nb.mounts import Bind, Mount, Tmpfs, Volume, is_below
 from moat_nb.paths import hidden
 from moat_nb.planning import make_mounts

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from urllib.parse import quote
 
 from moat_nb.config import Service
-from moat_nb.host import User
+from moat_nb.host.machine import User
 from moat_nb.services.readiness import Command, Port, Ready
 from moat_nb.spec import HOME, ContainerSpec
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from moat_nb.config import Config, MountEntry, Service, VolumeEntry
 from moat_nb.egress.settings import doors
 from moat_nb.errors import Problem
-from moat_nb.host import Host
+from moat_nb.host.machine import Host
 from moat_nb.mounts import is_below
 from moat_nb.paths import hidden
 from moat_nb.services.recipes import MODELS, RECIPES, REGISTRY, Recipe, ports_of, user_of

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from moat_nb.errors import ProofError, StartError
 from moat_nb.guest.mountinfo import NOTHING, read_table
-from moat_nb.log import BoundedLog
+from moat_nb.host.rotating_log import BoundedLog
 from moat_nb.mounts import EmptyFile
 from moat_nb.runtimes import Leash
 from moat_nb.services.models import Pull
@@ -29,7 +29,7 @@ from moat_nb.text.redaction import Redactor
 from moat_nb.text.terminal import last_lines
 
 if TYPE_CHECKING:
-    from moat_nb.janitor import Janitor
+    from moat_nb.host.reaper import Janitor
     from moat_nb.runtimes import Runtime
 
 __all__ = ["Cancelled", "Sidecar"]

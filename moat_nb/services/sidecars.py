@@ -27,9 +27,9 @@ from moat_nb.spec import ContainerSpec, Instance
 from moat_nb.text.progress import Progress
 
 if TYPE_CHECKING:
-    from moat_nb.janitor import Janitor
+    from moat_nb.host.reaper import Janitor
+    from moat_nb.host.run_directory import RunDir
     from moat_nb.link import Link, Output, Process
-    from moat_nb.rundir import RunDir
     from moat_nb.runtimes import Runtime
 
 __all__ = ["Sidecars"]

@@ -12,7 +12,7 @@ from typing import Any
 import docker
 import pytest
 
-from moat_nb.host import User
+from moat_nb.host.machine import User
 from moat_nb.runtimes.docker_facts import ask_facts
 from tests.conftest import Engine, Project, remove_images
 from tests.engines.images import kernel_image

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from moat_nb.log import FILE_LIMIT
+from moat_nb.host.rotating_log import FILE_LIMIT
 
 MEMORY_MB, TMPFS_MB, PIDS = 256, 32, 64
 

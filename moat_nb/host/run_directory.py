@@ -25,8 +25,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from moat_nb.errors import StartError
-from moat_nb.host import User, run_directories
-from moat_nb.janitor import Janitor, remove_tree
+from moat_nb.host.machine import User, run_directories
+from moat_nb.host.reaper import Janitor, remove_tree
 from moat_nb.spec import Instance
 
 __all__ = ["Made", "Note", "Owner", "RunDir", "base_directory", "make_base", "notes", "sweep"]

@@ -14,17 +14,9 @@ from pathlib import Path
 import pytest
 
 from moat_nb.errors import StartError
-from moat_nb.host import User
-from moat_nb.janitor import Janitor
-from moat_nb.rundir import (
-    Note,
-    Owner,
-    RunDir,
-    base_directory,
-    make_base,
-    notes,
-    sweep,
-)
+from moat_nb.host.machine import User
+from moat_nb.host.reaper import Janitor
+from moat_nb.host.run_directory import Note, Owner, RunDir, base_directory, make_base, notes, sweep
 
 ROOT = os.getuid() == 0
 KERNEL = User(12345, 12346) if ROOT else User(os.getuid(), os.getgid())

@@ -1,4 +1,4 @@
-"""janitor.py: nothing is left of a start, whoever was killed at whatever moment, and nothing of
+"""reaper.py: nothing is left of a start, whoever was killed at whatever moment, and nothing of
 anybody else's is removed."""
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from pathlib import Path
 import docker.errors
 import pytest
 
-from moat_nb import janitor as janitor_module
-from moat_nb.janitor import Janitor, clean, remove_mount_point, remove_tree
+from moat_nb.host import reaper as janitor_module
+from moat_nb.host.reaper import Janitor, clean, remove_mount_point, remove_tree
 from tests.conftest import Engine
 
 SECONDS = 30.0
@@ -145,7 +145,7 @@ def ignores(pid: int, signum: int) -> bool:
 LAUNCHER = """
 import os, signal, sys
 from pathlib import Path
-from moat_nb.janitor import Janitor
+from moat_nb.host.reaper import Janitor
 
 base, steps = Path(sys.argv[1]), int(sys.argv[2])
 
@@ -348,7 +348,7 @@ def test_a_tree_with_closed_directories_is_removed_by_its_owner(run_directory: P
     shared = run_directory / f"closed-{secrets.token_hex(4)}"
     shared.mkdir()
     shared.chmod(0o777)
-    (shared / "janitor.py").write_text(Path(janitor_module.__file__).read_text())
+    (shared / "reaper.py").write_text(Path(janitor_module.__file__).read_text())
     python = "/usr/bin/python3" if os.getuid() == 0 else sys.executable
     words = [python, "-I", "-c", AS_ORDINARY_USER, str(shared / "run"), str(shared)]
     done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
@@ -381,7 +381,7 @@ def test_a_link_in_the_place_of_a_promised_directory_is_left_alone(tmp_path: Pat
 
 CONTAINER_LAUNCHER = """
 import os, signal, sys
-from moat_nb.janitor import Janitor
+from moat_nb.host.reaper import Janitor
 
 janitor = Janitor()
 janitor.container(sys.argv[1], sys.argv[2])

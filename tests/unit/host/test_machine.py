@@ -4,10 +4,10 @@ import os
 import subprocess
 import sys
 
-from moat_nb.host import Host
-from moat_nb.rundir import base_directory
+from moat_nb.host.machine import Host
+from moat_nb.host.run_directory import base_directory
 
-CODE = "from moat_nb.host import Host; print(Host.current().executable)"
+CODE = "from moat_nb.host.machine import Host; print(Host.current().executable)"
 
 
 def test_a_python_that_was_called_by_a_relative_path_is_named_by_the_path_that_its_venv_has(

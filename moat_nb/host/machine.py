@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from moat_nb.egress.trust import bundle_files
+from moat_nb.host.certificates import bundle_files
 
 __all__ = ["MOAT_USER", "Host", "User", "run_directories"]
 

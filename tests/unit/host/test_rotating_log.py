@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from moat_nb import log
-from moat_nb.log import BoundedLog
+from moat_nb.host import rotating_log
+from moat_nb.host.rotating_log import BoundedLog
 
 
 def test_what_is_written_is_in_the_file_at_once_and_the_last_of_it_at_hand(tmp_path: Path) -> None:
@@ -30,7 +30,7 @@ def test_the_tail_is_the_last_8_kib(tmp_path: Path) -> None:
 def test_a_flood_leaves_two_files_of_the_limit_with_the_last_of_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(log, "FILE_LIMIT", 1000)
+    monkeypatch.setattr(rotating_log, "FILE_LIMIT", 1000)
     bounded = BoundedLog(tmp_path / "log")
     for number in range(1000):
         bounded.write(f"{number:09}\n".encode())
@@ -45,7 +45,7 @@ def test_a_flood_leaves_two_files_of_the_limit_with_the_last_of_it(
 def test_what_fills_the_limit_exactly_begins_no_new_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(log, "FILE_LIMIT", 10)
+    monkeypatch.setattr(rotating_log, "FILE_LIMIT", 10)
     bounded = BoundedLog(tmp_path / "log")
     bounded.write(b"x" * 10)
     assert [path.name for path in tmp_path.iterdir()] == ["log"]
@@ -73,7 +73,7 @@ def test_a_full_disk_ends_nothing() -> None:
 def test_a_directory_that_was_removed_ends_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(log, "FILE_LIMIT", 10)
+    monkeypatch.setattr(rotating_log, "FILE_LIMIT", 10)
     (tmp_path / "run").mkdir()
     bounded = BoundedLog(tmp_path / "run" / "log")
     (tmp_path / "run" / "log").unlink()
