@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-    from moat_nb.config import Config as Config
+    from moat_nb.config.model import Config as Config
+    from moat_nb.config.reader import load as load
     from moat_nb.errors import CellInterrupted as CellInterrupted
     from moat_nb.errors import CommandError as CommandError
     from moat_nb.errors import ConfigError as ConfigError
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from moat_nb.errors import StartError as StartError
     from moat_nb.errors import ValueRefused as ValueRefused
     from moat_nb.link import MountProof as MountProof
-    from moat_nb.parse.moat_yaml import load as load
     from moat_nb.planning import plan as plan
     from moat_nb.sandbox import Sandbox as Sandbox
     from moat_nb.spec import ContainerSpec as ContainerSpec
@@ -47,7 +47,7 @@ _HOMES = {
     "MoatRemoteError": "errors",
     "CellInterrupted": "errors",
     "CommandError": "errors",
-    "Config": "config",
+    "Config": "config.model",
     "ConfigError": "errors",
     "ConsentNeeded": "errors",
     "ContainerSpec": "spec",
@@ -63,7 +63,7 @@ _HOMES = {
     "Sandbox": "sandbox",
     "SandboxGone": "errors",
     "StartError": "errors",
-    "load": "parse.moat_yaml",
+    "load": "config.reader",
     "plan": "planning",
 }
 

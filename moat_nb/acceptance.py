@@ -12,12 +12,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from moat_nb import moat_file
-from moat_nb.config import Config, Exclude
+from moat_nb.config.exclude_patterns import check_all, is_glob, normalise
+from moat_nb.config.model import Config, Exclude
+from moat_nb.config.mounts import git_problems
+from moat_nb.config.reader import read_config
 from moat_nb.errors import ConfigError, Problem
-from moat_nb.excludes import check_all, is_glob, normalise
 from moat_nb.moat_file import MoatFile
-from moat_nb.parse.moat_yaml import read_config
-from moat_nb.parse.mounts import git_problems
 from moat_nb.survey import survey
 
 __all__ = ["check", "refusals", "save"]

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from moat_nb.config import Config, Dependency
+from moat_nb.config.model import Config, Dependency
 from moat_nb.errors import Problem
 
 __all__ = ["missing"]

@@ -9,9 +9,9 @@ import stat
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from moat_nb.config.file import find, label_of, read_file
+from moat_nb.config.yaml_nodes import MAX_BYTES, Problems, compose
 from moat_nb.errors import EditError, FileChanged
-from moat_nb.parse.document import MAX_BYTES, Problems, compose
-from moat_nb.parse.moat_yaml import find, label_of, read_file
 
 __all__ = ["MoatFile", "diff", "read", "save"]
 
@@ -31,7 +31,7 @@ class MoatFile:
 
 
 def read(path: Path | str) -> MoatFile:
-    """The nearest moat.yaml, as :func:`~moat_nb.parse.moat_yaml.find` finds it.
+    """The nearest moat.yaml, as :func:`~moat_nb.config.file.find` finds it.
 
     ConfigError if it is no text.
     """

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from moat_nb.config import WORKSPACE, Config
+from moat_nb.config.model import WORKSPACE, Config
 from moat_nb.egress import settings
 from moat_nb.egress.environment import way_out_variables
 from moat_nb.errors import ConfigError, NotSupportedYet, Problem, RuntimeUnavailable

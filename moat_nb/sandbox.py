@@ -15,7 +15,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from moat_nb.config import Config
+from moat_nb.config.model import Config
+from moat_nb.config.overrides import override
+from moat_nb.config.reader import load
 from moat_nb.egress.records import Record
 from moat_nb.egress.trace import read
 from moat_nb.errors import CommandError, SandboxGone, StartError
@@ -23,8 +25,6 @@ from moat_nb.host.machine import Host
 from moat_nb.host.rotating_log import BoundedLog
 from moat_nb.jupyter.connection import IPYKERNEL, PORTS
 from moat_nb.link import Link, MountProof, Output, Process
-from moat_nb.overrides import override
-from moat_nb.parse.moat_yaml import load
 from moat_nb.paths import to_sandbox
 from moat_nb.planning import choose, make_spec
 from moat_nb.pool import POOL

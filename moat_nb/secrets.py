@@ -7,7 +7,7 @@ import shutil
 import subprocess
 from collections.abc import Mapping
 
-from moat_nb.config import Secret
+from moat_nb.config.model import Secret
 from moat_nb.errors import ConfigError, Problem
 
 __all__ = ["fetch"]

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from moat_nb.config import Config
+from moat_nb.config.model import Config
 from moat_nb.egress.furnish import furnish
 from moat_nb.egress.gate import Gate
 from moat_nb.egress.news import News, refusal

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from moat_nb import excludes
+from moat_nb.config import exclude_patterns
 from moat_nb.survey_files import Kind
 from moat_nb.walk import (
     Budget,
@@ -152,7 +152,9 @@ def _grouped(
         )
         found.append((finding, [member.path for member in members]))
     listed = found[: len(set(patterns))]
-    accepted = [one for one in found[len(listed) :] if excludes.check(one[0].pattern) is None]
+    accepted = [
+        one for one in found[len(listed) :] if exclude_patterns.check(one[0].pattern) is None
+    ]
     suggested = sorted(accepted, key=lambda one: not one[0].secret)
     budget.over = budget.over or len(suggested) > MAX_SUGGESTIONS
     return [*listed, *suggested[:MAX_SUGGESTIONS]]
@@ -165,20 +167,20 @@ def _as_pattern(path: str) -> str:
 
 def _find(top: int, patterns: Sequence[str], budget: Budget) -> Iterator[_Match]:
     """What matches an exclude or is worth one; what matches is not looked into for more."""
-    globs = [pattern for pattern in patterns if excludes.is_glob(pattern)]
-    plain = {excludes.normalise(p): p for p in patterns if not excludes.is_glob(p)}
+    globs = [pattern for pattern in patterns if exclude_patterns.is_glob(pattern)]
+    plain = {exclude_patterns.normalise(p): p for p in patterns if not exclude_patterns.is_glob(p)}
     for path, pattern in plain.items():
         kind = kind_below(top, path)
         if kind is not None:
             yield _Match(path=path, kind=kind, pattern=pattern)
-    states = {"": excludes.begin(globs)}
+    states = {"": exclude_patterns.begin(globs)}
     with suppress(Over):
         for path, entry, directory in walk(top, budget, states.__contains__):
             parent, _, name = path.rpartition("/")
             kind = kind_of_entry(entry)
             if kind is None or path in plain or name in _NOT_WALKED:
                 continue
-            number, below = excludes.advance(states[parent], name)
+            number, below = exclude_patterns.advance(states[parent], name)
             if number is not None:
                 yield _Match(path=path, kind=kind, pattern=globs[number])
             elif match := _worth(path, name, kind, directory):

@@ -14,8 +14,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from moat_nb import excludes
-from moat_nb.config import Config, MountEntry, VolumeEntry
+from moat_nb.config import exclude_patterns
+from moat_nb.config.model import Config, MountEntry, VolumeEntry
 from moat_nb.errors import ConfigError, Problem
 from moat_nb.mounts import Bind, MountPoint, is_below
 from moat_nb.survey_files import Kind, View, collected, expand, inspect, kind_of, mode_of, refusal
@@ -167,7 +167,7 @@ def _covers(view: View, mount: MountEntry, kind: Kind, problems: list[Problem]) 
         what = f"the source {mount.source} is a file, and only a directory can have excludes"
         problems.append(Problem(where=mount.where, what=what, mend="remove exclude"))
         return {}
-    globs = [exclude for exclude in mount.exclude if excludes.is_glob(exclude.pattern)]
+    globs = [exclude for exclude in mount.exclude if exclude_patterns.is_glob(exclude.pattern)]
     targets = {
         posixpath.join(mount.target, exclude.pattern): exclude
         for exclude in mount.exclude

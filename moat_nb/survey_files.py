@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal, TypeAlias
 
-from moat_nb import excludes
-from moat_nb.config import Exclude
+from moat_nb.config import exclude_patterns
+from moat_nb.config.model import Exclude
 from moat_nb.errors import ConfigError, Problem
 
 __all__ = [
@@ -155,14 +155,14 @@ def expand(view: View, top: str, globs: Sequence[Exclude]) -> dict[str, Exclude]
     """
     matches: dict[str, Exclude] = {}
     looked_at = 0
-    states = excludes.begin(exclude.pattern for exclude in globs)
+    states = exclude_patterns.begin(exclude.pattern for exclude in globs)
     pending = [(top, view.sources[top], states)]
     while pending:
         target, path, states = pending.pop()
         for name, child, is_directory in _children(view, target, path, globs[0].where):
             looked_at += 1
             below = posixpath.join(target, name)
-            number, states_below = excludes.advance(states, name)
+            number, states_below = exclude_patterns.advance(states, name)
             if number is not None and below not in view.sources:
                 matches[below] = globs[number]
             elif states_below and is_directory:

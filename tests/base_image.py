@@ -29,7 +29,7 @@ from pathlib import Path
 from docker import DockerClient
 from docker.errors import ContainerError, ImageNotFound
 
-from moat_nb.config import Config
+from moat_nb.config.model import Config
 from moat_nb.image.plan import ensure_image, image_plan
 from moat_nb.text.progress import Silent
 

@@ -13,7 +13,7 @@ import pytest
 from moat_nb.cli.clean import abandoned, our_images, unnoted
 from moat_nb.cli.listing import find, sandboxes
 from moat_nb.cli.plan import Plan, as_text
-from moat_nb.config import Config, Secret, UnusedKey
+from moat_nb.config.model import Config, Secret, UnusedKey
 from moat_nb.errors import MoatError
 from moat_nb.host.machine import User
 from moat_nb.host.run_directory import Note, Owner, RunDir

@@ -11,9 +11,10 @@ import yaml
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from moat_nb.config import yaml_nodes
+from moat_nb.config.exclude_patterns import check_all
 from moat_nb.errors import ConfigError, ConsentNeeded, EditError, MoatError
-from moat_nb.excludes import check_all, set_excludes
-from moat_nb.parse import document
+from moat_nb.excludes import set_excludes
 
 W = "/workspace"
 
@@ -47,10 +48,10 @@ def rest_of(text: str, target: str = W) -> Any:
 @pytest.fixture(params=["libyaml", "pure Python"], autouse=True, scope="module")
 def loader(request: pytest.FixtureRequest) -> Any:
     """Both of PyYAML's parsers, whose marks must mean the same here."""
-    before = document._LOADER
-    document._LOADER = yaml.CSafeLoader if request.param == "libyaml" else yaml.SafeLoader
+    before = yaml_nodes._LOADER
+    yaml_nodes._LOADER = yaml.CSafeLoader if request.param == "libyaml" else yaml.SafeLoader
     yield
-    document._LOADER = before
+    yaml_nodes._LOADER = before
 
 
 # ---------------------------------------------------------------- layouts, one by one
@@ -211,7 +212,7 @@ def test_a_layout_keeps_all_but_the_list(text: str, excludes: list[str], expecte
 
 def test_tabs_before_a_comment_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     # The pure parser takes no tab there, and refuses the file.
-    monkeypatch.setattr(document, "_LOADER", yaml.CSafeLoader)
+    monkeypatch.setattr(yaml_nodes, "_LOADER", yaml.CSafeLoader)
     before = "mounts:\n- source: .\n  target: /workspace\n  exclude:\t# what\n  - a\t# b"
     assert set_excludes(before, W, ["a", "c"]) == f"{before}\n  - c"
 

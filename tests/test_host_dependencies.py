@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from moat_nb.config import Config, Dependency, Hooks, KernelOptions
+from moat_nb.config.model import Config, Dependency, Hooks, KernelOptions
 from moat_nb.errors import ConfigError
 from moat_nb.host.machine import Host
 from moat_nb.host.reaper import Janitor

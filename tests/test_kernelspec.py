@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from moat_nb.config import Config, KernelOptions
+from moat_nb.config.model import Config, KernelOptions
 from moat_nb.jupyter import safe_path
 from moat_nb.jupyter.kernelspec import LOGOS, kernel_json, language_of
 

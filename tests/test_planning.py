@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from moat_nb.config import Config
+from moat_nb.config.model import Config
+from moat_nb.config.overrides import override
+from moat_nb.config.reader import read_config
 from moat_nb.errors import ConfigError, NotSupportedYet, RuntimeUnavailable
 from moat_nb.host.machine import MOAT_USER, Host, User
 from moat_nb.mounts import Bind, EmptyFile, MountPlan, MountPoint, Tmpfs, Volume
-from moat_nb.overrides import override
-from moat_nb.parse.moat_yaml import read_config
 from moat_nb.planning import PRELOAD, choose, kernel_user, make_spec, plan, unsupported
 from moat_nb.runtimes import Runtime
 from moat_nb.runtimes.apple import Apple

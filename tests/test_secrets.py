@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from moat_nb import secrets
-from moat_nb.config import Secret
+from moat_nb.config.model import Secret
 from moat_nb.errors import ConfigError
 from moat_nb.secrets import fetch
 

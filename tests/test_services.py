@@ -14,12 +14,13 @@ import pytest
 
 import moat_nb
 from moat_nb import planning
-from moat_nb.config import Config, Service
+from moat_nb.config.model import Config, Service
+from moat_nb.config.reader import read_config
+from moat_nb.config.readiness import Command, LogLine, Port
 from moat_nb.errors import ConfigError, StartError
 from moat_nb.host.machine import Host, User
 from moat_nb.host.run_directory import RunDir
 from moat_nb.mounts import Bind, EmptyFile, MountPlan, Tmpfs, Volume
-from moat_nb.parse.moat_yaml import read_config
 from moat_nb.planning import make_spec
 from moat_nb.pool import key_of
 from moat_nb.runtimes.docker import Docker
@@ -27,7 +28,6 @@ from moat_nb.runtimes.docker_facts import EngineFacts
 from moat_nb.security import MIB, Hardening
 from moat_nb.services import plan as services
 from moat_nb.services.plan import ENTRYPOINT, SidecarPlan, plan_services
-from moat_nb.services.readiness import Command, LogLine, Port
 from moat_nb.started import Plan
 
 ADA = User(os.getuid(), os.getgid()) if os.getuid() else User(1000, 1000)

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from moat_nb.config import Service
+from moat_nb.config.model import Service
+from moat_nb.config.readiness import LogLine
 from moat_nb.errors import ProofError
 from moat_nb.host.machine import User
 from moat_nb.host.reaper import Janitor
@@ -21,7 +22,6 @@ from moat_nb.runtimes import Leash
 from moat_nb.runtimes.pipes import PipeLeash, spawn
 from moat_nb.security import MIB, Limits
 from moat_nb.services.plan import SidecarPlan
-from moat_nb.services.readiness import LogLine
 from moat_nb.services.recipes import Handover
 from moat_nb.services.sidecar import Cancelled, LineWatch, Sidecar
 from moat_nb.spec import ContainerSpec

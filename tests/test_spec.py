@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from moat_nb.config import Rule
+from moat_nb.config.model import Rule
 from moat_nb.egress.settings import Egress
 from moat_nb.host.machine import User
 from moat_nb.mounts import Bind, MountPlan

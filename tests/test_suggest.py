@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from moat_nb import suggest, walk
-from moat_nb.excludes import check
+from moat_nb.config.exclude_patterns import check
 from moat_nb.suggest import Finding, look
 from moat_nb.walk import Budget
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from moat_nb.config.reader import load, read_config
 from moat_nb.errors import ConfigError
 from moat_nb.mounts import Bind, MountPoint
-from moat_nb.parse.moat_yaml import load, read_config
 from moat_nb.survey import Cover, Survey, missing_points, survey
 
 

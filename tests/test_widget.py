@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from traitlets import TraitError
 
-from moat_nb import ExcludesEditor, excludes
+from moat_nb import ExcludesEditor
+from moat_nb.config import exclude_patterns
 from moat_nb.errors import ConfigError, ConsentNeeded, EditError, FileChanged
 from moat_nb.link import MountProof
 from moat_nb.moat_file import read
@@ -168,7 +169,7 @@ def test_what_the_validator_refuses_is_refused_in_its_words(
 ) -> None:
     editor = edit(project)
     listed = ["node_modules", "gone", wrong]
-    ((_, words),) = excludes.check_all(listed)
+    ((_, words),) = exclude_patterns.check_all(listed)
     editor.typed = {W: wrong}
     assert editor.typed_problems == ({W: words} if wrong else {})
     with pytest.raises(EditError) as caught:

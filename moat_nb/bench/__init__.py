@@ -18,11 +18,11 @@ from pathlib import Path
 from moat_nb.bench.floors import floors
 from moat_nb.bench.kernels import plain, sandboxed, warm
 from moat_nb.bench.peers import Peers, ready_peers
-from moat_nb.config import Config
+from moat_nb.config.model import Config
+from moat_nb.config.reader import load
 from moat_nb.errors import MoatError, RuntimeUnavailable
 from moat_nb.host.machine import Host
 from moat_nb.host.reaper import Janitor
-from moat_nb.parse.moat_yaml import load
 from moat_nb.planning import RUNTIMES
 from moat_nb.text.progress import for_user
 from moat_nb.text.tables import table

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
-from moat_nb.config import Rule
+from moat_nb.config.model import Rule
 from moat_nb.egress.intercept import missing
 from moat_nb.egress.isolated import command
 from moat_nb.egress.names import HOST_GATEWAY

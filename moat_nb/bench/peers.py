@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from moat_nb.bench import peer_client
-from moat_nb.config import Config
+from moat_nb.config.model import Config
 from moat_nb.errors import MoatError
 from moat_nb.image.plan import ensure_image, image_plan
 from moat_nb.runtimes.docker import Docker

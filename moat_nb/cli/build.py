@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 
+from moat_nb.config.reader import load
 from moat_nb.host.machine import Host
 from moat_nb.host.reaper import Janitor
-from moat_nb.parse.moat_yaml import load
 from moat_nb.planning import choose, make_spec
 from moat_nb.services.plan import plan_services
 from moat_nb.services.sidecars import Sidecars

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from moat_nb import acceptance
+from moat_nb.config.exclude_patterns import normalise
+from moat_nb.config.reader import read_config
+from moat_nb.config.yaml_nodes import nearest
 from moat_nb.errors import ConsentNeeded, EditError
-from moat_nb.excludes import get_excludes, normalise, set_excludes
+from moat_nb.excludes import get_excludes, set_excludes
 from moat_nb.moat_file import MoatFile, diff, read
-from moat_nb.parse.document import nearest
-from moat_nb.parse.moat_yaml import read_config
 from moat_nb.text.tables import table
 
 __all__ = ["change", "show"]

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from moat_nb.config import Config
+from moat_nb.config.model import Config
+from moat_nb.config.reader import load
 from moat_nb.host.machine import Host
 from moat_nb.host.run_directory import RunDir, base_directory
 from moat_nb.image.plan import ImagePlan, image_plan
-from moat_nb.parse.moat_yaml import load
 from moat_nb.planning import choose, make_spec
 from moat_nb.services.plan import SidecarPlan, plan_services
 from moat_nb.services.recipes import MODELS

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from importlib.util import find_spec
 
-from moat_nb.config import Rule
+from moat_nb.config.model import Rule
 
 __all__ = ["INSTALL", "missing", "needed"]
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from ipaddress import ip_network
 from typing import Any, Literal
 
-from moat_nb.config import Rule
+from moat_nb.config.model import Rule
 from moat_nb.errors import StartError
 
 __all__ = ["REACHABLE", "Deadlines", "Interception", "Order", "Policy", "reachable_from"]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Literal
 
-from moat_nb.config import Rule
+from moat_nb.config.model import Rule
 from moat_nb.egress.order import Policy
 from moat_nb.egress.paths import WHOLE_SERVER, path_matches, readings
 from moat_nb.egress.verdict import Verdict

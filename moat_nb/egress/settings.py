@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from moat_nb.config import Config, Rule
+from moat_nb.config.model import Config, Rule
 from moat_nb.egress.intercept import missing, needed
 from moat_nb.egress.names import HOST_GATEWAY
 from moat_nb.errors import Problem

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from moat_nb.excludes.edit import get_excludes, set_excludes
-from moat_nb.excludes.rules import (
+from moat_nb.config.exclude_patterns import (
     States,
     advance,
     begin,
@@ -12,6 +11,7 @@ from moat_nb.excludes.rules import (
     is_glob,
     normalise,
 )
+from moat_nb.excludes.edit import get_excludes, set_excludes
 
 __all__ = [
     "States",

@@ -19,10 +19,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from moat_nb.config import WORKSPACE, Config, Dependency, Hooks
+from moat_nb.config.dependencies import APT_PACKAGES
+from moat_nb.config.model import WORKSPACE, Config, Dependency, Hooks
 from moat_nb.errors import ConfigError, ImageError, Problem
 from moat_nb.host.machine import MOAT_USER
-from moat_nb.parse.dependencies import APT_PACKAGES
 from moat_nb.spec import LABEL
 
 if TYPE_CHECKING:

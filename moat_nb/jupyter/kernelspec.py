@@ -16,11 +16,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import moat_nb
-from moat_nb.config import Config
+from moat_nb.config.file import FILE_NAMES, find
+from moat_nb.config.model import Config
+from moat_nb.config.reader import load
 from moat_nb.errors import ConfigError, MoatError
 from moat_nb.host.machine import Host
 from moat_nb.jupyter import safe_path
-from moat_nb.parse.moat_yaml import FILE_NAMES, find, load
 from moat_nb.planning import plan
 
 __all__ = ["Installed", "install", "installed", "kernel_json", "language_of", "uninstall"]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from moat_nb.config import Config
+    from moat_nb.config.model import Config
     from moat_nb.host.reaper import Janitor
     from moat_nb.spec import ContainerSpec
     from moat_nb.text.progress import Progress

@@ -33,7 +33,7 @@ from moat_nb.security import MIB
 from moat_nb.spec import GUEST_PATH, HOME, ContainerSpec
 
 if TYPE_CHECKING:
-    from moat_nb.config import Config
+    from moat_nb.config.model import Config
     from moat_nb.host.reaper import Janitor
     from moat_nb.text.progress import Progress
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import moat_nb
-from moat_nb.config import Config
+from moat_nb.config.model import Config
 from moat_nb.errors import ImageError, RuntimeUnavailable, StartError
 from moat_nb.host.machine import User
 from moat_nb.host.reaper import Janitor

@@ -10,7 +10,8 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
-from moat_nb.config import Config, Exclude, MountEntry, Service, VolumeEntry
+from moat_nb.config.model import Config, Exclude, MountEntry, Service, VolumeEntry
+from moat_nb.config.readiness import Port, Ready
 from moat_nb.egress.environment import way_out_variables
 from moat_nb.errors import ConfigError, StartError
 from moat_nb.host.machine import Host
@@ -18,7 +19,6 @@ from moat_nb.mounts import Bind, Mount, Tmpfs, Volume, is_below
 from moat_nb.paths import hidden
 from moat_nb.planning import make_mounts
 from moat_nb.security import MIB, Hardening, Limits
-from moat_nb.services.readiness import Port, Ready
 from moat_nb.services.recipes import (
     MODELS,
     RECIPES,

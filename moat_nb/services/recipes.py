@@ -13,9 +13,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
-from moat_nb.config import Service
+from moat_nb.config.model import Service
+from moat_nb.config.readiness import Command, Port, Ready
 from moat_nb.host.machine import User
-from moat_nb.services.readiness import Command, Port, Ready
 from moat_nb.spec import HOME, ContainerSpec
 
 __all__ = [

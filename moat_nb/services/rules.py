@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from moat_nb.config import Config, MountEntry, Service, VolumeEntry
+from moat_nb.config.model import Config, MountEntry, Service, VolumeEntry
 from moat_nb.egress.settings import doors
 from moat_nb.errors import Problem
 from moat_nb.host.machine import Host

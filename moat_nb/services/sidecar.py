@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from moat_nb.config.readiness import LogLine
 from moat_nb.errors import ProofError, StartError
 from moat_nb.guest.mountinfo import NOTHING, read_table
 from moat_nb.host.rotating_log import BoundedLog
@@ -21,7 +22,6 @@ from moat_nb.mounts import EmptyFile
 from moat_nb.runtimes import Leash
 from moat_nb.services.models import Pull
 from moat_nb.services.plan import END_OF_MOUNTS, SidecarPlan
-from moat_nb.services.readiness import LogLine
 from moat_nb.services.recipes import Handover
 from moat_nb.sources import Source, swapped
 from moat_nb.spec import ContainerSpec

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from moat_nb.config.readiness import Command, Port
 from moat_nb.egress.trace import read
 from moat_nb.errors import ImageError, SandboxGone, StartError
 from moat_nb.mounts import Bind, Volume
@@ -21,7 +22,6 @@ from moat_nb.runtimes.docker import Docker
 from moat_nb.runtimes.docker_sidecars import ImageWords, begin, exit_code, look_up
 from moat_nb.services.models import Pull, mend, taking_turns
 from moat_nb.services.plan import SidecarPlan
-from moat_nb.services.readiness import Command, Port
 from moat_nb.services.sidecar import Cancelled, Sidecar
 from moat_nb.spec import ContainerSpec, Instance
 from moat_nb.text.progress import Progress

@@ -6,8 +6,8 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from moat_nb import excludes
-from moat_nb.config import WORKSPACE
+from moat_nb.config import exclude_patterns
+from moat_nb.config.model import WORKSPACE
 from moat_nb.link import MountProof
 from moat_nb.mounts import is_below
 from moat_nb.suggest import Finding
@@ -35,7 +35,7 @@ def on_host(found: Finding | None) -> str:
 
 def inside(target: str, pattern: str, proofs: Sequence[MountProof]) -> str:
     """``3 MiB of 1 GiB used inside``; empty where the sandbox has nothing of it."""
-    states = excludes.begin([pattern])
+    states = exclude_patterns.begin([pattern])
     mine = [proof for proof in proofs if _matches(states, target, proof.path)]
     tmpfs = [proof for proof in mine if proof.type == "tmpfs"]
     if not tmpfs:
@@ -46,15 +46,15 @@ def inside(target: str, pattern: str, proofs: Sequence[MountProof]) -> str:
     return f"{used} of {amount(tmpfs[0].size)} used inside"
 
 
-def _matches(states: excludes.States, target: str, path: str) -> bool:
+def _matches(states: exclude_patterns.States, target: str, path: str) -> bool:
     if not is_below(path, target):
         return False
     *above, last = path.removeprefix(target).strip("/").split("/")
     for name in above:
-        matched, states = excludes.advance(states, name)
+        matched, states = exclude_patterns.advance(states, name)
         if matched is not None:
             return False
-    return excludes.advance(states, last)[0] is not None
+    return exclude_patterns.advance(states, last)[0] is not None
 
 
 def loss(proofs: Sequence[MountProof], *, known: bool) -> str:

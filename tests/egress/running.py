@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from moat_nb.config import Rule
+from moat_nb.config.model import Rule
 from moat_nb.egress.isolated import command
 from moat_nb.egress.order import Order
 from tests.egress.internet import Internet

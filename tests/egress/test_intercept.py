@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import websocket
 
-from moat_nb.config import Rule
+from moat_nb.config.model import Rule
 from moat_nb.egress import intercept
 from moat_nb.egress.authority import make_authority
 from moat_nb.egress.order import Interception

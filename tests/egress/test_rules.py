@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moat_nb.config import Rule
+from moat_nb.config.model import Rule
 from moat_nb.egress.paths import MOST_TEXTS, path_matches, readings
 from moat_nb.egress.rules import Judge, Line, host_matches
 from moat_nb.egress.verdict import Malformed

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from moat_nb.config import Config, Dependency, Hooks, KernelOptions
+from moat_nb.config.model import Config, Dependency, Hooks, KernelOptions
 from moat_nb.errors import ImageError
 from moat_nb.image import builder, wheels
 from moat_nb.image.plan import PROJECT_LABEL, ImagePlan, ensure_image, image_plan

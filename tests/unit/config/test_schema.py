@@ -18,16 +18,16 @@ from jsonschema import Draft7Validator
 
 import tests
 from moat_nb.cli.main import main
+from moat_nb.config import schema
+from moat_nb.config.reader import UNUSED, read_config
 from moat_nb.errors import ConfigError
-from moat_nb.parse import schema
-from moat_nb.parse.moat_yaml import UNUSED, read_config
-from tests import (
+from tests.unit.config import (
     test_dependencies,
-    test_parse,
-    test_parse_mounts,
-    test_parse_network,
-    test_parse_services,
-    test_parse_values,
+    test_mounts,
+    test_network,
+    test_reader,
+    test_services,
+    test_values,
 )
 
 TESTS = Path(tests.__file__).parent
@@ -141,32 +141,32 @@ def parts(test: Any) -> list[str]:
 
 
 WRONG = [
-    *parts(test_parse.test_a_wrong_value_is_refused_with_place_value_rule_and_mend),
-    *parts(test_parse_values.test_a_wrong_variable_or_secret_is_refused),
+    *parts(test_reader.test_a_wrong_value_is_refused_with_place_value_rule_and_mend),
+    *parts(test_values.test_a_wrong_variable_or_secret_is_refused),
     *(
         f"mounts: [{part}]" if part[0] in "[{'\"" else f'mounts: ["{part}"]'
-        for part in parts(test_parse_mounts.test_a_wrong_mount_is_refused_with_the_rule)
+        for part in parts(test_mounts.test_a_wrong_mount_is_refused_with_the_rule)
     ),
     *(
         template % part
         for template, test in (
-            ("container: {%s}", test_parse_values.test_a_wrong_limit_is_refused),
-            ("network: {%s}", test_parse_network.test_a_wrong_network_is_refused),
+            ("container: {%s}", test_values.test_a_wrong_limit_is_refused),
+            ("network: {%s}", test_network.test_a_wrong_network_is_refused),
             (
                 "name: x\nvolumes: [%s]",
-                test_parse_mounts.test_a_wrong_volume_is_refused_with_the_rule,
+                test_mounts.test_a_wrong_volume_is_refused_with_the_rule,
             ),
             (
                 "dependencies: [postgres]\nservices: {%s}",
-                test_parse_services.test_a_wrong_service_is_refused,
+                test_services.test_a_wrong_service_is_refused,
             ),
             (
                 "dependencies: [ollama]\nservices: {ollama: {models: %s}}",
-                test_parse_services.test_a_wrong_list_of_models_is_refused,
+                test_services.test_a_wrong_list_of_models_is_refused,
             ),
             (
                 "dependencies: [git]\nkernel: {%s}",
-                test_parse_services.test_a_wrong_kernel_key_is_refused,
+                test_services.test_a_wrong_kernel_key_is_refused,
             ),
         )
         for part in parts(test)
@@ -408,7 +408,7 @@ def test_what_the_schema_lets_pass_the_parser_refuses_for_listed_reasons_only(fi
     assert [problem for problem in found if not is_beyond(problem)] == []
 
 
-@given(st.dictionaries(st.sampled_from(test_parse.KEYS), test_parse.VALUES, max_size=6))
+@given(st.dictionaries(st.sampled_from(test_reader.KEYS), test_reader.VALUES, max_size=6))
 def test_of_any_well_formed_file_both_say_the_same(content: dict[str, Any]) -> None:
     agree(yaml.safe_dump(content))
 

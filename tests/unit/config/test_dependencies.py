@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moat_nb.config import Dependency
+from moat_nb.config.dependencies import APT_PACKAGES, parse
+from moat_nb.config.model import Dependency
 from moat_nb.errors import Problem
-from moat_nb.parse.dependencies import APT_PACKAGES, parse
 
 WHERE = "moat.yaml:3:5"
 

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from moat_nb.parse.document import Node, Problems, nearest, shown
+from moat_nb.config.yaml_nodes import Node, Problems, nearest, shown
 
 __all__ = ["BOOLEANS", "Cursor", "Fields", "Readable"]
 

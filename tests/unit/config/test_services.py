@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from moat_nb.config import Config, Dependency, KernelOptions, Service
+from moat_nb.config.model import Config, Dependency, KernelOptions, Service
+from moat_nb.config.reader import read_config
 from moat_nb.errors import ConfigError
-from moat_nb.parse.moat_yaml import read_config
 
 
 def config(text: str) -> Config:

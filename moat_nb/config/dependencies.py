@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from moat_nb.config import Dependency
+from moat_nb.config.model import Dependency
+from moat_nb.config.yaml_nodes import nearest, shown
 from moat_nb.errors import Problem
-from moat_nb.parse.document import nearest, shown
 
 __all__ = ["APT_PACKAGES", "FORM", "SERVICES", "TOOLS", "parse"]
 

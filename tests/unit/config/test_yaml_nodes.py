@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from moat_nb.config.yaml_nodes import MAX_BYTES, MAX_NODES, Node, Problems, compose, nearest, shown
 from moat_nb.errors import ConfigError
-from moat_nb.parse.document import MAX_BYTES, MAX_NODES, Node, Problems, compose, nearest, shown
 
 
 def tree(data: bytes | str) -> Node:

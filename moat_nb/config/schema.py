@@ -3,7 +3,8 @@
 It lets pass all that the parser accepts, and refuses what a wrong type, a wrong word, a number out
 of range, a key that is not known or one that is missing makes wrong. What takes more than one look
 at one value (a service that is no dependency, two mounts at one target, a requirement of pip, a
-slip in a top-level key) is for the parser alone; tests/test_parse_schema.py has the whole list.
+slip in a top-level key) is for the parser alone;
+tests/unit/config/test_schema.py has the whole list.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from moat_nb.parse.moat_yaml import UNUSED, FileKeys
-from moat_nb.parse.shapes import keys_schema
+from moat_nb.config.reader import UNUSED, FileKeys
+from moat_nb.config.shapes import keys_schema
 
 __all__ = ["as_text", "document"]
 

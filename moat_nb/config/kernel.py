@@ -6,12 +6,11 @@ import re
 from collections.abc import Iterable
 from typing import Literal, TypeAlias, get_args
 
-from moat_nb.config import Dependency, KernelOptions
-from moat_nb.parse.cursor import Cursor
-from moat_nb.parse.document import shown
-from moat_nb.parse.own_services import SERVICES
-from moat_nb.parse.services import skipped
-from moat_nb.parse.shapes import (
+from moat_nb.config.cursor import Cursor
+from moat_nb.config.custom_services import SERVICES
+from moat_nb.config.model import Dependency, KernelOptions
+from moat_nb.config.services import skipped
+from moat_nb.config.shapes import (
     Boolean,
     Choice,
     Either,
@@ -23,6 +22,7 @@ from moat_nb.parse.shapes import (
     Word,
     key,
 )
+from moat_nb.config.yaml_nodes import shown
 
 __all__ = ["KernelKeys", "kernel"]
 

@@ -7,38 +7,24 @@ is looked up at launch, and ``~`` is the home directory that the caller gives.
 
 from __future__ import annotations
 
-import os
 import re
-import stat
 from pathlib import Path
 from typing import Literal
 
-from moat_nb.config import Config, UnusedKey
-from moat_nb.errors import ConfigError, Problem
-from moat_nb.parse import kernel as parse_kernel
-from moat_nb.parse import mounts as parse_mounts
-from moat_nb.parse import network as parse_network
-from moat_nb.parse import own_services as parse_own_services
-from moat_nb.parse import services as parse_services
-from moat_nb.parse import values as parse_values
-from moat_nb.parse.cursor import Cursor, Fields
-from moat_nb.parse.document import MAX_BYTES, Problems, compose, nearest, shown
-from moat_nb.parse.shapes import Block, Choice, Keys, Text, key
+from moat_nb.config import custom_services as parse_own_services
+from moat_nb.config import kernel as parse_kernel
+from moat_nb.config import mounts as parse_mounts
+from moat_nb.config import network as parse_network
+from moat_nb.config import services as parse_services
+from moat_nb.config import values as parse_values
+from moat_nb.config.cursor import Cursor, Fields
+from moat_nb.config.file import find, label_of, read_file
+from moat_nb.config.model import Config, UnusedKey
+from moat_nb.config.shapes import Block, Choice, Keys, Text, key
+from moat_nb.config.yaml_nodes import Problems, compose, nearest, shown
 
-__all__ = [
-    "FILE_NAMES",
-    "UNUSED",
-    "FileKeys",
-    "find",
-    "label_of",
-    "load",
-    "read_config",
-    "read_file",
-    "slug",
-]
+__all__ = ["UNUSED", "FileKeys", "load", "read_config", "slug"]
 
-FILE_NAMES = ("moat.yaml", "agent.yaml")
-"""In order of preference; the second is Moat's older name."""
 
 UNUSED = (
     *("agent", "agents", "version", "grants", "claude", "codex", "copilot", "gemini", "pi", "mcp"),
@@ -96,29 +82,6 @@ class FileKeys(Keys):
         Choice(options=("none",), empty=True), "Moat's own: none does without gVisor there."
     )
     kernel = key(Block(parse_kernel.KernelKeys), "moat_nb's own keys, which Moat passes over.")
-
-
-def find(start: Path) -> Path:
-    """The absolute path of the nearest ``moat.yaml`` (else ``agent.yaml``) from ``start`` upward.
-
-    ``start`` may be a directory, the YAML file itself, or a notebook beside it. Symlinked
-    directories are resolved, a symlinked file is not. Raises ConfigError when there is none.
-    """
-    absolute = Path(os.path.abspath(start))  # noqa: PTH100 - Path.absolute() keeps the `..`
-    if absolute.suffix in {".yaml", ".yml"} and os.path.lexists(absolute):
-        return absolute.parent.resolve() / absolute.name
-    if not os.path.lexists(absolute):
-        raise ConfigError([Problem(where=str(start), what="no such file or directory")])
-    # os.path, for Path.is_dir() raises where a link leads to what may not be looked at.
-    is_directory = os.path.isdir(absolute)  # noqa: PTH112
-    directory = (absolute if is_directory else absolute.parent).resolve()
-    for parent in (directory, *directory.parents):
-        for name in FILE_NAMES:
-            if os.path.lexists(parent / name):
-                return parent / name
-    what = f"no moat.yaml in {directory} or above it"
-    mend = "write one; an empty moat.yaml is a project with all defaults"
-    raise ConfigError([Problem(where=str(start), what=what, mend=mend)])
 
 
 def load(path: Path | str, *, home: Path | None = None) -> Config:
@@ -214,33 +177,3 @@ def _unused(fields: Fields) -> tuple[UnusedKey, ...]:
     if keep is not None:
         unused[keep.path] = keep.key_where
     return tuple(UnusedKey(name=name, where=where) for name, where in unused.items())
-
-
-def read_file(file: Path, label: str) -> bytes:
-    """The file's bytes, at most one more than may be read. Raises ConfigError.
-
-    A link is not followed, for a sandbox that can write the project could have made it, and
-    neither a pipe nor a device is waited for.
-    """
-    try:
-        with open(file, "rb", opener=_open) as stream:
-            if stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-                return stream.read(MAX_BYTES + 1)
-    except OSError as error:
-        if file.is_symlink():
-            what = f"is a symbolic link to {file.readlink()}, and links are not followed"
-            problem = Problem(where=label, what=what, mend="put the file itself there")
-        else:
-            problem = Problem(where=label, what=f"cannot be read: {error.strerror}")
-        raise ConfigError([problem]) from None
-    raise ConfigError([Problem(where=label, what="is not a regular file")])
-
-
-def _open(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
-
-
-def label_of(file: Path) -> str:
-    """The file as seen from the current directory when it is below that, else its full path."""
-    here = Path.cwd()
-    return str(file.relative_to(here) if file.is_relative_to(here) else file)

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from moat_nb.config.readiness import Ready
 from moat_nb.host.machine import User
-from moat_nb.services.readiness import Ready
 
 __all__ = [
     "WORKSPACE",

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moat_nb import excludes
+from moat_nb.config import exclude_patterns
 from moat_nb.mounts import is_below
 
 
@@ -33,7 +33,7 @@ from moat_nb.mounts import is_below
     ],
 )
 def test_a_relative_path_below_the_target_is_accepted(pattern: str) -> None:
-    assert excludes.check(pattern) is None
+    assert exclude_patterns.check(pattern) is None
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_a_relative_path_below_the_target_is_accepted(pattern: str) -> None:
     ],
 )
 def test_any_other_is_refused_with_the_rule_it_breaks(pattern: str, words: str) -> None:
-    assert words in (excludes.check(pattern) or "accepted")
+    assert words in (exclude_patterns.check(pattern) or "accepted")
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_any_other_is_refused_with_the_rule_it_breaks(pattern: str, words: str) 
     [("node_modules/", "node_modules"), ("./x", "x"), ("a//b/./c/", "a/b/c"), (".env", ".env")],
 )
 def test_harmless_spellings_are_normalised(pattern: str, normalised: str) -> None:
-    assert excludes.normalise(pattern) == normalised
+    assert exclude_patterns.normalise(pattern) == normalised
 
 
 any_pattern = st.one_of(st.text(max_size=30), st.text("ab./*-_ ", max_size=30))
@@ -78,29 +78,31 @@ any_pattern = st.one_of(st.text(max_size=30), st.text("ab./*-_ ", max_size=30))
 
 @given(any_pattern)
 def test_what_is_accepted_stays_below_the_target_and_accepted(pattern: str) -> None:
-    if excludes.check(pattern) is None:
-        normalised = excludes.normalise(pattern)
+    if exclude_patterns.check(pattern) is None:
+        normalised = exclude_patterns.normalise(pattern)
         target = posixpath.normpath(f"/workspace/{pattern}")
         assert target == f"/workspace/{normalised}"
         assert is_below(target, "/workspace")
-        assert excludes.check(normalised) is None
-        assert excludes.normalise(normalised) == normalised
+        assert exclude_patterns.check(normalised) is None
+        assert exclude_patterns.normalise(normalised) == normalised
 
 
 @given(st.lists(any_pattern, max_size=8))
 def test_accepted_lists_hold_no_path_at_or_below_another(patterns: list[str]) -> None:
-    wrong = dict(excludes.check_all(patterns))
-    kept = [excludes.normalise(p) for i, p in enumerate(patterns) if i not in wrong]
+    wrong = dict(exclude_patterns.check_all(patterns))
+    kept = [exclude_patterns.normalise(p) for i, p in enumerate(patterns) if i not in wrong]
     assert not any(
         i != j and f"{inner}/".startswith(f"{outer}/")
         for i, outer in enumerate(kept)
         for j, inner in enumerate(kept)
     )
-    assert all(excludes.check(pattern) is None or i in wrong for i, pattern in enumerate(patterns))
+    assert all(
+        exclude_patterns.check(pattern) is None or i in wrong for i, pattern in enumerate(patterns)
+    )
 
 
 def test_duplicates_and_redundant_excludes_are_named_with_their_other() -> None:
-    assert excludes.check_all(["a/b", "x", "./x/", "a", "../y", "a/b"]) == [
+    assert exclude_patterns.check_all(["a/b", "x", "./x/", "a", "../y", "a/b"]) == [
         (0, "'a/b' is redundant with 'a'"),
         (2, "'./x/' is a duplicate of 'x'"),
         (4, "'../y' must not contain '..'"),
@@ -109,17 +111,17 @@ def test_duplicates_and_redundant_excludes_are_named_with_their_other() -> None:
 
 
 def test_neighbours_with_a_common_beginning_are_not_redundant() -> None:
-    assert excludes.check_all(["a", "ab", "a.b", "b/a"]) == []
+    assert exclude_patterns.check_all(["a", "ab", "a.b", "b/a"]) == []
 
 
 def matches(pattern: str, path: str) -> bool:
-    states = excludes.begin([pattern])
+    states = exclude_patterns.begin([pattern])
     *above, last = path.split("/")
     for name in above:
-        found, states = excludes.advance(states, name)
+        found, states = exclude_patterns.advance(states, name)
         if found is not None:
             return False
-    return excludes.advance(states, last)[0] == 0
+    return exclude_patterns.advance(states, last)[0] == 0
 
 
 @pytest.mark.parametrize(
@@ -157,12 +159,12 @@ def test_a_star_is_one_component_and_two_are_any_number(
 
 
 def test_of_several_matching_globs_the_first_is_named() -> None:
-    found, _ = excludes.advance(excludes.begin(["x*", "*y", "xy"]), "xy")
+    found, _ = exclude_patterns.advance(exclude_patterns.begin(["x*", "*y", "xy"]), "xy")
     assert found == 0
 
 
 @given(st.lists(st.sampled_from(["**", "*", "a", "b*"]), min_size=1, max_size=6), any_pattern)
 def test_matching_raises_for_no_name(parts: list[str], name: str) -> None:
-    found, states = excludes.advance(excludes.begin(["/".join(parts)]), name)
+    found, states = exclude_patterns.advance(exclude_patterns.begin(["/".join(parts)]), name)
     assert found in {None, 0}
     assert all(left for _, left in states)

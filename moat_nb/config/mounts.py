@@ -12,12 +12,12 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from moat_nb import excludes
-from moat_nb.config import WORKSPACE, Config, Exclude, MountEntry, VolumeEntry
+from moat_nb.config import exclude_patterns
+from moat_nb.config.cursor import Cursor
+from moat_nb.config.model import WORKSPACE, Config, Exclude, MountEntry, VolumeEntry
+from moat_nb.config.shapes import Block, Boolean, Choice, Either, Keys, ListOf, Text, Word, key
+from moat_nb.config.yaml_nodes import Problems, shown
 from moat_nb.errors import ConfigError, Problem
-from moat_nb.parse.cursor import Cursor
-from moat_nb.parse.document import Problems, shown
-from moat_nb.parse.shapes import Block, Boolean, Choice, Either, Keys, ListOf, Text, Word, key
 
 __all__ = [
     "MOUNTS",
@@ -189,7 +189,7 @@ def git_problems(mounts: Sequence[MountEntry], workspace_mode: str) -> tuple[Pro
 
 
 def _names_git(pattern: str) -> bool:
-    matched, _ = excludes.advance(excludes.begin([pattern]), ".git")
+    matched, _ = exclude_patterns.advance(exclude_patterns.begin([pattern]), ".git")
     first = pattern.split("/", maxsplit=1)[0]
     return matched is not None or (first != "**" and fnmatchcase(".git", first))
 
@@ -273,10 +273,10 @@ def _excludes(cursor: Cursor) -> tuple[Exclude, ...]:
     given = [
         (item, text) for item in cursor.items() if (text := item.text(None, empty=True)) is not None
     ]
-    for index, words in excludes.check_all([text for _, text in given]):
+    for index, words in exclude_patterns.check_all([text for _, text in given]):
         given[index][0].fail(words)
     return tuple(
-        Exclude(pattern=excludes.normalise(text), where=item.where) for item, text in given
+        Exclude(pattern=exclude_patterns.normalise(text), where=item.where) for item, text in given
     )
 
 

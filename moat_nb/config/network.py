@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from typing import Literal, TypeAlias, cast, get_args
 
-from moat_nb.config import Network, Rule
-from moat_nb.parse.cursor import Cursor
-from moat_nb.parse.document import shown
-from moat_nb.parse.shapes import Anything, Choice, Either, Keys, ListOf, MapOf, Text, key
-from moat_nb.parse.values import PORT
+from moat_nb.config.cursor import Cursor
+from moat_nb.config.model import Network, Rule
+from moat_nb.config.shapes import Anything, Choice, Either, Keys, ListOf, MapOf, Text, key
+from moat_nb.config.values import PORT
+from moat_nb.config.yaml_nodes import shown
 
 __all__ = ["NetworkKeys", "network"]
 

@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterable
 from typing import Literal, cast
 
-from moat_nb.config import Container, Hooks, Secret
-from moat_nb.parse.cursor import Cursor
-from moat_nb.parse.document import nearest, shown
-from moat_nb.parse.shapes import Block, Integer, Keys, ListOf, MapOf, Number, Text, Word, key
+from moat_nb.config.cursor import Cursor
+from moat_nb.config.model import Container, Hooks, Secret
+from moat_nb.config.shapes import Block, Integer, Keys, ListOf, MapOf, Number, Text, Word, key
+from moat_nb.config.yaml_nodes import nearest, shown
 
 __all__ = [
     "COMMAND",

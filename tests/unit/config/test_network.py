@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from moat_nb.config import Network, Rule
+from moat_nb.config.model import Network, Rule
+from moat_nb.config.reader import read_config
 from moat_nb.errors import ConfigError
-from moat_nb.parse.moat_yaml import read_config
 
 
 def network(text: str) -> Network:

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from moat_nb.config import Config
-from moat_nb.parse.mounts import with_mounts
+from moat_nb.config.model import Config
+from moat_nb.config.mounts import with_mounts
 
 __all__ = ["override"]
 

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeAlias, TypeVar, overload
 
-from moat_nb.parse.cursor import BOOLEANS, Cursor
+from moat_nb.config.cursor import BOOLEANS, Cursor
 
 __all__ = [
     "Anything",

@@ -6,17 +6,17 @@ import re
 from collections.abc import Iterable
 from dataclasses import replace
 
-from moat_nb.config import Service
+from moat_nb.config import dependencies as names
+from moat_nb.config import mounts as parse_mounts
+from moat_nb.config.cursor import Cursor, Fields
+from moat_nb.config.model import Service
+from moat_nb.config.mounts import MOUNTS, VOLUMES
+from moat_nb.config.readiness import TIMEOUT, Command, LogLine, Port, Ready
+from moat_nb.config.services import ServiceKeys
+from moat_nb.config.shapes import Block, Keys, ListOf, MapOf, Number, Text, Word, key
+from moat_nb.config.values import IMAGE, PORT, environment
+from moat_nb.config.yaml_nodes import shown
 from moat_nb.host.machine import User
-from moat_nb.parse import dependencies as names
-from moat_nb.parse import mounts as parse_mounts
-from moat_nb.parse.cursor import Cursor, Fields
-from moat_nb.parse.document import shown
-from moat_nb.parse.mounts import MOUNTS, VOLUMES
-from moat_nb.parse.services import ServiceKeys
-from moat_nb.parse.shapes import Block, Keys, ListOf, MapOf, Number, Text, Word, key
-from moat_nb.parse.values import IMAGE, PORT, environment
-from moat_nb.services.readiness import TIMEOUT, Command, LogLine, Port, Ready
 
 __all__ = ["SERVICES", "services"]
 

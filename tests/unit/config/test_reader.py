@@ -10,10 +10,11 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moat_nb.config import Config, Container, KernelOptions, MountEntry, Network, UnusedKey
+from moat_nb.config.file import find
+from moat_nb.config.model import Config, Container, KernelOptions, MountEntry, Network, UnusedKey
+from moat_nb.config.reader import load, read_config, slug
+from moat_nb.config.yaml_nodes import MAX_BYTES
 from moat_nb.errors import ConfigError
-from moat_nb.parse.document import MAX_BYTES
-from moat_nb.parse.moat_yaml import find, load, read_config, slug
 
 HOME = Path("/home/ada")
 FILE = Path("/home/ada/My Project/moat.yaml")

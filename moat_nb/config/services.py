@@ -6,13 +6,13 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from moat_nb.config import Dependency, Service
+from moat_nb.config import dependencies as names
+from moat_nb.config.cursor import Cursor
+from moat_nb.config.model import Dependency, Service
+from moat_nb.config.shapes import Block, Boolean, Keys, ListOf, MapOf, Text, Word, key
+from moat_nb.config.values import ENV, IMAGE, MEMORY, environment
+from moat_nb.config.yaml_nodes import nearest, shown
 from moat_nb.errors import Problem
-from moat_nb.parse import dependencies as names
-from moat_nb.parse.cursor import Cursor
-from moat_nb.parse.document import nearest, shown
-from moat_nb.parse.shapes import Block, Boolean, Keys, ListOf, MapOf, Text, Word, key
-from moat_nb.parse.values import ENV, IMAGE, MEMORY, environment
 
 __all__ = ["DEPENDENCIES", "SERVICES", "ServiceKeys", "dependencies", "services", "skipped"]
 
