@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from moat_nb.egress.furnish import READ_VARIABLES
+from moat_nb.egress.upstream import READ_VARIABLES
 from moat_nb.errors import MoatError
 from moat_nb.image.plan import image_plan
 from moat_nb.started import Plan, Started

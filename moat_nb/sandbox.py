@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING, Any
 from moat_nb.config.model import Config
 from moat_nb.config.overrides import override
 from moat_nb.config.reader import load
-from moat_nb.egress.records import Record
-from moat_nb.egress.trace import read
+from moat_nb.egress.records import Record, read
 from moat_nb.errors import CommandError, SandboxGone, StartError
 from moat_nb.host.machine import Host
 from moat_nb.host.rotating_log import BoundedLog

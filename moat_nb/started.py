@@ -15,8 +15,8 @@ from typing import Any
 
 from moat_nb.config.model import Config
 from moat_nb.egress.furnish import furnish
-from moat_nb.egress.gate import Gate
 from moat_nb.egress.news import News, refusal
+from moat_nb.egress.process import Gate
 from moat_nb.errors import ProofError, SandboxGone, StartError
 from moat_nb.host.reaper import Janitor
 from moat_nb.host.rotating_log import BoundedLog

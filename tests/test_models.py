@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from moat_nb.egress.records import Attempt
+from moat_nb.egress.proxy.attempt import Attempt
 from moat_nb.errors import StartError
 from moat_nb.link import STDERR, STDOUT, Exit
 from moat_nb.mounts import Bind, MountPlan

@@ -20,10 +20,9 @@ from pathlib import Path
 from typing import IO
 
 from moat_nb.config.model import Rule
-from moat_nb.egress.intercept import missing
-from moat_nb.egress.isolated import command
-from moat_nb.egress.names import HOST_GATEWAY
-from moat_nb.egress.order import Order
+from moat_nb.egress.options import Order, missing
+from moat_nb.egress.policy.hostnames import HOST_GATEWAY
+from moat_nb.egress.process import command
 from moat_nb.text.tables import table
 
 __all__ = ["main", "throughput"]
@@ -129,7 +128,7 @@ class _Tls:
     """The certificates of both: the server's, and those that the proxy shows in its place."""
 
     def __init__(self, directory: Path) -> None:
-        from moat_nb.egress.authority import Interceptor, make_authority
+        from moat_nb.egress.proxy.interception import Interceptor, make_authority
 
         (directory / "server").mkdir()
         theirs = make_authority(directory / "server")

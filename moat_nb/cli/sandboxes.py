@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from moat_nb.cli.listing import Listed, find, sandboxes
-from moat_nb.egress.trace import read, requests_as_text
+from moat_nb.egress.records import read
+from moat_nb.egress.trace import requests_as_text
 from moat_nb.errors import MoatError
 from moat_nb.host.run_directory import base_directory
 from moat_nb.jupyter.ending import end

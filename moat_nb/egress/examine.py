@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from moat_nb.egress.furnish import UPSTREAM, first
-from moat_nb.egress.intercept import missing
-from moat_nb.egress.order import reachable_from
-from moat_nb.egress.upstream import Upstream
+from moat_nb.egress.options import missing, reachable_from
+from moat_nb.egress.upstream import UPSTREAM, Upstream, first
 from moat_nb.errors import MoatError
 from moat_nb.host.machine import Host
 

@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from moat_nb.egress.order import REACHABLE, Interception, Order, reachable_from
+from moat_nb.egress.options import Interception, Order, reachable_from
 from moat_nb.egress.settings import BUNDLE, PROXY, Egress, intercepts
+from moat_nb.egress.upstream import UNPROXIED, UPSTREAM, first
 from moat_nb.errors import StartError
 from moat_nb.host.certificates import bundle
 from moat_nb.host.run_directory import RunDir
 from moat_nb.spec import ContainerSpec
 
-__all__ = ["READ_VARIABLES", "UPSTREAM", "first", "furnish"]
+__all__ = ["furnish"]
 
 BACKLOG = 1024
 """Connections that may wait for the proxy to begin; the system may allow fewer."""
 
-UPSTREAM = ("https_proxy", "HTTPS_PROXY", "http_proxy", "HTTP_PROXY")
-UNPROXIED = ("no_proxy", "NO_PROXY")
-READ_VARIABLES = (REACHABLE, *UPSTREAM, *UNPROXIED)
-"""The launcher's variables that say how its proxies reach the world."""
 
 RECORDS_LIMIT = 4 << 20
 """Bytes of the file with all that was asked for."""
@@ -59,7 +56,7 @@ def _authority(run_dir: RunDir, spec: ContainerSpec) -> Interception | None:
     """Its key stays out of the directory that the sandbox sees."""
     if not intercepts(spec.egress):
         return None
-    from moat_nb.egress.authority import make_authority
+    from moat_nb.egress.proxy.interception import make_authority
 
     return make_authority(run_dir.path)
 
@@ -117,8 +114,3 @@ def _trust(run_dir: RunDir, paths: tuple[str, ...]) -> str:
     file = run_dir.path / "trust.pem"
     file.write_bytes(bundle(paths))
     return str(file)
-
-
-def first(environ: Mapping[str, str], names: Iterable[str]) -> str:
-    """The first of these variables that is set and not empty, or an empty text."""
-    return next(filter(None, map(environ.get, names)), "")

@@ -5,14 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from moat_nb.egress.streams import Plain
-
-__all__ = ["Attempt", "Outcome", "Record", "RecordFile", "printable"]
+__all__ = ["Outcome", "Record", "RecordFile", "printable", "read"]
 
 Outcome = Literal["passed", "refused", "failed"]
 
@@ -53,51 +50,6 @@ class Record:
         return json.dumps(asdict(self)).encode() + b"\n"
 
 
-@dataclass(kw_only=True)
-class Attempt:
-    """A Record in the making."""
-
-    method: str
-    host: str
-    port: int
-    path: str | None = None
-    rule: str = ""
-    status: int | None = None
-    reason: str = ""
-    mend: str = ""
-    address: str = ""
-    tls: bool = False
-    outcome: Outcome = "passed"
-    server: Plain | None = None
-    """The connection to the host, which ends with the attempt."""
-    itemised: bool = False
-    """A CONNECT whose requests are recorded in its place, one by one."""
-    _time: float = field(default_factory=time.time)
-    _start: float = field(default_factory=time.monotonic)
-
-    def record(self) -> Record:
-        text = {
-            name: printable(getattr(self, name) or "", limit) for name, limit in _LIMITS.items()
-        }
-        return Record(
-            time=round(self._time, 3),
-            method=text["method"],
-            host=text["host"],
-            port=self.port,
-            path=None if self.path is None else text["path"],
-            status=self.status,
-            sent=self.server.sent if self.server else 0,
-            received=self.server.received if self.server else 0,
-            seconds=round(time.monotonic() - self._start, 3),
-            outcome=self.outcome,
-            rule=text["rule"],
-            reason=text["reason"],
-            mend=text["mend"],
-            address=text["address"],
-            tls=self.tls,
-        )
-
-
 def printable(text: str, limit: int) -> str:
     """Only ASCII: what steers a terminal, or looks like another host's name, does not pass."""
     return "".join(c if " " <= c <= "~" else "?" for c in text[:limit])
@@ -126,3 +78,19 @@ class RecordFile:
     def _open(self) -> int:
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
         return os.open(self._path, flags, 0o600)
+
+
+def read(path: Path) -> tuple[Record, ...]:
+    """The oldest first, from :attr:`RunDir.requests`; none when nothing was asked for yet."""
+    found = []
+    for part in (path.with_name(f"{path.name}.1"), path):
+        try:
+            lines = part.read_bytes().splitlines()
+        except FileNotFoundError:
+            continue
+        for line in lines:
+            try:
+                found.append(Record(**json.loads(line)))
+            except (ValueError, TypeError):
+                continue  # the last, cut off by a full disk
+    return tuple(found)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from moat_nb.config.model import Config, Rule
-from moat_nb.egress.intercept import missing, needed
-from moat_nb.egress.names import HOST_GATEWAY
+from moat_nb.egress.options import missing, needed
+from moat_nb.egress.policy.hostnames import HOST_GATEWAY
 from moat_nb.errors import Problem
 
 __all__ = [

@@ -2,33 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterable
-from pathlib import Path
 
 from moat_nb.egress.records import Record
 from moat_nb.text.tables import amount, table
 
-__all__ = ["read", "requests_as_text"]
+__all__ = ["requests_as_text"]
 
 _REQUEST_COLUMNS = ("TIME", "METHOD", "HOST", "STATUS", "SENT", "RECEIVED", "RULE")
-
-
-def read(path: Path) -> tuple[Record, ...]:
-    """The oldest first, from :attr:`RunDir.requests`; none when nothing was asked for yet."""
-    found = []
-    for part in (path.with_name(f"{path.name}.1"), path):
-        try:
-            lines = part.read_bytes().splitlines()
-        except FileNotFoundError:
-            continue
-        for line in lines:
-            try:
-                found.append(Record(**json.loads(line)))
-            except (ValueError, TypeError):
-                continue  # the last, cut off by a full disk
-    return tuple(found)
 
 
 def requests_as_text(records: Iterable[Record]) -> str:

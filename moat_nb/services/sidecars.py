@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from moat_nb.config.readiness import Command, Port
-from moat_nb.egress.trace import read
+from moat_nb.egress.records import read
 from moat_nb.errors import ImageError, SandboxGone, StartError
 from moat_nb.mounts import Bind, Volume
 from moat_nb.runtimes.docker import Docker

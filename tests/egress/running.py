@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from moat_nb.config.model import Rule
-from moat_nb.egress.isolated import command
-from moat_nb.egress.order import Order
+from moat_nb.egress.options import Order
+from moat_nb.egress.process import command
 from tests.egress.internet import Internet
 
 SECONDS = 60

@@ -10,7 +10,7 @@ import pytest
 
 from moat_nb.config.reader import load
 from moat_nb.egress.furnish import furnish
-from moat_nb.egress.order import Order
+from moat_nb.egress.options import Order
 from moat_nb.errors import StartError
 from moat_nb.host.run_directory import RunDir
 from moat_nb.planning import plan
