@@ -35,9 +35,9 @@ if TYPE_CHECKING:
     from moat_nb.errors import StartError as StartError
     from moat_nb.errors import ValueRefused as ValueRefused
     from moat_nb.link import MountProof as MountProof
-    from moat_nb.planning import plan as plan
+    from moat_nb.planning.kernel import plan as plan
+    from moat_nb.planning.spec import ContainerSpec as ContainerSpec
     from moat_nb.sandbox import Sandbox as Sandbox
-    from moat_nb.spec import ContainerSpec as ContainerSpec
     from moat_nb.widget.editor import ExcludesEditor as ExcludesEditor
 
 __version__ = "0.1.0"
@@ -50,7 +50,7 @@ _HOMES = {
     "Config": "config.model",
     "ConfigError": "errors",
     "ConsentNeeded": "errors",
-    "ContainerSpec": "spec",
+    "ContainerSpec": "planning.spec",
     "EditError": "errors",
     "ExcludesEditor": "widget.editor",
     "FileChanged": "errors",
@@ -64,7 +64,7 @@ _HOMES = {
     "SandboxGone": "errors",
     "StartError": "errors",
     "load": "config.reader",
-    "plan": "planning",
+    "plan": "planning.kernel",
 }
 
 __all__ = list(_HOMES)

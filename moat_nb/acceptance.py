@@ -18,7 +18,7 @@ from moat_nb.config.mounts import git_problems
 from moat_nb.config.reader import read_config
 from moat_nb.errors import ConfigError, Problem
 from moat_nb.moat_file import MoatFile
-from moat_nb.survey import survey
+from moat_nb.planning.resolve_mounts import survey
 
 __all__ = ["check", "refusals", "save"]
 

@@ -11,8 +11,8 @@ from moat_nb.errors import StartError
 from moat_nb.host.machine import User
 from moat_nb.host.reaper import Janitor
 from moat_nb.host.run_directory import Made, Note, RunDir, notes
-from moat_nb.mounts import MountPlan, MountPoint
-from moat_nb.paths import covered
+from moat_nb.planning.mount_paths import covered
+from moat_nb.planning.mounts import MountPlan, MountPoint
 
 __all__ = ["make_mount_points"]
 

@@ -24,13 +24,13 @@ from moat_nb.host.machine import Host
 from moat_nb.host.rotating_log import BoundedLog
 from moat_nb.jupyter.connection import IPYKERNEL, PORTS
 from moat_nb.link import Link, MountProof, Output, Process
-from moat_nb.paths import to_sandbox
-from moat_nb.planning import choose, make_spec
+from moat_nb.planning.kernel import choose, make_spec
+from moat_nb.planning.mount_paths import to_sandbox
+from moat_nb.planning.services import plan_services
+from moat_nb.planning.spec import ContainerSpec
 from moat_nb.pool import POOL
 from moat_nb.secrets import fetch
-from moat_nb.services.plan import plan_services
 from moat_nb.services.sidecar import Sidecar
-from moat_nb.spec import ContainerSpec
 from moat_nb.started import Plan, Started
 from moat_nb.text.progress import Progress, for_user
 from moat_nb.text.terminal import for_terminal, last_lines

@@ -15,8 +15,8 @@ from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from moat_nb.guest.mountinfo import Mounted, mount_table
-from moat_nb.mounts import Bind
-from moat_nb.spec import ContainerSpec
+from moat_nb.planning.mounts import Bind
+from moat_nb.planning.spec import ContainerSpec
 from moat_nb.text.terminal import one_line
 
 __all__ = ["Source", "swapped"]

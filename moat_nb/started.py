@@ -23,13 +23,13 @@ from moat_nb.host.rotating_log import BoundedLog
 from moat_nb.host.run_directory import Note, Owner, RunDir, base_directory, sweep
 from moat_nb.link import Link, MountProof, Process
 from moat_nb.mountpoints import make_mount_points
-from moat_nb.mounts import Bind
-from moat_nb.paths import hidden
+from moat_nb.planning.mount_paths import hidden
+from moat_nb.planning.mounts import Bind
+from moat_nb.planning.services import SidecarPlan
+from moat_nb.planning.spec import ContainerSpec
 from moat_nb.runtimes import Leash, Runtime
-from moat_nb.services.plan import SidecarPlan
 from moat_nb.services.sidecars import Sidecars
 from moat_nb.sources import swapped
-from moat_nb.spec import ContainerSpec
 from moat_nb.text.progress import Progress
 
 __all__ = ["Plan", "Started"]

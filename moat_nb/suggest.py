@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from moat_nb.config import exclude_patterns
-from moat_nb.survey_files import Kind
+from moat_nb.planning.host_files import Kind
 from moat_nb.walk import (
     Budget,
     NoKind,

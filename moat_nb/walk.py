@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
-from moat_nb.survey_files import Kind
+from moat_nb.planning.host_files import Kind
 
 __all__ = [
     "Budget",

@@ -30,7 +30,7 @@ from docker import DockerClient
 from docker.errors import ContainerError, ImageNotFound
 
 from moat_nb.config.model import Config
-from moat_nb.image.plan import ensure_image, image_plan
+from moat_nb.planning.image import ensure_image, image_plan
 from moat_nb.text.progress import Silent
 
 SUITE = "bookworm"

@@ -23,12 +23,12 @@ import pytest
 import moat_nb
 from moat_nb.errors import NotSupportedYet, StartError
 from moat_nb.host.machine import Host, User
-from moat_nb.mounts import Bind, EmptyFile, MountPlan, Tmpfs, Volume, build
+from moat_nb.planning.limits import MIB, Hardening, Limits
+from moat_nb.planning.mounts import Bind, EmptyFile, MountPlan, Tmpfs, Volume, build
+from moat_nb.planning.spec import ContainerSpec
 from moat_nb.runtimes import UNLIMITED_FILES, staging
 from moat_nb.runtimes.bubblewrap import Bubblewrap
 from moat_nb.runtimes.bubblewrap_facts import BubblewrapFacts
-from moat_nb.security import MIB, Hardening, Limits
-from moat_nb.spec import ContainerSpec
 
 ROOT = os.getuid() == 0
 OWNER = User(1000, 1000) if ROOT else User(os.getuid(), os.getgid())
@@ -250,10 +250,10 @@ DRIVER = """
 import json, sys
 from pathlib import Path
 from moat_nb.host.machine import Host, User
-from moat_nb.mounts import Bind, EmptyFile, MountPlan, Tmpfs, build
+from moat_nb.planning.mounts import Bind, EmptyFile, MountPlan, Tmpfs, build
 from moat_nb.runtimes.bubblewrap import Bubblewrap
-from moat_nb.security import Limits
-from moat_nb.spec import ContainerSpec
+from moat_nb.planning.limits import Limits
+from moat_nb.planning.spec import ContainerSpec
 
 def make(asked):
     host = Host.current()

@@ -17,11 +17,11 @@ from moat_nb.config.model import Config, Secret, UnusedKey
 from moat_nb.errors import MoatError
 from moat_nb.host.machine import User
 from moat_nb.host.run_directory import Note, Owner, RunDir
-from moat_nb.image.plan import ImagePlan
-from moat_nb.mounts import Bind, EmptyFile, MountPlan, MountPoint, Tmpfs, build
+from moat_nb.planning.image import ImagePlan
+from moat_nb.planning.limits import MIB, Hardening, Limits
+from moat_nb.planning.mounts import Bind, EmptyFile, MountPlan, MountPoint, Tmpfs, build
+from moat_nb.planning.spec import ContainerSpec
 from moat_nb.runtimes import UNLIMITED_FILES
-from moat_nb.security import MIB, Hardening, Limits
-from moat_nb.spec import ContainerSpec
 from moat_nb.text.tables import amount, duration, table
 
 NOWHERE = {"DOCKER_HOST": "unix:///nonexistent/docker.sock"}
@@ -168,7 +168,7 @@ def spent():
 def test_plan_imports_nothing_that_only_a_start_needs(directory, runtime):
     done = moat("plan", directory, "--runtime", runtime, python=["-X", "importtime"])
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
-    assert "moat_nb.planning" in imported
+    assert "moat_nb.planning.kernel" in imported
     assert not imported & {"docker", "requests", "jupyter_client", "traitlets", "tqdm", "ipykernel"}
 
 

@@ -17,14 +17,14 @@ from moat_nb.config.readiness import LogLine
 from moat_nb.errors import ProofError
 from moat_nb.host.machine import User
 from moat_nb.host.reaper import Janitor
-from moat_nb.mounts import MountPlan, Tmpfs, build
+from moat_nb.planning.builtin_services import Handover
+from moat_nb.planning.limits import MIB, Limits
+from moat_nb.planning.mounts import MountPlan, Tmpfs, build
+from moat_nb.planning.services import SidecarPlan
+from moat_nb.planning.spec import ContainerSpec
 from moat_nb.runtimes import Leash
 from moat_nb.runtimes.pipes import PipeLeash, spawn
-from moat_nb.security import MIB, Limits
-from moat_nb.services.plan import SidecarPlan
-from moat_nb.services.recipes import Handover
 from moat_nb.services.sidecar import Cancelled, LineWatch, Sidecar
-from moat_nb.spec import ContainerSpec
 
 SHELLS = [path for name in ("dash", "bash") if (path := shutil.which(name)) is not None]
 HOSTILE = "a b'c\"d\\e$(touch /tmp/x)\n`id`\n\n  end "

@@ -9,10 +9,10 @@ import pytest
 
 from moat_nb.guest.mountinfo import mount_table, read_table
 from moat_nb.host.machine import User
-from moat_nb.mounts import Bind, MountPlan, Tmpfs, build
-from moat_nb.security import MIB, Hardening, Limits
+from moat_nb.planning.limits import MIB, Hardening, Limits
+from moat_nb.planning.mounts import Bind, MountPlan, Tmpfs, build
+from moat_nb.planning.spec import ContainerSpec
 from moat_nb.sources import Source, place_of, swapped
-from moat_nb.spec import ContainerSpec
 
 HERE = read_table(
     [

@@ -8,9 +8,9 @@ import sys
 import time
 import uuid
 
-from moat_nb.planning import PRELOAD
+from moat_nb.planning.kernel import PRELOAD
+from moat_nb.planning.spec import LABEL
 from moat_nb.runtimes.docker import Docker
-from moat_nb.spec import LABEL
 
 __all__ = ["floors"]
 

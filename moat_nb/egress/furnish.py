@@ -9,12 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from moat_nb.egress.options import Interception, Order, reachable_from
-from moat_nb.egress.settings import BUNDLE, PROXY, Egress, intercepts
 from moat_nb.egress.upstream import UNPROXIED, UPSTREAM, first
 from moat_nb.errors import StartError
 from moat_nb.host.certificates import bundle
 from moat_nb.host.run_directory import RunDir
-from moat_nb.spec import ContainerSpec
+from moat_nb.planning.network import BUNDLE, PROXY, Egress, intercepts
+from moat_nb.planning.spec import ContainerSpec
 
 __all__ = ["furnish"]
 

@@ -27,7 +27,7 @@ from typing import NamedTuple
 from moat_nb.errors import StartError
 from moat_nb.host.machine import User, run_directories
 from moat_nb.host.reaper import Janitor, remove_tree
-from moat_nb.spec import Instance
+from moat_nb.planning.spec import Instance
 
 __all__ = ["Made", "Note", "Owner", "RunDir", "base_directory", "make_base", "notes", "sweep"]
 

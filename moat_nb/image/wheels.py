@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from moat_nb.errors import ImageError
-from moat_nb.spec import LABEL
+from moat_nb.planning.spec import LABEL
 
 if TYPE_CHECKING:
     from docker import DockerClient

@@ -31,7 +31,7 @@ from moat_nb.errors import MoatError, SandboxGone
 from moat_nb.jupyter import safe_path
 from moat_nb.jupyter.connection import IPYKERNEL_ARGV, json_ready, new_connection
 from moat_nb.link import Exit
-from moat_nb.paths import to_host, to_sandbox
+from moat_nb.planning.mount_paths import to_host, to_sandbox
 
 if TYPE_CHECKING:
     from moat_nb.link import Process

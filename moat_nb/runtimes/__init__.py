@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from moat_nb.config.model import Config
     from moat_nb.host.reaper import Janitor
-    from moat_nb.spec import ContainerSpec
+    from moat_nb.planning.spec import ContainerSpec
     from moat_nb.text.progress import Progress
 
 __all__ = ["UNLIMITED_FILES", "Availability", "Leash", "Runtime"]

@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Any
 from moat_nb.errors import ConfigError, NotSupportedYet, Problem, StartError
 from moat_nb.host.machine import MOAT_USER, Host, User
 from moat_nb.host_dependencies import missing
-from moat_nb.mounts import TMPFS_MODE, Bind, EmptyFile, Mount, Tmpfs, Volume
+from moat_nb.planning.limits import MIB
+from moat_nb.planning.mounts import TMPFS_MODE, Bind, EmptyFile, Mount, Tmpfs, Volume
+from moat_nb.planning.spec import GUEST_PATH, HOME, ContainerSpec
 from moat_nb.runtimes import UNLIMITED_FILES, Availability, Runtime, seccomp, staging
 from moat_nb.runtimes.bubblewrap_facts import (
     NAMESPACES,
@@ -29,8 +31,6 @@ from moat_nb.runtimes.bubblewrap_facts import (
 )
 from moat_nb.runtimes.pipes import PipeLeash, spawn
 from moat_nb.runtimes.rlimits import rlimits
-from moat_nb.security import MIB
-from moat_nb.spec import GUEST_PATH, HOME, ContainerSpec
 
 if TYPE_CHECKING:
     from moat_nb.config.model import Config

@@ -15,7 +15,7 @@ from typing import Literal
 
 import moat_nb
 from moat_nb.host.machine import Host
-from moat_nb.mounts import is_below
+from moat_nb.planning.mounts import is_below
 
 __all__ = ["NAMESPACES", "OUTSIDE", "BubblewrapFacts", "discover", "mend", "probe"]
 

@@ -17,8 +17,10 @@ from moat_nb.config.model import Config
 from moat_nb.errors import ImageError, RuntimeUnavailable, StartError
 from moat_nb.host.machine import User
 from moat_nb.host.reaper import Janitor
-from moat_nb.image.plan import ensure_image, existing_image, image_plan
-from moat_nb.mounts import TMPFS_MODE, Bind, EmptyFile, Tmpfs, Volume
+from moat_nb.planning.image import ensure_image, existing_image, image_plan
+from moat_nb.planning.limits import MIB
+from moat_nb.planning.mounts import TMPFS_MODE, Bind, EmptyFile, Tmpfs, Volume
+from moat_nb.planning.spec import GUEST_PATH, ContainerSpec
 from moat_nb.runtimes import UNLIMITED_FILES, Availability
 from moat_nb.runtimes.docker_facts import (
     ENGINE_TIMEOUT,
@@ -28,8 +30,6 @@ from moat_nb.runtimes.docker_facts import (
     image_id,
     sockets,
 )
-from moat_nb.security import MIB
-from moat_nb.spec import GUEST_PATH, ContainerSpec
 from moat_nb.text.progress import Progress
 
 if TYPE_CHECKING:

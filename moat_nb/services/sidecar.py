@@ -18,13 +18,13 @@ from moat_nb.config.readiness import LogLine
 from moat_nb.errors import ProofError, StartError
 from moat_nb.guest.mountinfo import NOTHING, read_table
 from moat_nb.host.rotating_log import BoundedLog
-from moat_nb.mounts import EmptyFile
+from moat_nb.planning.builtin_services import Handover
+from moat_nb.planning.mounts import EmptyFile
+from moat_nb.planning.services import END_OF_MOUNTS, SidecarPlan
+from moat_nb.planning.spec import ContainerSpec
 from moat_nb.runtimes import Leash
 from moat_nb.services.models import Pull
-from moat_nb.services.plan import END_OF_MOUNTS, SidecarPlan
-from moat_nb.services.recipes import Handover
 from moat_nb.sources import Source, swapped
-from moat_nb.spec import ContainerSpec
 from moat_nb.text.redaction import Redactor
 from moat_nb.text.terminal import last_lines
 

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING
 from moat_nb.config.readiness import Command, Port
 from moat_nb.egress.records import read
 from moat_nb.errors import ImageError, SandboxGone, StartError
-from moat_nb.mounts import Bind, Volume
+from moat_nb.planning.mounts import Bind, Volume
+from moat_nb.planning.services import SidecarPlan
+from moat_nb.planning.spec import ContainerSpec, Instance
 from moat_nb.runtimes.docker import Docker
 from moat_nb.runtimes.docker_sidecars import ImageWords, begin, exit_code, look_up
 from moat_nb.services.models import Pull, mend, taking_turns
-from moat_nb.services.plan import SidecarPlan
 from moat_nb.services.sidecar import Cancelled, Sidecar
-from moat_nb.spec import ContainerSpec, Instance
 from moat_nb.text.progress import Progress
 
 if TYPE_CHECKING:

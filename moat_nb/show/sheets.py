@@ -10,8 +10,13 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from moat_nb.link import MountProof
-from moat_nb.mounts import EmptyFile, Mount, MountPlan
-from moat_nb.show.spec_words import MOUNT_COLUMNS, limits_in_words, mount_points, mount_row
+from moat_nb.planning.limits import limits_in_words
+from moat_nb.planning.mounts import (
+    MOUNT_COLUMNS,
+    EmptyFile,
+    Mount,
+    mount_row,
+)
 from moat_nb.show.view import KernelView, SandboxView, SidecarView
 from moat_nb.text.summary import Cell, Level, Mark, Sheet, Table, Trend
 from moat_nb.text.tables import amount
@@ -19,25 +24,9 @@ from moat_nb.text.tables import amount
 if TYPE_CHECKING:
     from moat_nb.doctor import Finding
 
-__all__ = ["of_findings", "of_mounts", "of_sandbox"]
+__all__ = ["of_findings", "of_sandbox"]
 
 # ---------------------------------------------------------------- mounts
-
-
-def of_mounts(plan: MountPlan) -> Sheet:
-    return Sheet(
-        title=f"Mount plan, {len(plan.mounts)} mounts",
-        tables=(
-            Table(
-                title="mounts, in order", columns=MOUNT_COLUMNS, rows=tuple(map(mount_row, plan))
-            ),
-            Table(
-                title="made on the host at the start, where missing",
-                columns=("path", "at the end"),
-                rows=tuple(mount_points(plan)),
-            ),
-        ),
-    )
 
 
 # ---------------------------------------------------------------- a sandbox

@@ -6,10 +6,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from moat_nb.egress.settings import notice
 from moat_nb.errors import SandboxGone
 from moat_nb.link import Exit, MountProof
-from moat_nb.spec import ContainerSpec
+from moat_nb.planning.network import notice
+from moat_nb.planning.spec import ContainerSpec
 from moat_nb.vitals import Sample, Vitals
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from moat_nb.egress.furnish import furnish
 from moat_nb.egress.options import Order
 from moat_nb.errors import StartError
 from moat_nb.host.run_directory import RunDir
-from moat_nb.planning import plan
+from moat_nb.planning.kernel import plan
 
 Ordered = Callable[[Mapping[str, str]], Order]
 

@@ -19,7 +19,7 @@ import pytest
 from moat_nb.config.model import Config, Dependency, Hooks, KernelOptions
 from moat_nb.errors import ImageError
 from moat_nb.image import builder, wheels
-from moat_nb.image.plan import PROJECT_LABEL, ImagePlan, ensure_image, image_plan
+from moat_nb.planning.image import PROJECT_LABEL, ImagePlan, ensure_image, image_plan
 from moat_nb.text.progress import Silent
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moat_nb.config import exclude_patterns
-from moat_nb.mounts import is_below
+from moat_nb.planning.mounts import is_below
 
 
 @pytest.mark.parametrize(

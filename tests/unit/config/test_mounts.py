@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from moat_nb import spec
 from moat_nb.config.model import Config, Exclude, MountEntry, VolumeEntry
 from moat_nb.config.mounts import RESERVED, RESERVED_TREES, with_mounts
 from moat_nb.config.reader import read_config
 from moat_nb.errors import ConfigError
+from moat_nb.planning import spec
 
 HOME = Path("/home/ada")
 PROJECT = Path("/srv/demo")

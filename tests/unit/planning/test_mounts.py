@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moat_nb.mounts import (
+from moat_nb.planning.mounts import (
     Bind,
     EmptyFile,
     Mount,

@@ -6,13 +6,13 @@ import os
 from collections.abc import Iterator
 
 from moat_nb.config.model import Config, MountEntry, Service, VolumeEntry
-from moat_nb.egress.settings import doors
 from moat_nb.errors import Problem
 from moat_nb.host.machine import Host
-from moat_nb.mounts import is_below
-from moat_nb.paths import hidden
-from moat_nb.services.recipes import MODELS, RECIPES, REGISTRY, Recipe, ports_of, user_of
-from moat_nb.spec import ContainerSpec
+from moat_nb.planning.builtin_services import MODELS, RECIPES, REGISTRY, Recipe, ports_of, user_of
+from moat_nb.planning.mount_paths import hidden
+from moat_nb.planning.mounts import is_below
+from moat_nb.planning.network import doors
+from moat_nb.planning.spec import ContainerSpec
 
 __all__ = ["refusals"]
 

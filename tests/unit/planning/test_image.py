@@ -11,7 +11,7 @@ import pytest
 
 from moat_nb.config.model import Config, Dependency, Hooks, KernelOptions, Secret
 from moat_nb.errors import ConfigError
-from moat_nb.image.plan import ImagePlan, image_plan
+from moat_nb.planning.image import ImagePlan, image_plan
 
 BASE_ID = "sha256:" + "a" * 64
 

@@ -13,21 +13,20 @@ from typing import Any
 import pytest
 
 import moat_nb
-from moat_nb import planning
 from moat_nb.config.model import Config, Service
 from moat_nb.config.reader import read_config
 from moat_nb.config.readiness import Command, LogLine, Port
 from moat_nb.errors import ConfigError, StartError
 from moat_nb.host.machine import Host, User
 from moat_nb.host.run_directory import RunDir
-from moat_nb.mounts import Bind, EmptyFile, MountPlan, Tmpfs, Volume
-from moat_nb.planning import make_spec
+from moat_nb.planning import layout, services
+from moat_nb.planning.kernel import make_spec
+from moat_nb.planning.limits import MIB, Hardening
+from moat_nb.planning.mounts import Bind, EmptyFile, MountPlan, Tmpfs, Volume
+from moat_nb.planning.services import ENTRYPOINT, SidecarPlan, plan_services
 from moat_nb.pool import key_of
 from moat_nb.runtimes.docker import Docker
 from moat_nb.runtimes.docker_facts import EngineFacts
-from moat_nb.security import MIB, Hardening
-from moat_nb.services import plan as services
-from moat_nb.services.plan import ENTRYPOINT, SidecarPlan, plan_services
 from moat_nb.started import Plan
 
 ADA = User(os.getuid(), os.getgid()) if os.getuid() else User(1000, 1000)
@@ -615,7 +614,7 @@ def test_a_sidecars_mounts_come_from_the_very_function_the_kernels_come_from(
 ) -> None:
     """One function by both names, and all that it gives stands in the specs of both, with nothing
     between but a service's own data."""
-    assert services.make_mounts is planning.make_mounts
+    assert services.make_mounts is layout.make_mounts
     given: list[MountPlan] = []
 
     def make_mounts(config: Config, *rest: Any) -> MountPlan:
@@ -624,7 +623,7 @@ def test_a_sidecars_mounts_come_from_the_very_function_the_kernels_come_from(
         given.append(MountPlan(mounts=(odd,), keep=(f"/kept{mount.target}",)))
         return given[-1]
 
-    monkeypatch.setattr(planning, "make_mounts", make_mounts)
+    monkeypatch.setattr(layout, "make_mounts", make_mounts)
     monkeypatch.setattr(services, "make_mounts", make_mounts)
     config = read(MOUNTING.replace("{mounts}", "['./a:/srv']"))
     kernel = make_spec(config, Docker("docker", {}, EngineFacts()), host, "why")

@@ -16,7 +16,7 @@ from urllib.parse import quote
 from moat_nb.config.model import Service
 from moat_nb.config.readiness import Command, Port, Ready
 from moat_nb.host.machine import User
-from moat_nb.spec import HOME, ContainerSpec
+from moat_nb.planning.spec import HOME, ContainerSpec
 
 __all__ = [
     "ADDRESS",

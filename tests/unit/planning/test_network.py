@@ -8,10 +8,18 @@ import pytest
 
 from moat_nb.config.model import Config
 from moat_nb.config.reader import read_config
-from moat_nb.egress.environment import proxy_variables, trust_variables, way_out_variables
 from moat_nb.egress.news import MOST, QUIET_SECONDS, News, refusal
-from moat_nb.egress.settings import doors, egress_of, notice, problems, problems_without_sockets
 from moat_nb.host.certificates import bundle, bundle_files
+from moat_nb.planning.network import (
+    doors,
+    egress_of,
+    notice,
+    problems,
+    problems_without_sockets,
+    proxy_variables,
+    trust_variables,
+    way_out_variables,
+)
 
 
 def config(text: str) -> Config:

@@ -12,8 +12,8 @@ import pytest
 
 from moat_nb.config.reader import load, read_config
 from moat_nb.errors import ConfigError
-from moat_nb.mounts import Bind, MountPoint
-from moat_nb.survey import Cover, Survey, missing_points, survey
+from moat_nb.planning.mounts import Bind, MountPoint
+from moat_nb.planning.resolve_mounts import Cover, Survey, missing_points, survey
 
 
 @pytest.fixture

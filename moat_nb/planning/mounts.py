@@ -13,7 +13,11 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Literal, TypeAlias
 
+from moat_nb.text.summary import Sheet, Table, bundle
+from moat_nb.text.tables import amount
+
 __all__ = [
+    "MOUNT_COLUMNS",
     "TMPFS_MODE",
     "Bind",
     "EmptyFile",
@@ -24,6 +28,10 @@ __all__ = [
     "Volume",
     "build",
     "is_below",
+    "kind",
+    "mount_points",
+    "mount_row",
+    "of_mounts",
 ]
 
 TMPFS_MODE = 0o1777
@@ -107,11 +115,7 @@ class MountPlan:
         )
 
     def _repr_mimebundle_(self, **options: object) -> dict[str, str]:
-        # Imported here: how a plan looks is known downstream of what it is.
-        from moat_nb.show import sheets
-        from moat_nb.text import summary
-
-        return summary.bundle(sheets.of_mounts(self))
+        return bundle(of_mounts(self))
 
     def with_mounts(self, *more: Mount) -> MountPlan:
         """The same plan with more mounts, each in its place."""
@@ -141,3 +145,46 @@ def build(mounts: Iterable[Mount]) -> tuple[Mount, ...]:
 def _place(mount: Mount) -> tuple[int, bool, str]:
     covers = isinstance(mount, (Tmpfs, EmptyFile))
     return len(PurePosixPath(mount.target).parts), covers, mount.target
+
+
+def of_mounts(plan: MountPlan) -> Sheet:
+    return Sheet(
+        title=f"Mount plan, {len(plan.mounts)} mounts",
+        tables=(
+            Table(
+                title="mounts, in order", columns=MOUNT_COLUMNS, rows=tuple(map(mount_row, plan))
+            ),
+            Table(
+                title="made on the host at the start, where missing",
+                columns=("path", "at the end"),
+                rows=tuple(mount_points(plan)),
+            ),
+        ),
+    )
+
+
+MOUNT_COLUMNS = ("target", "type", "mode", "source or size")
+
+
+def kind(mount: Mount) -> str:
+    names = {Bind: "bind", Volume: "volume", Tmpfs: "tmpfs", EmptyFile: "empty file"}
+    return names[type(mount)]
+
+
+def mount_row(mount: Mount) -> tuple[str, str, str, str]:
+    """Its :data:`MOUNT_COLUMNS`."""
+    if isinstance(mount, Tmpfs):
+        purpose = "" if mount.role == "exclude" else f" ({mount.role})"
+        return mount.target, "tmpfs", f"{TMPFS_MODE:o} rw", amount(mount.size) + purpose
+    if isinstance(mount, EmptyFile):
+        return mount.target, kind(mount), "ro", "covers an excluded file"
+    mode = "ro" if mount.read_only else "rw"
+    return mount.target, kind(mount), mode, mount.source if isinstance(mount, Bind) else mount.name
+
+
+def mount_points(plan: MountPlan) -> Iterator[tuple[str, str]]:
+    """Host paths that a start makes, and what becomes of them."""
+    for point in plan.missing:
+        yield f"{point.root}/{point.relative}", "removed at the end if still empty"
+    for directory in plan.keep:
+        yield directory, "kept"

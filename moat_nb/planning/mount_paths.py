@@ -6,7 +6,7 @@ import posixpath
 from collections.abc import Iterable
 from pathlib import PurePosixPath
 
-from moat_nb.mounts import Bind, Mount, MountPlan
+from moat_nb.planning.mounts import Bind, Mount, MountPlan
 
 __all__ = ["covered", "hidden", "to_host", "to_sandbox"]
 

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from moat_nb.config.model import Rule
-from moat_nb.egress.settings import Egress
 from moat_nb.host.machine import User
-from moat_nb.mounts import Bind, MountPlan
-from moat_nb.security import Hardening, Limits
-from moat_nb.spec import ContainerSpec, Instance
+from moat_nb.planning.limits import Hardening, Limits
+from moat_nb.planning.mounts import Bind, MountPlan
+from moat_nb.planning.network import Egress
+from moat_nb.planning.spec import ContainerSpec, Instance
 
 SPEC = ContainerSpec(
     name="p",

@@ -7,11 +7,11 @@ import json
 from dataclasses import asdict, dataclass, field, replace
 from typing import Literal
 
-from moat_nb.egress.settings import PLACE, Egress
 from moat_nb.guest.settings import IN_NO_HURRY
 from moat_nb.host.machine import User
-from moat_nb.mounts import Bind, MountPlan
-from moat_nb.security import Hardening, Limits
+from moat_nb.planning.limits import Hardening, Limits
+from moat_nb.planning.mounts import Bind, MountPlan
+from moat_nb.planning.network import PLACE, Egress
 
 __all__ = ["GUEST_PATH", "HOME", "ContainerSpec", "Instance"]
 

@@ -23,7 +23,7 @@ from moat_nb.config.dependencies import APT_PACKAGES
 from moat_nb.config.model import WORKSPACE, Config, Dependency, Hooks
 from moat_nb.errors import ConfigError, ImageError, Problem
 from moat_nb.host.machine import MOAT_USER
-from moat_nb.spec import LABEL
+from moat_nb.planning.spec import LABEL
 
 if TYPE_CHECKING:
     from docker import DockerClient

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moat_nb.mounts import Bind, EmptyFile, MountPlan, Tmpfs, Volume, build
-from moat_nb.paths import covered, to_host, to_sandbox
+from moat_nb.planning.mount_paths import covered, to_host, to_sandbox
+from moat_nb.planning.mounts import Bind, EmptyFile, MountPlan, Tmpfs, Volume, build
 
 PLAN = MountPlan(
     mounts=build(

@@ -15,15 +15,15 @@ from moat_nb.config.overrides import override
 from moat_nb.config.reader import read_config
 from moat_nb.errors import ConfigError, NotSupportedYet, RuntimeUnavailable
 from moat_nb.host.machine import MOAT_USER, Host, User
-from moat_nb.mounts import Bind, EmptyFile, MountPlan, MountPoint, Tmpfs, Volume
-from moat_nb.planning import PRELOAD, choose, kernel_user, make_spec, plan, unsupported
+from moat_nb.planning.kernel import PRELOAD, choose, kernel_user, make_spec, plan, unsupported
+from moat_nb.planning.limits import MIB, Limits
+from moat_nb.planning.mounts import Bind, EmptyFile, MountPlan, MountPoint, Tmpfs, Volume
+from moat_nb.planning.spec import ContainerSpec
 from moat_nb.runtimes import Runtime
 from moat_nb.runtimes.apple import Apple
 from moat_nb.runtimes.bubblewrap import Bubblewrap
 from moat_nb.runtimes.docker import Docker
 from moat_nb.runtimes.docker_facts import EngineFacts
-from moat_nb.security import MIB, Limits
-from moat_nb.spec import ContainerSpec
 from tests.conftest import Engine
 
 ADA = User(os.getuid(), os.getgid()) if os.getuid() else User(1000, 1000)

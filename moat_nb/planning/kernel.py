@@ -10,19 +10,19 @@ from dataclasses import replace
 from pathlib import Path
 
 from moat_nb.config.model import WORKSPACE, Config
-from moat_nb.egress import settings
-from moat_nb.egress.environment import way_out_variables
 from moat_nb.errors import ConfigError, NotSupportedYet, Problem, RuntimeUnavailable
 from moat_nb.host.machine import MOAT_USER, Host, User
-from moat_nb.image.plan import image_plan
-from moat_nb.mounts import Bind, EmptyFile, Mount, MountPlan, Tmpfs, Volume, build
+from moat_nb.planning import network
+from moat_nb.planning.image import image_plan
+from moat_nb.planning.layout import make_mounts
+from moat_nb.planning.limits import MIB, Hardening, Limits
+from moat_nb.planning.mounts import EmptyFile, MountPlan
+from moat_nb.planning.network import way_out_variables
+from moat_nb.planning.spec import GUEST_PATH, HOME, ContainerSpec
 from moat_nb.runtimes import Runtime
 from moat_nb.runtimes.apple import Apple
 from moat_nb.runtimes.bubblewrap import Bubblewrap
 from moat_nb.runtimes.docker import Docker
-from moat_nb.security import MIB, Hardening, Limits
-from moat_nb.spec import GUEST_PATH, HOME, ContainerSpec
-from moat_nb.survey import survey
 
 __all__ = ["RUNTIMES", "choose", "plan", "unsupported"]
 
@@ -45,9 +45,6 @@ PRELOAD = (
     "IPython.core.logger",
 )
 """What every ipykernel imports between its start and its first reply; debugpy is a third of it."""
-
-SCRATCH_MB = 512
-"""MiB of /tmp and of HOME."""
 
 
 def plan(
@@ -173,46 +170,18 @@ def _workspace(config: Config) -> Path:
     return config.directory
 
 
-def make_mounts(config: Config, host: Host, limits: Limits) -> MountPlan:
-    """Look at the filesystem once, and lay everything out."""
-    found = survey(config, home=host.home, run_directories=host.run_directories)
-    size = min(config.kernel.tmpfs_size_mb * MIB, limits.memory // 2)
-    scratch = min(SCRATCH_MB * MIB, limits.memory // 2)
-    mounts: list[Mount] = [*found.binds]
-    keep = []
-    for volume in config.volumes:
-        if volume.type == "bind":
-            # Without the links that a user has in the way there, as the mounts' sources are.
-            data = os.path.realpath(host.data_dir)
-            source = str(Path(data) / "volumes" / config.name / volume.name)
-            keep.append(source)
-            mounts.append(Bind(source=source, target=volume.target, read_only=volume.read_only))
-        else:
-            name = f"moat-{config.name}-{volume.name}"
-            mounts.append(Volume(name=name, target=volume.target, read_only=volume.read_only))
-    mounts += [
-        Tmpfs(target=cover.target, size=size)
-        if cover.kind == "directory"
-        else EmptyFile(target=cover.target)
-        for cover in found.covers
-    ]
-    mounts.append(Tmpfs(target="/tmp", size=scratch, role="tmp"))
-    mounts.append(Tmpfs(target=HOME, size=scratch, role="home"))
-    return MountPlan(mounts=build(mounts), missing=found.missing, keep=tuple(keep))
-
-
-def _egress(config: Config, runtime: Runtime) -> settings.Egress | None:
+def _egress(config: Config, runtime: Runtime) -> network.Egress | None:
     """Raises ConfigError with what the file asks for and cannot be had."""
-    problems = [*settings.problems(config)]
+    problems = [*network.problems(config)]
     if runtime.name == "apple":
-        problems += settings.problems_without_sockets(config, runtime.name)
+        problems += network.problems_without_sockets(config, runtime.name)
     if problems:
         raise ConfigError(problems)
-    return None if runtime.name == "apple" else settings.egress_of(config)
+    return None if runtime.name == "apple" else network.egress_of(config)
 
 
 def _guest_settings(
-    mounts: MountPlan, config: Config, egress: settings.Egress | None, kernels: bool
+    mounts: MountPlan, config: Config, egress: network.Egress | None, kernels: bool
 ) -> str:
     excludes = [
         {"path": mount.target, "kind": "file" if isinstance(mount, EmptyFile) else "directory"}
@@ -220,13 +189,13 @@ def _guest_settings(
     ]
     forked = kernels and not config.kernel.argv
     preload = [*PRELOAD, *config.kernel.preload] if forked else []
-    return json.dumps({"excludes": excludes, "preload": preload, "doors": settings.doors(egress)})
+    return json.dumps({"excludes": excludes, "preload": preload, "doors": network.doors(egress)})
 
 
 def _environment(
     config: Config,
     host: Host,
-    egress: settings.Egress | None,
+    egress: network.Egress | None,
     trust: tuple[str, ...],
     *,
     on_host: bool,
@@ -247,9 +216,9 @@ def _ulimits(config: Config) -> tuple[tuple[str, int, int], ...]:
 
 
 def _notices(
-    config: Config, egress: settings.Egress | None, user: User, host: Host
+    config: Config, egress: network.Egress | None, user: User, host: Host
 ) -> tuple[str, ...]:
-    words = [settings.notice(config, egress)]
+    words = [network.notice(config, egress)]
     if host.user.uid == 0:
         workspace = _workspace(config)
         status = workspace.stat()

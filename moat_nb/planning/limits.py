@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["MIB", "Hardening", "Limits"]
+from moat_nb.text.tables import amount
+
+__all__ = ["MIB", "Hardening", "Limits", "limits_in_words"]
 
 MIB = 1 << 20
 
@@ -45,3 +47,13 @@ class Hardening:
         if not self.read_only_root:
             words.append("the root filesystem can be written")
         return tuple(words)
+
+
+def limits_in_words(limits: Limits) -> str:
+    words = [f"memory {amount(limits.memory)}", f"{limits.pids} processes"]
+    words.append("all CPUs" if limits.cpus is None else f"{limits.cpus:g} CPUs")
+    words.append(f"/dev/shm {amount(limits.shm)}")
+    for name, soft, hard in limits.ulimits:
+        values = (("unlimited" if value < 0 else str(value)) for value in (soft, hard))
+        words.append(f"{name} {'/'.join(dict.fromkeys(values))}")
+    return ", ".join(words)

@@ -17,8 +17,17 @@ from pathlib import Path
 from moat_nb.config import exclude_patterns
 from moat_nb.config.model import Config, MountEntry, VolumeEntry
 from moat_nb.errors import ConfigError, Problem
-from moat_nb.mounts import Bind, MountPoint, is_below
-from moat_nb.survey_files import Kind, View, collected, expand, inspect, kind_of, mode_of, refusal
+from moat_nb.planning.host_files import (
+    Kind,
+    View,
+    collected,
+    expand,
+    inspect,
+    kind_of,
+    mode_of,
+    refusal,
+)
+from moat_nb.planning.mounts import Bind, MountPoint, is_below
 
 __all__ = ["Cover", "Kind", "Survey", "missing_points", "survey"]
 

@@ -12,14 +12,9 @@ from dataclasses import dataclass, field, replace
 
 from moat_nb.config.model import Config, Exclude, MountEntry, Service, VolumeEntry
 from moat_nb.config.readiness import Port, Ready
-from moat_nb.egress.environment import way_out_variables
 from moat_nb.errors import ConfigError, StartError
 from moat_nb.host.machine import Host
-from moat_nb.mounts import Bind, Mount, Tmpfs, Volume, is_below
-from moat_nb.paths import hidden
-from moat_nb.planning import make_mounts
-from moat_nb.security import MIB, Hardening, Limits
-from moat_nb.services.recipes import (
+from moat_nb.planning.builtin_services import (
     MODELS,
     RECIPES,
     Handover,
@@ -29,8 +24,13 @@ from moat_nb.services.recipes import (
     ports_of,
     user_of,
 )
-from moat_nb.services.rules import refusals
-from moat_nb.spec import ContainerSpec
+from moat_nb.planning.layout import make_mounts
+from moat_nb.planning.limits import MIB, Hardening, Limits
+from moat_nb.planning.mount_paths import hidden
+from moat_nb.planning.mounts import Bind, Mount, Tmpfs, Volume, is_below
+from moat_nb.planning.network import way_out_variables
+from moat_nb.planning.service_checks import refusals
+from moat_nb.planning.spec import ContainerSpec
 
 __all__ = ["END_OF_MOUNTS", "ENTRYPOINT", "SidecarPlan", "plan_services"]
 
