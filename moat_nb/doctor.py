@@ -14,10 +14,10 @@ from moat_nb.egress.examine import examine as network
 from moat_nb.errors import MoatError
 from moat_nb.host.machine import Host
 from moat_nb.host.run_directory import LONGEST_SOCKET, SOCKET_PATH_LIMIT, base_directory
-from moat_nb.planning.kernel import RUNTIMES
-from moat_nb.runtimes import UNLIMITED_FILES
-from moat_nb.runtimes.docker import Docker
-from moat_nb.runtimes.docker_facts import connect, engine_errors
+from moat_nb.runtimes.base import UNLIMITED_FILES
+from moat_nb.runtimes.docker.engine import connect, engine_errors
+from moat_nb.runtimes.docker.runtime import Docker
+from moat_nb.runtimes.registry import RUNTIMES
 from moat_nb.text.tables import wrap
 
 __all__ = [

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from moat_nb.errors import ProgramNotFound, ProofError, SandboxGone, StartError
-from moat_nb.runtimes import Leash
+from moat_nb.runtimes.base import Leash
 from moat_nb.sources import Source
 from moat_nb.text.terminal import last_lines, plain_lines
 from moat_nb.text.untrusted import MAX_PATH, number, text

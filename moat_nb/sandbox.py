@@ -24,11 +24,12 @@ from moat_nb.host.machine import Host
 from moat_nb.host.rotating_log import BoundedLog
 from moat_nb.jupyter.connection import IPYKERNEL, PORTS
 from moat_nb.link import Link, MountProof, Output, Process
-from moat_nb.planning.kernel import choose, make_spec
+from moat_nb.planning.kernel import make_spec
 from moat_nb.planning.mount_paths import to_sandbox
 from moat_nb.planning.services import plan_services
 from moat_nb.planning.spec import ContainerSpec
 from moat_nb.pool import POOL
+from moat_nb.runtimes.registry import choose
 from moat_nb.secrets import fetch
 from moat_nb.services.sidecar import Sidecar
 from moat_nb.started import Plan, Started

@@ -27,7 +27,7 @@ from moat_nb.planning.mount_paths import hidden
 from moat_nb.planning.mounts import Bind
 from moat_nb.planning.services import SidecarPlan
 from moat_nb.planning.spec import ContainerSpec
-from moat_nb.runtimes import Leash, Runtime
+from moat_nb.runtimes.base import Leash, Runtime
 from moat_nb.services.sidecars import Sidecars
 from moat_nb.sources import swapped
 from moat_nb.text.progress import Progress

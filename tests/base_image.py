@@ -30,7 +30,8 @@ from docker import DockerClient
 from docker.errors import ContainerError, ImageNotFound
 
 from moat_nb.config.model import Config
-from moat_nb.planning.image import ensure_image, image_plan
+from moat_nb.planning.image import image_plan
+from moat_nb.runtimes.images.ensure import ensure_image
 from moat_nb.text.progress import Silent
 
 SUITE = "bookworm"

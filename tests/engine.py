@@ -9,7 +9,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from moat_nb.runtimes.docker_facts import ask_facts, sockets
+from moat_nb.runtimes.docker.engine import ask_facts, sockets
 
 START_SECONDS = 60
 

@@ -21,7 +21,7 @@ from moat_nb.planning.image import ImagePlan
 from moat_nb.planning.limits import MIB, Hardening, Limits
 from moat_nb.planning.mounts import Bind, EmptyFile, MountPlan, MountPoint, Tmpfs, build
 from moat_nb.planning.spec import ContainerSpec
-from moat_nb.runtimes import UNLIMITED_FILES
+from moat_nb.runtimes.base import UNLIMITED_FILES
 from moat_nb.text.tables import amount, duration, table
 
 NOWHERE = {"DOCKER_HOST": "unix:///nonexistent/docker.sock"}

@@ -9,7 +9,7 @@ import pytest
 
 from moat_nb.advisories import affecting, version_of
 from moat_nb.doctor import Finding, as_text, describe_engine, exit_code
-from moat_nb.runtimes import UNLIMITED_FILES
+from moat_nb.runtimes.base import UNLIMITED_FILES
 
 NOWHERE = {**os.environ, "DOCKER_HOST": "unix:///nonexistent/docker.sock"}
 

@@ -22,7 +22,7 @@ from moat_nb.planning.limits import MIB, Limits
 from moat_nb.planning.mounts import MountPlan, Tmpfs, build
 from moat_nb.planning.services import SidecarPlan
 from moat_nb.planning.spec import ContainerSpec
-from moat_nb.runtimes import Leash
+from moat_nb.runtimes.base import Leash
 from moat_nb.runtimes.pipes import PipeLeash, spawn
 from moat_nb.services.sidecar import Cancelled, LineWatch, Sidecar
 

@@ -23,7 +23,7 @@ from moat_nb.config.reader import load
 from moat_nb.errors import MoatError, RuntimeUnavailable
 from moat_nb.host.machine import Host
 from moat_nb.host.reaper import Janitor
-from moat_nb.planning.kernel import RUNTIMES
+from moat_nb.runtimes.registry import RUNTIMES
 from moat_nb.text.progress import for_user
 from moat_nb.text.tables import table
 

@@ -10,7 +10,7 @@ import uuid
 
 from moat_nb.planning.kernel import PRELOAD
 from moat_nb.planning.spec import LABEL
-from moat_nb.runtimes.docker import Docker
+from moat_nb.runtimes.docker.runtime import Docker
 
 __all__ = ["floors"]
 

@@ -24,10 +24,11 @@ from typing import TYPE_CHECKING
 from moat_nb.bench import peer_client
 from moat_nb.config.model import Config
 from moat_nb.errors import MoatError
-from moat_nb.planning.image import ensure_image, image_plan
+from moat_nb.planning.image import image_plan
 from moat_nb.planning.spec import LABEL
-from moat_nb.runtimes.docker import Docker
-from moat_nb.runtimes.docker_facts import ENGINE_TIMEOUT
+from moat_nb.runtimes.docker.engine import ENGINE_TIMEOUT
+from moat_nb.runtimes.docker.runtime import Docker
+from moat_nb.runtimes.images.ensure import ensure_image
 from moat_nb.text.progress import Progress
 
 if TYPE_CHECKING:

@@ -19,8 +19,8 @@ from moat_nb import sandbox, started
 from moat_nb.bench.kernels import first_reply
 from moat_nb.jupyter.kernels import Kernel
 from moat_nb.link import Link
-from moat_nb.runtimes.bubblewrap import Bubblewrap
-from moat_nb.runtimes.docker import Docker
+from moat_nb.runtimes.bubblewrap.runtime import Bubblewrap
+from moat_nb.runtimes.docker.runtime import Docker
 from moat_nb.text.progress import Silent
 from moat_nb.text.tables import table
 

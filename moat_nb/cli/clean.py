@@ -14,8 +14,8 @@ from moat_nb.errors import MoatError
 from moat_nb.host.run_directory import Owner, base_directory, notes, sweep
 from moat_nb.planning.image import IMAGE_LABEL, REPOSITORY
 from moat_nb.planning.spec import SOCKETS_LABEL
-from moat_nb.runtimes.docker import Docker
-from moat_nb.runtimes.docker_facts import connect, engine_errors
+from moat_nb.runtimes.docker.engine import connect, engine_errors
+from moat_nb.runtimes.docker.runtime import Docker
 from moat_nb.text.tables import amount
 
 if TYPE_CHECKING:

@@ -15,11 +15,12 @@ from moat_nb.host.machine import Host
 from moat_nb.host.run_directory import RunDir, base_directory
 from moat_nb.planning.builtin_services import MODELS
 from moat_nb.planning.image import ImagePlan, image_plan
-from moat_nb.planning.kernel import choose, make_spec
+from moat_nb.planning.kernel import make_spec
 from moat_nb.planning.limits import limits_in_words
 from moat_nb.planning.mounts import MOUNT_COLUMNS, kind, mount_points, mount_row
 from moat_nb.planning.services import SidecarPlan, plan_services
 from moat_nb.planning.spec import ContainerSpec
+from moat_nb.runtimes.registry import choose
 from moat_nb.text.tables import fields, table, wrap
 
 __all__ = ["Plan", "as_json", "as_text", "make", "plan"]

@@ -20,7 +20,7 @@ from pathlib import Path
 from moat_nb.errors import MoatError
 from moat_nb.host.reaper import UnixConnection, remove_container
 from moat_nb.host.run_directory import Note
-from moat_nb.runtimes.docker_facts import sockets as engine_sockets
+from moat_nb.runtimes.docker.engine import sockets as engine_sockets
 
 __all__ = ["end", "is_running"]
 

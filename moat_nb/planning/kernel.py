@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from moat_nb.config.model import WORKSPACE, Config
-from moat_nb.errors import ConfigError, NotSupportedYet, Problem, RuntimeUnavailable
+from moat_nb.errors import ConfigError, NotSupportedYet, Problem
 from moat_nb.host.machine import MOAT_USER, Host, User
 from moat_nb.planning import network
 from moat_nb.planning.image import image_plan
@@ -19,19 +18,11 @@ from moat_nb.planning.limits import MIB, Hardening, Limits
 from moat_nb.planning.mounts import EmptyFile, MountPlan
 from moat_nb.planning.network import way_out_variables
 from moat_nb.planning.spec import GUEST_PATH, HOME, ContainerSpec
-from moat_nb.runtimes import Runtime
-from moat_nb.runtimes.apple import Apple
-from moat_nb.runtimes.bubblewrap import Bubblewrap
-from moat_nb.runtimes.docker import Docker
+from moat_nb.runtimes.base import Runtime
+from moat_nb.runtimes.registry import choose
 
-__all__ = ["RUNTIMES", "choose", "plan", "unsupported"]
+__all__ = ["plan", "unsupported"]
 
-RUNTIMES: dict[str, Callable[[Host, Mapping[str, str]], Runtime]] = {
-    "docker": lambda host, environ: Docker("docker", environ),
-    "podman": lambda host, environ: Docker("podman", environ),
-    "bubblewrap": lambda host, environ: Bubblewrap(host),
-    "apple": lambda host, environ: Apple(host),
-}
 
 WITH_SIDECARS = ("docker", "podman")
 """The runtimes whose containers can share the sandbox's network namespace."""
@@ -63,34 +54,6 @@ def plan(
     environ = os.environ if environ is None else environ
     chosen, why = choose(runtime, config, host, environ)
     return make_spec(config, chosen, host, why)
-
-
-def choose(
-    wish: str | None, config: Config, host: Host, environ: Mapping[str, str]
-) -> tuple[Runtime, str]:
-    """The runtime, and the sentence that says why: a wish, the file's, else what answers here."""
-    for name, source in (
-        (wish, "asked for"),
-        (config.kernel.runtime, "kernel.runtime"),
-        (config.runtime, "runtime"),
-    ):
-        if name is not None and name != "auto":
-            return _named(name, host, environ), f"runtime: {name} ({source})"
-    engine = Docker("docker", environ)
-    found = engine.available()
-    if found.usable:
-        return engine, f"runtime: docker ({found.detail})"
-    if sys.platform == "darwin":
-        return Apple(host), f"runtime: apple (no engine answers: {found.detail})"
-    return Bubblewrap(host), f"runtime: bubblewrap (no engine answers: {found.detail})"
-
-
-def _named(name: str, host: Host, environ: Mapping[str, str]) -> Runtime:
-    if name == "kubernetes":
-        raise RuntimeUnavailable("kubernetes: not supported yet; use docker, podman or bubblewrap")
-    if name not in RUNTIMES:
-        raise RuntimeUnavailable(f"{name}: no such runtime; there are {', '.join(RUNTIMES)}")
-    return RUNTIMES[name](host, environ)
 
 
 def make_spec(

@@ -24,7 +24,7 @@ from moat_nb.planning.image import image_plan
 from moat_nb.planning.limits import MIB
 from moat_nb.planning.mounts import TMPFS_MODE, Bind, EmptyFile, Mount, Tmpfs, Volume
 from moat_nb.planning.spec import GUEST_PATH, ContainerSpec
-from moat_nb.runtimes import UNLIMITED_FILES, Availability, Runtime
+from moat_nb.runtimes.base import UNLIMITED_FILES, Availability, Runtime
 from moat_nb.runtimes.pipes import PipeLeash, spawn
 from moat_nb.runtimes.rlimits import rlimits
 

@@ -22,7 +22,7 @@ from moat_nb.planning.builtin_services import Handover
 from moat_nb.planning.mounts import EmptyFile
 from moat_nb.planning.services import END_OF_MOUNTS, SidecarPlan
 from moat_nb.planning.spec import ContainerSpec
-from moat_nb.runtimes import Leash
+from moat_nb.runtimes.base import Leash
 from moat_nb.services.models import Pull
 from moat_nb.sources import Source, swapped
 from moat_nb.text.redaction import Redactor
@@ -30,7 +30,7 @@ from moat_nb.text.terminal import last_lines
 
 if TYPE_CHECKING:
     from moat_nb.host.reaper import Janitor
-    from moat_nb.runtimes import Runtime
+    from moat_nb.runtimes.base import Runtime
 
 __all__ = ["Cancelled", "Sidecar"]
 

@@ -20,8 +20,8 @@ from moat_nb.errors import ImageError, SandboxGone, StartError
 from moat_nb.planning.mounts import Bind, Volume
 from moat_nb.planning.services import SidecarPlan
 from moat_nb.planning.spec import ContainerSpec, Instance
-from moat_nb.runtimes.docker import Docker
-from moat_nb.runtimes.docker_sidecars import ImageWords, begin, exit_code, look_up
+from moat_nb.runtimes.docker.containers import ImageWords, begin, exit_code, look_up
+from moat_nb.runtimes.docker.runtime import Docker
 from moat_nb.services.models import Pull, mend, taking_turns
 from moat_nb.services.sidecar import Cancelled, Sidecar
 from moat_nb.text.progress import Progress
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from moat_nb.host.reaper import Janitor
     from moat_nb.host.run_directory import RunDir
     from moat_nb.link import Link, Output, Process
-    from moat_nb.runtimes import Runtime
+    from moat_nb.runtimes.base import Runtime
 
 __all__ = ["Sidecars"]
 

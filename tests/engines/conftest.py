@@ -13,7 +13,7 @@ import docker
 import pytest
 
 from moat_nb.host.machine import User
-from moat_nb.runtimes.docker_facts import ask_facts
+from moat_nb.runtimes.docker.engine import ask_facts
 from tests.conftest import Engine, Project, remove_images
 from tests.engines.images import kernel_image
 from tests.engines.kinds import ENGINES, Kind

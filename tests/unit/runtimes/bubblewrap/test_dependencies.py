@@ -13,8 +13,8 @@ from moat_nb.config.model import Config, Dependency, Hooks, KernelOptions
 from moat_nb.errors import ConfigError
 from moat_nb.host.machine import Host
 from moat_nb.host.reaper import Janitor
-from moat_nb.host_dependencies import missing
-from moat_nb.runtimes.bubblewrap import Bubblewrap
+from moat_nb.runtimes.bubblewrap.dependencies import missing
+from moat_nb.runtimes.bubblewrap.runtime import Bubblewrap
 from moat_nb.text.progress import Silent
 
 HERE = f"{sys.version_info[0]}.{sys.version_info[1]}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from moat_nb.image.builder import BuildLog, PullTally
+from moat_nb.runtimes.images.build import BuildLog, PullTally
 from moat_nb.text.progress import Silent
 
 DOCKER = (

@@ -16,9 +16,9 @@ from moat_nb.host.machine import User
 from moat_nb.planning.limits import MIB, Hardening, Limits
 from moat_nb.planning.mounts import Bind, EmptyFile, MountPlan, Tmpfs, Volume, build
 from moat_nb.planning.spec import ContainerSpec, Instance
-from moat_nb.runtimes import UNLIMITED_FILES
-from moat_nb.runtimes.docker import Docker
-from moat_nb.runtimes.docker_facts import EngineFacts, sockets
+from moat_nb.runtimes.base import UNLIMITED_FILES
+from moat_nb.runtimes.docker.engine import EngineFacts, sockets
+from moat_nb.runtimes.docker.runtime import Docker
 
 PACKAGE = Path(moat_nb.__file__).parent
 SPEC = ContainerSpec(

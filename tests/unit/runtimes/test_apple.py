@@ -9,15 +9,17 @@ from pathlib import Path
 
 import pytest
 
+import tests
 from moat_nb.errors import NotSupportedYet, StartError
 from moat_nb.host.machine import Host, User
 from moat_nb.planning.limits import MIB, Hardening, Limits
 from moat_nb.planning.mounts import Bind, EmptyFile, MountPlan, Tmpfs, Volume, build
 from moat_nb.planning.spec import ContainerSpec
-from moat_nb.runtimes import UNLIMITED_FILES, apple
+from moat_nb.runtimes import apple
 from moat_nb.runtimes.apple import Apple
+from moat_nb.runtimes.base import UNLIMITED_FILES
 
-STUB = Path(__file__).with_name("apple_stub.py")
+STUB = Path(tests.__file__).with_name("apple_stub.py")
 HOST = Host(
     user=User(501, 20),
     home=Path("/Users/ada"),

@@ -13,7 +13,7 @@ import zipfile
 import pytest
 
 from moat_nb.errors import RuntimeUnavailable
-from moat_nb.runtimes import seccomp
+from moat_nb.runtimes.bubblewrap import seccomp
 
 ALLOW, KILL, EPERM, ENOSYS = 0x7FFF0000, 0x80000000, 0x50000 | 1, 0x50000 | 38
 ARCHES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}

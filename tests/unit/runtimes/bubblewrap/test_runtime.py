@@ -26,9 +26,10 @@ from moat_nb.host.machine import Host, User
 from moat_nb.planning.limits import MIB, Hardening, Limits
 from moat_nb.planning.mounts import Bind, EmptyFile, MountPlan, Tmpfs, Volume, build
 from moat_nb.planning.spec import ContainerSpec
-from moat_nb.runtimes import UNLIMITED_FILES, staging
-from moat_nb.runtimes.bubblewrap import Bubblewrap
-from moat_nb.runtimes.bubblewrap_facts import BubblewrapFacts
+from moat_nb.runtimes.base import UNLIMITED_FILES
+from moat_nb.runtimes.bubblewrap import staging
+from moat_nb.runtimes.bubblewrap.machine import BubblewrapFacts
+from moat_nb.runtimes.bubblewrap.runtime import Bubblewrap
 
 ROOT = os.getuid() == 0
 OWNER = User(1000, 1000) if ROOT else User(os.getuid(), os.getgid())
@@ -230,13 +231,13 @@ def test_all_problems_are_told_at_once():
     ],
 )
 def test_a_machine_that_cannot_run_it_is_told_why_and_what_to_do(change, detail, mend, monkeypatch):
-    monkeypatch.setattr("moat_nb.runtimes.bubblewrap_facts.PROBE_SECONDS", 60)
+    monkeypatch.setattr("moat_nb.runtimes.bubblewrap.machine.PROBE_SECONDS", 60)
     found = Bubblewrap(Host.current(), replace(FACTS, **change)).available()
     assert (found.usable, detail in found.detail, mend in found.mend) == (False, True, True)
 
 
 def test_this_machine_can_run_it(monkeypatch):
-    monkeypatch.setattr("moat_nb.runtimes.bubblewrap_facts.PROBE_SECONDS", 60)
+    monkeypatch.setattr("moat_nb.runtimes.bubblewrap.machine.PROBE_SECONDS", 60)
     found = Bubblewrap(Host.current()).available()
     assert (found.usable, found.mend) == (True, "")
     assert found.detail.startswith("bubblewrap ")
@@ -251,7 +252,7 @@ import json, sys
 from pathlib import Path
 from moat_nb.host.machine import Host, User
 from moat_nb.planning.mounts import Bind, EmptyFile, MountPlan, Tmpfs, build
-from moat_nb.runtimes.bubblewrap import Bubblewrap
+from moat_nb.runtimes.bubblewrap.runtime import Bubblewrap
 from moat_nb.planning.limits import Limits
 from moat_nb.planning.spec import ContainerSpec
 

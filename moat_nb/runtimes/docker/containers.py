@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from moat_nb.errors import ImageError, StartError
-from moat_nb.runtimes.docker_facts import engine_errors
+from moat_nb.runtimes.docker.engine import engine_errors
 from moat_nb.text.progress import Progress
 
 if TYPE_CHECKING:
     import docker
 
-    from moat_nb.runtimes.docker import Docker
+    from moat_nb.runtimes.docker.runtime import Docker
 
 __all__ = ["ImageWords", "begin", "exit_code", "look_up"]
 
@@ -45,12 +45,12 @@ class ImageWords:
 
 def look_up(engine: Docker, image: str, progress: Progress) -> ImageWords:
     """Of an image that is on the engine when this returns; ImageError when it cannot be had."""
-    from moat_nb.image import builder
+    from moat_nb.runtimes.images import build
 
     with _client(engine) as client:
         found = _inspect(client, image)
         if found is None:
-            failure = builder.pull(image, client, progress)
+            failure = build.pull(image, client, progress)
             found = _inspect(client, image)
             if found is None:
                 raise ImageError(

@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from moat_nb.errors import ImageError
-from moat_nb.image import wheels
 from moat_nb.planning.image import FILES
 from moat_nb.planning.spec import LABEL
+from moat_nb.runtimes.images import wheels
 from moat_nb.text.terminal import for_terminal
 
 if TYPE_CHECKING:

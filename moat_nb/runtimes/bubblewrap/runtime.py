@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 from moat_nb.errors import ConfigError, NotSupportedYet, Problem, StartError
 from moat_nb.host.machine import MOAT_USER, Host, User
-from moat_nb.host_dependencies import missing
 from moat_nb.planning.limits import MIB
 from moat_nb.planning.mounts import TMPFS_MODE, Bind, EmptyFile, Mount, Tmpfs, Volume
 from moat_nb.planning.spec import GUEST_PATH, HOME, ContainerSpec
-from moat_nb.runtimes import UNLIMITED_FILES, Availability, Runtime, seccomp, staging
-from moat_nb.runtimes.bubblewrap_facts import (
+from moat_nb.runtimes.base import UNLIMITED_FILES, Availability, Runtime
+from moat_nb.runtimes.bubblewrap import seccomp, staging
+from moat_nb.runtimes.bubblewrap.dependencies import missing
+from moat_nb.runtimes.bubblewrap.machine import (
     NAMESPACES,
     OUTSIDE,
     BubblewrapFacts,
@@ -108,7 +109,7 @@ class Bubblewrap(Runtime):
 
         ``argv``: the command line; ``arguments``: the options behind ``--args``, which other
         users of the machine cannot read in /proc; ``files``: the generated files' text.
-        ``<name>`` stands for a descriptor. Sources that :mod:`~moat_nb.runtimes.staging` moves
+        ``<name>`` stands for a descriptor. Sources that ``staging.py`` moves
         are named by their own paths. Raises NotSupportedYet.
         """
         self._refuse(spec)

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
+import tests
 from moat_nb.errors import ImageError
-from moat_nb.image.wheels import Target, download, read_probe
+from moat_nb.runtimes.images.wheels import Target, download, read_probe
 from moat_nb.text.progress import Silent
 
 FACTS = {
@@ -200,11 +201,11 @@ def test_a_download_ends_when_its_launcher_is_killed_and_leaves_nothing_elsewher
         (tmp_path / "tmp").mkdir()
         monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
         code = (
-            "import pathlib, sys; from tests.test_wheels import target; "
-            "from moat_nb import progress; from moat_nb.image import wheels; "
+            "import pathlib, sys; from tests.unit.runtimes.images.test_wheels import target; "
+            "from moat_nb.text import progress; from moat_nb.runtimes.images import wheels; "
             "wheels.download(['six'], target(), pathlib.Path(sys.argv[1]), progress.Silent())"
         )
-        root = Path(__file__).parent.parent
+        root = Path(tests.__file__).parent.parent
         launcher = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "w")], cwd=root)
         try:
             connection, _ = server.accept()
