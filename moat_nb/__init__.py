@@ -34,10 +34,10 @@ if TYPE_CHECKING:
     from moat_nb.errors import SandboxGone as SandboxGone
     from moat_nb.errors import StartError as StartError
     from moat_nb.errors import ValueRefused as ValueRefused
-    from moat_nb.link import MountProof as MountProof
-    from moat_nb.planning.kernel import plan as plan
     from moat_nb.planning.spec import ContainerSpec as ContainerSpec
-    from moat_nb.sandbox import Sandbox as Sandbox
+    from moat_nb.sandbox.guest_client import MountProof as MountProof
+    from moat_nb.sandbox.project import plan as plan
+    from moat_nb.sandbox.sandbox import Sandbox as Sandbox
     from moat_nb.widget.editor import ExcludesEditor as ExcludesEditor
 
 __version__ = "0.1.0"
@@ -56,15 +56,15 @@ _HOMES = {
     "FileChanged": "errors",
     "ImageError": "errors",
     "MoatError": "errors",
-    "MountProof": "link",
+    "MountProof": "sandbox.guest_client",
     "NotSupportedYet": "errors",
     "ProofError": "errors",
     "RuntimeUnavailable": "errors",
-    "Sandbox": "sandbox",
+    "Sandbox": "sandbox.sandbox",
     "SandboxGone": "errors",
     "StartError": "errors",
     "load": "config.reader",
-    "plan": "planning.kernel",
+    "plan": "sandbox.project",
 }
 
 __all__ = list(_HOMES)

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from moat_nb.cli.clean import abandoned, our_images, unnoted
-from moat_nb.cli.listing import find, sandboxes
 from moat_nb.cli.plan import Plan, as_text
 from moat_nb.config.model import Config, Secret, UnusedKey
 from moat_nb.errors import MoatError
@@ -22,6 +21,7 @@ from moat_nb.planning.limits import MIB, Hardening, Limits
 from moat_nb.planning.mounts import Bind, EmptyFile, MountPlan, MountPoint, Tmpfs, build
 from moat_nb.planning.spec import ContainerSpec
 from moat_nb.runtimes.base import UNLIMITED_FILES
+from moat_nb.sandbox.listing import find, sandboxes
 from moat_nb.text.tables import amount, duration, table
 
 NOWHERE = {"DOCKER_HOST": "unix:///nonexistent/docker.sock"}

@@ -16,8 +16,8 @@ from traitlets import TraitError
 from moat_nb import ExcludesEditor
 from moat_nb.config import exclude_patterns
 from moat_nb.errors import ConfigError, ConsentNeeded, EditError, FileChanged
-from moat_nb.link import MountProof
 from moat_nb.moat_file import read
+from moat_nb.sandbox.guest_client import MountProof
 from moat_nb.suggest import Finding
 from moat_nb.widget import words as widget_words
 from moat_nb.widget.draft import Draft

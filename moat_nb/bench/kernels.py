@@ -17,8 +17,8 @@ from jupyter_client.manager import KernelManager
 
 from moat_nb.errors import MoatError
 from moat_nb.jupyter.kernels import Kernel
-from moat_nb.pool import POOL
-from moat_nb.sandbox import Sandbox
+from moat_nb.sandbox.pool import POOL
+from moat_nb.sandbox.sandbox import Sandbox
 from moat_nb.text.progress import Silent
 
 __all__ = ["first_reply", "plain", "plain_kernel", "sandboxed", "warm"]

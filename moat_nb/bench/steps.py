@@ -15,12 +15,12 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from moat_nb import sandbox, started
 from moat_nb.bench.kernels import first_reply
 from moat_nb.jupyter.kernels import Kernel
-from moat_nb.link import Link
 from moat_nb.runtimes.bubblewrap.runtime import Bubblewrap
 from moat_nb.runtimes.docker.runtime import Docker
+from moat_nb.sandbox import running, sandbox
+from moat_nb.sandbox.guest_client import Link
 from moat_nb.text.progress import Silent
 from moat_nb.text.tables import table
 
@@ -30,10 +30,10 @@ RUNS = 15
 
 ENDS: tuple[tuple[Any, str, str], ...] = (
     (sandbox, "make_spec", "moat.yaml is read and planned"),
-    (started, "make_mount_points", "run directory, image looked up, mount points"),
+    (running, "make_mount_points", "run directory, image looked up, mount points"),
     (Docker, "start", "the container: create and start"),
     (Bubblewrap, "start", "the container: create and start"),
-    (started.Started, "_bring_up", "the guest is up and has proved the excludes"),
+    (running.Started, "_bring_up", "the guest is up and has proved the excludes"),
     (Link, "spawn", "the guest imports what kernels need, and forks"),
     (sandbox, "_await_sockets", "the kernel listens"),
 )

@@ -10,7 +10,7 @@ from moat_nb.host.reaper import Janitor
 from moat_nb.planning.kernel import make_spec
 from moat_nb.planning.services import plan_services
 from moat_nb.runtimes.registry import choose
-from moat_nb.services.sidecars import Sidecars
+from moat_nb.sandbox.sidecars import Sidecars
 from moat_nb.text.progress import for_user
 
 __all__ = ["build"]

@@ -10,12 +10,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from moat_nb.cli.listing import Listed, find, sandboxes
 from moat_nb.egress.records import read
 from moat_nb.egress.trace import requests_as_text
 from moat_nb.errors import MoatError
 from moat_nb.host.run_directory import base_directory
-from moat_nb.jupyter.ending import end
+from moat_nb.sandbox.listing import Listed, find, sandboxes
+from moat_nb.sandbox.stop import end
 from moat_nb.text.tables import duration, table
 from moat_nb.text.terminal import for_terminal
 

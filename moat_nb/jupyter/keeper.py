@@ -23,10 +23,10 @@ from pathlib import Path
 from typing import Any
 
 from moat_nb.errors import MoatError
-from moat_nb.jupyter.connection import IPYKERNEL_ARGV, PORTS, json_ready, new_connection
 from moat_nb.jupyter.relay import Relay
-from moat_nb.link import Exit, Process
-from moat_nb.sandbox import Sandbox
+from moat_nb.sandbox.connection import IPYKERNEL_ARGV, PORTS, json_ready, new_connection
+from moat_nb.sandbox.guest_client import Exit, Process
+from moat_nb.sandbox.sandbox import Sandbox
 
 __all__ = ["main"]
 

@@ -10,12 +10,12 @@ from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import KernelManager
 
 from moat_nb.errors import SandboxGone
-from moat_nb.jupyter.connection import IPYKERNEL_ARGV
 from moat_nb.jupyter.provisioner import MoatProvisioner
+from moat_nb.sandbox.connection import IPYKERNEL_ARGV
 
 if TYPE_CHECKING:
-    from moat_nb.link import Exit
-    from moat_nb.sandbox import Sandbox
+    from moat_nb.sandbox.guest_client import Exit
+    from moat_nb.sandbox.sandbox import Sandbox
 
 __all__ = ["Kernel"]
 

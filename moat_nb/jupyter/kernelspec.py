@@ -22,7 +22,7 @@ from moat_nb.config.reader import load
 from moat_nb.errors import ConfigError, MoatError
 from moat_nb.host.machine import Host
 from moat_nb.jupyter import safe_path
-from moat_nb.planning.kernel import plan
+from moat_nb.sandbox.project import plan
 
 __all__ = ["Installed", "install", "installed", "kernel_json", "language_of", "uninstall"]
 

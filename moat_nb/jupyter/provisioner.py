@@ -29,13 +29,13 @@ from traitlets import Unicode
 
 from moat_nb.errors import MoatError, SandboxGone
 from moat_nb.jupyter import safe_path
-from moat_nb.jupyter.connection import IPYKERNEL_ARGV, json_ready, new_connection
-from moat_nb.link import Exit
 from moat_nb.planning.mount_paths import to_host, to_sandbox
+from moat_nb.sandbox.connection import IPYKERNEL_ARGV, json_ready, new_connection
+from moat_nb.sandbox.guest_client import Exit
 
 if TYPE_CHECKING:
-    from moat_nb.link import Process
-    from moat_nb.sandbox import Sandbox
+    from moat_nb.sandbox.guest_client import Process
+    from moat_nb.sandbox.sandbox import Sandbox
 
 __all__ = ["MoatProvisioner"]
 
@@ -101,7 +101,7 @@ class MoatProvisioner(KernelProvisionerBase):
         return self.connection_info
 
     def _launch(self, cmd: list[str]) -> None:
-        from moat_nb.sandbox import Sandbox
+        from moat_nb.sandbox.sandbox import Sandbox
 
         if self._sandbox is None or self._sandbox.gone is not None:
             if not self._owns_sandbox and self._sandbox is not None:

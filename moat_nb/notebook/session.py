@@ -15,7 +15,7 @@ from moat_nb.errors import CellInterrupted, MoatError, SandboxGone
 from moat_nb.jupyter.kernels import Kernel
 from moat_nb.notebook.cells import connect
 from moat_nb.notebook.replay import DisplayIds
-from moat_nb.sandbox import Sandbox
+from moat_nb.sandbox.sandbox import Sandbox
 from moat_nb.show.figures import Figures
 
 __all__ = ["Session", "Sessions"]

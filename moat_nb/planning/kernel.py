@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,9 +17,8 @@ from moat_nb.planning.mounts import EmptyFile, MountPlan
 from moat_nb.planning.network import way_out_variables
 from moat_nb.planning.spec import GUEST_PATH, HOME, ContainerSpec
 from moat_nb.runtimes.base import Runtime
-from moat_nb.runtimes.registry import choose
 
-__all__ = ["plan", "unsupported"]
+__all__ = ["unsupported"]
 
 
 WITH_SIDECARS = ("docker", "podman")
@@ -36,24 +33,6 @@ PRELOAD = (
     "IPython.core.logger",
 )
 """What every ipykernel imports between its start and its first reply; debugpy is a third of it."""
-
-
-def plan(
-    config: Config,
-    runtime: str | None = None,
-    *,
-    host: Host | None = None,
-    environ: Mapping[str, str] | None = None,
-) -> ContainerSpec:
-    """What would run, as a value; nothing is started and nothing on the host is changed.
-
-    ``runtime`` is a name of :data:`RUNTIMES`; None chooses as :func:`choose` does. Raises
-    ConfigError with all that the filesystem says against the file, and RuntimeUnavailable.
-    """
-    host = host or Host.current()
-    environ = os.environ if environ is None else environ
-    chosen, why = choose(runtime, config, host, environ)
-    return make_spec(config, chosen, host, why)
 
 
 def make_spec(

@@ -17,9 +17,9 @@ import traitlets
 
 from moat_nb import acceptance, moat_file
 from moat_nb.errors import ConsentNeeded, EditError, FileChanged, MoatError, SandboxGone
-from moat_nb.link import MountProof
 from moat_nb.moat_file import MoatFile, read
-from moat_nb.sandbox import Sandbox
+from moat_nb.sandbox.guest_client import MountProof
+from moat_nb.sandbox.sandbox import Sandbox
 from moat_nb.widget import words as widget_words
 from moat_nb.widget.draft import Draft
 from moat_nb.widget.look import Findings, Look, Progress

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from moat_nb import CommandError, ConfigError, Sandbox, SandboxGone, StartError
-from moat_nb.show.view import look_at
+from moat_nb.sandbox.sandbox import look_at
 from tests import ordinary_user
 from tests.engine import PrivateEngine
 from tests.integration.conftest import MIB, settle, wait_until

@@ -15,7 +15,7 @@ from moat_nb.config.overrides import override
 from moat_nb.config.reader import read_config
 from moat_nb.errors import ConfigError, NotSupportedYet, RuntimeUnavailable
 from moat_nb.host.machine import MOAT_USER, Host, User
-from moat_nb.planning.kernel import PRELOAD, kernel_user, make_spec, plan, unsupported
+from moat_nb.planning.kernel import PRELOAD, kernel_user, make_spec, unsupported
 from moat_nb.planning.limits import MIB, Limits
 from moat_nb.planning.mounts import Bind, EmptyFile, MountPlan, MountPoint, Tmpfs, Volume
 from moat_nb.planning.spec import ContainerSpec
@@ -25,6 +25,7 @@ from moat_nb.runtimes.bubblewrap.runtime import Bubblewrap
 from moat_nb.runtimes.docker.engine import EngineFacts
 from moat_nb.runtimes.docker.runtime import Docker
 from moat_nb.runtimes.registry import choose
+from moat_nb.sandbox.project import plan
 from tests.conftest import Engine
 
 ADA = User(os.getuid(), os.getgid()) if os.getuid() else User(1000, 1000)

@@ -8,7 +8,6 @@ import pytest
 
 from moat_nb.config.model import Config
 from moat_nb.config.reader import read_config
-from moat_nb.egress.news import MOST, QUIET_SECONDS, News, refusal
 from moat_nb.host.certificates import bundle, bundle_files
 from moat_nb.planning.network import (
     doors,
@@ -20,6 +19,7 @@ from moat_nb.planning.network import (
     trust_variables,
     way_out_variables,
 )
+from moat_nb.sandbox.refusals import MOST, QUIET_SECONDS, News, refusal
 
 
 def config(text: str) -> Config:

@@ -24,10 +24,10 @@ from moat_nb.planning.kernel import make_spec
 from moat_nb.planning.limits import MIB, Hardening
 from moat_nb.planning.mounts import Bind, EmptyFile, MountPlan, Tmpfs, Volume
 from moat_nb.planning.services import ENTRYPOINT, SidecarPlan, plan_services
-from moat_nb.pool import key_of
 from moat_nb.runtimes.docker.engine import EngineFacts
 from moat_nb.runtimes.docker.runtime import Docker
-from moat_nb.started import Plan
+from moat_nb.sandbox.pool import key_of
+from moat_nb.sandbox.project import Plan
 
 ADA = User(os.getuid(), os.getgid()) if os.getuid() else User(1000, 1000)
 

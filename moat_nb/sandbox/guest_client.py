@@ -18,10 +18,10 @@ from typing import Any
 
 from moat_nb.errors import ProgramNotFound, ProofError, SandboxGone, StartError
 from moat_nb.runtimes.base import Leash
-from moat_nb.sources import Source
+from moat_nb.sandbox.mount_check import Source
+from moat_nb.sandbox.usage import Vitals
 from moat_nb.text.terminal import last_lines, plain_lines
 from moat_nb.text.untrusted import MAX_PATH, number, text
-from moat_nb.vitals import Vitals
 
 __all__ = ["Exit", "Link", "MountProof", "Process"]
 

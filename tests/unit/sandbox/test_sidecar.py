@@ -24,7 +24,7 @@ from moat_nb.planning.services import SidecarPlan
 from moat_nb.planning.spec import ContainerSpec
 from moat_nb.runtimes.base import Leash
 from moat_nb.runtimes.pipes import PipeLeash, spawn
-from moat_nb.services.sidecar import Cancelled, LineWatch, Sidecar
+from moat_nb.sandbox.sidecar import Cancelled, LineWatch, Sidecar
 
 SHELLS = [path for name in ("dash", "bash") if (path := shutil.which(name)) is not None]
 HOSTILE = "a b'c\"d\\e$(touch /tmp/x)\n`id`\n\n  end "

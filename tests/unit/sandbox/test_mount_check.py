@@ -12,7 +12,7 @@ from moat_nb.host.machine import User
 from moat_nb.planning.limits import MIB, Hardening, Limits
 from moat_nb.planning.mounts import Bind, MountPlan, Tmpfs, build
 from moat_nb.planning.spec import ContainerSpec
-from moat_nb.sources import Source, place_of, swapped
+from moat_nb.sandbox.mount_check import Source, place_of, swapped
 
 HERE = read_table(
     [

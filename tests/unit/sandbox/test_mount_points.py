@@ -13,8 +13,8 @@ from moat_nb.errors import StartError
 from moat_nb.host.machine import User
 from moat_nb.host.reaper import Janitor
 from moat_nb.host.run_directory import Note, Owner, RunDir, notes
-from moat_nb.mountpoints import make_mount_points
 from moat_nb.planning.mounts import Bind, EmptyFile, Mount, MountPlan, MountPoint, Tmpfs, build
+from moat_nb.sandbox.mount_points import make_mount_points
 
 ROOT = os.getuid() == 0
 OWNER = User(12345, 12346) if ROOT else User(os.getuid(), os.getgid())

@@ -9,7 +9,7 @@ from typing import Literal
 
 from moat_nb.errors import MoatError
 from moat_nb.host.run_directory import Note, RunDir, notes
-from moat_nb.jupyter.ending import is_running
+from moat_nb.sandbox.stop import is_running
 
 __all__ = ["Listed", "find", "sandboxes"]
 

@@ -15,9 +15,9 @@ import pytest
 
 from moat_nb.egress.proxy.attempt import Attempt
 from moat_nb.errors import StartError
-from moat_nb.link import STDERR, STDOUT, Exit
 from moat_nb.planning.mounts import Bind, MountPlan
-from moat_nb.services.models import LONGEST_LINE, Pull, mend, taking_turns
+from moat_nb.sandbox.guest_client import STDERR, STDOUT, Exit
+from moat_nb.sandbox.model_pull import LONGEST_LINE, Pull, mend, taking_turns
 
 WELL = Exit(code=0)
 

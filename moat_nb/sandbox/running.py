@@ -13,53 +13,31 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from moat_nb.config.model import Config
-from moat_nb.egress.furnish import furnish
-from moat_nb.egress.news import News, refusal
 from moat_nb.egress.process import Gate
 from moat_nb.errors import ProofError, SandboxGone, StartError
 from moat_nb.host.reaper import Janitor
 from moat_nb.host.rotating_log import BoundedLog
 from moat_nb.host.run_directory import Note, Owner, RunDir, base_directory, sweep
-from moat_nb.link import Link, MountProof, Process
-from moat_nb.mountpoints import make_mount_points
 from moat_nb.planning.mount_paths import hidden
 from moat_nb.planning.mounts import Bind
-from moat_nb.planning.services import SidecarPlan
 from moat_nb.planning.spec import ContainerSpec
-from moat_nb.runtimes.base import Leash, Runtime
-from moat_nb.services.sidecars import Sidecars
-from moat_nb.sources import swapped
+from moat_nb.runtimes.base import Leash
+from moat_nb.sandbox.egress import furnish
+from moat_nb.sandbox.guest_client import Link, MountProof, Process
+from moat_nb.sandbox.mount_check import swapped
+from moat_nb.sandbox.mount_points import make_mount_points
+from moat_nb.sandbox.project import Plan
+from moat_nb.sandbox.refusals import News, refusal
+from moat_nb.sandbox.sidecars import Sidecars
 from moat_nb.text.progress import Progress
 
-__all__ = ["Plan", "Started"]
+__all__ = ["Started"]
 
 START_TIMEOUT = 60.0
 """Seconds from the engine's start to the guest's proof; it takes 0.25 where nothing is wrong."""
 
 Inode = tuple[int, int]
 """Device and number."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """What a moat.yaml says, as it is to be started here."""
-
-    config: Config
-    runtime: Runtime
-    spec: ContainerSpec
-    secrets: Mapping[str, str] = field(repr=False)
-    environ: Mapping[str, str] = field(repr=False)
-    sidecars: tuple[SidecarPlan, ...] = ()
-
-    @property
-    def sidecar_specs(self) -> tuple[ContainerSpec, ...]:
-        return tuple(sidecar.spec for sidecar in self.sidecars)
-
-    @property
-    def forks_kernels(self) -> bool:
-        """Whether kernels are forked from the guest, so that one can be made ahead of need."""
-        return not self.config.kernel.argv
 
 
 @dataclass(kw_only=True)

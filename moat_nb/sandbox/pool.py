@@ -18,7 +18,8 @@ from dataclasses import replace
 from moat_nb.egress.upstream import READ_VARIABLES
 from moat_nb.errors import MoatError
 from moat_nb.planning.image import image_plan
-from moat_nb.started import Plan, Started
+from moat_nb.sandbox.project import Plan
+from moat_nb.sandbox.running import Started
 from moat_nb.text.progress import Progress, Silent
 
 __all__ = ["POOL", "Pool", "key_of"]

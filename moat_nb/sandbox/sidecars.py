@@ -22,15 +22,15 @@ from moat_nb.planning.services import SidecarPlan
 from moat_nb.planning.spec import ContainerSpec, Instance
 from moat_nb.runtimes.docker.containers import ImageWords, begin, exit_code, look_up
 from moat_nb.runtimes.docker.runtime import Docker
-from moat_nb.services.models import Pull, mend, taking_turns
-from moat_nb.services.sidecar import Cancelled, Sidecar
+from moat_nb.sandbox.model_pull import Pull, mend, taking_turns
+from moat_nb.sandbox.sidecar import Cancelled, Sidecar
 from moat_nb.text.progress import Progress
 
 if TYPE_CHECKING:
     from moat_nb.host.reaper import Janitor
     from moat_nb.host.run_directory import RunDir
-    from moat_nb.link import Link, Output, Process
     from moat_nb.runtimes.base import Runtime
+    from moat_nb.sandbox.guest_client import Link, Output, Process
 
 __all__ = ["Sidecars"]
 

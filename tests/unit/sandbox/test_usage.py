@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from moat_nb.vitals import Sample, Vitals
+from moat_nb.sandbox.usage import Sample, Vitals
 
 
 def message(samples: Any, **fields: Any) -> dict[str, Any]:

@@ -15,11 +15,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from moat_nb.egress.news import refusal
 from moat_nb.egress.records import Record
-from moat_nb.link import STDOUT, Exit
 from moat_nb.planning.builtin_services import MODELS, REGISTRY
 from moat_nb.planning.mounts import Bind, MountPlan
+from moat_nb.sandbox.guest_client import STDOUT, Exit
+from moat_nb.sandbox.refusals import refusal
 from moat_nb.text.untrusted import number, text
 
 __all__ = ["Pull", "mend", "taking_turns"]

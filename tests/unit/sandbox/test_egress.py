@@ -9,11 +9,11 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from moat_nb.config.reader import load
-from moat_nb.egress.furnish import furnish
 from moat_nb.egress.options import Order
 from moat_nb.errors import StartError
 from moat_nb.host.run_directory import RunDir
-from moat_nb.planning.kernel import plan
+from moat_nb.sandbox.egress import furnish
+from moat_nb.sandbox.project import plan
 
 Ordered = Callable[[Mapping[str, str]], Order]
 

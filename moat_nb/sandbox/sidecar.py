@@ -23,8 +23,8 @@ from moat_nb.planning.mounts import EmptyFile
 from moat_nb.planning.services import END_OF_MOUNTS, SidecarPlan
 from moat_nb.planning.spec import ContainerSpec
 from moat_nb.runtimes.base import Leash
-from moat_nb.services.models import Pull
-from moat_nb.sources import Source, swapped
+from moat_nb.sandbox.model_pull import Pull
+from moat_nb.sandbox.mount_check import Source, swapped
 from moat_nb.text.redaction import Redactor
 from moat_nb.text.terminal import last_lines
 

@@ -19,8 +19,8 @@ from typing import Any
 import pytest
 
 from moat_nb.errors import ProofError, SandboxGone, StartError
-from moat_nb.link import MAX_LINE, Exit, Link, MountProof, Process
-from moat_nb.vitals import Vitals
+from moat_nb.sandbox.guest_client import MAX_LINE, Exit, Link, MountProof, Process
+from moat_nb.sandbox.usage import Vitals
 
 PROOF = {
     "path": "/workspace/.venv",

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -22,25 +23,29 @@ from moat_nb.egress.records import Record, read
 from moat_nb.errors import CommandError, SandboxGone, StartError
 from moat_nb.host.machine import Host
 from moat_nb.host.rotating_log import BoundedLog
-from moat_nb.jupyter.connection import IPYKERNEL, PORTS
-from moat_nb.link import Link, MountProof, Output, Process
 from moat_nb.planning.kernel import make_spec
 from moat_nb.planning.mount_paths import to_sandbox
+from moat_nb.planning.network import notice
 from moat_nb.planning.services import plan_services
 from moat_nb.planning.spec import ContainerSpec
-from moat_nb.pool import POOL
 from moat_nb.runtimes.registry import choose
-from moat_nb.secrets import fetch
-from moat_nb.services.sidecar import Sidecar
-from moat_nb.started import Plan, Started
+from moat_nb.sandbox.connection import IPYKERNEL, PORTS
+from moat_nb.sandbox.guest_client import Link, MountProof, Output, Process
+from moat_nb.sandbox.pool import POOL
+from moat_nb.sandbox.project import Plan
+from moat_nb.sandbox.running import Started
+from moat_nb.sandbox.secrets import fetch
+from moat_nb.sandbox.sidecar import Sidecar
+from moat_nb.sandbox.usage import Vitals
+from moat_nb.sandbox.view import KernelView, SandboxView, SidecarView, of_sandbox
 from moat_nb.text.progress import Progress, for_user
+from moat_nb.text.summary import bundle
 from moat_nb.text.terminal import for_terminal, last_lines
-from moat_nb.vitals import Vitals
 
 if TYPE_CHECKING:
     from moat_nb.jupyter.kernels import Kernel
 
-__all__ = ["Sandbox"]
+__all__ = ["Sandbox", "look_at"]
 
 SPARE_SECONDS = 1.0
 """From a kernel's start to the making of the next one: its first cells come before."""
@@ -214,10 +219,7 @@ class Sandbox:
 
     def _repr_mimebundle_(self, **options: object) -> dict[str, str]:
         """Its state, mounts, limits and kernels as they are now; asks the guest."""
-        from moat_nb.show import sheets, view
-        from moat_nb.text import summary
-
-        return summary.bundle(sheets.of_sandbox(view.look_at(self)))
+        return bundle(of_sandbox(look_at(self)))
 
     # -------- what it is
 
@@ -405,3 +407,39 @@ def _await_sockets(prefix: str, process: Process) -> None:
         if all(os.path.lexists(path) for path in paths):
             return
         time.sleep(0.002)
+
+
+def look_at(sandbox: Sandbox) -> SandboxView:
+    """Ask the sandbox; one that has ended is shown as it was, and why it ended."""
+    vitals, answers = Vitals(), False
+    proofs: tuple[MountProof, ...] = ()
+    with suppress(SandboxGone):
+        proofs, vitals = sandbox.mounts(), sandbox.vitals()
+        answers = True
+    return SandboxView(
+        id=sandbox.id,
+        name=sandbox.config.name,
+        spec=sandbox.spec,
+        network=notice(sandbox.config, sandbox.spec.egress).removeprefix("network: "),
+        gone=sandbox.gone,
+        answers=answers,
+        proofs=proofs,
+        memory=vitals.memory,
+        kernels=tuple(
+            KernelView(
+                pid=process.spawned.result(),
+                samples=vitals.kernels.get(process.id, ()),
+                ended=process.poll(),
+            )
+            for process in sandbox.kernels
+        ),
+        sidecars=tuple(
+            SidecarView(
+                name=sidecar.name,
+                image=str(sidecar.spec.image),
+                state="running" if sidecar.gone is None else sidecar.gone.partition("\n")[0],
+                running=sidecar.gone is None,
+            )
+            for sidecar in sandbox.sidecars
+        ),
+    )

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from moat_nb import secrets
 from moat_nb.config.model import Secret
 from moat_nb.errors import ConfigError
-from moat_nb.secrets import fetch
+from moat_nb.sandbox import secrets
+from moat_nb.sandbox.secrets import fetch
 
 Program = Callable[..., None]
 OP = Secret(name="TOKEN", scheme="op", reference="vault/item/field", where="moat.yaml:3:3")
