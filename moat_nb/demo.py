@@ -20,7 +20,7 @@ import moat_nb
 from moat_nb.bench.kernels import first_reply, plain_kernel
 from moat_nb.errors import MoatError
 from moat_nb.host.machine import MOAT_USER
-from moat_nb.jupyter.kernels import Kernel
+from moat_nb.jupyter.kernel_manager import Kernel
 from moat_nb.sandbox.sandbox import Sandbox
 from moat_nb.text.tables import table
 

@@ -16,7 +16,7 @@ from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.manager import KernelManager
 
 from moat_nb.errors import MoatError
-from moat_nb.jupyter.kernels import Kernel
+from moat_nb.jupyter.kernel_manager import Kernel
 from moat_nb.sandbox.pool import POOL
 from moat_nb.sandbox.sandbox import Sandbox
 from moat_nb.text.progress import Silent

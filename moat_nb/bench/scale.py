@@ -18,7 +18,7 @@ from jupyter_core.utils import ensure_event_loop
 
 from moat_nb.bench.kernels import first_reply
 from moat_nb.host.run_directory import base_directory, notes
-from moat_nb.jupyter.kernels import Kernel
+from moat_nb.jupyter.kernel_manager import Kernel
 from moat_nb.sandbox.sandbox import Sandbox
 from moat_nb.text.progress import Silent
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from moat_nb.bench.kernels import first_reply
-from moat_nb.jupyter.kernels import Kernel
+from moat_nb.jupyter.kernel_manager import Kernel
 from moat_nb.runtimes.bubblewrap.runtime import Bubblewrap
 from moat_nb.runtimes.docker.runtime import Docker
 from moat_nb.sandbox import running, sandbox

@@ -28,7 +28,7 @@ from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
 from traitlets import Unicode
 
 from moat_nb.errors import MoatError, SandboxGone
-from moat_nb.jupyter import safe_path
+from moat_nb.jupyter import safe_python
 from moat_nb.planning.mount_paths import to_host, to_sandbox
 from moat_nb.sandbox.connection import IPYKERNEL_ARGV, json_ready, new_connection
 from moat_nb.sandbox.guest_client import Exit
@@ -85,7 +85,7 @@ class MoatProvisioner(KernelProvisionerBase):
 
     def _command(self, extra: list[str]) -> list[str]:
         argv = list(self.kernel_spec.argv)
-        if safe_path.runs(argv, "moat_nb"):  # the shim's, for clients that know no provisioners
+        if safe_python.runs(argv, "moat_nb"):  # the shim's, for clients that know no provisioners
             argv = list(IPYKERNEL_ARGV)
         elif argv and (argv[0] == sys.executable or Path(argv[0]).name in PYTHONS):
             argv[0] = "python3"

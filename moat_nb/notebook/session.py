@@ -12,7 +12,7 @@ from typing import Any
 from moat_nb.config.file import find
 from moat_nb.config.reader import load
 from moat_nb.errors import CellInterrupted, MoatError, SandboxGone
-from moat_nb.jupyter.kernels import Kernel
+from moat_nb.jupyter.kernel_manager import Kernel
 from moat_nb.notebook.cells import connect
 from moat_nb.notebook.replay import DisplayIds
 from moat_nb.sandbox.sandbox import Sandbox

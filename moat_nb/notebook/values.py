@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from moat_nb.errors import MoatRemoteError, ValueRefused
-from moat_nb.jupyter.kernels import Kernel
+from moat_nb.jupyter.kernel_manager import Kernel
 from moat_nb.notebook import codec
 from moat_nb.notebook.arrow_check import check_stream
 from moat_nb.notebook.cells import Options, run_cell

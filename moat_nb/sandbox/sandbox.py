@@ -43,7 +43,7 @@ from moat_nb.text.summary import bundle
 from moat_nb.text.terminal import for_terminal, last_lines
 
 if TYPE_CHECKING:
-    from moat_nb.jupyter.kernels import Kernel
+    from moat_nb.jupyter.kernel_manager import Kernel
 
 __all__ = ["Sandbox", "look_at"]
 
@@ -384,7 +384,7 @@ class Sandbox:
 
     def start_kernel(self, **options: Any) -> Kernel:
         """Start one more kernel here, and return its manager with a connected client."""
-        from moat_nb.jupyter.kernels import Kernel
+        from moat_nb.jupyter.kernel_manager import Kernel
 
         return Kernel.start(self, **options)
 

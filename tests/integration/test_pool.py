@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from moat_nb.jupyter.kernels import Kernel
+from moat_nb.jupyter.kernel_manager import Kernel
 from moat_nb.sandbox.pool import POOL
 from tests.integration.conftest import wait_until
 

@@ -11,7 +11,7 @@ import pytest
 from docker.errors import NotFound
 
 from moat_nb import ImageError, ProofError, SandboxGone, StartError
-from moat_nb.jupyter.kernels import Kernel
+from moat_nb.jupyter.kernel_manager import Kernel
 from moat_nb.sandbox import sidecars
 from moat_nb.sandbox.pool import POOL
 from tests import ordinary_user

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from moat_nb.config.model import Config, KernelOptions
-from moat_nb.jupyter import safe_path
+from moat_nb.jupyter import safe_python
 from moat_nb.jupyter.kernelspec import LOGOS, kernel_json, language_of
 
 
@@ -66,7 +66,7 @@ def config(*argv):
 def test_a_python_kernelspec_has_the_provisioner_and_a_shim():
     assert kernel_json(config(), runtime=None, executable="/venv/bin/python") == {
         "argv": [
-            *(*safe_path.words("/venv/bin/python", "moat_nb"), "kernel"),
+            *(*safe_python.words("/venv/bin/python", "moat_nb"), "kernel"),
             *("--project", "/p", "-f", "{connection_file}"),
         ],
         "display_name": "Python 3 (moat: box)",
@@ -134,7 +134,7 @@ def test_jupyter_lists_an_installed_kernel_with_its_logos(run, data, project):
     ]
     spec = listed(run)["moat-box"]["spec"]
     assert spec["display_name"] == "Python 3 (moat: Box)"
-    begin = [*safe_path.words(sys.executable, "moat_nb"), "kernel", "--project", str(project)]
+    begin = [*safe_python.words(sys.executable, "moat_nb"), "kernel", "--project", str(project)]
     assert spec["argv"] == [*begin, "--runtime", "bubblewrap", "-f", "{connection_file}"]
 
 
@@ -156,13 +156,13 @@ def test_what_a_sandbox_wrote_beside_a_notebook_is_not_run_by_its_kernelspec(tmp
 @pytest.mark.parametrize(
     ("argv", "ours"),
     [
-        (safe_path.words(sys.executable, "moat_nb"), True),
+        (safe_python.words(sys.executable, "moat_nb"), True),
         (("python3", "-m", "moat_nb", "kernel"), True),
         (("moat_nb/bin/python", "-m", "ipykernel_launcher", "-f", "moat_nb"), False),
     ],
 )
 def test_the_shim_is_known_by_its_words(argv, ours):
-    assert safe_path.runs(argv, "moat_nb") is ours
+    assert safe_python.runs(argv, "moat_nb") is ours
 
 
 def test_installing_again_replaces_it(run, project):
