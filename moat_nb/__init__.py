@@ -34,11 +34,11 @@ if TYPE_CHECKING:
     from moat_nb.errors import SandboxGone as SandboxGone
     from moat_nb.errors import StartError as StartError
     from moat_nb.errors import ValueRefused as ValueRefused
+    from moat_nb.excludes.widget.editor import ExcludesEditor as ExcludesEditor
     from moat_nb.planning.spec import ContainerSpec as ContainerSpec
     from moat_nb.sandbox.guest_client import MountProof as MountProof
     from moat_nb.sandbox.project import plan as plan
     from moat_nb.sandbox.sandbox import Sandbox as Sandbox
-    from moat_nb.widget.editor import ExcludesEditor as ExcludesEditor
 
 __version__ = "0.1.0"
 
@@ -52,7 +52,7 @@ _HOMES = {
     "ConsentNeeded": "errors",
     "ContainerSpec": "planning.spec",
     "EditError": "errors",
-    "ExcludesEditor": "widget.editor",
+    "ExcludesEditor": "excludes.widget.editor",
     "FileChanged": "errors",
     "ImageError": "errors",
     "MoatError": "errors",

@@ -222,7 +222,7 @@ def excludes(sessions: Sessions, arguments: Namespace) -> None:
 
     "Apply" in the editor is `%moat reset`, where this notebook has a sandbox of the project.
     """
-    from moat_nb.widget.editor import ExcludesEditor
+    from moat_nb.excludes.widget.editor import ExcludesEditor
 
     session = sessions.find(arguments.directory)
     if session is None:

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from moat_nb import moat_file
 from moat_nb.errors import ConfigError, FileChanged
+from moat_nb.excludes import file as moat_file
 from tests.conftest import Project
 from tests.ordinary_user import ORDINARY, command
 
@@ -116,7 +116,8 @@ def test_who_may_not_write_there_is_told_so_and_nothing_changes(project: Project
     (directory / "moat.yaml").chmod(0o644)
     os.chown(directory, 0, 0) if os.getuid() == 0 else directory.chmod(0o555)
     code = (
-        "from moat_nb import moat_file, errors\n"
+        "from moat_nb import errors\n"
+        "from moat_nb.excludes import file as moat_file\n"
         "try: moat_file.save(moat_file.read('.'), 'name: new')\n"
         "except errors.EditError as error: print(error)"
     )
@@ -137,7 +138,7 @@ def test_another_owner_is_not_taken_over(project: Project) -> None:
     if os.getuid() == 0:
         os.chown(directory / "moat.yaml", 0, 0)
     (directory / "moat.yaml").chmod(0o644)
-    code = "from moat_nb import moat_file; moat_file.save(moat_file.read('.'), 'name: new')"
+    code = "from moat_nb.excludes import file; file.save(file.read('.'), 'name: new')"
     argv, env = command([sys.executable, "-c", code])
     done = subprocess.run(
         argv, env={**os.environ, **env}, cwd=directory, capture_output=True, text=True, check=False

@@ -1,8 +1,7 @@
 """The excludes editor: a widget that shows and changes what a project's sandbox does not see.
 
-It holds no rules of its own: what is refused, and in what words, is :mod:`moat_nb.acceptance`'s;
-what is written is :class:`moat_nb.widget.draft.Draft`'s; what is suggested is
-:mod:`moat_nb.suggest`'s.
+It holds no rules of its own: :mod:`moat_nb.excludes.checks` says what is refused, and why;
+:mod:`moat_nb.excludes.draft` what is written; :mod:`moat_nb.excludes.suggest` what is suggested.
 """
 
 from __future__ import annotations
@@ -15,15 +14,16 @@ from typing import Any
 
 import traitlets
 
-from moat_nb import acceptance, moat_file
 from moat_nb.errors import ConsentNeeded, EditError, FileChanged, MoatError, SandboxGone
-from moat_nb.moat_file import MoatFile, read
+from moat_nb.excludes import checks
+from moat_nb.excludes import file as moat_file
+from moat_nb.excludes.draft import Draft
+from moat_nb.excludes.file import MoatFile, read
+from moat_nb.excludes.widget import messages as widget_words
+from moat_nb.excludes.widget.scan import Findings, Look, Progress
+from moat_nb.excludes.widget.traits import EditorTraits
 from moat_nb.sandbox.guest_client import MountProof
 from moat_nb.sandbox.sandbox import Sandbox
-from moat_nb.widget import words as widget_words
-from moat_nb.widget.draft import Draft
-from moat_nb.widget.look import Findings, Look, Progress
-from moat_nb.widget.traits import EditorTraits
 
 __all__ = ["ExcludesEditor"]
 
@@ -124,7 +124,7 @@ class ExcludesEditor(EditorTraits):
         if not draft.ready:
             self._say("There is nothing to save.")
             return
-        file = self._write(draft.text, acceptance.save)
+        file = self._write(draft.text, checks.save)
         self._before.append(draft.file)
         self._take(Draft.of(file))
         hint = " Apply restarts the sandbox with it." if self.can_apply else ""

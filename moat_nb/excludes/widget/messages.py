@@ -8,12 +8,12 @@ from typing import Any
 
 from moat_nb.config import exclude_patterns
 from moat_nb.config.model import WORKSPACE
+from moat_nb.excludes.draft import Draft
+from moat_nb.excludes.suggest import Finding
+from moat_nb.excludes.widget.scan import Findings
 from moat_nb.planning.mounts import is_below
 from moat_nb.sandbox.guest_client import MountProof
-from moat_nb.suggest import Finding
 from moat_nb.text.tables import amount
-from moat_nb.widget.draft import Draft
-from moat_nb.widget.look import Findings
 
 __all__ = ["facts", "inside", "loss", "on_host", "plain", "suggestions"]
 

@@ -7,13 +7,12 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from moat_nb import acceptance
 from moat_nb.config.exclude_patterns import normalise
 from moat_nb.config.model import Config
 from moat_nb.config.reader import read_config
 from moat_nb.errors import ConsentNeeded, EditError
-from moat_nb.excludes import get_excludes, set_excludes
-from moat_nb.moat_file import MoatFile, diff, read
+from moat_nb.excludes import checks, get_excludes, set_excludes
+from moat_nb.excludes.file import MoatFile, diff, read
 
 __all__ = ["Draft", "Refusal"]
 
@@ -74,18 +73,18 @@ class Draft:
 
     @cached_property
     def refusals(self) -> tuple[Refusal, ...]:
-        """What :mod:`moat_nb.acceptance` says of the lists that are not the file's own."""
+        """What :mod:`moat_nb.excludes.checks` says of the lists that are not the file's own."""
         return tuple(
             Refusal(target=target, index=i, pattern=self.asked[target][i], words=words)
             for target in self._changed
-            for i, words in acceptance.refusals(self.config, target, self.asked[target])
+            for i, words in checks.refusals(self.config, target, self.asked[target])
         )
 
     def refusal(self, target: str, pattern: str) -> str:
         """What stands against one more exclude; empty for nothing."""
         listed = self.asked[target]
-        before = {words for _, words in acceptance.refusals(self.config, target, listed)}
-        after = acceptance.refusals(self.config, target, [*listed, pattern])
+        before = {words for _, words in checks.refusals(self.config, target, listed)}
+        after = checks.refusals(self.config, target, [*listed, pattern])
         return next((words for _, words in after if words not in before), "")
 
     @cached_property

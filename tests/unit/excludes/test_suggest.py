@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from moat_nb import suggest, walk
 from moat_nb.config.exclude_patterns import check
-from moat_nb.suggest import Finding, look
-from moat_nb.walk import Budget
+from moat_nb.excludes import suggest, walk
+from moat_nb.excludes.suggest import Finding, look
+from moat_nb.excludes.walk import Budget
 
 
 def found(source: Path, *patterns: str, budget: Budget | None = None) -> dict[str, Finding]:

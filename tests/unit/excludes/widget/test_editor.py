@@ -16,11 +16,11 @@ from traitlets import TraitError
 from moat_nb import ExcludesEditor
 from moat_nb.config import exclude_patterns
 from moat_nb.errors import ConfigError, ConsentNeeded, EditError, FileChanged
-from moat_nb.moat_file import read
+from moat_nb.excludes.draft import Draft
+from moat_nb.excludes.file import read
+from moat_nb.excludes.suggest import Finding
+from moat_nb.excludes.widget import messages as widget_words
 from moat_nb.sandbox.guest_client import MountProof
-from moat_nb.suggest import Finding
-from moat_nb.widget import words as widget_words
-from moat_nb.widget.draft import Draft
 
 W = "/workspace"
 TEXT = """\
@@ -404,7 +404,7 @@ def test_a_look_can_be_ended_and_begun_again(
         gate.wait(20)
         return real(path)
 
-    monkeypatch.setattr("moat_nb.walk.os.scandir", slow)
+    monkeypatch.setattr("moat_nb.excludes.walk.os.scandir", slow)
     editor = ExcludesEditor(project)
     assert editor.looking == "looking"
     editor.cancel()
@@ -434,7 +434,7 @@ def test_who_observes_the_facts_may_end_the_look_that_is_about_to_show_some(
         shows.set()
         real(editor, *found)
 
-    monkeypatch.setattr("moat_nb.widget.look.look", look)
+    monkeypatch.setattr("moat_nb.excludes.widget.scan.look", look)
     monkeypatch.setattr(ExcludesEditor, "_on_found", show)
     editor = ExcludesEditor(project)
     asks = threading.Thread(target=ask, args=(editor, "x"), daemon=True)

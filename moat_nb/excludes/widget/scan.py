@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from moat_nb.suggest import Finding, look
-from moat_nb.walk import Budget
+from moat_nb.excludes.suggest import Finding, look
+from moat_nb.excludes.walk import Budget
 
 __all__ = ["Findings", "Look", "Progress"]
 

@@ -11,20 +11,20 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from moat_nb import moat_file
 from moat_nb.config.exclude_patterns import check_all, is_glob, normalise
 from moat_nb.config.model import Config, Exclude
 from moat_nb.config.mounts import git_problems
 from moat_nb.config.reader import read_config
 from moat_nb.errors import ConfigError, Problem
-from moat_nb.moat_file import MoatFile
+from moat_nb.excludes import file as moat_file
+from moat_nb.excludes.file import MoatFile
 from moat_nb.planning.resolve_mounts import survey
 
 __all__ = ["check", "refusals", "save"]
 
 
 def save(file: MoatFile, text: str) -> MoatFile:
-    """:func:`moat_nb.moat_file.save` of what passes :func:`check`."""
+    """:func:`moat_nb.excludes.file.save` of what passes :func:`check`."""
     check(file, text)
     return moat_file.save(file, text)
 

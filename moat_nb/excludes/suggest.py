@@ -1,6 +1,6 @@
 """What a project might exclude, found by a look at its directory; and how large things are.
 
-The look is a bounded one that follows no link: see :mod:`moat_nb.walk`.
+The look is a bounded one that follows no link: see :mod:`moat_nb.excludes.walk`.
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from moat_nb.config import exclude_patterns
-from moat_nb.planning.host_files import Kind
-from moat_nb.walk import (
+from moat_nb.excludes.walk import (
     Budget,
     NoKind,
     Over,
@@ -26,6 +25,7 @@ from moat_nb.walk import (
     parent_of,
     walk,
 )
+from moat_nb.planning.host_files import Kind
 
 __all__ = ["Finding", "look"]
 
