@@ -264,7 +264,7 @@ def plan(sessions: Sessions, arguments: Namespace) -> None:
 @magic_arguments(name="moat doctor")
 def doctor(sessions: Sessions, arguments: Namespace) -> None:
     """Say what can be used here, and how to mend what cannot."""
-    from moat_nb.doctor import report
+    from moat_nb.cli.doctor import report
 
     display(report())
 

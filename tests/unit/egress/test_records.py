@@ -11,9 +11,9 @@ from types import SimpleNamespace
 import pytest
 
 from moat_nb.cli import sandboxes
+from moat_nb.cli.sandboxes import requests_as_text
 from moat_nb.egress.proxy.attempt import Attempt
 from moat_nb.egress.records import Record, read
-from moat_nb.egress.trace import requests_as_text
 
 
 def record(**fields: object) -> Record:

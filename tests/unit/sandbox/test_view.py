@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from moat_nb.doctor import Finding, Report
+from moat_nb.cli.doctor import Finding, Report, of_findings
 from moat_nb.host.machine import User
 from moat_nb.planning.limits import MIB, Limits
 from moat_nb.planning.mounts import Bind, EmptyFile, MountPlan, MountPoint, Tmpfs, Volume, of_mounts
@@ -13,7 +13,6 @@ from moat_nb.planning.spec import ContainerSpec
 from moat_nb.sandbox.guest_client import Exit, MountProof
 from moat_nb.sandbox.usage import Sample
 from moat_nb.sandbox.view import KernelView, SandboxView, SidecarView, of_sandbox
-from moat_nb.show.sheets import of_findings
 from moat_nb.text.summary import as_html, as_text
 
 PLAN = MountPlan(

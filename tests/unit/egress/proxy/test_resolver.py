@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from moat_nb.cli.sandboxes import requests_as_text
 from moat_nb.egress.proxy.resolver import why_not_public
 from moat_nb.egress.records import Record
-from moat_nb.egress.trace import requests_as_text
 from moat_nb.sandbox.refusals import refusal
 from tests.egress.internet import HERE, PRIVATE
 from tests.egress.running import Running

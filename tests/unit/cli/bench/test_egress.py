@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from moat_nb.bench.egress import throughput
+from moat_nb.cli.bench.egress import throughput
 
 
 def test_bytes_through_the_proxy_are_measured_beside_a_direct_connection() -> None:

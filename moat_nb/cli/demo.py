@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import moat_nb
-from moat_nb.bench.kernels import first_reply, plain_kernel
+from moat_nb.cli.bench.kernels import first_reply, plain_kernel
 from moat_nb.errors import MoatError
 from moat_nb.host.machine import MOAT_USER
 from moat_nb.jupyter.kernel_manager import Kernel

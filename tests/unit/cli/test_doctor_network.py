@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from moat_nb.egress.examine import examine
+from moat_nb.cli.doctor_network import examine
 from moat_nb.host.machine import Host
 
 HOST = replace(Host.current(), trust=("/etc/ours.pem",))

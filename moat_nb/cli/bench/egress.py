@@ -1,4 +1,4 @@
-"""``python -m moat_nb.bench.egress``: bytes through the egress proxy, beside a direct connection.
+"""``python -m moat_nb.cli.bench.egress``: bytes through the proxy, beside a direct connection.
 
 Client and server are this process; the proxy, and the guest's carrier, which comes before it in a
 sandbox, are processes of their own, as there.

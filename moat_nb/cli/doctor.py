@@ -6,11 +6,12 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal
 
-from moat_nb.advisories import affecting, version_of
-from moat_nb.egress.examine import examine as network
+from moat_nb.cli.advisories import affecting, version_of
+from moat_nb.cli.doctor_network import examine as network
 from moat_nb.errors import MoatError
 from moat_nb.host.machine import Host
 from moat_nb.host.run_directory import LONGEST_SOCKET, SOCKET_PATH_LIMIT, base_directory
@@ -18,6 +19,7 @@ from moat_nb.runtimes.base import UNLIMITED_FILES
 from moat_nb.runtimes.docker.engine import connect, engine_errors
 from moat_nb.runtimes.docker.runtime import Docker
 from moat_nb.runtimes.registry import RUNTIMES
+from moat_nb.text.summary import Cell, Level, Mark, Sheet, Table, as_html
 from moat_nb.text.tables import wrap
 
 __all__ = [
@@ -28,6 +30,7 @@ __all__ = [
     "examine",
     "exit_code",
     "main",
+    "of_findings",
     "report",
 ]
 
@@ -51,10 +54,7 @@ class Report(tuple[Finding, ...]):
     """All findings, as a notebook shows them."""
 
     def _repr_mimebundle_(self, **options: object) -> dict[str, str]:
-        from moat_nb.show import sheets
-        from moat_nb.text import summary
-
-        html = summary.as_html(sheets.of_findings(self))
+        html = as_html(of_findings(self))
         return {"text/plain": as_text(self), "text/html": html}
 
 
@@ -296,3 +296,29 @@ def _kernelspecs() -> Iterator[Finding]:
             detail=problem or f"{spec.display_name}, for {spec.project}",
             mend=f"moat-nb uninstall {spec.name}, or install it again" if problem else "",
         )
+
+
+_MARKS: dict[str, Level] = {"ok": "good", "warn": "warn", "no": "bad"}
+
+
+def of_findings(findings: Iterable[Finding]) -> Sheet:
+    groups = [(group, tuple(found)) for group, found in groupby(findings, lambda one: one.group)]
+    usable = [one.subject for _, found in groups for one in found if one.makes_usable]
+    words = f"runs sandboxes on {', '.join(usable)}" if usable else "no runtime can be used"
+    return Sheet(
+        title="This machine",
+        mark=Mark(level="good" if usable else "bad", text=words),
+        tables=tuple(
+            Table(
+                title=group,
+                columns=("subject", "verdict", "what was found", "what to do"),
+                rows=tuple(map(_finding, found)),
+            )
+            for group, found in groups
+        ),
+    )
+
+
+def _finding(finding: Finding) -> tuple[Cell, ...]:
+    verdict = Mark(level=_MARKS[finding.verdict], text=finding.verdict)
+    return finding.subject, verdict, finding.detail, finding.mend

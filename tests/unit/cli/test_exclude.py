@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_cli import moat
+from tests.unit.cli.test_main import moat
 
 TEXT = """\
 # a project

@@ -15,9 +15,9 @@ from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from moat_nb.bench.floors import floors
-from moat_nb.bench.kernels import plain, sandboxed, warm
-from moat_nb.bench.peers import Peers, ready_peers
+from moat_nb.cli.bench.floors import floors
+from moat_nb.cli.bench.kernels import plain, sandboxed, warm
+from moat_nb.cli.bench.peers import Peers, ready_peers
 from moat_nb.config.model import Config
 from moat_nb.config.reader import load
 from moat_nb.errors import MoatError, RuntimeUnavailable

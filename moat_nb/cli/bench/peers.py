@@ -21,7 +21,7 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from moat_nb.bench import peer_client
+from moat_nb.cli.bench import peer_client
 from moat_nb.config.model import Config
 from moat_nb.errors import MoatError
 from moat_nb.planning.image import image_plan

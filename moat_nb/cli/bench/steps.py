@@ -1,4 +1,4 @@
-"""``python -m moat_nb.bench.steps PROJECT RUNTIME``: where the time of a cold start goes.
+"""``python -m moat_nb.cli.bench.steps PROJECT RUNTIME``: where the time of a cold start goes.
 
 Each step is what lies between the ends of two of the launcher's own functions, so that they add up
 to the whole; medians of starts one after another.
@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from moat_nb.bench.kernels import first_reply
+from moat_nb.cli.bench.kernels import first_reply
 from moat_nb.jupyter.kernel_manager import Kernel
 from moat_nb.runtimes.bubblewrap.runtime import Bubblewrap
 from moat_nb.runtimes.docker.runtime import Docker

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from moat_nb.advisories import affecting, version_of
-from moat_nb.doctor import Finding, as_text, describe_engine, exit_code
+from moat_nb.cli.advisories import affecting, version_of
+from moat_nb.cli.doctor import Finding, as_text, describe_engine, exit_code
 from moat_nb.runtimes.base import UNLIMITED_FILES
 
 NOWHERE = {**os.environ, "DOCKER_HOST": "unix:///nonexistent/docker.sock"}

@@ -1,6 +1,6 @@
 """Many kernels, each in a sandbox of its own: at once, and one after another.
 
-``python -m moat_nb.bench.scale PROJECT GRAPH.png`` draws how long each start took.
+``python -m moat_nb.cli.bench.scale PROJECT GRAPH.png`` draws how long each start took.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from jupyter_core.utils import ensure_event_loop
 
-from moat_nb.bench.kernels import first_reply
+from moat_nb.cli.bench.kernels import first_reply
 from moat_nb.host.run_directory import base_directory, notes
 from moat_nb.jupyter.kernel_manager import Kernel
 from moat_nb.sandbox.sandbox import Sandbox
