@@ -14,9 +14,9 @@ from moat_nb.config.reader import load
 from moat_nb.errors import CellInterrupted, MoatError, SandboxGone
 from moat_nb.jupyter.kernel_manager import Kernel
 from moat_nb.notebook.cells import connect
-from moat_nb.notebook.replay import DisplayIds
+from moat_nb.notebook.output.display import DisplayIds
+from moat_nb.notebook.output.figures import Figures
 from moat_nb.sandbox.sandbox import Sandbox
-from moat_nb.show.figures import Figures
 
 __all__ = ["Session", "Sessions"]
 

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moat_nb.notebook import codec
-from moat_nb.notebook.arrow_check import MAX_CELLS, check_stream
-from moat_nb.notebook.codec import pack, unpack
-from moat_nb.notebook.values import MAX_CONTAINERS, _unpack
+from moat_nb.notebook.values import codec
+from moat_nb.notebook.values.arrow_check import MAX_CELLS, check_stream
+from moat_nb.notebook.values.codec import pack, unpack
+from moat_nb.notebook.values.transfer import MAX_CONTAINERS, _unpack
 
 MIB = 1 << 20
 JSON = st.recursive(

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moat_nb.notebook.active import HANDLED, PASSIVE, harmless
 from moat_nb.notebook.cells import without_surrogates
-from moat_nb.notebook.frame import MAX_HEIGHT, frame
-from moat_nb.show.figures import Figures
+from moat_nb.notebook.output.figures import Figures
+from moat_nb.notebook.output.iframe import MAX_HEIGHT, frame
+from moat_nb.notebook.output.safe import HANDLED, PASSIVE, harmless
 from moat_nb.text.terminal import for_terminal
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from moat_nb.errors import ConfigError, SandboxGone, StartError
 from moat_nb.notebook import session
-from moat_nb.notebook.replay import MAX_DISPLAYS, DisplayIds
+from moat_nb.notebook.output.display import MAX_DISPLAYS, DisplayIds
 from moat_nb.notebook.session import Session, Sessions
 
 NEVER = threading.Event()

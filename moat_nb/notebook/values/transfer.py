@@ -13,10 +13,10 @@ from typing import Any
 
 from moat_nb.errors import MoatRemoteError, ValueRefused
 from moat_nb.jupyter.kernel_manager import Kernel
-from moat_nb.notebook import codec
-from moat_nb.notebook.arrow_check import check_stream
 from moat_nb.notebook.cells import Options, run_cell
-from moat_nb.notebook.codec import FORMS
+from moat_nb.notebook.values import codec
+from moat_nb.notebook.values.arrow_check import check_stream
+from moat_nb.notebook.values.codec import FORMS
 from moat_nb.text.terminal import for_terminal
 
 __all__ = ["FORMS", "MAX_VALUE", "bring_in", "bring_out", "evaluate"]

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moat_nb.notebook.active import harmless
-from moat_nb.notebook.markdown import LONGEST, as_html
-from tests.test_sanitise import PIECES, assert_harmless
+from moat_nb.notebook.output.markdown import LONGEST, as_html
+from moat_nb.notebook.output.safe import harmless
+from tests.unit.notebook.output.test_sanitise import PIECES, assert_harmless
 
 PLAIN_MARKDOWN = [
     "# A title\n\n- *one*\n- **two**\n",

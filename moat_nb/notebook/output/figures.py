@@ -12,7 +12,7 @@ import gzip
 import json
 from typing import Any
 
-from moat_nb.notebook.frame import frame
+from moat_nb.notebook.output.iframe import frame
 
 __all__ = ["FIGURE", "LIBRARY", "Figures"]
 
