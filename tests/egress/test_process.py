@@ -12,8 +12,9 @@ import pytest
 
 from moat_nb.egress.__main__ import CONNECTIONS
 from moat_nb.egress.order import Order, reachable_from
-from moat_nb.egress.records import Attempt, Record, RecordFile
+from moat_nb.egress.records import Attempt, Record
 from moat_nb.errors import StartError
+from moat_nb.log import BoundedLog
 from tests.egress.conftest import Start
 from tests.egress.running import SECONDS, everything, rules
 
@@ -86,9 +87,9 @@ def test_a_launcher_that_does_not_listen_is_not_waited_for(start: Start) -> None
 
 def test_records_are_for_their_owner_alone_and_bounded(tmp_path: Path) -> None:
     path, limit = tmp_path / "records", 10_000
-    file = RecordFile(path, limit)
+    file = BoundedLog(path, limit=limit)
     for _ in range(200):
-        file.write(record())
+        file.write(record().line())
     both = [path, tmp_path / "records.1"]
     assert {stat.S_IMODE(part.stat().st_mode) for part in both} == {0o600}
     assert limit // 2 < sum(part.stat().st_size for part in both) <= limit
@@ -99,19 +100,19 @@ def test_records_are_for_their_owner_alone_and_bounded(tmp_path: Path) -> None:
 
 def test_records_go_on_where_the_process_before_stopped(tmp_path: Path) -> None:
     for _ in range(2):
-        RecordFile(tmp_path / "records", 10_000).write(record())
+        BoundedLog(tmp_path / "records", limit=10_000).write(record().line())
     assert len((tmp_path / "records").read_text().splitlines()) == 2
 
 
 def test_records_are_not_written_through_a_link(tmp_path: Path) -> None:
     (tmp_path / "records").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(OSError, match="symbolic"):
-        RecordFile(tmp_path / "records", 10_000)
+        BoundedLog(tmp_path / "records", limit=10_000)
 
 
 def test_a_record_that_does_not_fit_on_the_disk_is_missing_and_no_more() -> None:
-    file = RecordFile(Path("/dev/full"), 10_000)
-    file.write(record())
+    file = BoundedLog(Path("/dev/full"), limit=10_000)
+    file.write(record().line())
 
 
 def test_a_records_texts_are_bounded_and_printable() -> None:
