@@ -12,6 +12,7 @@ from pathlib import Path
 from moat_nb.config import WORKSPACE, Config
 from moat_nb.egress import settings
 from moat_nb.egress.environment import way_out_variables
+from moat_nb.egress.network_policy import NetworkPolicy
 from moat_nb.errors import ConfigError, NotSupportedYet, Problem, RuntimeUnavailable
 from moat_nb.host import MOAT_USER, Host, User
 from moat_nb.image.plan import image_plan
@@ -201,7 +202,7 @@ def make_mounts(config: Config, host: Host, limits: Limits) -> MountPlan:
     return MountPlan(mounts=build(mounts), missing=found.missing, keep=tuple(keep))
 
 
-def _egress(config: Config, runtime: Runtime) -> settings.Egress | None:
+def _egress(config: Config, runtime: Runtime) -> NetworkPolicy | None:
     """Raises ConfigError with what the file asks for and cannot be had."""
     problems = [*settings.problems(config)]
     if runtime.name == "apple":
@@ -212,7 +213,7 @@ def _egress(config: Config, runtime: Runtime) -> settings.Egress | None:
 
 
 def _guest_settings(
-    mounts: MountPlan, config: Config, egress: settings.Egress | None, kernels: bool
+    mounts: MountPlan, config: Config, egress: NetworkPolicy | None, kernels: bool
 ) -> str:
     excludes = [
         {"path": mount.target, "kind": "file" if isinstance(mount, EmptyFile) else "directory"}
@@ -226,7 +227,7 @@ def _guest_settings(
 def _environment(
     config: Config,
     host: Host,
-    egress: settings.Egress | None,
+    egress: NetworkPolicy | None,
     trust: tuple[str, ...],
     *,
     on_host: bool,
@@ -247,7 +248,7 @@ def _ulimits(config: Config) -> tuple[tuple[str, int, int], ...]:
 
 
 def _notices(
-    config: Config, egress: settings.Egress | None, user: User, host: Host
+    config: Config, egress: NetworkPolicy | None, user: User, host: Host
 ) -> tuple[str, ...]:
     words = [settings.notice(config, egress)]
     if host.user.uid == 0:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from moat_nb.config import Rule
-from moat_nb.egress.settings import Egress
+from moat_nb.egress.network_policy import NetworkPolicy
 from moat_nb.host import User
 from moat_nb.mounts import Bind, MountPlan
 from moat_nb.security import Hardening, Limits
@@ -34,7 +34,7 @@ INSTANCE = Instance(
     network="/tmp/moat-nb-1000/0123abcd/n",
     owner="7:99:boot",
 )
-EGRESS = Egress(policy="strict", rules=(Rule(host="pypi.org"),), file="moat.yaml")
+EGRESS = NetworkPolicy(policy="strict", rules=(Rule(host="pypi.org"),), file="moat.yaml")
 
 
 def test_a_start_is_named_labelled_and_has_its_sockets() -> None:

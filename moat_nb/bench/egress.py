@@ -23,6 +23,7 @@ from moat_nb.config import Rule
 from moat_nb.egress.intercept import missing
 from moat_nb.egress.isolated import command
 from moat_nb.egress.names import HOST_GATEWAY
+from moat_nb.egress.network_policy import NetworkPolicy
 from moat_nb.egress.order import Order
 from moat_nb.tables import table
 
@@ -176,11 +177,13 @@ def _proxy(directory: Path, port: int, tls: _Tls | None) -> Iterator[str]:
         listening.listen()
         order = Order(
             listen_fd=listening.fileno(),
-            policy="permissive",
+            network=NetworkPolicy(
+                policy="permissive",
+                host_ports=(port,),
+                rules=(_OPENED,) if tls else (),
+            ),
             records=str(directory / "records"),
             limit=_MIB,
-            host_ports=(port,),
-            rules=(_OPENED,) if tls else (),
             intercept=tls.intercept if tls else None,
             trust=tls.trust if tls else None,
             reachable=("127.0.0.1/32", "::1/128"),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from moat_nb.egress.settings import BUNDLE, PROXY_PORT, Egress, intercepts
+from moat_nb.egress.network_policy import NetworkPolicy
+from moat_nb.egress.settings import BUNDLE, PROXY_PORT, intercepts
 
 __all__ = ["proxy_variables", "trust_variables", "way_out_variables"]
 
@@ -25,14 +26,14 @@ READ_BUNDLES = (
 
 
 def way_out_variables(
-    egress: Egress | None, trust: tuple[str, ...], names: Iterable[str] = ()
+    egress: NetworkPolicy | None, trust: tuple[str, ...], names: Iterable[str] = ()
 ) -> dict[str, str]:
     """All that a spec with ``egress`` and ``trust`` has them find; ``names`` is as below."""
     found = proxy_variables(egress, names)
     return {**found, **trust_variables()} if trust or intercepts(egress) else found
 
 
-def proxy_variables(egress: Egress | None, names: Iterable[str] = ()) -> dict[str, str]:
+def proxy_variables(egress: NetworkPolicy | None, names: Iterable[str] = ()) -> dict[str, str]:
     """Where the proxy is; empty when there is none. ``names``: of services, asked for directly.
 
     ``ALL_PROXY`` is left out: for other protocols than HTTP(S) there is no way out, and some

@@ -38,7 +38,6 @@ class Means:
     judge: Judge
     dialer: Dialer
     interceptor: Interceptor | None
-    host_ports: tuple[int, ...]
     on_record: Callable[[Record], None]
 
 

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from moat_nb.egress.network_policy import NetworkPolicy
 from moat_nb.egress.order import REACHABLE, Interception, Order, reachable_from
-from moat_nb.egress.settings import BUNDLE, PROXY, Egress, intercepts
+from moat_nb.egress.settings import BUNDLE, PROXY, intercepts
 from moat_nb.egress.trust import bundle
 from moat_nb.errors import StartError
 from moat_nb.rundir import RunDir
@@ -87,7 +88,7 @@ def _listen(run_dir: RunDir) -> socket.socket:
 
 
 def _order(
-    egress: Egress,
+    network: NetworkPolicy,
     trust: tuple[str, ...],
     environ: Mapping[str, str],
     run_dir: RunDir,
@@ -98,10 +99,7 @@ def _order(
     checks = intercept is not None or (upstream or "").lower().startswith("https:")
     return Order(
         listen_fd=-1,
-        policy=egress.policy,
-        rules=egress.rules,
-        host_ports=egress.host_ports,
-        file=egress.file,
+        network=network,
         intercept=intercept,
         upstream=upstream,
         trust=_trust(run_dir, trust) if checks and trust else None,

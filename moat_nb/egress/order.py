@@ -6,18 +6,16 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from ipaddress import ip_network
-from typing import Any, Literal
+from typing import Any
 
-from moat_nb.config import Rule
+from moat_nb.egress.network_policy import NetworkPolicy
 from moat_nb.errors import StartError
 
-__all__ = ["REACHABLE", "Deadlines", "Interception", "Order", "Policy", "reachable_from"]
+__all__ = ["REACHABLE", "Deadlines", "Interception", "Order", "reachable_from"]
 
 REACHABLE = "MOAT_NB_REACHABLE"
 """The launcher's variable for :attr:`Order.reachable`. It is no key of moat.yaml, which a sandbox
 may be able to write."""
-
-Policy = Literal["permissive", "strict", "none"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +45,7 @@ class Deadlines:
 class Order:
     listen_fd: int
     """A listening unix socket, inherited."""
-    policy: Policy
-    rules: tuple[Rule, ...] = ()
+    network: NetworkPolicy
     upstream: str | None = field(default=None, repr=False)
     """``http://user:password@proxy.example.com:3128`` through which everything goes."""
     trust: str | None = None
@@ -60,10 +57,7 @@ class Order:
     """Path of the file of JSON lines that is made or continued; see ``records.py``."""
     limit: int
     """Bytes of it, the older part included."""
-    file: str = "moat.yaml"
     intercept: Interception | None = None
-    host_ports: tuple[int, ...] = ()
-    """Ports of this machine's 127.0.0.1, reached by ``CONNECT host.moat:PORT``."""
     reachable: tuple[str, ...] = ()
     """Networks such as ``10.1.2.0/24`` that may be reached although they are not public."""
     deadlines: Deadlines = Deadlines()
@@ -77,10 +71,9 @@ class Order:
         given: dict[str, Any] = json.loads(line)
         intercept = given.get("intercept")
         given.update(
-            rules=tuple(_rule(rule) for rule in given.get("rules", ())),
+            network=NetworkPolicy.parse(given["network"]),
             intercept=intercept and Interception(**intercept),
             no_proxy=given.get("no_proxy") or "",
-            host_ports=tuple(given.get("host_ports", ())),
             reachable=tuple(given.get("reachable", ())),
             deadlines=Deadlines(**given.get("deadlines", {})),
         )
@@ -96,8 +89,3 @@ def reachable_from(environ: Mapping[str, str]) -> tuple[str, ...]:
         except ValueError as error:
             raise StartError(f"{REACHABLE}: {error}; write networks such as 10.1.2.0/24") from None
     return tuple(found)
-
-
-def _rule(given: dict[str, Any]) -> Rule:
-    lines = tuple((verdict, method, path) for verdict, method, path in given.get("lines", ()))
-    return Rule(host=given["host"], lines=lines, where=given.get("where", ""))

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Literal
 
-from moat_nb.config import Config, Rule
+from moat_nb.config import Config
 from moat_nb.egress.intercept import missing, needed
 from moat_nb.egress.names import HOST_GATEWAY
+from moat_nb.egress.network_policy import NetworkPolicy
 from moat_nb.errors import Problem
 
 __all__ = [
@@ -17,7 +16,6 @@ __all__ = [
     "PROXY",
     "PROXY_PORT",
     "Door",
-    "Egress",
     "doors",
     "egress_of",
     "intercepts",
@@ -45,25 +43,13 @@ Door = tuple[int, str, str]
 ``host:port`` that it asks the proxy for first; empty for the proxy itself."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Egress:
-    """What may be reached through the proxy; a sandbox without this has no way out."""
-
-    policy: Literal["permissive", "strict", "none"]
-    """``none``: the host's ports alone."""
-    rules: tuple[Rule, ...] = ()
-    host_ports: tuple[int, ...] = ()
-    file: str
-    """moat.yaml, for what a refusal says."""
-
-
-def egress_of(config: Config) -> Egress | None:
+def egress_of(config: Config) -> NetworkPolicy | None:
     """No ``network:`` at all is Moat's own default, permissive."""
     network = config.network
     policy = network.policy or "permissive"
     if policy == "bridge" or (policy == "none" and not network.host_ports):
         return None
-    return Egress(
+    return NetworkPolicy(
         policy=policy,
         rules=network.rules,
         host_ports=network.host_ports,
@@ -71,7 +57,7 @@ def egress_of(config: Config) -> Egress | None:
     )
 
 
-def doors(egress: Egress | None) -> tuple[Door, ...]:
+def doors(egress: NetworkPolicy | None) -> tuple[Door, ...]:
     """What the guest listens on."""
     if egress is None:
         return ()
@@ -79,12 +65,12 @@ def doors(egress: Egress | None) -> tuple[Door, ...]:
     return (*proxy, *((port, PROXY, f"{HOST_GATEWAY}:{port}") for port in egress.host_ports))
 
 
-def intercepts(egress: Egress | None) -> bool:
+def intercepts(egress: NetworkPolicy | None) -> bool:
     """Whether TLS is opened, by an authority that the sandbox is to trust."""
     return egress is not None and needed(egress.rules)
 
 
-def notice(config: Config, egress: Egress | None) -> str:
+def notice(config: Config, egress: NetworkPolicy | None) -> str:
     """What the kernel can reach, in a line."""
     if egress is None and config.network.policy == "bridge":
         return (
@@ -103,7 +89,7 @@ def notice(config: Config, egress: Egress | None) -> str:
     return f"network: {egress.policy} (HTTP and HTTPS to {words}{'; ' + host if host else ''})"
 
 
-def _hosts(egress: Egress) -> str:
+def _hosts(egress: NetworkPolicy) -> str:
     names = list(dict.fromkeys(rule.host for rule in egress.rules))
     more = len(names) - SHOWN_HOSTS
     shown = ", ".join(names[:SHOWN_HOSTS]) + (f" and {more} more" if more > 0 else "")

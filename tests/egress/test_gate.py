@@ -18,6 +18,7 @@ from moat_nb.egress import gate as module
 from moat_nb.egress import isolated
 from moat_nb.egress.gate import Gate
 from moat_nb.egress.isolated import command
+from moat_nb.egress.network_policy import NetworkPolicy
 from moat_nb.egress.order import Order
 from tests.egress.running import SECONDS, everything
 
@@ -40,7 +41,8 @@ def opened() -> Iterator[Open]:
             listener.bind(f"{path}/proxy")
             listener.listen()
             fd, records = listener.fileno(), f"{path}/records"
-            order = Order(listen_fd=fd, policy="strict", records=records, limit=1 << 20)
+            network = NetworkPolicy(policy="strict")
+            order = Order(listen_fd=fd, network=network, records=records, limit=1 << 20)
             gate = Gate(listener, order, hear)
             undo.callback(gate.close)
             return gate, f"{path}/proxy"

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from moat_nb.egress.__main__ import CONNECTIONS
+from moat_nb.egress.network_policy import NetworkPolicy
 from moat_nb.egress.order import Order, reachable_from
 from moat_nb.egress.records import Attempt, Record
 from moat_nb.errors import StartError
@@ -26,11 +27,14 @@ def record(path: str = "/") -> Record:
 def test_an_order_arrives_as_it_was_given() -> None:
     given = Order(
         listen_fd=3,
-        policy="strict",
-        rules=rules("a.test", ("b.test", ("allow GET /x", "deny * /**"))),
+        network=NetworkPolicy(
+            policy="strict",
+            rules=rules("a.test", ("b.test", ("allow GET /x", "deny * /**"))),
+            host_ports=(5432,),
+            file="agent.yaml",
+        ),
         records="/run/r",
         limit=9,
-        host_ports=(5432,),
         reachable=("10.0.0.0/8",),
     )
     assert Order.parse(given.line()) == given
