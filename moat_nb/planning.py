@@ -10,9 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from moat_nb.config import WORKSPACE, Config
-from moat_nb.egress import settings
-from moat_nb.egress.environment import way_out_variables
-from moat_nb.egress.network_policy import NetworkPolicy
+from moat_nb.egress.settings import NetworkPlan, plan_network
 from moat_nb.errors import ConfigError, NotSupportedYet, Problem, RuntimeUnavailable
 from moat_nb.host import MOAT_USER, Host, User
 from moat_nb.image.plan import image_plan
@@ -114,9 +112,10 @@ def make_spec(
         cpus=config.container.cpus,
         ulimits=_ulimits(config),
     )
-    egress = _egress(config, runtime)
-    bridged = config.network.policy == "bridge"
-    trust = host.trust if bridged or egress is not None else ()
+    sockets = runtime.name != "apple"
+    network = plan_network(config, runtime=runtime.name, sockets=sockets, trust=host.trust)
+    if network.problems:
+        raise ConfigError(network.problems)
     mounts = make_mounts(config, host, limits)
     # Looks at the workspace, so after the survey, which says in words when there is none.
     user = kernel_user(config, host)
@@ -131,24 +130,25 @@ def make_spec(
         command=(
             host.executable if on_host else "python3",
             GUEST_PATH,
-            _guest_settings(mounts, config, egress, kernels),
+            _guest_settings(mounts, config, network, kernels),
         ),
         user=user,
-        env=_environment(config, host, egress, trust, on_host=on_host),
+        env=_environment(config, host, network, on_host=on_host),
         workdir=WORKSPACE,
         mounts=mounts,
         limits=limits,
         hardening=Hardening(isolation=config.kernel.isolation),
         hosts=tuple(service.name for service in config.wanted_services),
-        network="bridge" if bridged else "none",
-        egress=egress,
-        trust=trust,
+        network=network.network,
+        egress=network.egress,
+        trust=network.trust,
         gpus=config.kernel.gpus,
         dns=config.container.dns,
     )
     notices = (
         why,
-        *_notices(config, egress, user, host),
+        *network.notices,
+        *_user_notices(config, user, host),
         *(image.notices if image is not None else ()),
         *runtime.notices(spec),
     )
@@ -202,42 +202,24 @@ def make_mounts(config: Config, host: Host, limits: Limits) -> MountPlan:
     return MountPlan(mounts=build(mounts), missing=found.missing, keep=tuple(keep))
 
 
-def _egress(config: Config, runtime: Runtime) -> NetworkPolicy | None:
-    """Raises ConfigError with what the file asks for and cannot be had."""
-    problems = [*settings.problems(config)]
-    if runtime.name == "apple":
-        problems += settings.problems_without_sockets(config, runtime.name)
-    if problems:
-        raise ConfigError(problems)
-    return None if runtime.name == "apple" else settings.egress_of(config)
-
-
-def _guest_settings(
-    mounts: MountPlan, config: Config, egress: NetworkPolicy | None, kernels: bool
-) -> str:
+def _guest_settings(mounts: MountPlan, config: Config, network: NetworkPlan, kernels: bool) -> str:
     excludes = [
         {"path": mount.target, "kind": "file" if isinstance(mount, EmptyFile) else "directory"}
         for mount in mounts.excludes
     ]
     forked = kernels and not config.kernel.argv
     preload = [*PRELOAD, *config.kernel.preload] if forked else []
-    return json.dumps({"excludes": excludes, "preload": preload, "doors": settings.doors(egress)})
+    return json.dumps({"excludes": excludes, "preload": preload, "doors": network.doors})
 
 
 def _environment(
-    config: Config,
-    host: Host,
-    egress: NetworkPolicy | None,
-    trust: tuple[str, ...],
-    *,
-    on_host: bool,
+    config: Config, host: Host, network: NetworkPlan, *, on_host: bool
 ) -> tuple[tuple[str, str], ...]:
     env = {"HOME": HOME, "USER": "moat", "LOGNAME": "moat", "LANG": "C.UTF-8"}
     if on_host:
         programs = str(Path(host.executable).parent)
         env["PATH"] = f"{programs}:/usr/local/bin:/usr/bin:/bin"
-    services = [service.name for service in config.wanted_services]
-    env.update(way_out_variables(egress, trust, services))
+    env.update(network.env)
     env.update(config.env)
     return tuple(sorted(env.items()))
 
@@ -247,10 +229,8 @@ def _ulimits(config: Config) -> tuple[tuple[str, int, int], ...]:
     return tuple(sorted(named.values()))
 
 
-def _notices(
-    config: Config, egress: NetworkPolicy | None, user: User, host: Host
-) -> tuple[str, ...]:
-    words = [settings.notice(config, egress)]
+def _user_notices(config: Config, user: User, host: Host) -> tuple[str, ...]:
+    words = []
     if host.user.uid == 0:
         workspace = _workspace(config)
         status = workspace.stat()

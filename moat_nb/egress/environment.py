@@ -4,10 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from moat_nb.egress.intercept import needed
 from moat_nb.egress.network_policy import NetworkPolicy
-from moat_nb.egress.settings import BUNDLE, PROXY_PORT, intercepts
 
-__all__ = ["proxy_variables", "trust_variables", "way_out_variables"]
+__all__ = [
+    "BUNDLE",
+    "PLACE",
+    "PROXY_PORT",
+    "intercepts",
+    "proxy_variables",
+    "trust_variables",
+    "way_out_variables",
+]
+
+PLACE = "/run/moat/network"
+"""Inside, read-only: the proxy's socket, and the certificates."""
+
+BUNDLE = f"{PLACE}/ca.pem"
+
+PROXY_PORT = 30128
+"""On the sandbox's own 127.0.0.1, where nothing else is when the guest begins. Below the ports
+that systems give to whoever asks for any (32768 and on), and none of IANA's registered ones."""
 
 HERE = ("localhost", "127.0.0.1", "::1")
 """What is asked for directly: the sandbox's own loopback, where its services are."""
@@ -23,6 +40,11 @@ READ_BUNDLES = (
     "REQUESTS_CA_BUNDLE",
     "SSL_CERT_FILE",  # OpenSSL, and with it python's ssl, Ruby, wget; Go; uv
 )
+
+
+def intercepts(egress: NetworkPolicy | None) -> bool:
+    """Whether TLS is opened, by an authority that the sandbox is to trust."""
+    return egress is not None and needed(egress.rules)
 
 
 def way_out_variables(

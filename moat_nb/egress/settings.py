@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
 
 from moat_nb.config import Config
+from moat_nb.egress.environment import (
+    BUNDLE,
+    PLACE,
+    PROXY_PORT,
+    intercepts,
+    way_out_variables,
+)
 from moat_nb.egress.intercept import missing, needed
 from moat_nb.egress.names import HOST_GATEWAY
 from moat_nb.egress.network_policy import NetworkPolicy
@@ -16,23 +25,14 @@ __all__ = [
     "PROXY",
     "PROXY_PORT",
     "Door",
+    "NetworkPlan",
     "doors",
-    "egress_of",
     "intercepts",
     "notice",
-    "problems",
-    "problems_without_sockets",
+    "plan_network",
 ]
 
-PLACE = "/run/moat/network"
-"""Inside, read-only: the proxy's socket, and the certificates."""
-
 PROXY = f"{PLACE}/proxy"
-BUNDLE = f"{PLACE}/ca.pem"
-
-PROXY_PORT = 30128
-"""On the sandbox's own 127.0.0.1, where nothing else is when the guest begins. Below the ports
-that systems give to whoever asks for any (32768 and on), and none of IANA's registered ones."""
 
 SHOWN_HOSTS = 3
 
@@ -43,7 +43,45 @@ Door = tuple[int, str, str]
 ``host:port`` that it asks the proxy for first; empty for the proxy itself."""
 
 
-def egress_of(config: Config) -> NetworkPolicy | None:
+@dataclass(frozen=True, kw_only=True)
+class NetworkPlan:
+    """All that a kernel's spec takes from ``network:``; of no use where there are problems."""
+
+    network: Literal["none", "bridge"]
+    """The engine's."""
+    egress: NetworkPolicy | None
+    """What may be reached through the proxy; a sandbox without it has no proxy."""
+    trust: tuple[str, ...]
+    """Host files with certificates, where there is a way out that they are of use for."""
+    doors: tuple[Door, ...]
+    env: tuple[tuple[str, str], ...]
+    """The variables by which programs inside find the way out."""
+    notices: tuple[str, ...]
+    problems: tuple[Problem, ...]
+
+
+def plan_network(
+    config: Config, *, runtime: str, sockets: bool, trust: tuple[str, ...]
+) -> NetworkPlan:
+    """``sockets``: whether unix sockets of this machine reach into ``runtime``'s sandboxes;
+    ``trust``: the files with the certificates that this machine trusts."""
+    bridged = config.network.policy == "bridge"
+    egress = _policy(config) if sockets else None
+    trusted = trust if bridged or egress is not None else ()
+    services = (service.name for service in config.wanted_services)
+    refused = () if sockets else _problems_without_sockets(config, runtime)
+    return NetworkPlan(
+        network="bridge" if bridged else "none",
+        egress=egress,
+        trust=trusted,
+        doors=doors(egress),
+        env=tuple(way_out_variables(egress, trusted, services).items()),
+        notices=(notice(config, egress),),
+        problems=(*_problems(config), *refused),
+    )
+
+
+def _policy(config: Config) -> NetworkPolicy | None:
     """No ``network:`` at all is Moat's own default, permissive."""
     network = config.network
     policy = network.policy or "permissive"
@@ -63,11 +101,6 @@ def doors(egress: NetworkPolicy | None) -> tuple[Door, ...]:
         return ()
     proxy = [(PROXY_PORT, PROXY, "")] if egress.policy != "none" else []
     return (*proxy, *((port, PROXY, f"{HOST_GATEWAY}:{port}") for port in egress.host_ports))
-
-
-def intercepts(egress: NetworkPolicy | None) -> bool:
-    """Whether TLS is opened, by an authority that the sandbox is to trust."""
-    return egress is not None and needed(egress.rules)
 
 
 def notice(config: Config, egress: NetworkPolicy | None) -> str:
@@ -99,7 +132,7 @@ def _hosts(egress: NetworkPolicy) -> str:
 # ---------------------------------------------------------------- what cannot be
 
 
-def problems(config: Config) -> Iterator[Problem]:
+def _problems(config: Config) -> Iterator[Problem]:
     """What ``network:`` and ``container.dns`` ask for that no runtime can do."""
     network, where = config.network, config.network.where
     if network.policy == "bridge":
@@ -123,7 +156,7 @@ def problems(config: Config) -> Iterator[Problem]:
         yield Problem(where=where, what=what, mend="have the host's program listen elsewhere")
 
 
-def problems_without_sockets(config: Config, runtime: str) -> Iterator[Problem]:
+def _problems_without_sockets(config: Config, runtime: str) -> Iterator[Problem]:
     """What was asked for in words and cannot be had where no unix socket crosses."""
     network = config.network
     if network.policy not in (None, "none") or network.host_ports:
