@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from moat_nb.config.readiness import Ready
 from moat_nb.host.machine import User
@@ -23,6 +23,8 @@ __all__ = [
     "KernelOptions",
     "MountEntry",
     "Network",
+    "Policy",
+    "ProxyPolicy",
     "Rule",
     "Secret",
     "Service",
@@ -116,6 +118,13 @@ class Service:
     where: str = ""
 
 
+ProxyPolicy: TypeAlias = Literal["permissive", "strict", "none"]
+"""What the proxy knows, by which alone a sandbox reaches anything."""
+
+Policy: TypeAlias = Literal[ProxyPolicy, "bridge"]
+"""``bridge`` is the engine's ordinary network, without the proxy."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Rule:
     """``host`` (``*`` stands for one label), and its ordered ``allow|deny METHOD PATH`` lines."""
@@ -129,7 +138,7 @@ class Rule:
 class Network:
     """``policy`` is None when the file has no ``network:`` key at all."""
 
-    policy: Literal["permissive", "strict", "none", "bridge"] | None = None
+    policy: Policy | None = None
     rules: tuple[Rule, ...] = ()
     host_ports: tuple[int, ...] = ()
     where: str = ""

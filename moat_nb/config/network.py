@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import Literal, TypeAlias, cast, get_args
+from typing import Literal, cast, get_args
 
 from moat_nb.config.cursor import Cursor
-from moat_nb.config.model import Network, Rule
+from moat_nb.config.model import Network, Policy, Rule
 from moat_nb.config.shapes import Anything, Choice, Either, Keys, ListOf, MapOf, Text, key
 from moat_nb.config.values import PORT
 from moat_nb.config.yaml_nodes import shown
 
 __all__ = ["NetworkKeys", "network"]
-
-_Policy: TypeAlias = Literal["permissive", "strict", "none", "bridge"]
 
 _LABEL = r"(\*|[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?)"
 _HOST = re.compile(rf"(?![0-9.]+$){_LABEL}(\.{_LABEL})*")
@@ -24,7 +22,7 @@ _RULE = Either((Text(form=_HOST), MapOf(names=_HOST, value=ListOf(item=Text(form
 
 class NetworkKeys(Keys):
     policy = key(
-        Choice[_Policy](options=get_args(_Policy)),
+        Choice[Policy](options=get_args(Policy)),
         "What can be reached: any public host, those that rules name, nothing, or all that the"
         " engine's own network reaches.",
         default="permissive",

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from importlib.util import find_spec
 from ipaddress import ip_network
-from typing import Any, Literal
+from typing import Any
 
 from moat_nb.config.model import Rule
+from moat_nb.egress.policy.network_policy import NetworkPolicy
 from moat_nb.errors import StartError
 
 __all__ = [
@@ -18,7 +19,6 @@ __all__ = [
     "Deadlines",
     "Interception",
     "Order",
-    "Policy",
     "missing",
     "needed",
     "reachable_from",
@@ -27,8 +27,6 @@ __all__ = [
 REACHABLE = "MOAT_NB_REACHABLE"
 """The launcher's variable for :attr:`Order.reachable`. It is no key of moat.yaml, which a sandbox
 may be able to write."""
-
-Policy = Literal["permissive", "strict", "none"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,8 +56,7 @@ class Deadlines:
 class Order:
     listen_fd: int
     """A listening unix socket, inherited."""
-    policy: Policy
-    rules: tuple[Rule, ...] = ()
+    network: NetworkPolicy
     upstream: str | None = field(default=None, repr=False)
     """``http://user:password@proxy.example.com:3128`` through which everything goes."""
     trust: str | None = None
@@ -71,10 +68,7 @@ class Order:
     """Path of the file of JSON lines that is made or continued; see ``records.py``."""
     limit: int
     """Bytes of it, the older part included."""
-    file: str = "moat.yaml"
     intercept: Interception | None = None
-    host_ports: tuple[int, ...] = ()
-    """Ports of this machine's 127.0.0.1, reached by ``CONNECT host.moat:PORT``."""
     reachable: tuple[str, ...] = ()
     """Networks such as ``10.1.2.0/24`` that may be reached although they are not public."""
     deadlines: Deadlines = Deadlines()
@@ -88,10 +82,9 @@ class Order:
         given: dict[str, Any] = json.loads(line)
         intercept = given.get("intercept")
         given.update(
-            rules=tuple(_rule(rule) for rule in given.get("rules", ())),
+            network=NetworkPolicy.parse(given["network"]),
             intercept=intercept and Interception(**intercept),
             no_proxy=given.get("no_proxy") or "",
-            host_ports=tuple(given.get("host_ports", ())),
             reachable=tuple(given.get("reachable", ())),
             deadlines=Deadlines(**given.get("deadlines", {})),
         )
@@ -107,11 +100,6 @@ def reachable_from(environ: Mapping[str, str]) -> tuple[str, ...]:
         except ValueError as error:
             raise StartError(f"{REACHABLE}: {error}; write networks such as 10.1.2.0/24") from None
     return tuple(found)
-
-
-def _rule(given: dict[str, Any]) -> Rule:
-    lines = tuple((verdict, method, path) for verdict, method, path in given.get("lines", ()))
-    return Rule(host=given["host"], lines=lines, where=given.get("where", ""))
 
 
 INSTALL = "pip install 'moat-nb[intercept]'"

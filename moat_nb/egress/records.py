@@ -1,15 +1,13 @@
-"""What went through the proxy, or was refused: records of bounded fields in a bounded file."""
+"""What went through the proxy, or was refused: records of bounded fields."""
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-__all__ = ["Outcome", "Record", "RecordFile", "printable", "read"]
+__all__ = ["Outcome", "Record", "printable", "read"]
 
 Outcome = Literal["passed", "refused", "failed"]
 
@@ -53,31 +51,6 @@ class Record:
 def printable(text: str, limit: int) -> str:
     """Only ASCII: what steers a terminal, or looks like another host's name, does not pass."""
     return "".join(c if " " <= c <= "~" else "?" for c in text[:limit])
-
-
-class RecordFile:
-    """Half of ``limit`` bytes, and then it becomes ``PATH.1`` and a new one begins.
-
-    What does not fit on a full disk is missing: no connection ends for its record's sake.
-    """
-
-    def __init__(self, path: Path, limit: int) -> None:
-        self._path = path
-        self._limit = limit // 2
-        self._fd = self._open()
-
-    def write(self, record: Record) -> None:
-        line = record.line()
-        with contextlib.suppress(OSError):
-            if os.fstat(self._fd).st_size + len(line) > self._limit:
-                self._path.replace(self._path.with_name(f"{self._path.name}.1"))
-                os.close(self._fd)
-                self._fd = self._open()
-            os.write(self._fd, line)
-
-    def _open(self) -> int:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-        return os.open(self._path, flags, 0o600)
 
 
 def read(path: Path) -> tuple[Record, ...]:

@@ -9,12 +9,11 @@ from pathlib import Path
 from moat_nb.config.model import WORKSPACE, Config
 from moat_nb.errors import ConfigError, NotSupportedYet, Problem
 from moat_nb.host.machine import MOAT_USER, Host, User
-from moat_nb.planning import network
 from moat_nb.planning.image import image_plan
 from moat_nb.planning.layout import make_mounts
 from moat_nb.planning.limits import MIB, Hardening, Limits
 from moat_nb.planning.mounts import EmptyFile, MountPlan
-from moat_nb.planning.network import way_out_variables
+from moat_nb.planning.network import NetworkPlan, plan_network
 from moat_nb.planning.spec import GUEST_PATH, HOME, ContainerSpec
 from moat_nb.runtimes.base import Runtime
 
@@ -52,9 +51,10 @@ def make_spec(
         cpus=config.container.cpus,
         ulimits=_ulimits(config),
     )
-    egress = _egress(config, runtime)
-    bridged = config.network.policy == "bridge"
-    trust = host.trust if bridged or egress is not None else ()
+    sockets = runtime.name != "apple"
+    network = plan_network(config, runtime=runtime.name, sockets=sockets, trust=host.trust)
+    if network.problems:
+        raise ConfigError(network.problems)
     mounts = make_mounts(config, host, limits)
     # Looks at the workspace, so after the survey, which says in words when there is none.
     user = kernel_user(config, host)
@@ -69,24 +69,25 @@ def make_spec(
         command=(
             host.executable if on_host else "python3",
             GUEST_PATH,
-            _guest_settings(mounts, config, egress, kernels),
+            _guest_settings(mounts, config, network, kernels),
         ),
         user=user,
-        env=_environment(config, host, egress, trust, on_host=on_host),
+        env=_environment(config, host, network, on_host=on_host),
         workdir=WORKSPACE,
         mounts=mounts,
         limits=limits,
         hardening=Hardening(isolation=config.kernel.isolation),
         hosts=tuple(service.name for service in config.wanted_services),
-        network="bridge" if bridged else "none",
-        egress=egress,
-        trust=trust,
+        network=network.network,
+        egress=network.egress,
+        trust=network.trust,
         gpus=config.kernel.gpus,
         dns=config.container.dns,
     )
     notices = (
         why,
-        *_notices(config, egress, user, host),
+        *network.notices,
+        *_user_notices(config, user, host),
         *(image.notices if image is not None else ()),
         *runtime.notices(spec),
     )
@@ -112,42 +113,24 @@ def _workspace(config: Config) -> Path:
     return config.directory
 
 
-def _egress(config: Config, runtime: Runtime) -> network.Egress | None:
-    """Raises ConfigError with what the file asks for and cannot be had."""
-    problems = [*network.problems(config)]
-    if runtime.name == "apple":
-        problems += network.problems_without_sockets(config, runtime.name)
-    if problems:
-        raise ConfigError(problems)
-    return None if runtime.name == "apple" else network.egress_of(config)
-
-
-def _guest_settings(
-    mounts: MountPlan, config: Config, egress: network.Egress | None, kernels: bool
-) -> str:
+def _guest_settings(mounts: MountPlan, config: Config, network: NetworkPlan, kernels: bool) -> str:
     excludes = [
         {"path": mount.target, "kind": "file" if isinstance(mount, EmptyFile) else "directory"}
         for mount in mounts.excludes
     ]
     forked = kernels and not config.kernel.argv
     preload = [*PRELOAD, *config.kernel.preload] if forked else []
-    return json.dumps({"excludes": excludes, "preload": preload, "doors": network.doors(egress)})
+    return json.dumps({"excludes": excludes, "preload": preload, "doors": network.doors})
 
 
 def _environment(
-    config: Config,
-    host: Host,
-    egress: network.Egress | None,
-    trust: tuple[str, ...],
-    *,
-    on_host: bool,
+    config: Config, host: Host, network: NetworkPlan, *, on_host: bool
 ) -> tuple[tuple[str, str], ...]:
     env = {"HOME": HOME, "USER": "moat", "LOGNAME": "moat", "LANG": "C.UTF-8"}
     if on_host:
         programs = str(Path(host.executable).parent)
         env["PATH"] = f"{programs}:/usr/local/bin:/usr/bin:/bin"
-    services = [service.name for service in config.wanted_services]
-    env.update(way_out_variables(egress, trust, services))
+    env.update(network.env)
     env.update(config.env)
     return tuple(sorted(env.items()))
 
@@ -157,10 +140,8 @@ def _ulimits(config: Config) -> tuple[tuple[str, int, int], ...]:
     return tuple(sorted(named.values()))
 
 
-def _notices(
-    config: Config, egress: network.Egress | None, user: User, host: Host
-) -> tuple[str, ...]:
-    words = [network.notice(config, egress)]
+def _user_notices(config: Config, user: User, host: Host) -> tuple[str, ...]:
+    words = []
     if host.user.uid == 0:
         workspace = _workspace(config)
         status = workspace.stat()

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from moat_nb.config.model import Config, Rule
+from moat_nb.config.model import Config
 from moat_nb.egress.options import missing, needed
 from moat_nb.egress.policy.hostnames import HOST_GATEWAY
+from moat_nb.egress.policy.network_policy import NetworkPolicy
 from moat_nb.errors import Problem
 
 __all__ = [
@@ -17,27 +18,17 @@ __all__ = [
     "PROXY",
     "PROXY_PORT",
     "Door",
-    "Egress",
+    "NetworkPlan",
     "doors",
-    "egress_of",
     "intercepts",
     "notice",
-    "problems",
-    "problems_without_sockets",
+    "plan_network",
     "proxy_variables",
     "trust_variables",
     "way_out_variables",
 ]
 
-PLACE = "/run/moat/network"
-"""Inside, read-only: the proxy's socket, and the certificates."""
-
 PROXY = f"{PLACE}/proxy"
-BUNDLE = f"{PLACE}/ca.pem"
-
-PROXY_PORT = 30128
-"""On the sandbox's own 127.0.0.1, where nothing else is when the guest begins. Below the ports
-that systems give to whoever asks for any (32768 and on), and none of IANA's registered ones."""
 
 SHOWN_HOSTS = 3
 
@@ -49,24 +40,50 @@ Door = tuple[int, str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Egress:
-    """What may be reached through the proxy; a sandbox without this has no way out."""
+class NetworkPlan:
+    """All that a kernel's spec takes from ``network:``; of no use where there are problems."""
 
-    policy: Literal["permissive", "strict", "none"]
-    """``none``: the host's ports alone."""
-    rules: tuple[Rule, ...] = ()
-    host_ports: tuple[int, ...] = ()
-    file: str
-    """moat.yaml, for what a refusal says."""
+    network: Literal["none", "bridge"]
+    """The engine's."""
+    egress: NetworkPolicy | None
+    """What may be reached through the proxy; a sandbox without it has no proxy."""
+    trust: tuple[str, ...]
+    """Host files with certificates, where there is a way out that they are of use for."""
+    doors: tuple[Door, ...]
+    env: tuple[tuple[str, str], ...]
+    """The variables by which programs inside find the way out."""
+    notices: tuple[str, ...]
+    problems: tuple[Problem, ...]
 
 
-def egress_of(config: Config) -> Egress | None:
+def plan_network(
+    config: Config, *, runtime: str, sockets: bool, trust: tuple[str, ...]
+) -> NetworkPlan:
+    """``sockets``: whether unix sockets of this machine reach into ``runtime``'s sandboxes;
+    ``trust``: the files with the certificates that this machine trusts."""
+    bridged = config.network.policy == "bridge"
+    egress = _policy(config) if sockets else None
+    trusted = trust if bridged or egress is not None else ()
+    services = (service.name for service in config.wanted_services)
+    refused = () if sockets else _problems_without_sockets(config, runtime)
+    return NetworkPlan(
+        network="bridge" if bridged else "none",
+        egress=egress,
+        trust=trusted,
+        doors=doors(egress),
+        env=tuple(way_out_variables(egress, trusted, services).items()),
+        notices=(notice(config, egress),),
+        problems=(*_problems(config), *refused),
+    )
+
+
+def _policy(config: Config) -> NetworkPolicy | None:
     """No ``network:`` at all is Moat's own default, permissive."""
     network = config.network
     policy = network.policy or "permissive"
     if policy == "bridge" or (policy == "none" and not network.host_ports):
         return None
-    return Egress(
+    return NetworkPolicy(
         policy=policy,
         rules=network.rules,
         host_ports=network.host_ports,
@@ -74,7 +91,7 @@ def egress_of(config: Config) -> Egress | None:
     )
 
 
-def doors(egress: Egress | None) -> tuple[Door, ...]:
+def doors(egress: NetworkPolicy | None) -> tuple[Door, ...]:
     """What the guest listens on."""
     if egress is None:
         return ()
@@ -82,12 +99,7 @@ def doors(egress: Egress | None) -> tuple[Door, ...]:
     return (*proxy, *((port, PROXY, f"{HOST_GATEWAY}:{port}") for port in egress.host_ports))
 
 
-def intercepts(egress: Egress | None) -> bool:
-    """Whether TLS is opened, by an authority that the sandbox is to trust."""
-    return egress is not None and needed(egress.rules)
-
-
-def notice(config: Config, egress: Egress | None) -> str:
+def notice(config: Config, egress: NetworkPolicy | None) -> str:
     """What the kernel can reach, in a line."""
     if egress is None and config.network.policy == "bridge":
         return (
@@ -106,7 +118,7 @@ def notice(config: Config, egress: Egress | None) -> str:
     return f"network: {egress.policy} (HTTP and HTTPS to {words}{'; ' + host if host else ''})"
 
 
-def _hosts(egress: Egress) -> str:
+def _hosts(egress: NetworkPolicy) -> str:
     names = list(dict.fromkeys(rule.host for rule in egress.rules))
     more = len(names) - SHOWN_HOSTS
     shown = ", ".join(names[:SHOWN_HOSTS]) + (f" and {more} more" if more > 0 else "")
@@ -116,7 +128,7 @@ def _hosts(egress: Egress) -> str:
 # ---------------------------------------------------------------- what cannot be
 
 
-def problems(config: Config) -> Iterator[Problem]:
+def _problems(config: Config) -> Iterator[Problem]:
     """What ``network:`` and ``container.dns`` ask for that no runtime can do."""
     network, where = config.network, config.network.where
     if network.policy == "bridge":
@@ -140,7 +152,7 @@ def problems(config: Config) -> Iterator[Problem]:
         yield Problem(where=where, what=what, mend="have the host's program listen elsewhere")
 
 
-def problems_without_sockets(config: Config, runtime: str) -> Iterator[Problem]:
+def _problems_without_sockets(config: Config, runtime: str) -> Iterator[Problem]:
     """What was asked for in words and cannot be had where no unix socket crosses."""
     network = config.network
     if network.policy not in (None, "none") or network.host_ports:
@@ -148,6 +160,18 @@ def problems_without_sockets(config: Config, runtime: str) -> Iterator[Problem]:
         what = f"{runtime}: {asked}: its virtual machine reaches no socket of this machine's"
         mend = "use docker, or say network: {policy: none}"
         yield Problem(where=network.where, what=what, mend=mend)
+
+
+PLACE = "/run/moat/network"
+"""Inside, read-only: the proxy's socket, and the certificates."""
+
+
+BUNDLE = f"{PLACE}/ca.pem"
+
+
+PROXY_PORT = 30128
+"""On the sandbox's own 127.0.0.1, where nothing else is when the guest begins. Below the ports
+that systems give to whoever asks for any (32768 and on), and none of IANA's registered ones."""
 
 
 HERE = ("localhost", "127.0.0.1", "::1")
@@ -167,15 +191,20 @@ READ_BUNDLES = (
 )
 
 
+def intercepts(egress: NetworkPolicy | None) -> bool:
+    """Whether TLS is opened, by an authority that the sandbox is to trust."""
+    return egress is not None and needed(egress.rules)
+
+
 def way_out_variables(
-    egress: Egress | None, trust: tuple[str, ...], names: Iterable[str] = ()
+    egress: NetworkPolicy | None, trust: tuple[str, ...], names: Iterable[str] = ()
 ) -> dict[str, str]:
     """All that a spec with ``egress`` and ``trust`` has them find; ``names`` is as below."""
     found = proxy_variables(egress, names)
     return {**found, **trust_variables()} if trust or intercepts(egress) else found
 
 
-def proxy_variables(egress: Egress | None, names: Iterable[str] = ()) -> dict[str, str]:
+def proxy_variables(egress: NetworkPolicy | None, names: Iterable[str] = ()) -> dict[str, str]:
     """Where the proxy is; empty when there is none. ``names``: of services, asked for directly.
 
     ``ALL_PROXY`` is left out: for other protocols than HTTP(S) there is no way out, and some

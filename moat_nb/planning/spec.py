@@ -7,11 +7,12 @@ import json
 from dataclasses import asdict, dataclass, field, replace
 from typing import Literal
 
+from moat_nb.egress.policy.network_policy import NetworkPolicy
 from moat_nb.guest.settings import IN_NO_HURRY
 from moat_nb.host.machine import User
 from moat_nb.planning.limits import Hardening, Limits
 from moat_nb.planning.mounts import Bind, MountPlan
-from moat_nb.planning.network import PLACE, Egress
+from moat_nb.planning.network import PLACE
 
 __all__ = ["GUEST_PATH", "HOME", "ContainerSpec", "Instance"]
 
@@ -65,7 +66,7 @@ class ContainerSpec:
     that of another container."""
     hosts: tuple[str, ...] = ()
     """Names that stand for 127.0.0.1 inside: the sidecars'."""
-    egress: Egress | None = None
+    egress: NetworkPolicy | None = None
     """What may be reached through the launcher's proxy."""
     trust: tuple[str, ...] = ()
     """Host files with certificates; programs inside are to trust what these hold."""

@@ -9,11 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from moat_nb.egress.options import Interception, Order, reachable_from
+from moat_nb.egress.policy.network_policy import NetworkPolicy
 from moat_nb.egress.upstream import UNPROXIED, UPSTREAM, first
 from moat_nb.errors import StartError
 from moat_nb.host.certificates import bundle
 from moat_nb.host.run_directory import RunDir
-from moat_nb.planning.network import BUNDLE, PROXY, Egress, intercepts
+from moat_nb.planning.network import BUNDLE, PROXY, intercepts
 from moat_nb.planning.spec import ContainerSpec
 
 __all__ = ["furnish"]
@@ -84,7 +85,7 @@ def _listen(run_dir: RunDir) -> socket.socket:
 
 
 def _order(
-    egress: Egress,
+    network: NetworkPolicy,
     trust: tuple[str, ...],
     environ: Mapping[str, str],
     run_dir: RunDir,
@@ -95,10 +96,7 @@ def _order(
     checks = intercept is not None or (upstream or "").lower().startswith("https:")
     return Order(
         listen_fd=-1,
-        policy=egress.policy,
-        rules=egress.rules,
-        host_ports=egress.host_ports,
-        file=egress.file,
+        network=network,
         intercept=intercept,
         upstream=upstream,
         trust=_trust(run_dir, trust) if checks and trust else None,

@@ -22,6 +22,7 @@ from typing import IO
 from moat_nb.config.model import Rule
 from moat_nb.egress.options import Order, missing
 from moat_nb.egress.policy.hostnames import HOST_GATEWAY
+from moat_nb.egress.policy.network_policy import NetworkPolicy
 from moat_nb.egress.process import command
 from moat_nb.text.tables import table
 
@@ -175,11 +176,13 @@ def _proxy(directory: Path, port: int, tls: _Tls | None) -> Iterator[str]:
         listening.listen()
         order = Order(
             listen_fd=listening.fileno(),
-            policy="permissive",
+            network=NetworkPolicy(
+                policy="permissive",
+                host_ports=(port,),
+                rules=(_OPENED,) if tls else (),
+            ),
             records=str(directory / "records"),
             limit=_MIB,
-            host_ports=(port,),
-            rules=(_OPENED,) if tls else (),
             intercept=tls.intercept if tls else None,
             trust=tls.trust if tls else None,
             reachable=("127.0.0.1/32", "::1/128"),

@@ -12,7 +12,7 @@ from pathlib import PurePath
 from typing import Literal
 
 from moat_nb.config.model import Rule
-from moat_nb.egress.options import Policy
+from moat_nb.egress.policy.network_policy import NetworkPolicy
 from moat_nb.egress.policy.pathmatch import WHOLE_SERVER, path_matches, readings
 from moat_nb.egress.policy.verdict import Verdict
 
@@ -23,12 +23,10 @@ Line = tuple[Literal["allow", "deny"], str, str]
 
 @dataclass(frozen=True, kw_only=True)
 class Judge:
-    policy: Policy
-    rules: tuple[Rule, ...] = ()
-    file: str = "moat.yaml"
+    network: NetworkPolicy
 
     def entry(self, host: str) -> Rule | None:
-        return next((rule for rule in self.rules if host_matches(rule.host, host)), None)
+        return next((rule for rule in self.network.rules if host_matches(rule.host, host)), None)
 
     def looks_inside(self, host: str) -> bool:
         """Whether its rules ask for a method or a path, which TLS hides from a proxy."""
@@ -38,7 +36,7 @@ class Judge:
     def host(self, host: str) -> Verdict:
         """Whether a connection to ``host`` may be made, its requests being judged one by one."""
         entry = self.entry(host)
-        if self.policy == "none" or entry is None:
+        if self.network.policy == "none" or entry is None:
             return self._default(host, None)
         return Verdict(allowed=True, rule=_text(entry))
 
@@ -49,7 +47,7 @@ class Judge:
         Malformed where it has too many.
         """
         entry = self.entry(host)
-        if self.policy == "none" or entry is None or not entry.lines:
+        if self.network.policy == "none" or entry is None or not entry.lines:
             return self.host(host)
         verdict = None
         for reading in readings(target):
@@ -58,6 +56,15 @@ class Judge:
                 break
         assert verdict is not None
         return verdict
+
+    def this_machine(self, port: int) -> Verdict:
+        """Whether a connection to ``port`` of this machine's 127.0.0.1 may be made."""
+        return Verdict(
+            allowed=port in self.network.host_ports,
+            rule="network.host",
+            reason=f"port {port} of this machine is not in network.host",
+            mend=f"add {port} to network.host",
+        )
 
     def _lines(self, entry: Rule, host: str, method: str, segments: Sequence[str]) -> Verdict:
         for line in entry.lines:
@@ -74,7 +81,7 @@ class Judge:
                 reason=f"refuses {method} {path} by the rule {' '.join(line)!r}",
                 mend=f'add "allow {method} {path}" above "{" ".join(line)}"{_at(entry)}',
             )
-        if self.policy == "permissive":
+        if self.network.policy == "permissive":
             return Verdict(allowed=True, rule="policy permissive")
         path = _written(segments)
         return Verdict(
@@ -85,16 +92,16 @@ class Judge:
         )
 
     def _default(self, host: str, entry: Rule | None) -> Verdict:
-        file = PurePath(self.file).name
-        if self.policy == "permissive":
+        policy, file = self.network.policy, PurePath(self.network.file).name
+        if policy == "permissive":
             return Verdict(allowed=True, rule="policy permissive")
-        if self.policy == "none":
+        if policy == "none":
             reason = "cannot be reached (policy none)"
             mend = f'set network.policy to strict and add "- {host}" to network.rules in {file}'
         else:
             reason = "is not in network.rules (policy strict)"
             mend = f'add "- {host}" to network.rules in {file}'
-        return Verdict(allowed=False, rule=f"policy {self.policy}", reason=reason, mend=mend)
+        return Verdict(allowed=False, rule=f"policy {policy}", reason=reason, mend=mend)
 
 
 def host_matches(pattern: str, host: str) -> bool:

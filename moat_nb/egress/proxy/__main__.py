@@ -18,7 +18,8 @@ from pathlib import Path
 
 from moat_nb.egress.options import Order
 from moat_nb.egress.proxy.server import Proxy
-from moat_nb.egress.records import Record, RecordFile
+from moat_nb.egress.records import Record
+from moat_nb.host.rotating_log import BoundedLog
 
 __all__ = ["main"]
 
@@ -34,10 +35,10 @@ def main() -> None:
     listening = socket.socket(fileno=order.listen_fd)
     listening.set_inheritable(False)
     os.set_blocking(sys.stdout.fileno(), False)
-    records = RecordFile(Path(order.records), order.limit)
+    records = BoundedLog(Path(order.records), limit=order.limit)
 
     def on_record(record: Record) -> None:
-        records.write(record)
+        records.write(record.line())
         if record.outcome != "passed":
             # A launcher that does not read misses news; the proxy does not wait for it.
             with contextlib.suppress(OSError):

@@ -102,15 +102,7 @@ class Visit:
 
     async def _to_this_machine(self, side: Side, attempt: Attempt) -> None:
         port = attempt.port
-        allow(
-            attempt,
-            Verdict(
-                allowed=port in self._means.host_ports,
-                rule="network.host",
-                reason=f"port {port} of this machine is not in network.host",
-                mend=f"add {port} to network.host",
-            ),
-        )
+        allow(attempt, self._means.judge.this_machine(port))
         loopback = Address(family=socket.AF_INET, sockaddr=("127.0.0.1", port))
         attempt.server = await connect_first([loopback], self._client.deadlines)
         begun = await self._established(side, attempt)

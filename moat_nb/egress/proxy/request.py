@@ -39,7 +39,6 @@ class Means:
     judge: Judge
     dialer: Dialer
     interceptor: Interceptor | None
-    host_ports: tuple[int, ...]
     on_record: Callable[[Record], None]
 
 

@@ -29,7 +29,7 @@ class Proxy:
     def __init__(self, order: Order, on_record: Callable[[Record], None], limit: int) -> None:
         intercept = order.intercept
         self._means = Means(
-            judge=Judge(policy=order.policy, rules=order.rules, file=order.file),
+            judge=Judge(network=order.network),
             dialer=Dialer(
                 Resolver(order.reachable),
                 order.deadlines,
@@ -38,7 +38,6 @@ class Proxy:
                 order.trust,
             ),
             interceptor=_interceptor(intercept, order.trust) if intercept else None,
-            host_ports=order.host_ports,
             on_record=on_record,
         )
         self._limit = limit

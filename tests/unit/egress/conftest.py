@@ -24,7 +24,7 @@ def net() -> Iterator[Internet]:
 
 @pytest.fixture
 def start(net: Internet) -> Iterator[Start]:
-    """``start(policy=..., rules=..., ...)``: any field of the Order."""
+    """``start(policy=..., rules=..., ...)``: any field of the Order and of its NetworkPolicy."""
     with contextlib.ExitStack() as undo:
 
         def started(**order: Any) -> Running:

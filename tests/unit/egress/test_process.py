@@ -17,6 +17,7 @@ import pytest
 from moat_nb.egress import process
 from moat_nb.egress import process as module
 from moat_nb.egress.options import Order
+from moat_nb.egress.policy.network_policy import NetworkPolicy
 from moat_nb.egress.process import Gate, command
 from tests.egress.running import SECONDS, everything
 
@@ -39,7 +40,8 @@ def opened() -> Iterator[Open]:
             listener.bind(f"{path}/proxy")
             listener.listen()
             fd, records = listener.fileno(), f"{path}/records"
-            order = Order(listen_fd=fd, policy="strict", records=records, limit=1 << 20)
+            network = NetworkPolicy(policy="strict")
+            order = Order(listen_fd=fd, network=network, records=records, limit=1 << 20)
             gate = Gate(listener, order, hear)
             undo.callback(gate.close)
             return gate, f"{path}/proxy"

@@ -6,15 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from moat_nb.config.model import Config
+from moat_nb.config.model import Config, Rule
 from moat_nb.config.reader import read_config
+from moat_nb.egress.policy.network_policy import NetworkPolicy
 from moat_nb.host.certificates import bundle, bundle_files
 from moat_nb.planning.network import (
+    NetworkPlan,
     doors,
-    egress_of,
-    notice,
-    problems,
-    problems_without_sockets,
+    plan_network,
     proxy_variables,
     trust_variables,
     way_out_variables,
@@ -24,6 +23,11 @@ from moat_nb.sandbox.refusals import MOST, QUIET_SECONDS, News, refusal
 
 def config(text: str) -> Config:
     return read_config(f"name: p\n{text}".encode(), path=Path("/p/moat.yaml"), home=Path("/h"))
+
+
+def planned(text: str, *, sockets: bool = True, trust: tuple[str, ...] = ()) -> NetworkPlan:
+    runtime = "docker" if sockets else "apple"
+    return plan_network(config(text), runtime=runtime, sockets=sockets, trust=trust)
 
 
 PROXY = (30128, "/run/moat/network/proxy", "")
@@ -58,18 +62,43 @@ PROXY = (30128, "/run/moat/network/proxy", "")
     ],
 )
 def test_the_guest_listens_for_what_can_be_reached_and_a_line_says_what(text, listens, words):
-    found = config(text)
-    egress = egress_of(found)
-    assert list(doors(egress)) == listens
-    assert notice(found, egress) == f"network: {words}"
-    assert list(problems(found)) == []
+    found = planned(text)
+    assert list(found.doors) == list(doors(found.egress)) == listens
+    assert found.notices == (f"network: {words}",)
+    assert (found.network, found.problems) == ("none", ())
 
 
 def test_bridge_has_no_proxy_and_says_what_is_given_up():
-    found = config("network: {policy: bridge}\ncontainer: {dns: [192.0.2.1]}")
-    assert egress_of(found) is None
-    assert "nothing is refused and nothing recorded" in notice(found, None)
-    assert list(problems(found)) == []
+    found = planned("network: {policy: bridge}\ncontainer: {dns: [192.0.2.1]}", trust=("/ca.pem",))
+    assert (found.network, found.egress, found.doors) == ("bridge", None, ())
+    assert (found.trust, dict(found.env)) == (("/ca.pem",), trust_variables())
+    assert "nothing is refused and nothing recorded" in found.notices[0]
+    assert found.problems == ()
+
+
+def test_all_of_a_network_is_one_value():
+    text = "network: {policy: strict, rules: [a.org], host: [80]}\ndependencies: [redis@7]"
+    egress = NetworkPolicy(
+        policy="strict",
+        rules=(Rule(host="a.org", where="moat.yaml:2:35"),),
+        host_ports=(80,),
+        file="moat.yaml",
+    )
+    assert planned(text, trust=("/ca.pem",)) == NetworkPlan(
+        network="none",
+        egress=egress,
+        trust=("/ca.pem",),
+        doors=(PROXY, (80, PROXY[1], "host.moat:80")),
+        env=tuple(way_out_variables(egress, ("/ca.pem",), ["redis"]).items()),
+        notices=("network: strict (HTTP and HTTPS to a.org; ports of this machine: 80)",),
+        problems=(),
+    )
+
+
+@pytest.mark.parametrize("sockets", [True, False])
+def test_certificates_are_of_no_use_where_nothing_is_reached(sockets):
+    found = planned("network: {policy: none}", sockets=sockets, trust=("/ca.pem",))
+    assert (found.egress, found.trust, found.env, found.doors) == (None, (), (), ())
 
 
 @pytest.mark.parametrize(
@@ -83,7 +112,7 @@ def test_bridge_has_no_proxy_and_says_what_is_given_up():
     ],
 )
 def test_what_cannot_hold_together_is_refused_with_its_place(text, told):
-    (problem,) = problems(config(text))
+    (problem,) = planned(text).problems
     assert told in problem.what
     assert problem.where.startswith("moat.yaml:2:")
     assert problem.mend
@@ -100,20 +129,29 @@ def test_what_cannot_hold_together_is_refused_with_its_place(text, told):
     ],
 )
 def test_where_no_socket_crosses_only_what_was_asked_for_is_refused(text, told):
-    found = list(problems_without_sockets(config(text), "apple"))
-    assert [problem.what.split(": ")[1] for problem in found] == told
+    found = planned(text, sockets=False)
+    assert [problem.what.split(": ")[1] for problem in found.problems] == told
+    assert found.egress is None
     if config(text).network.policy is None:
-        assert notice(config(text), None) == (
+        assert found.notices == (
             "network: none (the kernel has loopback only: no socket of this machine reaches into "
-            "its virtual machine)"
+            "its virtual machine)",
         )
+
+
+def test_all_that_is_refused_is_told_at_once():
+    found = planned("network: {policy: bridge, rules: [a.org]}", sockets=False)
+    assert [problem.what for problem in found.problems] == [
+        "network.rules does not hold with policy bridge, where nothing is refused",
+        "apple: network.policy bridge: its virtual machine reaches no socket of this machine's",
+    ]
 
 
 # ---------------------------------------------------------------- variables
 
 
 def test_programs_find_the_proxy_and_ask_services_directly():
-    found = proxy_variables(egress_of(config("network: {host: [80]}")), ["postgres"])
+    found = proxy_variables(planned("network: {host: [80]}").egress, ["postgres"])
     url = "http://127.0.0.1:30128"
     assert found == {
         "HTTP_PROXY": url,
@@ -125,7 +163,7 @@ def test_programs_find_the_proxy_and_ask_services_directly():
         "NODE_USE_ENV_PROXY": "1",
         "MOAT_HOST_GATEWAY": "127.0.0.1",
     }
-    only_ports = egress_of(config("network: {policy: none, host: [80]}"))
+    only_ports = planned("network: {policy: none, host: [80]}").egress
     assert proxy_variables(only_ports) == {"MOAT_HOST_GATEWAY": "127.0.0.1"}
     assert proxy_variables(None) == {}
     assert set(trust_variables().values()) == {"/run/moat/network/ca.pem"}
@@ -135,10 +173,11 @@ def test_programs_find_certificates_where_the_host_has_some_or_tls_is_opened():
     plain, opened = "network: {}", "network: {rules: [{a.org: [allow GET /x]}]}"
     assert way_out_variables(None, ()) == {}
     assert way_out_variables(None, ("/ca.pem",)) == trust_variables()
-    assert "SSL_CERT_FILE" not in way_out_variables(egress_of(config(plain)), ())
+    assert "SSL_CERT_FILE" not in way_out_variables(planned(plain).egress, ())
     for text, trust in ((plain, ("/ca.pem",)), (opened, ())):
-        found = way_out_variables(egress_of(config(text)), trust, ["redis"])
-        assert found == {**proxy_variables(egress_of(config(text)), ["redis"]), **trust_variables()}
+        egress = planned(text).egress
+        found = way_out_variables(egress, trust, ["redis"])
+        assert found == {**proxy_variables(egress, ["redis"]), **trust_variables()}
 
 
 # ---------------------------------------------------------------- certificates

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from moat_nb.config.model import Rule
+from moat_nb.egress.policy.network_policy import NetworkPolicy
 from moat_nb.host.machine import User
 from moat_nb.planning.limits import Hardening, Limits
 from moat_nb.planning.mounts import Bind, MountPlan
-from moat_nb.planning.network import Egress
 from moat_nb.planning.spec import ContainerSpec, Instance
 
 SPEC = ContainerSpec(
@@ -34,7 +34,7 @@ INSTANCE = Instance(
     network="/tmp/moat-nb-1000/0123abcd/n",
     owner="7:99:boot",
 )
-EGRESS = Egress(policy="strict", rules=(Rule(host="pypi.org"),), file="moat.yaml")
+EGRESS = NetworkPolicy(policy="strict", rules=(Rule(host="pypi.org"),), file="moat.yaml")
 
 
 def test_a_start_is_named_labelled_and_has_its_sockets() -> None:

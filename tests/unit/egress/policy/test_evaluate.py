@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moat_nb.config.model import Rule
+from moat_nb.config.model import ProxyPolicy, Rule
 from moat_nb.egress.policy.evaluate import Judge, Line, host_matches
+from moat_nb.egress.policy.network_policy import NetworkPolicy
 from moat_nb.egress.policy.pathmatch import MOST_TEXTS, path_matches, readings
 from moat_nb.egress.policy.verdict import Malformed
 
@@ -23,8 +24,8 @@ GITHUB = Rule(
 )
 
 
-def judge(policy: Literal["permissive", "strict", "none"], *rules: Rule) -> Judge:
-    return Judge(policy=policy, rules=rules, file="/srv/demo/moat.yaml")
+def judge(policy: ProxyPolicy, *rules: Rule) -> Judge:
+    return Judge(network=NetworkPolicy(policy=policy, rules=rules, file="/srv/demo/moat.yaml"))
 
 
 def segments(path: str) -> list[str]:

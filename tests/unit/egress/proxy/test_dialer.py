@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from moat_nb.egress.options import Order
+from moat_nb.egress.policy.network_policy import NetworkPolicy
 from moat_nb.egress.upstream import Upstream
 from tests.egress.internet import PUBLIC
 from tests.egress.running import Running, everything, rules
@@ -110,7 +111,10 @@ def test_the_password_is_in_no_repr() -> None:
     upstream = Upstream.parse("https://ada:lace@proxy.example.com")
     assert (upstream.host, upstream.port, upstream.tls) == ("proxy.example.com", 443, True)
     assert "Basic" not in repr(upstream)
-    order = Order(listen_fd=3, policy="none", records="/r", limit=1, upstream="http://ada:lace@p:1")
+    network = NetworkPolicy(policy="none")
+    order = Order(
+        listen_fd=3, network=network, records="/r", limit=1, upstream="http://ada:lace@p:1"
+    )
     assert "lace" not in repr(order)
     assert b"lace" in order.line()
 

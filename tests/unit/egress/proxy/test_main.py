@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 
 from moat_nb.egress.options import Order, reachable_from
+from moat_nb.egress.policy.network_policy import NetworkPolicy
 from moat_nb.egress.proxy.__main__ import CONNECTIONS
 from moat_nb.egress.proxy.attempt import Attempt
-from moat_nb.egress.records import Record, RecordFile
+from moat_nb.egress.records import Record
 from moat_nb.errors import StartError
+from moat_nb.host.rotating_log import BoundedLog
 from tests.egress.running import SECONDS, everything, rules
 from tests.unit.egress.conftest import Start
 
@@ -26,11 +28,14 @@ def record(path: str = "/") -> Record:
 def test_an_order_arrives_as_it_was_given() -> None:
     given = Order(
         listen_fd=3,
-        policy="strict",
-        rules=rules("a.test", ("b.test", ("allow GET /x", "deny * /**"))),
+        network=NetworkPolicy(
+            policy="strict",
+            rules=rules("a.test", ("b.test", ("allow GET /x", "deny * /**"))),
+            host_ports=(5432,),
+            file="agent.yaml",
+        ),
         records="/run/r",
         limit=9,
-        host_ports=(5432,),
         reachable=("10.0.0.0/8",),
     )
     assert Order.parse(given.line()) == given
@@ -87,9 +92,9 @@ def test_a_launcher_that_does_not_listen_is_not_waited_for(start: Start) -> None
 
 def test_records_are_for_their_owner_alone_and_bounded(tmp_path: Path) -> None:
     path, limit = tmp_path / "records", 10_000
-    file = RecordFile(path, limit)
+    file = BoundedLog(path, limit=limit)
     for _ in range(200):
-        file.write(record())
+        file.write(record().line())
     both = [path, tmp_path / "records.1"]
     assert {stat.S_IMODE(part.stat().st_mode) for part in both} == {0o600}
     assert limit // 2 < sum(part.stat().st_size for part in both) <= limit
@@ -100,19 +105,19 @@ def test_records_are_for_their_owner_alone_and_bounded(tmp_path: Path) -> None:
 
 def test_records_go_on_where_the_process_before_stopped(tmp_path: Path) -> None:
     for _ in range(2):
-        RecordFile(tmp_path / "records", 10_000).write(record())
+        BoundedLog(tmp_path / "records", limit=10_000).write(record().line())
     assert len((tmp_path / "records").read_text().splitlines()) == 2
 
 
 def test_records_are_not_written_through_a_link(tmp_path: Path) -> None:
     (tmp_path / "records").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(OSError, match="symbolic"):
-        RecordFile(tmp_path / "records", 10_000)
+        BoundedLog(tmp_path / "records", limit=10_000)
 
 
 def test_a_record_that_does_not_fit_on_the_disk_is_missing_and_no_more() -> None:
-    file = RecordFile(Path("/dev/full"), 10_000)
-    file.write(record())
+    file = BoundedLog(Path("/dev/full"), limit=10_000)
+    file.write(record().line())
 
 
 def test_a_records_texts_are_bounded_and_printable() -> None:
