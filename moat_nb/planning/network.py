@@ -28,6 +28,9 @@ __all__ = [
     "way_out_variables",
 ]
 
+PLACE = "/run/moat/network"
+"""Inside, read-only: the proxy's socket, and the certificates."""
+
 PROXY = f"{PLACE}/proxy"
 
 SHOWN_HOSTS = 3
@@ -160,10 +163,6 @@ def _problems_without_sockets(config: Config, runtime: str) -> Iterator[Problem]
         what = f"{runtime}: {asked}: its virtual machine reaches no socket of this machine's"
         mend = "use docker, or say network: {policy: none}"
         yield Problem(where=network.where, what=what, mend=mend)
-
-
-PLACE = "/run/moat/network"
-"""Inside, read-only: the proxy's socket, and the certificates."""
 
 
 BUNDLE = f"{PLACE}/ca.pem"
