@@ -2,6 +2,8 @@
 SHELL := /bin/sh
 VENV ?= .venv
 PY := $(VENV)/bin/python
+# Tests wait more than they work. The slowest are listed at the end.
+PARALLEL := --numprocesses=4 --dist=loadgroup --durations=20
 
 .PHONY: demo test test-conformance test-engines lint clean
 
@@ -10,14 +12,14 @@ demo: $(VENV)/.demo
 	@$(PY) -m moat_nb demo
 
 test: $(VENV)/.test
-	@sh .ci/need bwrap:bubblewrap chromium:chromium dockerd:docker.io mmdebstrap:mmdebstrap ip:iproute2 nsenter:util-linux curl:curl git:git node:nodejs npm:npm
+	@sh .ci/need bwrap:bubblewrap chromium:chromium dockerd:docker.io mmdebstrap:mmdebstrap slirp4netns:slirp4netns ip:iproute2 nsenter:util-linux curl:curl git:git node:nodejs npm:npm
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
-	$(VENV)/bin/pytest --ignore=tests/conformance
+	$(VENV)/bin/pytest --ignore=tests/conformance $(PARALLEL)
 
 test-conformance: $(VENV)/.test
-	@sh .ci/need bwrap:bubblewrap dockerd:docker.io mmdebstrap:mmdebstrap ip:iproute2
+	@sh .ci/need bwrap:bubblewrap dockerd:docker.io mmdebstrap:mmdebstrap slirp4netns:slirp4netns ip:iproute2
 	MOAT_TEST_TABLE=docs/conformance.md $(VENV)/bin/pytest tests/conformance
 
 test-engines: $(VENV)/.test
