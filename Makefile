@@ -5,18 +5,25 @@ PY := $(VENV)/bin/python
 # Tests wait more than they work. The slowest are listed at the end.
 PARALLEL := --numprocesses=4 --dist=loadgroup --durations=20
 
-.PHONY: demo test test-conformance test-engines lint clean
+.PHONY: demo unit test check test-conformance test-engines lint clean
 
 demo: $(VENV)/.demo
 	@sh .ci/need bwrap:bubblewrap
 	@$(PY) -m moat_nb demo
 
-test: $(VENV)/.test
+# What needs nothing but python3, and no rights.
+unit: check
+	$(VENV)/bin/pytest tests/unit -m "not machine" $(PARALLEL)
+
+test: check
 	@sh .ci/need bwrap:bubblewrap chromium:chromium dockerd:docker.io mmdebstrap:mmdebstrap slirp4netns:slirp4netns ip:iproute2 nsenter:util-linux curl:curl git:git node:nodejs npm:npm
+	$(VENV)/bin/pytest --ignore=tests/conformance $(PARALLEL)
+
+check: $(VENV)/.test
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
-	$(VENV)/bin/pytest --ignore=tests/conformance $(PARALLEL)
+	$(VENV)/bin/lint-imports
 
 test-conformance: $(VENV)/.test
 	@sh .ci/need bwrap:bubblewrap dockerd:docker.io mmdebstrap:mmdebstrap slirp4netns:slirp4netns ip:iproute2
@@ -41,6 +48,7 @@ lint: $(VENV)/.test
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis artifacts

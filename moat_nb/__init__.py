@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-    from moat_nb.config import Config as Config
+    from moat_nb.config.model import Config as Config
+    from moat_nb.config.reader import load as load
     from moat_nb.errors import CellInterrupted as CellInterrupted
     from moat_nb.errors import CommandError as CommandError
     from moat_nb.errors import ConfigError as ConfigError
@@ -33,12 +34,11 @@ if TYPE_CHECKING:
     from moat_nb.errors import SandboxGone as SandboxGone
     from moat_nb.errors import StartError as StartError
     from moat_nb.errors import ValueRefused as ValueRefused
-    from moat_nb.link import MountProof as MountProof
-    from moat_nb.parse.moat_yaml import load as load
-    from moat_nb.planning import plan as plan
-    from moat_nb.sandbox import Sandbox as Sandbox
-    from moat_nb.spec import ContainerSpec as ContainerSpec
-    from moat_nb.widget.editor import ExcludesEditor as ExcludesEditor
+    from moat_nb.excludes.widget.editor import ExcludesEditor as ExcludesEditor
+    from moat_nb.planning.spec import ContainerSpec as ContainerSpec
+    from moat_nb.sandbox.guest_client import MountProof as MountProof
+    from moat_nb.sandbox.project import plan as plan
+    from moat_nb.sandbox.sandbox import Sandbox as Sandbox
 
 __version__ = "0.1.0"
 
@@ -47,24 +47,24 @@ _HOMES = {
     "MoatRemoteError": "errors",
     "CellInterrupted": "errors",
     "CommandError": "errors",
-    "Config": "config",
+    "Config": "config.model",
     "ConfigError": "errors",
     "ConsentNeeded": "errors",
-    "ContainerSpec": "spec",
+    "ContainerSpec": "planning.spec",
     "EditError": "errors",
-    "ExcludesEditor": "widget.editor",
+    "ExcludesEditor": "excludes.widget.editor",
     "FileChanged": "errors",
     "ImageError": "errors",
     "MoatError": "errors",
-    "MountProof": "link",
+    "MountProof": "sandbox.guest_client",
     "NotSupportedYet": "errors",
     "ProofError": "errors",
     "RuntimeUnavailable": "errors",
-    "Sandbox": "sandbox",
+    "Sandbox": "sandbox.sandbox",
     "SandboxGone": "errors",
     "StartError": "errors",
-    "load": "parse.moat_yaml",
-    "plan": "planning",
+    "load": "config.reader",
+    "plan": "sandbox.project",
 }
 
 __all__ = list(_HOMES)

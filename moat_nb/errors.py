@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from moat_nb.terminal import for_terminal
+from moat_nb.text.terminal import for_terminal
 
 __all__ = [
     "CellInterrupted",

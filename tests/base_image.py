@@ -29,9 +29,10 @@ from pathlib import Path
 from docker import DockerClient
 from docker.errors import ContainerError, ImageNotFound
 
-from moat_nb.config import Config
-from moat_nb.image.plan import ensure_image, image_plan
-from moat_nb.progress import Silent
+from moat_nb.config.model import Config
+from moat_nb.planning.image import image_plan
+from moat_nb.runtimes.images.ensure import ensure_image
+from moat_nb.text.progress import Silent
 
 SUITE = "bookworm"
 PACKAGES = ("python3", "python3-pip", "python3-venv", "ca-certificates")

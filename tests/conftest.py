@@ -15,7 +15,7 @@ import docker
 import pytest
 from hypothesis import HealthCheck, settings
 
-from moat_nb.host import User
+from moat_nb.host.machine import User
 from tests.integration import table
 from tests.ordinary_user import ORDINARY
 from tests.shared import Ask, Owner
@@ -50,6 +50,21 @@ def pytest_configure(config: pytest.Config) -> None:
     if given is None:
         config.stash[OWNER] = Owner()
     config.stash[ASK] = config.stash[OWNER].ask if given is None else Ask(**given)
+
+
+TESTS = Path(__file__).parent
+MACHINE = {"engine", "net", "bubblewrap"}
+"""Fixtures that need more of the machine than python3."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark those that ``make unit`` leaves out, and have the longest begin first."""
+    for item in items:
+        elsewhere = TESTS / "unit" not in item.path.parents
+        skipped = item.get_closest_marker("skipif") is not None  # for want of a right
+        if elsewhere or skipped or MACHINE & {*getattr(item, "fixturenames", ())}:
+            item.add_marker(pytest.mark.machine)
+    items.sort(key=lambda item: item.path.name != "test_scale.py")
 
 
 @pytest.hookimpl(optionalhook=True)

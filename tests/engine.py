@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from moat_nb.runtimes.docker_facts import ask_facts, sockets
+from moat_nb.runtimes.docker.engine import ask_facts, sockets
 
 START_SECONDS = 120
 STOP_SECONDS = 60

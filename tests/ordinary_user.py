@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import moat_nb
-from moat_nb.host import User
-from moat_nb.runtimes.staging import reachable
+from moat_nb.host.machine import User
+from moat_nb.runtimes.bubblewrap.staging import reachable
 from tests.engine import docker_group
 
 ORDINARY = User(12345, 12345)

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import docker
 
-from moat_nb.image.plan import PROJECT_LABEL
+from moat_nb.planning.image import PROJECT_LABEL
 from tests.base_image import base_images
 from tests.engine import find_or_start
 from tests.service_images import service_images
@@ -34,6 +34,10 @@ _REMOVER = """
 import os, shutil, sys, time
 sys.stdin.read()  # ends with its owner
 for _ in range(600):
+    for top, names, _ in os.walk(sys.argv[1]) if os.getuid() else ():
+        for name in names:
+            if not os.path.islink(os.path.join(top, name)):
+                os.chmod(os.path.join(top, name), 0o700)  # a test may have closed it
     shutil.rmtree(sys.argv[1], ignore_errors=True)
     if not os.path.exists(sys.argv[1]):
         break

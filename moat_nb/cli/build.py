@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 
-from moat_nb.host import Host
-from moat_nb.janitor import Janitor
-from moat_nb.parse.moat_yaml import load
-from moat_nb.planning import choose, make_spec
-from moat_nb.progress import for_user
-from moat_nb.services.plan import plan_services
-from moat_nb.services.sidecars import Sidecars
+from moat_nb.config.reader import load
+from moat_nb.host.machine import Host
+from moat_nb.host.reaper import Janitor
+from moat_nb.planning.kernel import make_spec
+from moat_nb.planning.services import plan_services
+from moat_nb.runtimes.registry import choose
+from moat_nb.sandbox.sidecars import Sidecars
+from moat_nb.text.progress import for_user
 
 __all__ = ["build"]
 

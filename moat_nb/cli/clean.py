@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from moat_nb.errors import MoatError
-from moat_nb.image.plan import IMAGE_LABEL, REPOSITORY
-from moat_nb.rundir import Owner, base_directory, notes, sweep
-from moat_nb.runtimes.docker import Docker
-from moat_nb.runtimes.docker_facts import connect, engine_errors
-from moat_nb.spec import SOCKETS_LABEL
-from moat_nb.tables import amount
+from moat_nb.host.run_directory import Owner, base_directory, notes, sweep
+from moat_nb.planning.image import IMAGE_LABEL, REPOSITORY
+from moat_nb.planning.spec import SOCKETS_LABEL
+from moat_nb.runtimes.docker.engine import connect, engine_errors
+from moat_nb.runtimes.docker.runtime import Docker
+from moat_nb.text.tables import amount
 
 if TYPE_CHECKING:
     from docker import APIClient

@@ -7,13 +7,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from moat_nb import acceptance
+from moat_nb.config.exclude_patterns import normalise
+from moat_nb.config.reader import read_config
+from moat_nb.config.yaml_nodes import nearest
 from moat_nb.errors import ConsentNeeded, EditError
-from moat_nb.excludes import get_excludes, normalise, set_excludes
-from moat_nb.moat_file import MoatFile, diff, read
-from moat_nb.parse.document import nearest
-from moat_nb.parse.moat_yaml import read_config
-from moat_nb.tables import table
+from moat_nb.excludes import checks, get_excludes, set_excludes
+from moat_nb.excludes.file import MoatFile, diff, read
+from moat_nb.text.tables import table
 
 __all__ = ["change", "show"]
 
@@ -42,9 +42,9 @@ def change(
         print(f"{file.label}: nothing to change", file=sys.stderr)
         return 0
     if dry_run:
-        acceptance.check(file, text)
+        checks.check(file, text)
     else:
-        acceptance.save(file, text)
+        checks.save(file, text)
     print(diff(file.text, text, file.label), end="")
     if not dry_run:
         print("saved; a sandbox that runs has it after a reset", file=sys.stderr)

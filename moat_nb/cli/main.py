@@ -170,13 +170,13 @@ def _clean(arguments: argparse.Namespace) -> int:
 
 
 def _doctor(arguments: argparse.Namespace) -> int:
-    from moat_nb.doctor import main as doctor
+    from moat_nb.cli.doctor import main as doctor
 
     return doctor(as_json=arguments.json)
 
 
 def _bench(arguments: argparse.Namespace) -> int:
-    from moat_nb.bench import main as bench
+    from moat_nb.cli.bench import main as bench
 
     return bench(
         arguments.directory,
@@ -187,7 +187,7 @@ def _bench(arguments: argparse.Namespace) -> int:
 
 
 def _demo(arguments: argparse.Namespace) -> int:
-    from moat_nb.demo import main as demo
+    from moat_nb.cli.demo import main as demo
 
     return demo()
 

@@ -9,17 +9,19 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from moat_nb.config import Config
-from moat_nb.host import Host
-from moat_nb.image.plan import ImagePlan, image_plan
-from moat_nb.parse.moat_yaml import load
-from moat_nb.planning import choose, make_spec
-from moat_nb.rundir import RunDir, base_directory
-from moat_nb.services.plan import SidecarPlan, plan_services
-from moat_nb.services.recipes import MODELS
-from moat_nb.show.spec_words import MOUNT_COLUMNS, kind, limits_in_words, mount_points, mount_row
-from moat_nb.spec import ContainerSpec
-from moat_nb.tables import fields, table, wrap
+from moat_nb.config.model import Config
+from moat_nb.config.reader import load
+from moat_nb.host.machine import Host
+from moat_nb.host.run_directory import RunDir, base_directory
+from moat_nb.planning.builtin_services import MODELS
+from moat_nb.planning.image import ImagePlan, image_plan
+from moat_nb.planning.kernel import make_spec
+from moat_nb.planning.limits import limits_in_words
+from moat_nb.planning.mounts import MOUNT_COLUMNS, kind, mount_points, mount_row
+from moat_nb.planning.services import SidecarPlan, plan_services
+from moat_nb.planning.spec import ContainerSpec
+from moat_nb.runtimes.registry import choose
+from moat_nb.text.tables import fields, table, wrap
 
 __all__ = ["Plan", "as_json", "as_text", "make", "plan"]
 
@@ -65,7 +67,7 @@ def plan(
 
 
 def make(directory: str, runtime: str | None) -> Plan:
-    """Lay out the project at ``directory``; raises what :func:`moat_nb.planning.plan` does."""
+    """Lay out the project at ``directory``; raises what the planning does."""
     host = Host.current()
     config = load(directory, home=host.home)
     chosen, why = choose(runtime, config, host, os.environ)

@@ -17,12 +17,12 @@ import threading
 from collections.abc import Sequence
 from types import FrameType, TracebackType
 
-from moat_nb.config import Config
+from moat_nb.config.model import Config
+from moat_nb.config.reader import load
 from moat_nb.errors import ConfigError, MoatError, Problem, SandboxGone, StartError
-from moat_nb.link import Exit, Process
-from moat_nb.parse.moat_yaml import load
-from moat_nb.progress import Silent, for_user
-from moat_nb.sandbox import Sandbox
+from moat_nb.sandbox.guest_client import Exit, Process
+from moat_nb.sandbox.sandbox import Sandbox
+from moat_nb.text.progress import Silent, for_user
 
 __all__ = ["run"]
 

@@ -6,19 +6,20 @@ import json
 import os
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from moat_nb.cli.listing import Listed, find, sandboxes
-from moat_nb.egress.trace import as_text, read
+from moat_nb.egress.records import Record, read
 from moat_nb.errors import MoatError
-from moat_nb.jupyter.ending import end
-from moat_nb.rundir import base_directory
-from moat_nb.tables import duration, table
-from moat_nb.terminal import for_terminal
+from moat_nb.host.run_directory import base_directory
+from moat_nb.sandbox.listing import Listed, find, sandboxes
+from moat_nb.sandbox.stop import end
+from moat_nb.text.tables import amount, duration, table
+from moat_nb.text.terminal import for_terminal
 
-__all__ = ["logs", "ps", "stop", "trace"]
+__all__ = ["logs", "ps", "requests_as_text", "stop", "trace"]
 
 FOLLOW_SECONDS = 0.2
 """Between two looks at a log that is followed."""
@@ -61,7 +62,7 @@ def trace(which: str | None, *, as_json: bool) -> int:
     if as_json:
         print(json.dumps([asdict(record) for record in records], indent=2))
     elif records:
-        print(as_text(records))
+        print(requests_as_text(records))
     return 0
 
 
@@ -167,3 +168,29 @@ def _rotated(path: Path, descriptor: int) -> bool:
         return path.stat().st_ino != os.fstat(descriptor).st_ino
     except FileNotFoundError:
         return False  # for this moment there is none
+
+
+_REQUEST_COLUMNS = ("TIME", "METHOD", "HOST", "STATUS", "SENT", "RECEIVED", "RULE")
+
+
+def requests_as_text(records: Iterable[Record]) -> str:
+    return table([_REQUEST_COLUMNS, *map(_request_row, records)])
+
+
+def _request_row(record: Record) -> tuple[str, ...]:
+    default = 443 if record.tls or record.method == "CONNECT" else 80
+    host = record.host if record.port == default else f"{record.host}:{record.port}"
+    status = str(record.status or "-")
+    rule = record.rule
+    if record.outcome != "passed":
+        words = "; ".join(filter(None, (record.reason, record.mend)))
+        rule = f"{record.outcome}: {words}{f' ({record.address})' if record.address else ''}"
+    return (
+        time.strftime("%H:%M:%S", time.localtime(record.time)),
+        record.method,
+        host + (record.path or ""),
+        status,
+        amount(record.sent),
+        amount(record.received),
+        rule,
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from moat_nb.parse.schema import as_text
+from moat_nb.config.schema import as_text
 
 __all__ = ["schema"]
 

@@ -5,13 +5,14 @@
 A program in the sandbox speaks to a port on 127.0.0.1 there, and the guest carries its bytes to
 the socket. In the launcher:
 
-    settings.py      what moat.yaml asks for, as a value of the ContainerSpec
-    environment.py   the variables that programs in the sandbox are given
-    trust.py         the certificates that the host trusts
-    furnish.py       the directory that the sandbox sees, and the proxy's order
-    isolated.py      the proxy's command, which nothing of the launcher's surroundings gets into
-    gate.py          the socket, and the proxy's process behind it
-    news.py          which refusals a user is told of
+    settings.py        what moat.yaml asks for, as a NetworkPlan: one visit, one value
+    network_policy.py  its policy, rules and ports, as the spec, the order and the judge hold it
+    environment.py     the variables that programs in the sandbox are given
+    trust.py           the certificates that the host trusts
+    furnish.py         the directory that the sandbox sees, and the proxy's order
+    isolated.py        the proxy's command, which nothing of the launcher's surroundings gets into
+    gate.py            the socket, and the proxy's process behind it
+    news.py            which refusals a user is told of
 
 :class:`order.Order` is all that the process is told (``Order(...).line()`` on its stdin);
 ``records.Record`` is what it tells, on stdout and in its file. A port of this machine that

@@ -1,18 +1,13 @@
-"""What went through the proxy, or was refused: records of bounded fields in a bounded file."""
+"""What went through the proxy, or was refused: records of bounded fields."""
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from moat_nb.egress.streams import Plain
-
-__all__ = ["Attempt", "Outcome", "Record", "RecordFile", "printable"]
+__all__ = ["Outcome", "Record", "printable", "read"]
 
 Outcome = Literal["passed", "refused", "failed"]
 
@@ -53,76 +48,22 @@ class Record:
         return json.dumps(asdict(self)).encode() + b"\n"
 
 
-@dataclass(kw_only=True)
-class Attempt:
-    """A Record in the making."""
-
-    method: str
-    host: str
-    port: int
-    path: str | None = None
-    rule: str = ""
-    status: int | None = None
-    reason: str = ""
-    mend: str = ""
-    address: str = ""
-    tls: bool = False
-    outcome: Outcome = "passed"
-    server: Plain | None = None
-    """The connection to the host, which ends with the attempt."""
-    itemised: bool = False
-    """A CONNECT whose requests are recorded in its place, one by one."""
-    _time: float = field(default_factory=time.time)
-    _start: float = field(default_factory=time.monotonic)
-
-    def record(self) -> Record:
-        text = {
-            name: printable(getattr(self, name) or "", limit) for name, limit in _LIMITS.items()
-        }
-        return Record(
-            time=round(self._time, 3),
-            method=text["method"],
-            host=text["host"],
-            port=self.port,
-            path=None if self.path is None else text["path"],
-            status=self.status,
-            sent=self.server.sent if self.server else 0,
-            received=self.server.received if self.server else 0,
-            seconds=round(time.monotonic() - self._start, 3),
-            outcome=self.outcome,
-            rule=text["rule"],
-            reason=text["reason"],
-            mend=text["mend"],
-            address=text["address"],
-            tls=self.tls,
-        )
-
-
 def printable(text: str, limit: int) -> str:
     """Only ASCII: what steers a terminal, or looks like another host's name, does not pass."""
     return "".join(c if " " <= c <= "~" else "?" for c in text[:limit])
 
 
-class RecordFile:
-    """Half of ``limit`` bytes, and then it becomes ``PATH.1`` and a new one begins.
-
-    What does not fit on a full disk is missing: no connection ends for its record's sake.
-    """
-
-    def __init__(self, path: Path, limit: int) -> None:
-        self._path = path
-        self._limit = limit // 2
-        self._fd = self._open()
-
-    def write(self, record: Record) -> None:
-        line = record.line()
-        with contextlib.suppress(OSError):
-            if os.fstat(self._fd).st_size + len(line) > self._limit:
-                self._path.replace(self._path.with_name(f"{self._path.name}.1"))
-                os.close(self._fd)
-                self._fd = self._open()
-            os.write(self._fd, line)
-
-    def _open(self) -> int:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-        return os.open(self._path, flags, 0o600)
+def read(path: Path) -> tuple[Record, ...]:
+    """The oldest first, from :attr:`RunDir.requests`; none when nothing was asked for yet."""
+    found = []
+    for part in (path.with_name(f"{path.name}.1"), path):
+        try:
+            lines = part.read_bytes().splitlines()
+        except FileNotFoundError:
+            continue
+        for line in lines:
+            try:
+                found.append(Record(**json.loads(line)))
+            except (ValueError, TypeError):
+                continue  # the last, cut off by a full disk
+    return tuple(found)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import SplitResult, unquote, urlsplit
 
-__all__ = ["Upstream"]
+from moat_nb.egress.options import REACHABLE
+
+__all__ = ["READ_VARIABLES", "UPSTREAM", "Upstream", "first"]
 
 _PORTS = {"http": 80, "https": 443}
 _PROBLEM = (
@@ -54,3 +57,18 @@ def _authorization(parts: SplitResult) -> str | None:
         return None
     words = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
     return f"Basic {b64encode(words.encode()).decode()}"
+
+
+UPSTREAM = ("https_proxy", "HTTPS_PROXY", "http_proxy", "HTTP_PROXY")
+
+
+UNPROXIED = ("no_proxy", "NO_PROXY")
+
+
+READ_VARIABLES = (REACHABLE, *UPSTREAM, *UNPROXIED)
+"""The launcher's variables that say how its proxies reach the world."""
+
+
+def first(environ: Mapping[str, str], names: Iterable[str]) -> str:
+    """The first of these variables that is set and not empty, or an empty text."""
+    return next(filter(None, map(environ.get, names)), "")

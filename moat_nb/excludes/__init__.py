@@ -1,26 +1,7 @@
-"""Excludes: the one validator, the matching of globs, and the one editing function."""
+"""Choosing excludes: moat.yaml is edited, an edit is checked, directories are suggested."""
 
 from __future__ import annotations
 
 from moat_nb.excludes.edit import get_excludes, set_excludes
-from moat_nb.excludes.rules import (
-    States,
-    advance,
-    begin,
-    check,
-    check_all,
-    is_glob,
-    normalise,
-)
 
-__all__ = [
-    "States",
-    "advance",
-    "begin",
-    "check",
-    "check_all",
-    "get_excludes",
-    "is_glob",
-    "normalise",
-    "set_excludes",
-]
+__all__ = ["get_excludes", "set_excludes"]

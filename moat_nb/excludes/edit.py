@@ -12,8 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from moat_nb.config.cursor import Cursor
+from moat_nb.config.exclude_patterns import check_all
+from moat_nb.config.yaml_nodes import Node, Problems, compose
 from moat_nb.errors import ConfigError, ConsentNeeded, EditError, MoatError, Problem
-from moat_nb.excludes.rules import check_all
 from moat_nb.excludes.splice import (
     Edit,
     UnsafeError,
@@ -24,8 +26,6 @@ from moat_nb.excludes.splice import (
     lead_of,
     scalar,
 )
-from moat_nb.parse.cursor import Cursor
-from moat_nb.parse.document import Node, Problems, compose
 
 __all__ = ["get_excludes", "set_excludes"]
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from moat_nb.parse.document import Node
+from moat_nb.config.yaml_nodes import Node
 
 __all__ = [
     "Edit",

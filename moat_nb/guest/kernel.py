@@ -13,9 +13,6 @@ import sys
 import threading
 from typing import List, Optional
 
-IN_NO_HURRY = "--in-no-hurry"
-"""A word after the guest's settings: nobody waits for a kernel of this sandbox yet, so what kernels
-need is imported when nothing else wants the processor."""
 LOWEST_PRIORITY = 19
 
 

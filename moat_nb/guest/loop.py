@@ -13,8 +13,9 @@ import threading
 import time
 from typing import Any, Dict, List, Optional, Tuple
 
-from . import carrier
-from .kernel import IN_NO_HURRY, preload, run_kernel
+from . import port_forward
+from .kernel import preload, run_kernel
+from .mountinfo import mount_table
 from .process import (
     CHUNK,
     BecomeKernel,
@@ -28,9 +29,10 @@ from .process import (
     waiting_bytes,
     write_connection_file,
 )
-from .proof import identity, measure, mount_table, prove, shows, sources
+from .proof import identity, measure, prove, shows, sources
+from .settings import IN_NO_HURRY
 from .spare import Spare, run_spare
-from .vitals import Vitals, sandbox_memory
+from .usage import Vitals, sandbox_memory
 
 WATCH_SECONDS = 2.0
 """A renamed parent moves a mount without any event, so the excludes are also looked at now and
@@ -58,7 +60,7 @@ class Guest:
         self.vitals = Vitals()
         self.spare: Optional[Spare] = None
         self.spare_wish: Optional[Tuple[str, float]] = None  # its sockets' prefix, and when
-        self.doors: Dict[int, carrier.Door] = {}
+        self.doors: Dict[int, port_forward.Door] = {}
         self.carrier: Optional[int] = None  # its pid
 
     def send(self, kind: str, **fields: Any) -> None:
@@ -92,7 +94,7 @@ class Guest:
         """Listen on the ports of the way out; a sandbox without one that was promised ends."""
         for port, path, target in self.config["doors"]:
             try:
-                door = carrier.listen(port, path, target)
+                door = port_forward.listen(port, path, target)
             except OSError as error:
                 sys.exit("port %d of the sandbox: %s" % (port, error.strerror))
             self.doors[door.descriptor] = door
@@ -234,13 +236,13 @@ class Guest:
         self.spare.close()
         self.spare = None
 
-    def start_carrier(self, knocked: carrier.Door) -> None:
+    def start_carrier(self, knocked: port_forward.Door) -> None:
         if self.carrier is not None:
             return  # two doors were knocked at in one moment
         try:
-            self.carrier = carrier.start(list(self.doors.values()))
+            self.carrier = port_forward.start(list(self.doors.values()))
         except OSError:
-            carrier.turn_away(knocked)
+            port_forward.turn_away(knocked)
             return
         for descriptor in self.doors:
             self.poll.unregister(descriptor)

@@ -6,52 +6,11 @@ import mmap
 import os
 import stat
 import sys
-from typing import Any, Dict, Iterable, List, NamedTuple, Set, Tuple
+from typing import Any, Dict, List, Set, Tuple
+
+from .mountinfo import NOTHING, Mounted, mount_table
 
 TMPFS_MODE = 0o1777
-
-
-class Mounted(NamedTuple):
-    """A line of a mount table."""
-
-    type: str
-    options: Set[str]
-    device: str  # MAJOR:MINOR, the same for whoever mounts that filesystem
-    root: str  # what of that filesystem is mounted: a path in it, with no link left
-
-
-NOTHING = Mounted("", set(), "", "")
-
-
-def mount_table() -> Dict[str, Mounted]:
-    """This process's; see :func:`read_table`."""
-    # A path may hold anything that some str method takes for the end of a word or line; the
-    # kernel escapes no more than space, tab, newline and backslash.
-    with open(
-        "/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape", newline="\n"
-    ) as lines:
-        return read_table(lines)
-
-
-def read_table(lines: Iterable[str]) -> Dict[str, Mounted]:
-    """By mount point; the last mount at a point is on top.
-
-    ``lines`` are a mountinfo's. ValueError or IndexError for a line that is no such thing.
-    """
-    table = {}
-    for line in lines:
-        fields = line.split(" ")
-        separator = fields.index("-")
-        path, root = _unescape(fields[4]), _unescape(fields[3])
-        options = set(fields[5].split(","))
-        table[path] = Mounted(fields[separator + 1], options, fields[2], root)
-    return table
-
-
-def _unescape(text: str) -> str:
-    for code, char in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
-        text = text.replace(code, char)
-    return text
 
 
 def sources() -> Dict[str, Tuple[str, str]]:

@@ -16,12 +16,13 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import moat_nb
-from moat_nb.config import Config
+from moat_nb.config.file import FILE_NAMES, find
+from moat_nb.config.model import Config
+from moat_nb.config.reader import load
 from moat_nb.errors import ConfigError, MoatError
-from moat_nb.host import Host
-from moat_nb.jupyter import safe_path
-from moat_nb.parse.moat_yaml import FILE_NAMES, find, load
-from moat_nb.planning import plan
+from moat_nb.host.machine import Host
+from moat_nb.jupyter import safe_python
+from moat_nb.sandbox.project import plan
 
 __all__ = ["Installed", "install", "installed", "kernel_json", "language_of", "uninstall"]
 
@@ -38,7 +39,7 @@ def kernel_json(config: Config, *, runtime: str | None, executable: str) -> dict
     project = str(config.directory)
     language = language_of(config.kernel.argv)
     title = "Python 3" if language == "python" else language.title()
-    shim = [*safe_path.words(executable, "moat_nb"), "kernel", "--project", project]
+    shim = [*safe_python.words(executable, "moat_nb"), "kernel", "--project", project]
     if runtime is not None:
         shim += ["--runtime", runtime]
     return {

@@ -28,14 +28,14 @@ from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
 from traitlets import Unicode
 
 from moat_nb.errors import MoatError, SandboxGone
-from moat_nb.jupyter import safe_path
-from moat_nb.jupyter.connection import IPYKERNEL_ARGV, json_ready, new_connection
-from moat_nb.link import Exit
-from moat_nb.paths import to_host, to_sandbox
+from moat_nb.jupyter import safe_python
+from moat_nb.planning.mount_paths import to_host, to_sandbox
+from moat_nb.sandbox.connection import IPYKERNEL_ARGV, json_ready, new_connection
+from moat_nb.sandbox.guest_client import Exit
 
 if TYPE_CHECKING:
-    from moat_nb.link import Process
-    from moat_nb.sandbox import Sandbox
+    from moat_nb.sandbox.guest_client import Process
+    from moat_nb.sandbox.sandbox import Sandbox
 
 __all__ = ["MoatProvisioner"]
 
@@ -85,7 +85,7 @@ class MoatProvisioner(KernelProvisionerBase):
 
     def _command(self, extra: list[str]) -> list[str]:
         argv = list(self.kernel_spec.argv)
-        if safe_path.runs(argv, "moat_nb"):  # the shim's, for clients that know no provisioners
+        if safe_python.runs(argv, "moat_nb"):  # the shim's, for clients that know no provisioners
             argv = list(IPYKERNEL_ARGV)
         elif argv and (argv[0] == sys.executable or Path(argv[0]).name in PYTHONS):
             argv[0] = "python3"
@@ -101,7 +101,7 @@ class MoatProvisioner(KernelProvisionerBase):
         return self.connection_info
 
     def _launch(self, cmd: list[str]) -> None:
-        from moat_nb.sandbox import Sandbox
+        from moat_nb.sandbox.sandbox import Sandbox
 
         if self._sandbox is None or self._sandbox.gone is not None:
             if not self._owns_sandbox and self._sandbox is not None:

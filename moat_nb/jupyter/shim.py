@@ -25,8 +25,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from moat_nb.errors import MoatError
-from moat_nb.jupyter import safe_path
-from moat_nb.rundir import base_directory, make_base
+from moat_nb.host.run_directory import base_directory, make_base
+from moat_nb.jupyter import safe_python
 
 __all__ = ["main"]
 
@@ -90,7 +90,7 @@ def _start_keeper(address: Path, arguments: argparse.Namespace) -> socket.socket
     with theirs:
         subprocess.Popen(
             [
-                *safe_path.words(sys.executable, "moat_nb.jupyter.keeper"),
+                *safe_python.words(sys.executable, "moat_nb.jupyter.shim_daemon"),
                 *(str(theirs.fileno()), str(address)),
                 *(arguments.project, arguments.runtime),
             ],

@@ -18,8 +18,8 @@ from typing import Any, TypeAlias
 import zmq
 
 from moat_nb.errors import CellInterrupted, MoatError, MoatRemoteError, SandboxGone
-from moat_nb.jupyter.kernels import READY_TIMEOUT, Kernel
-from moat_nb.terminal import for_terminal
+from moat_nb.jupyter.kernel_manager import READY_TIMEOUT, Kernel
+from moat_nb.text.terminal import for_terminal
 
 __all__ = ["MAX_MESSAGE", "Ask", "Options", "Show", "connect", "run_cell", "without_surrogates"]
 

@@ -10,10 +10,10 @@ import threading
 from collections.abc import Sequence
 
 from moat_nb.errors import CommandError, SandboxGone
-from moat_nb.link import Exit
-from moat_nb.sandbox import Sandbox
-from moat_nb.tables import amount
-from moat_nb.terminal import for_terminal
+from moat_nb.sandbox.guest_client import Exit
+from moat_nb.sandbox.sandbox import Sandbox
+from moat_nb.text.tables import amount
+from moat_nb.text.terminal import for_terminal
 
 __all__ = ["Pieces", "run_command", "say"]
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.completer import CompletionContext, SimpleCompletion, context_matcher
 
 from moat_nb.notebook.subcommands import SUBCOMMANDS
-from moat_nb.planning import RUNTIMES
+from moat_nb.runtimes.registry import RUNTIMES
 
 if TYPE_CHECKING:
     from moat_nb.notebook.session import Sessions

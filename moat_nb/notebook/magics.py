@@ -21,10 +21,10 @@ from moat_nb.errors import MoatRemoteError
 from moat_nb.notebook.background import CellHandle
 from moat_nb.notebook.cells import Options, run_cell
 from moat_nb.notebook.completion import Matcher
-from moat_nb.notebook.replay import Replay
+from moat_nb.notebook.output.display import Replay
 from moat_nb.notebook.session import Session, Sessions
 from moat_nb.notebook.subcommands import dispatch, say, without_our_own_lines
-from moat_nb.notebook.values import FORMS, bring_in, bring_out, evaluate
+from moat_nb.notebook.values.transfer import FORMS, bring_in, bring_out, evaluate
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell

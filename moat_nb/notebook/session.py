@@ -9,13 +9,14 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from moat_nb.config.file import find
+from moat_nb.config.reader import load
 from moat_nb.errors import CellInterrupted, MoatError, SandboxGone
-from moat_nb.jupyter.kernels import Kernel
+from moat_nb.jupyter.kernel_manager import Kernel
 from moat_nb.notebook.cells import connect
-from moat_nb.notebook.replay import DisplayIds
-from moat_nb.parse.moat_yaml import find, load
-from moat_nb.sandbox import Sandbox
-from moat_nb.show.figures import Figures
+from moat_nb.notebook.output.display import DisplayIds
+from moat_nb.notebook.output.figures import Figures
+from moat_nb.sandbox.sandbox import Sandbox
 
 __all__ = ["Session", "Sessions"]
 

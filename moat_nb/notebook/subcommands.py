@@ -17,7 +17,7 @@ from moat_nb.cli.parser import DIRECTORY, DOCKERFILE, MOUNT, RUNTIME, SERVICE
 from moat_nb.errors import MoatError, SandboxGone
 from moat_nb.notebook.commands import run_command, say
 from moat_nb.notebook.session import Session, Sessions
-from moat_nb.tables import amount, table
+from moat_nb.text.tables import amount, table
 
 __all__ = ["SUBCOMMANDS", "dispatch", "say", "without_our_own_lines"]
 
@@ -222,7 +222,7 @@ def excludes(sessions: Sessions, arguments: Namespace) -> None:
 
     "Apply" in the editor is `%moat reset`, where this notebook has a sandbox of the project.
     """
-    from moat_nb.widget.editor import ExcludesEditor
+    from moat_nb.excludes.widget.editor import ExcludesEditor
 
     session = sessions.find(arguments.directory)
     if session is None:
@@ -264,7 +264,7 @@ def plan(sessions: Sessions, arguments: Namespace) -> None:
 @magic_arguments(name="moat doctor")
 def doctor(sessions: Sessions, arguments: Namespace) -> None:
     """Say what can be used here, and how to mend what cannot."""
-    from moat_nb.doctor import report
+    from moat_nb.cli.doctor import report
 
     display(report())
 

@@ -19,19 +19,19 @@ from typing import TYPE_CHECKING
 
 import moat_nb
 from moat_nb.errors import NotSupportedYet, Problem, StartError
-from moat_nb.host import Host
-from moat_nb.image.plan import image_plan
-from moat_nb.mounts import TMPFS_MODE, Bind, EmptyFile, Mount, Tmpfs, Volume
-from moat_nb.runtimes import UNLIMITED_FILES, Availability, Runtime
+from moat_nb.host.machine import Host
+from moat_nb.planning.image import image_plan
+from moat_nb.planning.limits import MIB
+from moat_nb.planning.mounts import TMPFS_MODE, Bind, EmptyFile, Mount, Tmpfs, Volume
+from moat_nb.planning.spec import GUEST_PATH, ContainerSpec
+from moat_nb.runtimes.base import UNLIMITED_FILES, Availability, Runtime
 from moat_nb.runtimes.pipes import PipeLeash, spawn
 from moat_nb.runtimes.rlimits import rlimits
-from moat_nb.security import MIB
-from moat_nb.spec import GUEST_PATH, ContainerSpec
 
 if TYPE_CHECKING:
-    from moat_nb.config import Config
-    from moat_nb.janitor import Janitor
-    from moat_nb.progress import Progress
+    from moat_nb.config.model import Config
+    from moat_nb.host.reaper import Janitor
+    from moat_nb.text.progress import Progress
 
 __all__ = ["Apple"]
 

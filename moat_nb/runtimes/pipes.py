@@ -12,7 +12,7 @@ from concurrent.futures import Future
 from typing import Any
 
 from moat_nb.errors import StartError
-from moat_nb.runtimes import Leash
+from moat_nb.runtimes.base import Leash
 
 __all__ = ["PipeLeash", "spawn"]
 

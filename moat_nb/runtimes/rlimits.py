@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from moat_nb.security import Limits
+from moat_nb.planning.limits import Limits
 
 __all__ = ["rlimits"]
 

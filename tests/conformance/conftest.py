@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from moat_nb.host import User
+from moat_nb.host.machine import User
 from tests.conformance.runner import Report, Workplace, fetch, pip, project_text
 from tests.conformance.suites import PLUGINS, RUNS, Run
 from tests.conformance.table import Results

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import yaml
 
-from moat_nb.host import User
+from moat_nb.host.machine import User
 from tests import ordinary_user
 from tests.conformance.moat_suite import LEFT_OUT
 from tests.conformance.suites import Run, Suite

@@ -22,7 +22,7 @@ import pytest
 from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.connect import write_connection_file
 
-from moat_nb.jupyter import safe_path
+from moat_nb.jupyter import safe_python
 from tests.conformance.runner import moat_yaml
 from tests.conftest import Engine, Project
 from tests.integration.leftovers import Watch
@@ -82,7 +82,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
         file, given = write_connection_file(
             str(tmp_path / "kernel.json"), ip="127.0.0.1", key=b"chosen by the client"
         )
-        python = safe_path.words(sys.executable, "moat_nb")
+        python = safe_python.words(sys.executable, "moat_nb")
         words = [*python, "kernel", "--project", str(project), "-f", file]
         process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, cwd=project)
         client = BlockingKernelClient(connection_file=file)
@@ -169,7 +169,7 @@ def test_a_second_shim_with_the_same_file_gets_the_sandbox_that_is_still_there(
     first.client.stop_channels()
     first.process.terminate()
     first.wait()
-    words = [*safe_path.words(sys.executable, "moat_nb"), "kernel", "--project", str(directory)]
+    words = [*safe_python.words(sys.executable, "moat_nb"), "kernel", "--project", str(directory)]
     with subprocess.Popen([*words, "-f", str(first.file)], cwd=directory) as second:
         client = BlockingKernelClient(connection_file=str(first.file))
         client.load_connection_file()

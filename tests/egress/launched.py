@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from moat_nb import Sandbox
-from moat_nb.jupyter.kernels import Kernel
+from moat_nb.jupyter.kernel_manager import Kernel
 
 
 def serve(port: int) -> str:

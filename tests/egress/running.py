@@ -10,13 +10,14 @@ import ssl
 import subprocess
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from moat_nb.config import Rule
-from moat_nb.egress.isolated import command
-from moat_nb.egress.order import Order
+from moat_nb.config.model import Rule
+from moat_nb.egress.options import Order
+from moat_nb.egress.policy.network_policy import NetworkPolicy
+from moat_nb.egress.process import command
 from tests.egress.internet import Internet
 
 SECONDS = 60
@@ -122,6 +123,9 @@ def everything(sock: socket.socket) -> bytes:
     return data
 
 
+NETWORK = {field.name for field in fields(NetworkPolicy)}
+
+
 def rules(*entries: str | tuple[str, tuple[str, ...]]) -> tuple[Rule, ...]:
     """From host names, and host names with lines."""
     made = []
@@ -140,10 +144,11 @@ def running(internet: Internet, directory: Path, **order: Any) -> Iterator[Runni
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(path))
         listening.listen(1000)
+        policy = {key: order.pop(key) for key in NETWORK & order.keys()}
         given = Order(
             **{
                 "listen_fd": listening.fileno(),
-                "policy": "permissive",
+                "network": NetworkPolicy(**{"policy": "permissive", **policy}),
                 "records": str(records),
                 "limit": 1 << 20,
                 **order,

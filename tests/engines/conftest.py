@@ -12,8 +12,8 @@ from typing import Any
 import docker
 import pytest
 
-from moat_nb.host import User
-from moat_nb.runtimes.docker_facts import ask_facts
+from moat_nb.host.machine import User
+from moat_nb.runtimes.docker.engine import ask_facts
 from tests.conftest import Engine, Project
 from tests.engines.images import kernel_image
 from tests.engines.kinds import ENGINES, Kind

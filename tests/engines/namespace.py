@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import moat_nb
-from moat_nb.rundir import base_directory, make_base
+from moat_nb.host.run_directory import base_directory, make_base
 from tests.engine import until_it_answers
 from tests.engines.kinds import PACKAGES, Kind
 

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from moat_nb import Sandbox
-from moat_nb.host import User
+from moat_nb.host.machine import User
 from tests.conftest import Engine, Project
 from tests.egress.internet import Internet, internet
 from tests.integration.leftovers import Watch

@@ -29,8 +29,8 @@ from urllib.parse import quote
 import docker  # noqa: F401 - takes half a second, and is there in each fork this way
 
 from moat_nb import Sandbox
-from moat_nb.janitor import Janitor, UnixConnection
-from moat_nb.progress import Silent
+from moat_nb.host.reaper import Janitor, UnixConnection
+from moat_nb.text.progress import Silent
 
 SECONDS = 30.0
 AT_ONCE = 10

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from moat_nb.rundir import base_directory
+from moat_nb.host.run_directory import base_directory
 
 if TYPE_CHECKING:
     from tests.conftest import Engine

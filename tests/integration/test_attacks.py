@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from moat_nb.log import FILE_LIMIT
+from moat_nb.host.rotating_log import LIMIT
 
 MEMORY_MB, TMPFS_MB, PIDS = 256, 32, 64
 
@@ -282,7 +282,7 @@ def test_a_flood_of_output_costs_a_bounded_file(launcher, table):
     assert process.wait(timeout=60).code == 0
     files = list(box.sockets.parent.glob("log*"))
     size = sum(path.stat().st_size for path in files)
-    assert FILE_LIMIT < size <= 2 * FILE_LIMIT
+    assert LIMIT // 2 < size <= LIMIT
     table("40 MiB of output", launcher.runtime, "<= 20 MiB", f"{size >> 20} MiB", "-")
 
 

@@ -4,8 +4,8 @@ import json
 import subprocess
 import sys
 
-from moat_nb.bench import TARGETS
-from moat_nb.bench.steps import REST, steps
+from moat_nb.cli.bench import TARGETS
+from moat_nb.cli.bench.steps import REST, steps
 
 
 def test_every_measure_is_a_ratio_to_a_plain_kernel(on_docker):

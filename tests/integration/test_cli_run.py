@@ -12,7 +12,7 @@ import threading
 
 import pytest
 
-from moat_nb.rundir import Owner, base_directory
+from moat_nb.host.run_directory import Owner, base_directory
 from tests import ordinary_user
 from tests.integration.conftest import wait_until
 from tests.integration.leftovers import run_directories

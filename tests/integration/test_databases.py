@@ -2,7 +2,7 @@
 
 import pytest
 
-from moat_nb.jupyter.kernels import Kernel
+from moat_nb.jupyter.kernel_manager import Kernel
 from tests.integration.conftest import wait_until
 
 MIB = 1 << 20

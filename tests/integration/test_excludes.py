@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from moat_nb.errors import ConfigError
-from moat_nb.host import User
+from moat_nb.host.machine import User
 from tests.integration.conftest import MIB, wait_until
 from tests.integration.snapshot import snapshot
 

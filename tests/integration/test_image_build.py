@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from moat_nb.config import Config, Dependency, Hooks, KernelOptions
+from moat_nb.config.model import Config, Dependency, Hooks, KernelOptions
 from moat_nb.errors import ImageError
-from moat_nb.image import builder, wheels
-from moat_nb.image.plan import PROJECT_LABEL, ImagePlan, ensure_image, image_plan
-from moat_nb.progress import Silent
+from moat_nb.planning.image import PROJECT_LABEL, ImagePlan, image_plan
+from moat_nb.runtimes.images import build, wheels
+from moat_nb.runtimes.images.ensure import ensure_image
+from moat_nb.text.progress import Silent
 
 if TYPE_CHECKING:
     from tests.conftest import Engine
@@ -270,8 +271,9 @@ def test_a_killed_launcher_leaves_no_container_of_its_build(
     traces: Callable[[], list[str]],
 ) -> None:
     code = (
-        "import sys, docker; from moat_nb import progress; from moat_nb.image import builder; "
-        "builder.build(builder.Order(tag='moat-nb/test-killed:1', network_steps=('hook',), "
+        "import sys, docker; from moat_nb.text import progress; "
+        "from moat_nb.runtimes.images import build; "
+        "build.build(build.Order(tag='moat-nb/test-killed:1', network_steps=('hook',), "
         "dockerfile='FROM ' + sys.argv[2] + '\\nLABEL moat.nb.image=1\\nRUN sleep 100\\n'), "
         "None, docker.DockerClient(base_url=sys.argv[1]), progress.Silent(), None)"
     )
@@ -346,12 +348,12 @@ def test_a_build_has_a_network_only_if_a_step_needs_one(
     engine: Engine, network_steps: tuple[str, ...], alone: bool
 ) -> None:
     tag = f"moat-nb/test-network:{secrets.token_hex(4)}"
-    order = builder.Order(
+    order = build.Order(
         tag=tag,
         dockerfile=f"FROM {engine.base_image}\nRUN ls /sys/class/net > /interfaces\n",
         network_steps=network_steps,
     )
-    builder.build(order, None, engine.client, Silent(), None)
+    build.build(order, None, engine.client, Silent(), None)
     try:
         assert (run(engine, tag, "cat", "/interfaces").split() == ["lo"]) is alone
     finally:

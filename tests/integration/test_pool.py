@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from moat_nb.jupyter.kernels import Kernel
-from moat_nb.pool import POOL
+from moat_nb.jupyter.kernel_manager import Kernel
+from moat_nb.sandbox.pool import POOL
 from tests.integration.conftest import wait_until
 
 pytestmark = [
@@ -122,7 +122,7 @@ def test_ps_shows_a_spare_as_one_until_it_is_handed_out(launcher, pooled):
 
 ONE_NOTEBOOK = """
 import sys, moat_nb
-from moat_nb.pool import POOL
+from moat_nb.sandbox.pool import POOL
 import time
 with moat_nb.Sandbox.launch(sys.argv[1], sys.argv[2]) as box:
     with box.start_kernel() as kernel:

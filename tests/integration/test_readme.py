@@ -14,8 +14,8 @@ import pytest
 from nbclient import NotebookClient
 
 import moat_nb
-from moat_nb.demo import run_notebook, snapshot
-from moat_nb.parse.moat_yaml import read_config
+from moat_nb.cli.demo import run_notebook, snapshot
+from moat_nb.config.reader import read_config
 from tests.conftest import Engine, Project
 from tests.integration.notebook import opened
 from tests.service_images import ServiceImages

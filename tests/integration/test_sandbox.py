@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from moat_nb import CommandError, ConfigError, Sandbox, SandboxGone, StartError
-from moat_nb.show.view import look_at
+from moat_nb.sandbox.sandbox import look_at
 from tests import ordinary_user
 from tests.engine import PrivateEngine
 from tests.integration.conftest import MIB, settle, wait_until
@@ -318,7 +318,7 @@ def test_a_directory_of_a_sandbox_shows_nothing_to_others_and_is_removed(launche
 
 LAUNCH = """
 import os, sys, moat_nb
-from moat_nb.progress import Silent
+from moat_nb.text.progress import Silent
 with moat_nb.Sandbox.launch(sys.argv[1], sys.argv[2], progress=Silent) as box:
     print(box.run(["sh", "-c", "id -u; touch result lib/x; ls lib"], check=True).stdout.decode())
     with box.start_kernel() as kernel:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from moat_nb.bench.scale import AT_ONCE, IN_A_ROW, Held, at_once, draw, in_a_row
+from moat_nb.cli.bench.scale import AT_ONCE, IN_A_ROW, Held, at_once, draw, in_a_row
 from tests.integration.conftest import settle
 
 STEPS = 20

@@ -16,7 +16,7 @@ import pytest
 from pip._internal.models.index import PyPI
 
 from moat_nb import Sandbox
-from moat_nb.egress.order import REACHABLE
+from moat_nb.egress.options import REACHABLE
 from tests.integration.conftest import Launcher, wait_until
 
 pytestmark = pytest.mark.timeout(600)

@@ -11,9 +11,9 @@ import pytest
 from docker.errors import NotFound
 
 from moat_nb import ImageError, ProofError, SandboxGone, StartError
-from moat_nb.jupyter.kernels import Kernel
-from moat_nb.pool import POOL
-from moat_nb.services import sidecars
+from moat_nb.jupyter.kernel_manager import Kernel
+from moat_nb.sandbox import sidecars
+from moat_nb.sandbox.pool import POOL
 from tests import ordinary_user
 from tests.integration.conftest import wait_until
 from tests.integration.engine_proxy import EngineProxy

@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from moat_nb.jupyter.kernels import Kernel
+from moat_nb.jupyter.kernel_manager import Kernel
 from tests.integration.conftest import wait_until
 
 pytestmark = pytest.mark.filterwarnings(

@@ -4,8 +4,8 @@ of the project may do while an image is pulled."""
 import pytest
 
 from moat_nb import ProofError
-from moat_nb.runtimes.bubblewrap import Bubblewrap
-from moat_nb.runtimes.docker import Docker
+from moat_nb.runtimes.bubblewrap.runtime import Bubblewrap
+from moat_nb.runtimes.docker.runtime import Docker
 
 LOOK = "cat /srv/key; echo looked; sleep 1000"
 

@@ -1,0 +1,161 @@
+"""``moat-nb demo``: the quickstart notebook in a bubblewrap sandbox, and what was proved, measured
+and left untouched. Needs no engine, no image and no network."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import moat_nb
+from moat_nb.cli.bench.kernels import first_reply, plain_kernel
+from moat_nb.errors import MoatError
+from moat_nb.host.machine import MOAT_USER
+from moat_nb.jupyter.kernel_manager import Kernel
+from moat_nb.sandbox.sandbox import Sandbox
+from moat_nb.text.tables import table
+
+__all__ = ["main"]
+
+CELL_TIMEOUT = 60
+TIMED_STARTS = 5
+
+PACKAGE = Path(moat_nb.__file__).parent
+NOTEBOOKS = (PACKAGE / "notebooks", PACKAGE.parent / "notebooks")
+"""In an installed package, and in a checkout."""
+
+
+def main() -> int:
+    """Run the demo; returns the exit code. Raises MoatError when there can be no sandbox."""
+    with _project() as project:
+        before = snapshot(project)
+        with Sandbox.launch(project, "bubblewrap") as box:
+            for notice in box.spec.notices:
+                print(f"  {notice}")
+            with box.start_kernel() as kernel:
+                run_notebook(kernel, project / "01_quickstart.ipynb")
+            mounts = box.mounts()
+            interfaces = box.run(["cat", "/proc/net/dev"], check=True).stdout.decode()
+        print(
+            _table(
+                ("EXCLUDE", "TYPE", "MODE", "WRITE", "EXECUTE"),
+                [
+                    (m.path, m.type, f"{m.mode:o}", _yes(m.writable), _yes(m.executable))
+                    for m in mounts
+                ],
+            )
+        )
+        touched = changed(before, snapshot(project)) - {"result.txt"}
+        names = [line.split(":")[0].strip() for line in interfaces.splitlines()[2:]]
+        plain, sandboxed = time_starts(project)
+        print(
+            _table(
+                ("WHAT", "RESULT"),
+                [
+                    ("host's files", "untouched" if not touched else f"CHANGED: {touched}"),
+                    ("network", f"{', '.join(names)} only"),
+                    ("start of a plain kernel", f"{plain:.2f} s"),
+                    ("start in a new sandbox", f"{sandboxed:.2f} s"),
+                    ("ratio", f"{sandboxed / plain:.2f}"),
+                ],
+            )
+        )
+        print(f"starts: to the first execute_reply, medians of {TIMED_STARTS}, taken in turns")
+    return 1 if touched or names != ["lo"] else 0
+
+
+@contextmanager
+def _project() -> Iterator[Path]:
+    """A copy of notebooks/ whose excludes exist already, closed to the kernel's user."""
+    source = next((path for path in NOTEBOOKS if path.is_dir()), None)
+    if source is None:
+        raise MoatError(f"the notebooks are missing: neither {' nor '.join(map(str, NOTEBOOKS))}")
+    parent = Path(tempfile.mkdtemp(prefix="moat-nb-demo-", dir="/var/tmp"))
+    try:
+        parent.chmod(0o755)
+        project = parent / "quickstart"
+        project.mkdir()
+        for name in ("moat.yaml", "01_quickstart.ipynb"):
+            shutil.copy(source / name, project)
+        if os.getuid() == 0:
+            os.chown(project, MOAT_USER.uid, MOAT_USER.gid)
+        (project / "node_modules").mkdir(mode=0o755)
+        (project / "node_modules" / "native").write_text("built for the host\n")
+        (project / ".env").write_text("PASSWORD=the-host's-own\n")
+        yield project
+    finally:
+        shutil.rmtree(parent)
+
+
+def run_notebook(kernel: Kernel, path: Path) -> None:
+    """Run each code cell and print it with its output; MoatError at the first that fails."""
+    for cell in json.loads(path.read_text())["cells"]:
+        source = "".join(cell["source"])
+        if cell["cell_type"] == "markdown":
+            print("\n" + source.splitlines()[0])
+            continue
+        print("\n".join(f"  > {line}" for line in source.splitlines()))
+        reply = kernel.kc.execute_interactive(
+            source, timeout=CELL_TIMEOUT, output_hook=_print_output
+        )
+        if reply["content"]["status"] != "ok":
+            raise MoatError(f"the notebook failed: {reply['content'].get('ename')}")
+
+
+def _print_output(message: dict[str, Any]) -> None:
+    content = message["content"]
+    if message["msg_type"] == "stream":
+        sys.stdout.write("".join(f"    {line}\n" for line in content["text"].splitlines()))
+    elif message["msg_type"] == "execute_result":
+        print(f"    {content['data']['text/plain']}")
+    elif message["msg_type"] == "error":
+        print("\n".join(content["traceback"]))
+
+
+def snapshot(directory: Path) -> dict[str, str]:
+    """``{relative path: mode, owner and hash of the content}`` of all below ``directory``."""
+    found = {}
+    for path in sorted(directory.rglob("*")):
+        status = path.lstat()
+        content = path.read_bytes() if path.is_file() else b""
+        digest = hashlib.sha256(content).hexdigest()
+        found[str(path.relative_to(directory))] = (
+            f"{status.st_mode:o} {status.st_uid}:{status.st_gid} {digest}"
+        )
+    return found
+
+
+def changed(before: dict[str, str], after: dict[str, str]) -> set[str]:
+    return {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)}
+
+
+def time_starts(project: Path) -> tuple[float, float]:
+    """Seconds of a plain local kernel's start and of one in a new sandbox."""
+    plain, sandboxed = [], []
+    for _ in range(TIMED_STARTS):
+        begin = time.perf_counter()
+        with plain_kernel() as manager:
+            client = manager.client()
+            plain.append(first_reply(client, begin))
+            client.stop_channels()
+        begin = time.perf_counter()
+        with Sandbox.launch(project, "bubblewrap") as box, Kernel.launch(box) as kernel:
+            sandboxed.append(first_reply(kernel.kc, begin))
+    return statistics.median(plain), statistics.median(sandboxed)
+
+
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+    return "\n" + table([head, *rows])
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "no"

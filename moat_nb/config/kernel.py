@@ -1,0 +1,155 @@
+"""``kernel``: the keys that are moat_nb's own."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Literal, TypeAlias, get_args
+
+from moat_nb.config.cursor import Cursor
+from moat_nb.config.custom_services import SERVICES
+from moat_nb.config.model import Dependency, KernelOptions
+from moat_nb.config.services import skipped
+from moat_nb.config.shapes import (
+    Boolean,
+    Choice,
+    Either,
+    Integer,
+    Keys,
+    ListOf,
+    Number,
+    Text,
+    Word,
+    key,
+)
+from moat_nb.config.yaml_nodes import shown
+
+__all__ = ["KernelKeys", "kernel"]
+
+_Transport: TypeAlias = Literal["auto", "ipc", "tcp"]
+
+_CONNECTION_FILE = "{connection_file}"
+_MODULE = Word(
+    pattern=re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*"),
+    rule="a module's name",
+)
+
+# Above the maxima a number is in the wrong unit, or would take the machine down.
+_SECONDS = Number(maximum=10 * 365 * 86400)
+_GPU_COUNT = Integer(minimum=1, maximum=64)
+_PIDS = Integer(
+    minimum=16,  # init, guest, and one kernel with its threads
+    maximum=1 << 22,  # the kernel's own PID_MAX_LIMIT
+)
+
+
+class KernelKeys(Keys):
+    runtime = key(
+        Choice(options=("auto", "docker", "podman", "bubblewrap", "apple", "kubernetes")),
+        "What runs the sandbox; auto takes what answers on this machine.",
+        default="auto",
+    )
+    packages = key(ListOf(item=Text()), "Requirements that pip installs, such as numpy>=2.")
+    argv = key(
+        ListOf(item=Text(empty=True)),
+        "The kernel's command line, one word of which holds {connection_file}; ipykernel unless"
+        " given.",
+        default=KernelOptions.argv,
+    )
+    preload = key(
+        ListOf(item=_MODULE),
+        "Python modules imported ahead, so that each kernel starts with them.",
+        default=KernelOptions.preload,
+    )
+    skip_dependencies = key(
+        ListOf(item=Text()), "Dependencies that this kernel does without, by name."
+    )
+    spare = key(
+        Boolean(),
+        "Whether a running sandbox keeps a kernel ready for the next start or restart.",
+        default=KernelOptions.spare,
+    )
+    pool = key(
+        Integer(minimum=0, maximum=64),
+        "How many sandboxes are kept started ahead of need.",
+        default=KernelOptions.pool,
+    )
+    tmpfs_size = key(
+        Integer(minimum=1, maximum=1 << 24),
+        "MB that each excluded directory, and each other tmpfs, can hold.",
+        default=KernelOptions.tmpfs_size_mb,
+    )
+    services = key(SERVICES, "Services from any image, and more about those of the dependencies.")
+    pids = key(_PIDS, "How many processes and threads there may be.", default=KernelOptions.pids)
+    gpus = key(
+        Either((Choice(options=("all", "none")), _GPU_COUNT)), "How many GPUs, or all of them."
+    )
+    isolation = key(
+        Choice[Literal["gvisor"]](options=("gvisor",)), "gvisor: a kernel of the sandbox's own."
+    )
+    idle_timeout = key(_SECONDS, "Seconds without work after which the sandbox ends.")
+    max_lifetime = key(_SECONDS, "Seconds after which the sandbox ends.")
+    cell_timeout = key(_SECONDS, "Seconds that a cell may take.")
+    transport = key(
+        Choice[_Transport](options=get_args(_Transport)),
+        "How clients reach the kernel: sockets in a directory, or TCP.",
+        default=KernelOptions.transport,
+    )
+
+
+def kernel(cursor: Cursor, dependencies: Iterable[Dependency]) -> KernelOptions:
+    fields = cursor.fields(KernelKeys.names())
+    runtime = fields.read(KernelKeys.runtime)
+    return KernelOptions(
+        runtime=None if runtime == "auto" else runtime,
+        packages=_requirements(fields.at(KernelKeys.packages)),
+        argv=_argv(fields.at(KernelKeys.argv)),
+        preload=fields.read(KernelKeys.preload),
+        skip_dependencies=skipped(fields.at(KernelKeys.skip_dependencies), dependencies),
+        spare=fields.read(KernelKeys.spare),
+        pool=fields.read(KernelKeys.pool),
+        tmpfs_size_mb=fields.read(KernelKeys.tmpfs_size),
+        pids=fields.read(KernelKeys.pids),
+        gpus=_gpus(fields.at(KernelKeys.gpus)),
+        isolation=fields.read(KernelKeys.isolation),
+        idle_timeout=fields.read(KernelKeys.idle_timeout),
+        max_lifetime=fields.read(KernelKeys.max_lifetime),
+        cell_timeout=fields.read(KernelKeys.cell_timeout),
+        transport=fields.read(KernelKeys.transport),
+        where=fields.where(),
+    )
+
+
+def _requirements(cursor: Cursor) -> tuple[str, ...]:
+    if not cursor.given:
+        return ()
+    # 15 ms that only a file with packages pays for.
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    found = []
+    for item in cursor.items():
+        text = item.text("")
+        try:
+            found += [str(Requirement(text))] if text else []
+        except InvalidRequirement as error:
+            reason = str(error).splitlines()[0]
+            item.fail(f"{shown(text)} is not a requirement of pip: {reason}", "write NAME>=1,<2")
+    return tuple(found)
+
+
+def _argv(cursor: Cursor) -> tuple[str, ...]:
+    argv = KernelKeys.argv.read(cursor)
+    if argv and not any(_CONNECTION_FILE in word for word in argv):
+        cursor.fail(
+            f"no word holds {_CONNECTION_FILE}, without which no client finds the kernel",
+            f'write, for one, ["ir", "{_CONNECTION_FILE}"]',
+        )
+    return argv
+
+
+def _gpus(cursor: Cursor) -> Literal["all"] | int | None:
+    if cursor.node is not None and cursor.node.text == "all":
+        return "all"
+    if cursor.node is not None and cursor.node.text == "none":
+        return None
+    return _GPU_COUNT.read(cursor, None)

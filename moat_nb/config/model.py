@@ -1,0 +1,231 @@
+"""The Config: a parsed, validated ``moat.yaml`` as frozen values.
+
+Nothing here knows of containers. ``parse.py`` makes these values from YAML; sizes are MiB where
+the name ends in ``_mb``, as in Moat's own file, and durations are seconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from moat_nb.config.readiness import Ready
+from moat_nb.host.machine import User
+
+__all__ = [
+    "WORKSPACE",
+    "Config",
+    "Container",
+    "Dependency",
+    "Exclude",
+    "Hooks",
+    "KernelOptions",
+    "MountEntry",
+    "Network",
+    "Policy",
+    "ProxyPolicy",
+    "Rule",
+    "Secret",
+    "Service",
+    "UnusedKey",
+    "VolumeEntry",
+]
+
+WORKSPACE = "/workspace"
+"""Where the project stands in every sandbox, as in Moat."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exclude:
+    """One item of ``mounts[].exclude``: a path or glob relative to the mount's target."""
+
+    pattern: str
+    where: str
+    """``file:line:column`` of the item, for errors that only the filesystem can reveal."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MountEntry:
+    source: Path
+    """Absolute, ``~`` expanded, relative sources taken from the file's directory; no link in it
+    has been followed."""
+    target: str
+    """Absolute POSIX path, normalised."""
+    read_only: bool = False
+    exclude: tuple[Exclude, ...] = ()
+    where: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VolumeEntry:
+    name: str
+    target: str
+    read_only: bool = False
+    type: Literal["bind", "volume"] = "bind"
+    where: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Secret:
+    """``NAME: scheme://rest``. Holds the reference only; the value is fetched at launch."""
+
+    name: str
+    scheme: Literal["env", "op", "ssm"]
+    reference: str
+    where: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dependency:
+    """One item of ``dependencies``.
+
+    ``kind`` says who installs it: ``python`` picks the base image, ``pip`` and ``npm`` are
+    package managers, ``tool`` is a command-line program (git, node, uv, ...), ``service`` is a
+    sidecar, ``unknown`` is a name of Moat's that moat_nb cannot install (refused when an image
+    is built, so that one file can serve both programs).
+    """
+
+    kind: Literal["python", "pip", "npm", "tool", "service", "unknown"]
+    name: str
+    version: str | None = None
+    """``X.Y`` or ``N`` after the ``@``; for pip a PEP 440 specifier such as ``>=2,<3``."""
+    where: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Service:
+    """A sidecar: one of the dependencies, or one of ``kernel.services``."""
+
+    name: str
+    version: str | None = None
+    """Of the dependency."""
+    env: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    """Passwords may be among it."""
+    image: str | None = None
+    """None only for a built-in service, which knows its own."""
+    memory_mb: int | None = None
+    wait: bool = True
+    models: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+    """Empty: the image's own."""
+    ports: tuple[int, ...] = ()
+    """Where it listens; empty for a built-in service, which knows its own."""
+    mounts: tuple[MountEntry, ...] = ()
+    volumes: tuple[VolumeEntry, ...] = ()
+    user: User | None = None
+    ready: Ready | None = None
+    where: str = ""
+
+
+ProxyPolicy: TypeAlias = Literal["permissive", "strict", "none"]
+"""What the proxy knows, by which alone a sandbox reaches anything."""
+
+Policy: TypeAlias = Literal[ProxyPolicy, "bridge"]
+"""``bridge`` is the engine's ordinary network, without the proxy."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """``host`` (``*`` stands for one label), and its ordered ``allow|deny METHOD PATH`` lines."""
+
+    host: str
+    lines: tuple[tuple[Literal["allow", "deny"], str, str], ...] = ()
+    where: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """``policy`` is None when the file has no ``network:`` key at all."""
+
+    policy: Policy | None = None
+    rules: tuple[Rule, ...] = ()
+    host_ports: tuple[int, ...] = ()
+    where: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hooks:
+    post_build_root: str | None = None
+    post_build: str | None = None
+    pre_run: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Container:
+    memory_mb: int | None = None
+    cpus: float | None = None
+    dns: tuple[str, ...] = ()
+    ulimits: tuple[tuple[str, int, int], ...] = ()
+    """``(name, soft, hard)``; -1 means unlimited."""
+    where: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class KernelOptions:
+    """Our own keys, under ``kernel:``; the defaults are moat-yaml's."""
+
+    runtime: str | None = None
+    packages: tuple[str, ...] = ()
+    argv: tuple[str, ...] = ()
+    """Empty: ipykernel, forked from the guest. ``{connection_file}`` is substituted."""
+    preload: tuple[str, ...] = ()
+    skip_dependencies: tuple[str, ...] = ()
+    spare: bool = True
+    """Whether a running sandbox keeps a kernel ready for the next start or restart."""
+    pool: int = 0
+    """How many sandboxes are kept started ahead of need."""
+    tmpfs_size_mb: int = 1024
+    pids: int = 512
+    gpus: Literal["all"] | int | None = None
+    isolation: Literal["gvisor"] | None = None
+    idle_timeout: float | None = None
+    max_lifetime: float | None = None
+    cell_timeout: float | None = None
+    transport: Literal["auto", "ipc", "tcp"] = "auto"
+    where: dict[str, str] = field(default_factory=dict, compare=False, repr=False)
+    """``file:line:column`` of each key that the file gives."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnusedKey:
+    """A top-level key that means nothing to a kernel: accepted, and listed by ``plan``."""
+
+    name: str
+    where: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    path: Path
+    """The file; its directory is the project."""
+    name: str
+    mounts: tuple[MountEntry, ...] = ()
+    """In the file's order, ``.:/workspace`` added in front unless the file mounts there."""
+    volumes: tuple[VolumeEntry, ...] = ()
+    workspace_mode: Literal["bind", "volume"] = "bind"
+    env: tuple[tuple[str, str], ...] = ()
+    secrets: tuple[Secret, ...] = ()
+    dependencies: tuple[Dependency, ...] = ()
+    base_image: str | None = None
+    services: tuple[Service, ...] = ()
+    network: Network = Network()
+    hooks: Hooks = Hooks()
+    container: Container = Container()
+    command: tuple[str, ...] = ()
+    ports: tuple[tuple[str, int], ...] = ()
+    runtime: Literal["docker", "apple"] | None = None
+    kernel: KernelOptions = KernelOptions()
+    unused: tuple[UnusedKey, ...] = ()
+    where: dict[str, str] = field(default_factory=dict, compare=False, repr=False)
+    """``file:line:column`` of each top-level key, for errors at launch."""
+
+    @property
+    def directory(self) -> Path:
+        return self.path.parent
+
+    @property
+    def wanted_services(self) -> tuple[Service, ...]:
+        """Those that the kernel is not said to do without (``kernel.skip_dependencies``)."""
+        skipped = self.kernel.skip_dependencies
+        return tuple(service for service in self.services if service.name not in skipped)

@@ -1,0 +1,1 @@
+"""What may be asked for, as a pure decision."""

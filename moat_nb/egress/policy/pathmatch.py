@@ -1,0 +1,92 @@
+"""Paths as servers may read them, and the patterns of ``network.rules`` that they match. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from urllib.parse import unquote_to_bytes
+
+from moat_nb.egress.policy.verdict import Malformed
+
+__all__ = ["WHOLE_SERVER", "path_matches", "readings"]
+
+MOST_TEXTS = 16
+"""In which a path may be written once it is decoded and cut, step by step; most have one. What is
+encoded twice, with parameters, has six."""
+
+WHOLE_SERVER = ("*",)
+"""The one reading of ``*``, which stands where a path would: no path begins without a slash."""
+
+_ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
+_UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+_PARAMETERS = re.compile(r";[^/]*")
+
+
+def path_matches(pattern: str, segments: Sequence[str]) -> bool:
+    """``*`` stands for one segment, ``**`` for any number of them: none only at the very front,
+    so that ``/a/**`` is not ``/a``, as in Moat's ``netrules/pathmatch.go``."""
+    reached = {0}
+    """How many segments the pattern's part so far may have taken."""
+    front = True
+    for wanted in _resolved(_full(pattern.split("/"))):
+        if wanted == "**":
+            first = min(reached, default=len(segments)) + (0 if front else 1)
+            reached = set(range(first, len(segments) + 1))
+        else:
+            reached = {
+                taken + 1
+                for taken in reached
+                if taken < len(segments) and wanted in ("*", segments[taken])
+            }
+        front = False
+    return len(segments) in reached
+
+
+def readings(target: str) -> list[tuple[str, ...]]:
+    """The ways in which servers split a path, which is followed by a query or not. Most have one.
+
+    ``%2F`` is a letter or a separator, and what is decoded may be decoded again; a segment's
+    parameters (``;x``) are part of it or not; ``..`` is resolved or not, and takes the segment
+    before it, which may be an empty one. Malformed where there are too many.
+    """
+    if target == "*":
+        return [WHOLE_SERVER]
+    found: dict[tuple[str, ...], None] = {}
+    for text in _texts(target.partition("?")[0].encode("latin-1", "replace")):
+        segments = text.split("/")[1:]
+        found[_resolved(_full(segments))] = None
+        found[_full(_resolved(segments))] = None
+        found[_full(segments)] = None
+    return list(found)
+
+
+def _texts(path: bytes) -> list[str]:
+    """All that becomes of it by decoding it and by cutting parameters, in whatever order."""
+    found = [_ESCAPE.sub(_unescape_unreserved, path).decode("latin-1")]
+    for text in found:  # which grows meanwhile
+        decoded = unquote_to_bytes(text.encode("latin-1")).decode("latin-1").replace("\\", "/")
+        cut = _PARAMETERS.sub("", text)
+        found += [new for new in dict.fromkeys((decoded, cut)) if new not in found]
+        if len(found) > MOST_TEXTS:
+            raise Malformed("the request's path can be read in too many ways")
+    return found
+
+
+def _unescape_unreserved(found: re.Match[bytes]) -> bytes:
+    byte = int(found[1], 16)
+    return bytes([byte]) if byte in _UNRESERVED else found[0].upper()
+
+
+def _full(segments: Sequence[str]) -> tuple[str, ...]:
+    """Without the empty ones."""
+    return tuple(segment for segment in segments if segment)
+
+
+def _resolved(segments: Sequence[str]) -> tuple[str, ...]:
+    kept: list[str] = []
+    for segment in segments:
+        if segment == "..":
+            del kept[-1:]
+        elif segment != ".":
+            kept.append(segment)
+    return tuple(kept)

@@ -1,0 +1,1 @@
+"""The proxy: a process of its own that serves one sandbox."""

@@ -1,0 +1,183 @@
+"""One connection of the sandbox's: requests one after another, or a CONNECT and what follows it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator
+
+import h11
+
+from moat_nb.egress.options import INSTALL
+from moat_nb.egress.policy.hostnames import HOST_GATEWAY, authority
+from moat_nb.egress.policy.verdict import Ended, Failed, Malformed, Refused, Verdict
+from moat_nb.egress.proxy.attempt import Attempt
+from moat_nb.egress.proxy.exchange import Origin
+from moat_nb.egress.proxy.happy_eyeballs import connect_first
+from moat_nb.egress.proxy.http1 import Side, has_body
+from moat_nb.egress.proxy.request import Means, allow, carry_unseen, forward
+from moat_nb.egress.proxy.resolver import Address
+from moat_nb.egress.proxy.sniff import ACCESS_DENIED, opening
+from moat_nb.egress.proxy.streams import Plain, within
+from moat_nb.egress.proxy.tls import Tls
+
+__all__ = ["Visit"]
+
+
+class Visit:
+    def __init__(self, means: Means, client: Plain) -> None:
+        self._means = means
+        self._client = client
+        self._tunnel_of: Attempt | None = None
+        """The CONNECT whose requests are recorded in its place, if any come."""
+
+    async def run(self) -> None:
+        await self._requests(Side(self._client, h11.SERVER), None)
+
+    async def turn_away(self) -> None:
+        side = Side(self._client, h11.SERVER)
+        async with self._recorded(side, Attempt(method="", host="", port=0)):
+            raise Failed("too many connections at once", 503)
+
+    async def _requests(self, side: Side, through: Origin | None) -> None:
+        """``through``: the CONNECT's host that they came through, None for requests to a proxy."""
+        while (request := await self._request(side, through)) is not None:
+            attempt = _attempt(through, request.method.decode("latin-1"))
+            if through is None and request.method == b"CONNECT":
+                await self._connect(side, request, attempt)
+                return
+            async with self._recorded(side, attempt):
+                await forward(self._means, side, request, attempt, through)
+            if side.http.our_state is not h11.DONE or side.http.their_state is not h11.DONE:
+                return
+            side.http.start_next_cycle()
+
+    async def _request(self, side: Side, through: Origin | None) -> h11.Request | None:
+        """The next one; None when there is none, or it was none and is recorded."""
+        late = Failed("no request came")
+        try:
+            event = await within(self._client.deadlines.head, side.event(), late)
+        except (Failed, OSError):
+            return None  # it hung up
+        except h11.RemoteProtocolError as error:
+            reason = f"what the sandbox sent is not a request of HTTP/1.1: {error}"
+            async with self._recorded(side, _attempt(through)):
+                raise Malformed(reason) from None
+            return None
+        return event if isinstance(event, h11.Request) else None
+
+    async def _connect(self, side: Side, request: h11.Request, attempt: Attempt) -> None:
+        async with self._recorded(side, attempt):
+            attempt.host = request.target.decode("latin-1")
+            attempt.host, attempt.port = authority(attempt.host, None)
+            if has_body(request):
+                raise Malformed("a CONNECT has no body")
+            inside = await self._tunnel(side, attempt)
+            if inside is not None:
+                tls = isinstance(inside.stream, Tls)
+                origin = Origin(host=attempt.host, port=attempt.port, tls=tls)
+                self._tunnel_of = attempt
+                await self._requests(inside, origin)
+                await inside.stream.end()
+                attempt.reason = "no request came"  # recorded only where none did
+
+    async def _tunnel(self, side: Side, attempt: Attempt) -> Side | None:
+        """Carry what is in TLS to its end, unseen; a Side for requests that are to be seen."""
+        host, port = attempt.host, attempt.port
+        if host == HOST_GATEWAY:
+            await self._to_this_machine(side, attempt)
+            return None
+        allow(attempt, self._means.judge.host(host))
+        opened = self._means.judge.looks_inside(host)
+        if not opened:
+            attempt.server = await self._means.dialer.connect(host, port)
+        begun, tls = await opening(self._client, await self._established(side, attempt), host)
+        if attempt.server is not None and tls:
+            await carry_unseen(attempt, self._client, attempt.server, begun)
+            return None
+        if attempt.server is not None:
+            attempt.server.close()  # each request gets one of its own
+        return await self._opened(begun, host) if tls else Side(self._client, h11.SERVER, begun)
+
+    async def _to_this_machine(self, side: Side, attempt: Attempt) -> None:
+        port = attempt.port
+        allow(attempt, self._means.judge.this_machine(port))
+        loopback = Address(family=socket.AF_INET, sockaddr=("127.0.0.1", port))
+        attempt.server = await connect_first([loopback], self._client.deadlines)
+        begun = await self._established(side, attempt)
+        await carry_unseen(attempt, self._client, attempt.server, begun)
+
+    async def _established(self, side: Side, attempt: Attempt) -> bytes:
+        """Say that the tunnel stands; what the sandbox has said into it already."""
+        while not isinstance(await side.event(), h11.EndOfMessage):
+            pass
+        await side.send(h11.Response(status_code=200, headers=[], reason=b"Connection established"))
+        attempt.status = 200
+        return side.http.trailing_data[0]
+
+    async def _opened(self, begun: bytes, host: str) -> Side:
+        if self._means.interceptor is None:
+            await self._client.write(ACCESS_DENIED)
+            reason = "has rules with methods or paths, which TLS hides"
+            raise Refused(
+                Verdict(allowed=False, rule="interception", reason=reason, mend=f"run {INSTALL}")
+            )
+        stream = Tls(self._client, self._means.interceptor.for_sandbox(host), begun=begun)
+        late = Failed("the sandbox does not finish its TLS handshake", 504)
+        try:
+            await within(self._client.deadlines.head, stream.handshake(), late)
+        except OSError as error:
+            reason = f"the sandbox does not trust its authority, or hung up: {error}"
+            raise Failed(reason) from None
+        return Side(stream, h11.SERVER)
+
+    @contextlib.asynccontextmanager
+    async def _recorded(self, side: Side, attempt: Attempt) -> AsyncIterator[None]:
+        """Answer with what ended the attempt, if anything did, and record it."""
+        try:
+            yield
+        except Refused as refused:
+            verdict = refused.verdict
+            attempt.outcome, attempt.rule = "refused", verdict.rule
+            attempt.reason, attempt.mend = verdict.reason, verdict.mend
+            attempt.address = verdict.address
+            await self._say(side, refused, attempt)
+        except Ended as ended:
+            attempt.outcome, attempt.reason = "failed", ended.reason
+            await self._say(side, ended, attempt)
+        except (h11.ProtocolError, OSError) as error:
+            attempt.outcome, attempt.reason = "failed", f"the connection broke: {error}"
+            self._client.abort()
+        except asyncio.CancelledError:
+            attempt.reason = "the sandbox ended"
+            raise
+        except Exception as error:
+            attempt.outcome, attempt.reason = "failed", f"the proxy failed: {type(error).__name__}"
+            self._client.abort()
+            raise
+        finally:
+            if attempt.server is not None:
+                attempt.server.close()
+            if self._tunnel_of is not None and self._tunnel_of is not attempt:
+                self._tunnel_of.itemised = True
+            if attempt.outcome != "passed" or not attempt.itemised:
+                self._means.on_record(attempt.record())
+
+    async def _say(self, side: Side, ended: Ended, attempt: Attempt) -> None:
+        words = (word for word in ("moat:", attempt.host, attempt.reason) if word)
+        mend = f"; {attempt.mend}" if attempt.mend else ""
+        try:
+            said = await side.answer(ended, " ".join(words) + mend)
+        except (OSError, h11.LocalProtocolError):
+            said = False
+        if said:
+            attempt.status = ended.status
+        else:
+            self._client.abort()  # lest what has come of an answer be taken for the whole
+
+
+def _attempt(through: Origin | None, method: str = "") -> Attempt:
+    if through is None:
+        return Attempt(method=method, host="", port=0)
+    return Attempt(method=method, host=through.host, port=through.port, tls=through.tls)

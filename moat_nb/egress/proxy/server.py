@@ -1,0 +1,78 @@
+"""The proxy's server: accepts the sandbox's connections, so many at once, and no more."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from moat_nb.egress.options import Interception, Order
+from moat_nb.egress.policy.evaluate import Judge
+from moat_nb.egress.proxy.connection import Visit
+from moat_nb.egress.proxy.dialer import Dialer
+from moat_nb.egress.proxy.request import Means
+from moat_nb.egress.proxy.resolver import Resolver
+from moat_nb.egress.proxy.streams import CHUNK, Plain
+from moat_nb.egress.records import Record
+from moat_nb.egress.upstream import Upstream
+
+if TYPE_CHECKING:
+    from moat_nb.egress.proxy.interception import Interceptor
+
+__all__ = ["Proxy"]
+
+
+class Proxy:
+    """``on_record`` hears of each request when it has ended, however it did."""
+
+    def __init__(self, order: Order, on_record: Callable[[Record], None], limit: int) -> None:
+        intercept = order.intercept
+        self._means = Means(
+            judge=Judge(network=order.network),
+            dialer=Dialer(
+                Resolver(order.reachable),
+                order.deadlines,
+                Upstream.parse(order.upstream) if order.upstream else None,
+                order.no_proxy,
+                order.trust,
+            ),
+            interceptor=_interceptor(intercept, order.trust) if intercept else None,
+            on_record=on_record,
+        )
+        self._limit = limit
+        self._deadlines = order.deadlines
+        self._open: set[asyncio.Task[None]] = set()
+
+    async def serve(self, listening: socket.socket) -> None:
+        """Until it is cancelled; then every connection ends, and is recorded."""
+        # Never closed: that would wait for its connections, and remove the launcher's socket.
+        await asyncio.start_server(self._arrived, sock=listening, limit=CHUNK, backlog=self._limit)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            for task in self._open:
+                task.cancel()
+            await asyncio.gather(*self._open, return_exceptions=True)
+
+    async def _arrived(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        client = Plain(reader, writer, self._deadlines)
+        visit = Visit(self._means, client)
+        full = len(self._open) >= self._limit
+        self._open.add(task)
+        try:
+            await (visit.turn_away() if full else visit.run())
+            await client.linger()
+        except (OSError, asyncio.CancelledError):
+            pass  # the sandbox hung up, or the proxy ends
+        finally:
+            client.close()
+            self._open.discard(task)
+
+
+def _interceptor(given: Interception, trust: str | None) -> Interceptor:
+    from moat_nb.egress.proxy.interception import Interceptor
+
+    return Interceptor(given, trust)

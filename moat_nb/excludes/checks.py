@@ -1,0 +1,98 @@
+"""What stands between a wish for excludes and moat.yaml: no edit may make a start refuse the file.
+
+What the file's reader and the survey would say is said before anything is written, by them and in
+their words. What they say of the file as it is does not stand in the way: an exclude can be added
+on a machine that lacks another mount's source.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from moat_nb.config.exclude_patterns import check_all, is_glob, normalise
+from moat_nb.config.model import Config, Exclude
+from moat_nb.config.mounts import git_problems
+from moat_nb.config.reader import read_config
+from moat_nb.errors import ConfigError, Problem
+from moat_nb.excludes import file as moat_file
+from moat_nb.excludes.file import MoatFile
+from moat_nb.planning.resolve_mounts import survey
+
+__all__ = ["check", "refusals", "save"]
+
+
+def save(file: MoatFile, text: str) -> MoatFile:
+    """:func:`moat_nb.excludes.file.save` of what passes :func:`check`."""
+    check(file, text)
+    return moat_file.save(file, text)
+
+
+def check(file: MoatFile, text: str) -> None:
+    """Raises ConfigError with what a start would say against ``text`` and not against ``file``."""
+    read, found = _problems(file, text.encode())
+    if not found:
+        return
+    was_read, known = _problems(file, file.data)
+    if read and not was_read:
+        return  # It mends the file, whose mounts could not be looked at before.
+    said = {problem.what for problem in known}
+    added = [problem for problem in found if problem.what not in said]
+    if added:
+        raise ConfigError(added)
+
+
+def refusals(config: Config, target: str, patterns: Sequence[str]) -> list[tuple[int, str]]:
+    """``(index, words)`` as :func:`check_all`, and what a look at the disk says at little cost.
+
+    ``patterns`` are for the mount at ``target``. Those that ``config`` has are not looked at again,
+    and no glob is expanded: that is left to :func:`check`.
+    """
+    words = dict(check_all(patterns))
+    known = {e.pattern for mount in config.mounts if mount.target == target for e in mount.exclude}
+    asked = {
+        str(i): Exclude(pattern=normalise(pattern), where=str(i))
+        for i, pattern in enumerate(patterns)
+        if i not in words and normalise(pattern) not in known
+    }
+    if asked:
+        before = _said(config, target, [])
+        for problem in _said(config, target, list(asked.values())):
+            if problem not in before:
+                # What is said of the mount is said of all its excludes, by the last.
+                index = int(problem.where if problem.where in asked else max(asked, key=int))
+                words.setdefault(index, problem.words)
+    return sorted(words.items())
+
+
+def _said(config: Config, target: str, asked: Sequence[Exclude]) -> list[Problem]:
+    """Against ``asked`` as the only excludes of all mounts."""
+
+    def with_only(excludes: Sequence[Exclude]) -> Config:
+        mounts = (
+            replace(mount, exclude=tuple(excludes) if mount.target == target else ())
+            for mount in config.mounts
+        )
+        return replace(config, mounts=tuple(mounts))
+
+    named = [exclude for exclude in asked if not is_glob(exclude.pattern)]
+    git = git_problems(with_only(asked).mounts, config.workspace_mode)
+    return [*git, *_surveyed(with_only(named))]
+
+
+def _problems(file: MoatFile, data: bytes) -> tuple[bool, Sequence[Problem]]:
+    """Whether ``data`` can be read in the place of ``file``, and all that a start says of it."""
+    try:
+        config = read_config(data, path=file.path, home=Path.home(), label=file.label)
+    except ConfigError as error:
+        return False, error.problems
+    return True, _surveyed(config)
+
+
+def _surveyed(config: Config) -> Sequence[Problem]:
+    try:
+        survey(config, home=Path.home())
+    except ConfigError as error:
+        return error.problems
+    return ()

@@ -1,0 +1,63 @@
+"""The editor's look at the host, in a thread of its own: a large tree must not block the page."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from moat_nb.excludes.suggest import Finding, look
+from moat_nb.excludes.walk import Budget
+
+__all__ = ["Findings", "Look", "Progress"]
+
+SHOW_SECONDS = 0.25
+"""Between two updates of the page while the look goes on."""
+
+Findings: TypeAlias = Mapping[str, Mapping[str, Finding]]
+"""By a mount's target, and by pattern."""
+
+Progress: TypeAlias = Literal["looking", "done", "part"]
+"""``part``: it ended before all was looked at."""
+
+
+class Look:
+    """A look that begins at once, at the ``sources`` of mounts with the excludes of each.
+
+    ``show(findings, progress)`` is called from its thread, never after :meth:`cancel` returned.
+    """
+
+    def __init__(
+        self,
+        sources: Mapping[str, tuple[Path, Sequence[str]]],
+        show: Callable[[Findings, Progress], None],
+    ) -> None:
+        self._sources = sources
+        self._show = show
+        self._cancelled = threading.Event()
+        # Not a plain lock: who is shown something may cancel.
+        self._lock = threading.RLock()
+        threading.Thread(target=self._run, name="moat-look", daemon=True).start()
+
+    def cancel(self) -> None:
+        with self._lock:
+            self._cancelled.set()
+
+    def _run(self) -> None:
+        budget = Budget(cancelled=self._cancelled.is_set)
+        found: dict[str, dict[str, Finding]] = {target: {} for target in self._sources}
+        shown = time.monotonic()
+        for target, (source, patterns) in self._sources.items():
+            for one in look(source, patterns, budget):
+                found[target][one.pattern] = one
+                if time.monotonic() - shown > SHOW_SECONDS:
+                    self._tell(found, "looking")
+                    shown = time.monotonic()
+        self._tell(found, "part" if budget.over else "done")
+
+    def _tell(self, found: Findings, progress: Progress) -> None:
+        with self._lock:
+            if not self._cancelled.is_set():
+                self._show({target: dict(ones) for target, ones in found.items()}, progress)

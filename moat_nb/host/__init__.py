@@ -1,0 +1,1 @@
+"""This machine: who and where we are, its certificates, run directories, and the reaper."""

@@ -1,0 +1,79 @@
+"""What plans need to know of the machine they are made on, read once and passed as a value."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from moat_nb.host.certificates import bundle_files
+
+__all__ = ["MOAT_USER", "Host", "User", "run_directories"]
+
+
+@dataclass(frozen=True)
+class User:
+    uid: int
+    gid: int
+
+    def __str__(self) -> str:
+        return f"{self.uid}:{self.gid}"
+
+
+MOAT_USER = User(5000, 5000)
+"""Moat's own ``moatuser``: who a kernel runs as when the launcher and the workspace are root's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Host:
+    user: User
+    """Who launches."""
+    home: Path
+    data_dir: Path
+    """Where bind volumes persist: ``$XDG_DATA_HOME/moat-nb``."""
+    memory: int
+    """Bytes of RAM."""
+    executable: str
+    """The launcher's python, which bubblewrap's kernels run on."""
+    prefixes: tuple[str, ...]
+    """The directories that interpreter needs: its venv, the installation it was made from, and
+    directories of ``sys.path`` outside both (an editable install's source)."""
+    trust: tuple[str, ...] = ()
+    """The files with the certificates that are trusted here."""
+    run_directories: tuple[Path, ...] = ()
+    """See :func:`run_directories`."""
+
+    @classmethod
+    def current(cls) -> Host:
+        home = Path.home()
+        data_home = os.environ.get("XDG_DATA_HOME") or home / ".local" / "share"
+        return cls(
+            user=User(os.getuid(), os.getgid()),
+            home=home,
+            data_dir=Path(data_home) / "moat-nb",
+            memory=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+            # As sys.prefix is made from it; a client may have called it by ../.venv/bin/python.
+            executable=os.path.abspath(sys.executable),  # noqa: PTH100 - a link must stay
+            prefixes=_prefixes(),
+            trust=bundle_files(os.environ),
+            run_directories=run_directories(os.environ, os.getuid()),
+        )
+
+
+def run_directories(environ: Mapping[str, str], uid: int) -> tuple[Path, ...]:
+    """Where a user's sandboxes may have their sockets and logs, the best first."""
+    last = Path(f"/tmp/moat-nb-{uid}")
+    if uid == 0:
+        # /run/user/0 is closed to the uid that root's kernels run as.
+        return Path("/run/moat-nb"), last
+    if run := environ.get("XDG_RUNTIME_DIR"):
+        return Path(run) / "moat-nb", last
+    return (last,)
+
+
+def _prefixes() -> tuple[str, ...]:
+    # The package's own parent is left out: an editable install's parent is the whole checkout,
+    # and the sandbox needs the guest alone, which is bound by itself.
+    return tuple(dict.fromkeys((sys.prefix, sys.base_prefix)))

@@ -1,0 +1,211 @@
+"""A sandbox's directory on the host: its sockets, its log, and a note of whose it is.
+
+    BASE/                    one per user, closed to everyone else
+      3f9c01ab/              one per sandbox, removed with it
+        sandbox.json         what `moat-nb ps` shows
+        log                  what kernels wrote to their stdout and stderr, bounded
+        NAME.log             the same of each service
+        requests             what was asked for of the network, bounded
+        s/                   the kernels' sockets; the sandbox sees this directory
+        n/                   the way out, for those that have one; seen, and not to be changed
+
+The paths are short because a unix socket's may have 107 bytes at most.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from moat_nb.errors import StartError
+from moat_nb.host.machine import User, run_directories
+from moat_nb.host.reaper import Janitor, remove_tree
+from moat_nb.planning.spec import Instance
+
+__all__ = ["Made", "Note", "Owner", "RunDir", "base_directory", "make_base", "notes", "sweep"]
+
+SOCKET_PATH_LIMIT = 107
+LONGEST_SOCKET = len("/12345678/s/123456-5")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Owner:
+    """A process, named so that a later one with its number is not taken for it."""
+
+    pid: int
+    start: str
+    """Clock ticks from boot to the process's start."""
+    boot: str
+
+    @classmethod
+    def of(cls, pid: int) -> Owner | None:
+        try:
+            status = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+            boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        except OSError:
+            return None
+        # The command's name stands in parentheses and may hold anything, so count from its end.
+        return cls(pid=pid, start=status.rpartition(")")[2].split()[19], boot=boot)
+
+    @property
+    def alive(self) -> bool:
+        return Owner.of(self.pid) == self
+
+    def __str__(self) -> str:
+        return f"{self.pid}:{self.start}:{self.boot}"
+
+
+class Made(NamedTuple):
+    """A mount point that was missing: ``root/relative``, and the inode that it was given."""
+
+    root: str
+    relative: str
+    device: int
+    inode: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Note:
+    """What is written down about a live sandbox for other processes of the same user."""
+
+    id: str
+    name: str
+    project: str
+    runtime: str
+    image: str | None
+    container: str
+    started: float
+    """Seconds since the epoch."""
+    owner: Owner
+    covers: tuple[str, ...] = ()
+    """Host paths that a mount of it stands on."""
+    made: tuple[Made, ...] = ()
+    """Those of them, and directories above them, that a start made."""
+    services: tuple[str, ...] = ()
+    """The names of its sidecars."""
+    spare: bool = False
+    """It waits in its launcher's pool, for a start to come."""
+
+
+@dataclass(frozen=True)
+class RunDir:
+    path: Path
+
+    @property
+    def sockets(self) -> Path:
+        return self.path / "s"
+
+    @property
+    def network(self) -> Path:
+        return self.path / "n"
+
+    @property
+    def requests(self) -> Path:
+        return self.path / "requests"
+
+    @property
+    def log(self) -> Path:
+        return self.path / "log"
+
+    def service_log(self, name: str) -> Path:
+        return self.path / f"{name}.log"
+
+    @classmethod
+    def make(cls, base: Path, kernel_user: User, janitor: Janitor) -> RunDir:
+        """Make the directories of one sandbox; the janitor knows of them first."""
+        run_dir = cls(base / secrets.token_hex(4))
+        janitor.directory(str(run_dir.path))
+        try:
+            make_base(base)
+            # Kernels of another user must get through to s/, and see nothing beside it.
+            run_dir.path.mkdir()
+            run_dir.path.chmod(0o711)  # as mkdir's mode, a umask of 077 would take it away
+            run_dir.sockets.mkdir(mode=0o700)
+            if os.getuid() == 0:
+                os.chown(run_dir.sockets, kernel_user.uid, kernel_user.gid)
+        except OSError as error:
+            raise StartError(f"{run_dir.path}: cannot be made: {error.strerror}") from error
+        return run_dir
+
+    @property
+    def id(self) -> str:
+        return self.path.name
+
+    def instance(self, owner: str, *, spare: bool = False) -> Instance:
+        """What a spec is started with here."""
+        return Instance(
+            id=self.id,
+            sockets=str(self.sockets),
+            network=str(self.network),
+            owner=owner,
+            spare=spare,
+        )
+
+    @property
+    def note(self) -> Path:
+        return self.path / "sandbox.json"
+
+    def write_note(self, note: Note) -> None:
+        """Replace the note in one step: others read it at any time."""
+        new = self.path / "sandbox.new"
+        new.write_text(json.dumps(asdict(note)))
+        new.replace(self.note)
+
+    def read_note(self) -> Note:
+        """OSError, ValueError, TypeError or KeyError when there is no whole note."""
+        fields = json.loads(self.note.read_text())
+        fields["owner"] = Owner(**fields["owner"])
+        fields["covers"] = tuple(fields["covers"])
+        fields["services"] = tuple(fields.get("services", ()))
+        fields["made"] = tuple(Made(*made) for made in fields["made"])
+        return Note(**fields)
+
+
+def base_directory(environ: Mapping[str, str], uid: int) -> Path:
+    """Where this user's sandboxes have their directories.
+
+    Raises StartError when not even /tmp's path is short enough, which cannot happen on Linux.
+    """
+    candidates = run_directories(environ, uid)
+    for base in candidates:
+        fits = len(os.fsencode(base)) + LONGEST_SOCKET <= SOCKET_PATH_LIMIT
+        if fits and os.access(base.parent, os.W_OK):
+            return base
+    raise StartError(f"no directory for sockets: tried {', '.join(map(str, candidates))}")
+
+
+def make_base(base: Path) -> None:
+    """Make the directory unless it is there; StartError when it is somebody else's."""
+    base.mkdir(mode=0o711, exist_ok=True)
+    status = base.lstat()
+    # In /tmp somebody else may have been there first.
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
+        raise StartError(f"{base} is not a directory of yours; remove it, or set XDG_RUNTIME_DIR")
+    base.chmod(0o711 if os.getuid() == 0 else 0o700)
+
+
+def notes(base: Path) -> Iterator[tuple[RunDir, Note | None]]:
+    """The sandboxes below ``base``; a note is None while a start is under way."""
+    for path in sorted(base.glob("[0-9a-f]" * 8)):
+        try:
+            yield RunDir(path), RunDir(path).read_note()
+        except (OSError, ValueError, TypeError, KeyError):
+            yield RunDir(path), None
+
+
+def sweep(base: Path) -> list[str]:
+    """Remove directories whose launcher died together with its janitor; their ids."""
+    swept = []
+    for run_dir, note in notes(base):
+        if note is not None and not note.owner.alive:
+            with contextlib.suppress(OSError):
+                remove_tree(str(run_dir.path))
+            swept.append(run_dir.id)
+    return swept

@@ -1,0 +1,97 @@
+"""Kernels as jupyter_client sees them, started in a sandbox that is already there."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from jupyter_client.blocking.client import BlockingKernelClient
+from jupyter_client.kernelspec import KernelSpec
+from jupyter_client.manager import KernelManager
+
+from moat_nb.errors import SandboxGone
+from moat_nb.jupyter.provisioner import MoatProvisioner
+from moat_nb.sandbox.connection import IPYKERNEL_ARGV
+
+if TYPE_CHECKING:
+    from moat_nb.sandbox.guest_client import Exit
+    from moat_nb.sandbox.sandbox import Sandbox
+
+__all__ = ["Kernel"]
+
+READY_TIMEOUT = 60.0
+
+
+class Kernel(KernelManager):
+    """A KernelManager whose kernel runs in a given sandbox; ``kc`` is a connected client.
+
+    ``restart_kernel`` and ``shutdown_kernel`` leave the sandbox as it is. A context manager that
+    shuts the kernel down.
+    """
+
+    kc: BlockingKernelClient
+    sandbox: Sandbox
+
+    @classmethod
+    def launch(cls, sandbox: Sandbox, **options: Any) -> Kernel:
+        """Start the kernel's process, without waiting until it answers; the channels of ``kc``
+        are not started either."""
+        kernel = cls()
+        kernel.sandbox = sandbox
+        kernel._kernel_spec = KernelSpec(
+            argv=list(IPYKERNEL_ARGV),
+            display_name=f"moat: {sandbox.config.name}",
+            language="python",
+        )
+        kernel.kernel_id = str(uuid.uuid4())
+        kernel.provisioner = MoatProvisioner(
+            sandbox=sandbox,
+            kernel_id=kernel.kernel_id,
+            kernel_spec=kernel._kernel_spec,
+            parent=kernel,
+        )
+        kernel.start_kernel(**options)
+        kernel.kc = kernel.client()
+        return kernel
+
+    @classmethod
+    def start(cls, sandbox: Sandbox, **options: Any) -> Kernel:
+        """Start a kernel and wait until it answers. ``options`` are ``start_kernel``'s.
+
+        Raises SandboxGone with the reason when it ends before.
+        """
+        kernel = cls.launch(sandbox, **options)
+        try:
+            kernel.kc.start_channels()
+            kernel.kc.wait_for_ready(timeout=READY_TIMEOUT)
+        except BaseException as error:
+            why = kernel.why_ended()
+            kernel.close()
+            if why is not None and isinstance(error, RuntimeError):
+                raise SandboxGone(why) from error
+            raise
+        return kernel
+
+    def ended(self) -> Exit | None:
+        """How its process ended, or None while it runs; never blocks."""
+        assert isinstance(self.provisioner, MoatProvisioner)
+        return self.provisioner.ended()
+
+    def why_ended(self) -> str | None:
+        """Why it does not run any more: out of memory, its exit code or signal, with its last
+        lines on stderr, or the end of its sandbox. None while it runs."""
+        how = self.ended()
+        if how is None:
+            return None
+        return self.sandbox.gone or f"the kernel ended: {how.told}"
+
+    def close(self) -> None:
+        """Disconnect the client and shut the kernel down at once."""
+        self.kc.stop_channels()
+        self.shutdown_kernel(now=True)
+
+    def __enter__(self) -> Kernel:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

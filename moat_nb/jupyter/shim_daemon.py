@@ -1,0 +1,165 @@
+"""The keeper of a sandbox for shims: it outlives one shim for as long as a restart takes.
+
+It holds the sandbox's leash, and relays the ports of the client's connection file to the kernel's
+unix sockets. It serves one shim at a time over a unix socket of JSON lines:
+
+    from the shim: {connection, cwd, env}, then {signal}
+    to the shim:   {log}, then {exited}
+
+A shim that goes takes its kernel with it. Without another within GRACE_SECONDS, the keeper stops
+the sandbox and ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+from moat_nb.errors import MoatError
+from moat_nb.jupyter.relay import Relay
+from moat_nb.sandbox.connection import IPYKERNEL_ARGV, PORTS, json_ready, new_connection
+from moat_nb.sandbox.guest_client import Exit, Process
+from moat_nb.sandbox.sandbox import Sandbox
+
+__all__ = ["main"]
+
+GRACE_SECONDS = 5.0
+"""A client's restart takes 0.5 s from the old process's end to the new one's start, and longer on
+a machine that has much else to do."""
+
+
+class Keeper:
+    def __init__(self, project: str, runtime: str) -> None:
+        self._project = project
+        self._runtime = runtime
+        self._sandbox: Sandbox | None = None
+        self._process: Process | None = None
+        self._news: tuple[str, ...] = ()
+        self._shims: asyncio.Queue[tuple[asyncio.StreamReader, asyncio.StreamWriter]]
+
+    async def run(self, first: socket.socket, address: str) -> None:
+        """Serve shims, one after another, until none comes any more."""
+        self._shims = asyncio.Queue()
+        server = await asyncio.start_unix_server(self._arrived, address)
+        try:
+            reader, writer = await asyncio.open_unix_connection(sock=first)
+            await self._shims.put((reader, writer))
+            with contextlib.suppress(asyncio.TimeoutError):
+                while await self._serve(
+                    *await asyncio.wait_for(self._shims.get(), timeout=GRACE_SECONDS)
+                ):
+                    pass
+        finally:
+            server.close()
+            if self._sandbox is not None:
+                await asyncio.to_thread(self._sandbox.stop)
+
+    async def _arrived(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await self._shims.put((reader, writer))
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        """One shim, to its end; whether another may follow."""
+        relays: list[Relay] = []
+        try:
+            start = json.loads(await reader.readline() or b"null")
+            if start is None:
+                return True
+            prefix = await asyncio.to_thread(self._start, start)
+            for number, port in enumerate(PORTS, start=1):
+                path = f"{prefix}-{number}"
+                relays.append(await Relay.open(start["connection"], port, path))
+            await self._watch(reader, writer)
+        except (MoatError, OSError) as error:
+            await _tell(writer, {"log": f"moat-nb: {error}"})
+            await _tell(writer, {"exited": 1})
+            return False
+        finally:
+            for relay in relays:
+                await relay.close()
+            await asyncio.to_thread(self._end_kernel)
+            writer.close()
+        return True
+
+    def _start(self, start: dict[str, Any]) -> str:
+        """Start the kernel, in the sandbox that is there or in a new one; its sockets' prefix."""
+        if self._sandbox is None or self._sandbox.gone is not None:
+            if self._sandbox is not None:
+                self._sandbox.stop()
+            self._sandbox = Sandbox.launch(self._project, self._runtime or None, pooled=False)
+            self._news = self._sandbox.spec.notices
+        sandbox = self._sandbox
+        prefix = sandbox.next_socket_prefix()
+        # The client's own key, and its encryption if it asks for one; only the way is ours.
+        inner = {**start["connection"], **json_ready(new_connection(prefix))}
+        inner.update(key=start["connection"]["key"])
+        self._process = sandbox.spawn_kernel(
+            list(sandbox.config.kernel.argv) or IPYKERNEL_ARGV,
+            inner,
+            env=start["env"],
+            host_cwd=start["cwd"],
+        )
+        return prefix
+
+    async def _watch(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Until the kernel or the shim ends."""
+        process, sandbox = self._process, self._sandbox
+        assert process is not None and sandbox is not None
+        for notice in self._news:
+            await _tell(writer, {"log": f"moat-nb: {notice}"})
+        self._news = ()
+        ended = asyncio.create_task(asyncio.to_thread(process.wait))
+        orders = asyncio.create_task(self._obey(reader, process))
+        await asyncio.wait({ended, orders}, return_when=asyncio.FIRST_COMPLETED)
+        if ended.done():
+            how = ended.result()
+            if how.code != 0:
+                reason = sandbox.gone or how.told
+                await _tell(writer, {"log": f"moat-nb: the kernel ended: {reason}"})
+            await _tell(writer, {"exited": _shell_code(how)})
+            orders.cancel()
+        else:
+            await asyncio.to_thread(self._end_kernel)
+            await ended
+
+    async def _obey(self, reader: asyncio.StreamReader, process: Process) -> None:
+        while line := await reader.readline():
+            await asyncio.to_thread(process.signal, int(json.loads(line)["signal"]))
+
+    def _end_kernel(self) -> None:
+        if self._process is not None:
+            with contextlib.suppress(MoatError):
+                self._process.signal(signal.SIGKILL)
+            self._process.wait()
+            self._process = None
+
+
+async def _tell(writer: asyncio.StreamWriter, message: dict[str, Any]) -> None:
+    with contextlib.suppress(OSError):
+        writer.write(json.dumps(message).encode() + b"\n")
+        await writer.drain()
+
+
+def _shell_code(how: Exit) -> int:
+    return how.code if how.code >= 0 else 128 - how.code
+
+
+def main() -> None:
+    descriptor, address, project, runtime = sys.argv[1:]
+    first = socket.socket(fileno=int(descriptor))
+    os.set_inheritable(first.fileno(), False)
+    Path(address).unlink(missing_ok=True)  # of a keeper that was killed
+    try:
+        asyncio.run(Keeper(project, runtime).run(first, address))
+    finally:
+        Path(address).unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""What a sandbox displays, made harmless for the user's own page.
+
+A cell's output runs with the rights of the page that it is shown in, and that page may do all
+that the user may do on the Jupyter server. So of what a sandbox sends, only types that no front
+end executes pass; HTML passes as its sanitised form, and where sanitising would take something
+away that shows, the whole is put into a frame of its own, without the page's rights. Markdown
+passes as HTML too.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from typing import Any
+
+from moat_nb.notebook.output import markdown
+from moat_nb.notebook.output.iframe import frame
+from moat_nb.notebook.output.sanitise import is_plain_latex, sanitised
+from moat_nb.text.terminal import one_line
+
+__all__ = ["harmless"]
+
+PASSIVE = frozenset(
+    {"text/plain", "application/json", "application/pdf"}
+    | {"image/png", "image/jpeg", "image/gif", "image/webp", "image/bmp"}
+)
+"""Types that every front end shows as they are."""
+
+LONGEST_TYPE = 100
+TYPES_NAMED = 5
+"""What is said of types that are not shown: their names are the sandbox's too."""
+
+BASE64 = re.compile(r"[A-Za-z0-9+/=\s]*")
+
+HANDLED = frozenset(
+    {"text/html", "application/javascript", "image/svg+xml", "text/markdown", "text/latex"}
+)
+
+
+def harmless(
+    data: dict[str, Any], metadata: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
+    """A display's data and metadata as they may be shown, and hints for the user."""
+    shown = {kind: value for kind, value in data.items() if kind in PASSIVE and _fits(kind, value)}
+    hints: list[str] = []
+    page = _page(data)
+    if page is not None:
+        plain = sanitised(page)
+        shown["text/html"] = frame(page) if plain is None else plain
+    elif (drawing := _text(data.get("image/svg+xml"))) is not None:
+        shown["text/html"] = _image(drawing)
+    latex = _text(data.get("text/latex"))
+    if latex is not None and is_plain_latex(latex):
+        shown["text/latex"] = latex
+    elif latex is not None:
+        shown["text/plain"] = latex
+        hints.append("text/latex with active content is shown as text; --trust shows it")
+    words = _text(data.get("text/markdown"))
+    if words is not None and page is None:
+        shown["text/plain"] = words
+        hints.append("text/markdown that is so long is shown as text; --trust shows it")
+    left = sorted(one_line(kind[:LONGEST_TYPE]) for kind in set(data) - PASSIVE - HANDLED)
+    if left and not set(shown) - {"text/plain"}:
+        named = ", ".join(left[:TYPES_NAMED])
+        hints.append(f"not shown: {named}, which runs in your page; --trust shows it")
+    return shown, {kind: _options(metadata.get(kind)) for kind in shown if kind in metadata}, hints
+
+
+def _page(data: dict[str, Any]) -> str | None:
+    """The HTML of a display: its own, or else what its Markdown or its script makes."""
+    words, script = _text(data.get("text/markdown")), _text(data.get("application/javascript"))
+    if (page := _text(data.get("text/html"))) is not None:
+        return page
+    if words is not None and len(words) <= markdown.LONGEST:
+        return markdown.as_html(words)
+    return None if script is None else _page_of(script)
+
+
+def _fits(kind: str, value: Any) -> bool:
+    """Whether a value is of the form that its type has; what converts notebooks relies on it."""
+    if kind == "application/json":
+        return True
+    if kind == "text/plain":
+        return isinstance(value, str)
+    return isinstance(value, str) and BASE64.fullmatch(value) is not None
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _options(value: Any) -> dict[str, Any]:
+    """Of a type's metadata only an image's size; other keys change what a front end does."""
+    if not isinstance(value, dict):
+        return {}
+    return {
+        name: value[name]
+        for name in ("width", "height")
+        if type(value.get(name)) in (int, float) and 0 < value[name] < 1e5
+    }
+
+
+def _page_of(script: str) -> str:
+    # `element` is what front ends call the place that a script may draw in.
+    script = script.replace("</", "<\\/")
+    return f"<div id=element></div><script>var element = document.body;\n{script}</script>"
+
+
+def _image(drawing: str) -> str:
+    """An SVG as an image: as one it runs no script and loads nothing."""
+    encoded = base64.b64encode(drawing.encode()).decode()
+    return f'<img src="data:image/svg+xml;base64,{encoded}">'

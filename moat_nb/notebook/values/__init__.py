@@ -1,0 +1,1 @@
+"""Values that ``--in`` and ``--out`` bring in and out."""

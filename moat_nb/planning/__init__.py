@@ -1,0 +1,1 @@
+"""From a Config to what is started, as pure values."""

@@ -1,0 +1,238 @@
+"""What is known of the built-in services: images, ports, users, data, passwords, variables.
+
+The variables that an image's entrypoint reads are those that its page on Docker Hub documents
+(postgres, mysql, redis) or its FAQ (ollama); the uid and the directories are those of the images'
+own Dockerfiles (docker-library/postgres, docker-library/mysql, docker-library/redis).
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from urllib.parse import quote
+
+from moat_nb.config.model import Service
+from moat_nb.config.readiness import Command, Port, Ready
+from moat_nb.host.machine import User
+from moat_nb.planning.spec import HOME, ContainerSpec
+
+__all__ = [
+    "ADDRESS",
+    "MODELS",
+    "RECIPES",
+    "REGISTRY",
+    "Handover",
+    "Recipe",
+    "command_of",
+    "generic",
+    "image_of",
+    "ports_of",
+    "user_of",
+]
+
+ADDRESS = "127.0.0.1"
+"""Where every sidecar is for the kernel; its name in /etc/hosts is this address too."""
+
+IMAGE_USER = User(999, 999)
+"""Who the official postgres, mysql and redis images (Debian's) run their server as."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Handover:
+    """What one start hands over the leashes; it holds the password, so its repr holds nothing."""
+
+    env: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """To the sidecar's entrypoint."""
+    stdin: str = field(default="", repr=False)
+    """What the entrypoint's program reads."""
+    kernel: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """To each kernel and command in the sandbox."""
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+    """The passwords among them: what the sidecar prints is shown without these."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    image: str
+    """A repository of Docker Hub's."""
+    version: str
+    """The tag where moat.yaml names none."""
+    port: int
+    user: User | None
+    """One of the image's own; None for the kernel's."""
+    ready: Callable[[Mapping[str, str]], Ready]
+    """From the file's env."""
+    data: tuple[str, ...]
+    """Directories that it writes: each a tmpfs, unless a volume or a mount stands there."""
+    command: tuple[str, ...] = ()
+    hand_over: Callable[[Mapping[str, str], str], Handover]
+    """From the file's env and a new password."""
+
+
+def variables(name: str, port: int | None, **more: str) -> dict[str, str]:
+    """``MOAT_<NAME>_HOST``, ``_PORT`` and ``more``, by the word that follows."""
+    prefix = "MOAT_" + name.upper().replace("-", "_").replace(".", "_")
+    words = {"HOST": ADDRESS, **({"PORT": str(port)} if port is not None else {}), **more}
+    return {f"{prefix}_{word}": value for word, value in words.items()}
+
+
+def _postgres(given: Mapping[str, str], new_password: str) -> Handover:
+    password = given.get("POSTGRES_PASSWORD") or new_password
+    user = given.get("POSTGRES_USER") or "postgres"
+    database = given.get("POSTGRES_DB") or user
+    # A directory below the mount: initdb wants one that nobody else may enter.
+    env = {"PGDATA": f"{PG_HOME}/data/pgdata", **given, "POSTGRES_PASSWORD": password}
+    # Without a word initdb trusts whoever comes from 127.0.0.1, and here all do; what the
+    # entrypoint makes of POSTGRES_HOST_AUTH_METHOD stands below that line, and is never reached.
+    method = given.get("POSTGRES_HOST_AUTH_METHOD") or "scram-sha-256"
+    env.setdefault("POSTGRES_INITDB_ARGS", f"--auth-host={shlex.quote(method)}")
+    url = _url("postgresql", user, password, 5432, database)
+    more = {"USER": user, "PASSWORD": password, "DB": database, "URL": url}
+    kernel = variables("postgres", 5432, **more)
+    return Handover(env=env, kernel=kernel, secrets=(password,))
+
+
+def _postgres_ready(given: Mapping[str, str]) -> Ready:
+    # Not the port alone: it is open before the server lets anyone in.
+    user = given.get("POSTGRES_USER") or "postgres"
+    database = given.get("POSTGRES_DB") or user
+    who = ("--username", user, "--dbname", database)
+    return Command(argv=("pg_isready", "--quiet", "--host", ADDRESS, *who))
+
+
+def _mysql(given: Mapping[str, str], new_password: str) -> Handover:
+    user = given.get("MYSQL_USER") or "root"
+    own = "MYSQL_ROOT_PASSWORD" if user == "root" else "MYSQL_PASSWORD"
+    password = given.get(own) or new_password
+    database = given.get("MYSQL_DATABASE") or "moat"
+    root = given.get("MYSQL_ROOT_PASSWORD") or new_password
+    env = {**given, "MYSQL_ROOT_PASSWORD": root, "MYSQL_DATABASE": database, own: password}
+    url = _url("mysql", user, password, 3306, database)
+    more = {"USER": user, "PASSWORD": password, "DB": database, "URL": url}
+    kernel = variables("mysql", 3306, **more)
+    return Handover(env=env, kernel=kernel, secrets=(password, root))
+
+
+def _redis(given: Mapping[str, str], new_password: str) -> Handover:
+    # The image knows no variable for it, and a command line is read by all; so is its config
+    # read from stdin. REDIS_PASSWORD is the name that other images of Redis have for it.
+    password = given.get("REDIS_PASSWORD") or new_password
+    env = {name: value for name, value in given.items() if name != "REDIS_PASSWORD"}
+    # JSON's quoting is what redis.conf knows: \" \\ \n and the like, byte for byte otherwise.
+    # A snapshot that fails for want of memory must not have all writes refused, as is its default.
+    stdin = (
+        f"requirepass {json.dumps(password, ensure_ascii=False)}\n"
+        "dir /data\n"
+        "stop-writes-on-bgsave-error no\n"
+    )
+    more = {"PASSWORD": password, "URL": f"redis://:{quote(password, safe='')}@{ADDRESS}:6379"}
+    kernel = variables("redis", 6379, **more)
+    return Handover(env=env, stdin=stdin, kernel=kernel, secrets=(password,))
+
+
+def _ollama(given: Mapping[str, str], new_password: str) -> Handover:
+    env = {
+        "OLLAMA_HOST": f"{ADDRESS}:11434",
+        "OLLAMA_MODELS": MODELS,
+        # At its start a server removes pieces of models, which another may be pulling there.
+        "OLLAMA_NOPRUNE": "1",
+        "HOME": HOME,
+        **given,
+    }
+    url = {"URL": f"http://{ADDRESS}:11434"}
+    return Handover(env=env, kernel=variables("ollama", 11434, **url))
+
+
+def _url(scheme: str, user: str, password: str, port: int, database: str) -> str:
+    user, password, database = (quote(word, safe="") for word in (user, password, database))
+    return f"{scheme}://{user}:{password}@{ADDRESS}:{port}/{database}"
+
+
+PG_HOME = "/var/lib/postgresql"
+"""The tmpfs stands here, as the image's own volume does from 18 on, whose entrypoint refuses a
+mount at PG_HOME/data; that is where the volume is up to 17."""
+
+MODELS = "/models"
+"""Where ollama keeps them."""
+
+REGISTRY = "registry.ollama.ai"
+"""Where a model's name leads that has no host in it; it redirects to the hosts of its storage."""
+
+RECIPES: Mapping[str, Recipe] = {
+    "postgres": Recipe(
+        image="postgres",
+        version="17",
+        port=5432,
+        user=IMAGE_USER,
+        ready=_postgres_ready,
+        data=(PG_HOME, "/var/run/postgresql"),
+        hand_over=_postgres,
+    ),
+    "mysql": Recipe(
+        image="mysql",
+        version="8",
+        port=3306,
+        user=IMAGE_USER,
+        # The server that the entrypoint starts for itself at first has no port.
+        ready=lambda env: Port(port=3306, timeout=120.0),
+        data=("/var/lib/mysql", "/var/run/mysqld"),
+        hand_over=_mysql,
+    ),
+    "redis": Recipe(
+        image="redis",
+        version="7",
+        port=6379,
+        user=IMAGE_USER,
+        ready=lambda env: Port(port=6379),
+        data=("/data",),
+        command=("redis-server", "-"),
+        hand_over=_redis,
+    ),
+    "ollama": Recipe(
+        image="ollama/ollama",
+        version="latest",
+        port=11434,
+        # The image has only root, and the certificates are for the kernel's user to read.
+        user=None,
+        ready=lambda env: Port(port=11434),
+        data=(MODELS,),
+        hand_over=_ollama,
+    ),
+}
+
+
+def generic(service: Service) -> Handover:
+    """What a service of ``kernel.services`` is handed: its own env, and where it is."""
+    port = service.ports[0] if service.ports else None
+    return Handover(env=dict(service.env), kernel=variables(service.name, port))
+
+
+def ports_of(service: Service) -> tuple[int, ...]:
+    """Where it listens, in the sandbox."""
+    recipe = RECIPES.get(service.name)
+    return service.ports if recipe is None else (recipe.port, *service.ports)
+
+
+def image_of(service: Service) -> str:
+    """The tag, by which the engine knows it or pulls it."""
+    if service.image is not None:
+        return service.image
+    recipe = RECIPES[service.name]
+    return f"{recipe.image}:{service.version or recipe.version}"
+
+
+def command_of(service: Service) -> tuple[str, ...]:
+    """What follows the image's entrypoint; empty for the image's own command."""
+    recipe = RECIPES.get(service.name)
+    return service.command or (recipe.command if recipe else ())
+
+
+def user_of(service: Service, kernel: ContainerSpec) -> tuple[User, bool]:
+    """Who it runs as, and whether that is one of the image's own."""
+    if service.user is not None:
+        return service.user, True
+    recipe = RECIPES.get(service.name)
+    known = recipe and recipe.user
+    return (known, True) if known else (kernel.user, False)

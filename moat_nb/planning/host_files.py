@@ -1,0 +1,186 @@
+"""What stands on the host at a path of the sandbox; links are looked at and never followed."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Literal, TypeAlias
+
+from moat_nb.config import exclude_patterns
+from moat_nb.config.model import Exclude
+from moat_nb.errors import ConfigError, Problem
+
+__all__ = [
+    "Kind",
+    "View",
+    "collected",
+    "expand",
+    "inspect",
+    "kind_of",
+    "mode_of",
+    "refusal",
+]
+
+Kind: TypeAlias = Literal["directory", "file"]
+
+MAX_MATCHES = 256
+"""Of all globs of one mount: each match becomes a mount of its own."""
+
+MAX_ENTRIES = 100_000
+"""Directory entries looked at for the globs of one mount; half a second's work."""
+
+_OTHER_KINDS = {
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+@dataclass(frozen=True)
+class View:
+    """What the sandbox sees at a path: the host's source of each mount, by target.
+
+    A source of None is opaque: a volume, a tmpfs, or a source that was refused. What is below
+    it is not the host's, or not to be looked at.
+    """
+
+    sources: Mapping[str, str | None]
+
+    def place(self, target: str) -> tuple[str | None, str]:
+        """The source of the nearest mount strictly above ``target``, and the path below it."""
+        for parent in PurePosixPath(target).parents:
+            if str(parent) in self.sources:
+                below = str(PurePosixPath(target).relative_to(parent))
+                return self.sources[str(parent)], below
+        return None, ""
+
+    def children(self, target: str, path: str | None) -> list[tuple[str, str | None, bool]]:
+        """What is seen in ``target``, which is the host's ``path``: name, path, directory or not.
+
+        The host's entries and those that only mounts make, by name. Raises OSError when the
+        host's directory cannot be read.
+        """
+        result: dict[str, tuple[str | None, bool]]
+        result = {name: (f"{path}/{name}", is_directory) for name, is_directory in _list(path)}
+        prefix = target.rstrip("/") + "/"
+        for mount in self.sources:
+            if mount.startswith(prefix):
+                name = mount[len(prefix) :].split("/", 1)[0]
+                below = None if path is None else f"{path}/{name}"
+                result[name] = self.sources.get(prefix + name, below), True
+        return [(name, *result[name]) for name in sorted(result)]
+
+
+def _list(path: str | None) -> list[tuple[str, bool]]:
+    """Names, and whether each is a directory; nothing where there is no directory."""
+    if path is None:
+        return []
+    try:
+        with os.scandir(path) as entries:
+            return [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+@contextmanager
+def collected(problems: list[Problem]) -> Iterator[None]:
+    """Add the problems of a ConfigError to ``problems`` and go on after the block."""
+    try:
+        yield
+    except ConfigError as error:
+        problems.extend(error.problems)
+
+
+def refusal(where: str, what: str, mend: str = "") -> ConfigError:
+    return ConfigError([Problem(where=where, what=what, mend=mend)])
+
+
+def mode_of(path: str, where: str) -> int:
+    """The mode of ``path`` itself, a link not followed; 0 when there is nothing."""
+    try:
+        return os.lstat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return 0
+    except OSError as error:
+        raise refusal(where, f"cannot look at {path}: {error.strerror}") from None
+
+
+def kind_of(path: str, words: str, where: str) -> Kind | None:
+    """Directory, file, or None when there is nothing; ConfigError for anything else."""
+    mode = mode_of(path, where)
+    if not mode:
+        return None
+    if stat.S_ISDIR(mode):
+        return "directory"
+    if stat.S_ISREG(mode):
+        return "file"
+    is_what = _OTHER_KINDS.get(stat.S_IFMT(mode), "of another kind")
+    raise refusal(where, f"{words} is {is_what}, where only a directory or a file may be")
+
+
+def inspect(view: View, target: str, where: str) -> Kind | None:
+    """What the host has at ``target``; None for nothing, or where the host is not looked at.
+
+    Raises ConfigError when a component is a link, or one above the last is no directory.
+    """
+    root, relative = view.place(target)
+    if root is None:
+        return None
+    parts = relative.split("/")
+    kind: Kind | None = None
+    for length in range(1, len(parts) + 1):
+        path = posixpath.join(root, *parts[:length])
+        if stat.S_ISLNK(mode_of(path, where)):
+            what = f"{target} passes through a symbolic link: {path} -> {Path(path).readlink()}"
+            raise refusal(where, what, "an engine would follow it; name the real path")
+        kind = kind_of(path, path, where)
+        if kind is None:
+            return None
+        if kind == "file" and length < len(parts):
+            raise refusal(where, f"{target} cannot stand below {path}, which is a file")
+    return kind
+
+
+def expand(view: View, top: str, globs: Sequence[Exclude]) -> dict[str, Exclude]:
+    """The targets below ``top`` that match a glob, none below another, each with its glob.
+
+    Directories are walked as the sandbox sees them, other mounts included. What matches is not
+    walked into, and a mount is no match for a glob that merely reaches it.
+    """
+    matches: dict[str, Exclude] = {}
+    looked_at = 0
+    states = exclude_patterns.begin(exclude.pattern for exclude in globs)
+    pending = [(top, view.sources[top], states)]
+    while pending:
+        target, path, states = pending.pop()
+        for name, child, is_directory in _children(view, target, path, globs[0].where):
+            looked_at += 1
+            below = posixpath.join(target, name)
+            number, states_below = exclude_patterns.advance(states, name)
+            if number is not None and below not in view.sources:
+                matches[below] = globs[number]
+            elif states_below and is_directory:
+                pending.append((below, child, states_below))
+        if len(matches) > MAX_MATCHES:
+            what = f"this mount's globs match more than {MAX_MATCHES} paths"
+            raise refusal(globs[0].where, what, "exclude a directory above them")
+        if looked_at > MAX_ENTRIES:
+            what = f"more than {MAX_ENTRIES} files to look at for this mount's globs"
+            raise refusal(globs[0].where, what, "exclude large directories by name, or avoid **")
+    return matches
+
+
+def _children(
+    view: View, target: str, path: str | None, where: str
+) -> list[tuple[str, str | None, bool]]:
+    try:
+        return view.children(target, path)
+    except OSError as error:
+        what = f"cannot look into {path} for this mount's globs: {error.strerror}"
+        raise refusal(where, what, "exclude it by name, or make it readable") from None

@@ -1,0 +1,190 @@
+"""The mount plan: what stands where in a sandbox, as pure data.
+
+One builder serves the kernel's container, every sidecar and every runtime. Renderers take the
+order as it is: parents stand before their children, and of two mounts at one depth binds stand
+before tmpfs, because an engine that mounts in the given order would otherwise hide one behind
+the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Literal, TypeAlias
+
+from moat_nb.text.summary import Sheet, Table, bundle
+from moat_nb.text.tables import amount
+
+__all__ = [
+    "MOUNT_COLUMNS",
+    "TMPFS_MODE",
+    "Bind",
+    "EmptyFile",
+    "Mount",
+    "MountPlan",
+    "MountPoint",
+    "Tmpfs",
+    "Volume",
+    "build",
+    "is_below",
+    "kind",
+    "mount_points",
+    "mount_row",
+    "of_mounts",
+]
+
+TMPFS_MODE = 0o1777
+"""The mode of every tmpfs: whoever the kernel runs as can write, as in /tmp. A tmpfs of the
+engine's own making is 0755 root, which the kernel's user cannot write to."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bind:
+    """A host directory or file. ``source`` is an absolute host path."""
+
+    source: str
+    target: str
+    read_only: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Volume:
+    """An engine's named volume."""
+
+    name: str
+    target: str
+    read_only: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tmpfs:
+    """A tmpfs of mode :data:`TMPFS_MODE`, exec, nosuid, nodev; ``size`` in bytes.
+
+    ``role`` is what it is for: an exclude's promise is proved at every start, the others are
+    the sandbox's own scratch.
+    """
+
+    target: str
+    size: int
+    role: Literal["exclude", "home", "tmp", "data"] = "exclude"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmptyFile:
+    """An excluded file: covered by an empty one that cannot be written."""
+
+    target: str
+
+
+Mount: TypeAlias = Bind | Volume | Tmpfs | EmptyFile
+
+
+@dataclass(frozen=True, kw_only=True)
+class MountPoint:
+    """A host path below ``root`` that a mount needs and that is missing.
+
+    An engine would make it as root, and on a read-only bind it would fail; so it is made
+    beforehand as the user, and removed at the end if it is still empty and still ours.
+    """
+
+    root: str
+    relative: str
+    kind: Literal["directory", "file"] = "directory"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MountPlan:
+    mounts: tuple[Mount, ...]
+    missing: tuple[MountPoint, ...] = ()
+    """Mount points to make on the host, parents first."""
+    keep: tuple[str, ...] = ()
+    """Host directories of persistent bind volumes, made when missing and never removed."""
+
+    def __iter__(self) -> Iterator[Mount]:
+        return iter(self.mounts)
+
+    @property
+    def excludes(self) -> tuple[Tmpfs | EmptyFile, ...]:
+        """What must be proved before the sandbox counts as started."""
+        return tuple(
+            mount
+            for mount in self.mounts
+            if isinstance(mount, EmptyFile)
+            or (isinstance(mount, Tmpfs) and mount.role == "exclude")
+        )
+
+    def _repr_mimebundle_(self, **options: object) -> dict[str, str]:
+        return bundle(of_mounts(self))
+
+    def with_mounts(self, *more: Mount) -> MountPlan:
+        """The same plan with more mounts, each in its place."""
+        return MountPlan(mounts=build((*self.mounts, *more)), missing=self.missing, keep=self.keep)
+
+
+def is_below(target: str, parent: str) -> bool:
+    """Whether ``target`` lies strictly below ``parent``; both absolute and normalised."""
+    return target != parent and PurePosixPath(target).is_relative_to(parent)
+
+
+def build(mounts: Iterable[Mount]) -> tuple[Mount, ...]:
+    """The one order of mounts.
+
+    Raises ValueError when two mounts have one target: which of the two would win is up to the
+    engine, and the files' validators have refused it long before.
+    """
+    ordered = sorted(mounts, key=_place)
+    seen: set[str] = set()
+    for mount in ordered:
+        if mount.target in seen:
+            raise ValueError(f"two mounts at {mount.target}")
+        seen.add(mount.target)
+    return tuple(ordered)
+
+
+def _place(mount: Mount) -> tuple[int, bool, str]:
+    covers = isinstance(mount, (Tmpfs, EmptyFile))
+    return len(PurePosixPath(mount.target).parts), covers, mount.target
+
+
+def of_mounts(plan: MountPlan) -> Sheet:
+    return Sheet(
+        title=f"Mount plan, {len(plan.mounts)} mounts",
+        tables=(
+            Table(
+                title="mounts, in order", columns=MOUNT_COLUMNS, rows=tuple(map(mount_row, plan))
+            ),
+            Table(
+                title="made on the host at the start, where missing",
+                columns=("path", "at the end"),
+                rows=tuple(mount_points(plan)),
+            ),
+        ),
+    )
+
+
+MOUNT_COLUMNS = ("target", "type", "mode", "source or size")
+
+
+def kind(mount: Mount) -> str:
+    names = {Bind: "bind", Volume: "volume", Tmpfs: "tmpfs", EmptyFile: "empty file"}
+    return names[type(mount)]
+
+
+def mount_row(mount: Mount) -> tuple[str, str, str, str]:
+    """Its :data:`MOUNT_COLUMNS`."""
+    if isinstance(mount, Tmpfs):
+        purpose = "" if mount.role == "exclude" else f" ({mount.role})"
+        return mount.target, "tmpfs", f"{TMPFS_MODE:o} rw", amount(mount.size) + purpose
+    if isinstance(mount, EmptyFile):
+        return mount.target, kind(mount), "ro", "covers an excluded file"
+    mode = "ro" if mount.read_only else "rw"
+    return mount.target, kind(mount), mode, mount.source if isinstance(mount, Bind) else mount.name
+
+
+def mount_points(plan: MountPlan) -> Iterator[tuple[str, str]]:
+    """Host paths that a start makes, and what becomes of them."""
+    for point in plan.missing:
+        yield f"{point.root}/{point.relative}", "removed at the end if still empty"
+    for directory in plan.keep:
+        yield directory, "kept"

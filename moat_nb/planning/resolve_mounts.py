@@ -1,0 +1,197 @@
+"""The one look at the filesystem, when the plan is made.
+
+It resolves the mounts' sources and expands the excludes' globs, and refuses what would make an
+engine mount something else than was meant: above all links, which the sandbox itself may have
+made at an earlier run. Nothing is written, and no link below a source is followed.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import stat
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from moat_nb.config import exclude_patterns
+from moat_nb.config.model import Config, MountEntry, VolumeEntry
+from moat_nb.errors import ConfigError, Problem
+from moat_nb.planning.host_files import (
+    Kind,
+    View,
+    collected,
+    expand,
+    inspect,
+    kind_of,
+    mode_of,
+    refusal,
+)
+from moat_nb.planning.mounts import Bind, MountPoint, is_below
+
+__all__ = ["Cover", "Kind", "Survey", "missing_points", "survey"]
+
+_KERNEL_TREES = ("/proc", "/sys", "/dev")
+_RUN = "/run"
+# Where desktops mount a user's own disks; the rest of /run holds engines' sockets.
+_RUN_MEDIA = "/run/media"
+_ENGINE_SOCKETS = ("docker.sock", "podman.sock", "containerd.sock", "crio.sock")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cover:
+    """What an exclude stands for: the absolute path inside, and what covers it."""
+
+    target: str
+    kind: Kind
+
+
+@dataclass(frozen=True, kw_only=True)
+class Survey:
+    binds: tuple[Bind, ...]
+    """In the Config's order; sources absolute, without a link in them."""
+    covers: tuple[Cover, ...]
+    """By target. A glob without a match gives none."""
+    missing: tuple[MountPoint, ...]
+    """Mount points that the host lacks, of covers, mounts and volumes alike; parents first."""
+
+
+def survey(config: Config, *, home: Path, run_directories: Sequence[Path] = ()) -> Survey:
+    """Look at the mounts' sources, and at each place below them where something is mounted.
+
+    ``run_directories``: where sandboxes have their sockets, which no other may see. Raises
+    ConfigError with all that was found wrong.
+    """
+    problems: list[Problem] = []
+    sources: dict[str, str | None] = {volume.target: None for volume in config.volumes}
+    kinds: dict[str, Kind] = dict.fromkeys(sources, "directory")
+    for mount in config.mounts:
+        sources[mount.target] = None
+        with collected(problems):
+            sources[mount.target], kinds[mount.target] = _source(
+                mount, config.directory, home, run_directories
+            )
+    view = View(sources)
+    entries: list[MountEntry | VolumeEntry] = [*config.mounts, *config.volumes]
+    for entry in entries:
+        with collected(problems):
+            _check_nested(view, entry.target, kinds.get(entry.target), entry.where)
+    covers: dict[str, Kind] = {}
+    for mount in config.mounts:
+        if mount.exclude and mount.target in kinds:
+            covers |= _covers(view, mount, kinds[mount.target], problems)
+    if problems:
+        raise ConfigError(dict.fromkeys(problems))
+    binds = tuple(
+        Bind(source=str(sources[mount.target]), target=mount.target, read_only=mount.read_only)
+        for mount in config.mounts
+    )
+    return Survey(
+        binds=binds,
+        covers=tuple(Cover(target=target, kind=kind) for target, kind in sorted(covers.items())),
+        missing=missing_points(binds, {**kinds, **covers}),
+    )
+
+
+def missing_points(binds: Iterable[Bind], targets: Mapping[str, Kind]) -> tuple[MountPoint, ...]:
+    """The mount points to make on the host, for mounts at ``targets``, of whatever type.
+
+    ``targets`` says for each whether a directory or a file is mounted there, and names all
+    mounts: one that stands in a tmpfs or a volume needs nothing on the host. Parents come
+    first; a missing directory on the way is not listed by itself.
+    """
+    opaque: dict[str, str | None] = dict.fromkeys(targets)
+    view = View({**opaque, **{bind.target: bind.source for bind in binds}})
+    points = []
+    for target, kind in targets.items():
+        root, relative = view.place(target)
+        if root is not None and not os.path.lexists(f"{root}/{relative}"):
+            points.append(MountPoint(root=root, relative=relative, kind=kind))
+    return tuple(sorted(points, key=lambda p: (p.relative.count("/"), p.root, p.relative)))
+
+
+def _source(
+    mount: MountEntry, project: Path, home: Path, run_directories: Sequence[Path]
+) -> tuple[str, Kind]:
+    """The source without a link in it, and what it is; ConfigError when it is refused."""
+    source, where = mount.source, mount.where
+    below = source.relative_to(project).parts if source.is_relative_to(project) else ()
+    for length in range(1, len(below)):
+        _refuse_link(project.joinpath(*below[:length]), where)
+    _refuse_link(source, where)
+    real = os.path.realpath(source)
+    words = f"the source {source}" + ("" if real == str(source) else f" (that is {real})")
+    rule = _forbidden(real, os.path.realpath(home), map(os.path.realpath, run_directories))
+    if rule:
+        raise refusal(where, f"{words} is refused: {rule}", "mount a directory of your own")
+    kind = kind_of(real, words, where)
+    if kind is None:
+        raise refusal(where, f"{words} does not exist", "create it, or correct the path")
+    for name in _ENGINE_SOCKETS if kind == "directory" else ():
+        if stat.S_ISSOCK(mode_of(f"{real}/{name}", where)):
+            raise refusal(where, f"{words} holds {name}, which rules the host's containers")
+    return real, kind
+
+
+def _refuse_link(path: Path, where: str) -> None:
+    if stat.S_ISLNK(mode_of(str(path), where)):
+        what = f"the source has a symbolic link in it: {path} -> {path.readlink()}"
+        raise refusal(where, what, "name what it points to")
+
+
+def _forbidden(real: str, home: str, run_directories: Iterable[str]) -> str:
+    """Why nothing may be mounted from there; empty when it may."""
+    if real == "/":
+        return "it is the whole host"
+    if real == home:
+        return "it is the home directory itself, with all its keys"
+    if is_below(home, real):
+        return "it holds the home directory"
+    if _within(real, *_KERNEL_TREES):
+        return "it belongs to the host's kernel"
+    if _within(real, _RUN, os.path.realpath("/var/run")) and not is_below(real, _RUN_MEDIA):
+        return "engines keep their sockets there"
+    if real == "/var":
+        return "it holds /var/run, where engines keep their sockets"
+    for directory in run_directories:
+        if _within(real, directory) or is_below(directory, real):
+            return f"sandboxes have their sockets in {directory}"
+    return ""
+
+
+def _within(path: str, *trees: str) -> bool:
+    return any(path == tree or is_below(path, tree) for tree in trees)
+
+
+def _check_nested(view: View, target: str, mounted: Kind | None, where: str) -> None:
+    """That a mount's target can be mounted on, where it stands inside another mount."""
+    found = inspect(view, target, where)
+    if mounted and found and found != mounted:
+        raise refusal(where, f"{target} is a {found} on the host, and a {mounted} is mounted there")
+
+
+def _covers(view: View, mount: MountEntry, kind: Kind, problems: list[Problem]) -> dict[str, Kind]:
+    """The covers of one mount, each with its kind; what is wrong goes to ``problems``."""
+    if kind == "file":
+        what = f"the source {mount.source} is a file, and only a directory can have excludes"
+        problems.append(Problem(where=mount.where, what=what, mend="remove exclude"))
+        return {}
+    globs = [exclude for exclude in mount.exclude if exclude_patterns.is_glob(exclude.pattern)]
+    targets = {
+        posixpath.join(mount.target, exclude.pattern): exclude
+        for exclude in mount.exclude
+        if exclude not in globs
+    }
+    if globs:
+        # What is covered by name is opaque to the globs: neither walked into nor matched again.
+        covered = View({**dict.fromkeys(targets), **view.sources})
+        with collected(problems):
+            targets |= expand(covered, mount.target, globs)
+    found: dict[str, Kind] = {}
+    for target, exclude in targets.items():
+        with collected(problems):
+            if target in view.sources:
+                what = f"{exclude.pattern!r} excludes {target}, where another mount stands"
+                raise refusal(exclude.where, what, "remove one of the two")
+            found[target] = inspect(view, target, exclude.where) or "directory"
+    return found

@@ -1,0 +1,236 @@
+"""From a Config to the plans of its sidecars: pure values, by the same builders as the kernel's.
+
+A sidecar shares the sandbox's network namespace, so it is at 127.0.0.1 for the kernel, and two
+of them cannot listen at one port.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+
+from moat_nb.config.model import Config, Exclude, MountEntry, Service, VolumeEntry
+from moat_nb.config.readiness import Port, Ready
+from moat_nb.errors import ConfigError, StartError
+from moat_nb.host.machine import Host
+from moat_nb.planning.builtin_services import (
+    MODELS,
+    RECIPES,
+    Handover,
+    command_of,
+    generic,
+    image_of,
+    ports_of,
+    user_of,
+)
+from moat_nb.planning.layout import make_mounts
+from moat_nb.planning.limits import MIB, Hardening, Limits
+from moat_nb.planning.mount_paths import hidden
+from moat_nb.planning.mounts import Bind, Mount, Tmpfs, Volume, is_below
+from moat_nb.planning.network import way_out_variables
+from moat_nb.planning.service_checks import refusals
+from moat_nb.planning.spec import ContainerSpec
+
+__all__ = ["END_OF_MOUNTS", "ENTRYPOINT", "SidecarPlan", "plan_services"]
+
+ENTRYPOINT = "<the image's entrypoint>"
+"""Stands in a plan's command for words that only the image says, once it is there."""
+
+WRAPPER = """\
+while IFS= read -r _moat_line; do printf '%s\\n' "$_moat_line"; done </proc/self/mountinfo
+echo "$1"; shift
+_moat_signal=$1; shift
+_moat_input= _moat_script= _moat_count=
+IFS= read -r _moat_count || exit 0
+while [ "$_moat_count" -gt 0 ]; do
+  IFS= read -r _moat_line || exit 0
+  _moat_script="$_moat_script$_moat_line
+"
+  _moat_count=$((_moat_count - 1))
+done
+eval "$_moat_script"
+exec 3<&0
+printf '%s' "$_moat_input" | "$@" 2>&1 3<&- &
+_moat_child=$!
+{
+  while read -r _moat_line; do :; done
+  kill -"$_moat_signal" "$_moat_child"; sleep 5; kill -KILL "$_moat_child"
+} <&3 >/dev/null 2>&1 &
+unset _moat_input _moat_script
+wait "$_moat_child"
+"""
+"""The leash of a container that has no guest: it ends its program when stdin does.
+
+It shows its mounts before anything of the image runs; then it reads, in a number of lines that the
+first line says, assignments for the entrypoint's environment, so that no secret stands in a command
+line or in the engine's own record. Its arguments: the line that ends the mounts, the signal that
+stops the program, and the program. POSIX sh, and of programs only ``sleep``. Its variables have a
+prefix, as any other name may be one of the service's or the image's own.
+"""
+
+END_OF_MOUNTS = "moat: these are the mounts"
+
+KEPT_MODELS = VolumeEntry(name="ollama-models", target=MODELS)
+"""Where models are kept that are pulled, unless the file says where."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SidecarPlan:
+    name: str
+    spec: ContainerSpec
+    """Its command is whole but for :data:`ENTRYPOINT`."""
+    ready: Ready | None
+    """None: it counts as ready once it is started."""
+    wait: bool
+    """Whether the kernels start only when it is ready."""
+    service: Service = field(repr=False)
+    data_size: int
+    """Bytes of each tmpfs for what it writes."""
+    where: str
+
+    def hand_over(self, password: str) -> Handover:
+        recipe = RECIPES.get(self.name)
+        if recipe is None:
+            return generic(self.service)
+        handover = recipe.hand_over(dict(self.service.env), password)
+        way_out = way_out_variables(self.spec.egress, self.spec.trust)
+        return replace(handover, env={**way_out, **handover.env})
+
+    @property
+    def ports(self) -> tuple[int, ...]:
+        return ports_of(self.service)
+
+    def on(
+        self,
+        entrypoint: tuple[str, ...],
+        command: tuple[str, ...],
+        stop_signal: str,
+        volumes: tuple[str, ...],
+    ) -> ContainerSpec:
+        """The spec with what the image says of itself: its words, and its volumes as tmpfs.
+
+        An engine would put those on the host's disk, without a limit.
+        """
+        words = (*entrypoint, *(command_of(self.service) or command))
+        taken = {mount.target for mount in self.spec.mounts}
+        free = [volume for volume in volumes if volume not in taken]
+        for volume in free:
+            self._refuse_below_kept(volume)
+        added = (Tmpfs(target=volume, size=self.data_size, role="data") for volume in free)
+        return replace(
+            self.spec,
+            command=_wrapped(words, stop_signal),
+            mounts=self.spec.mounts.with_mounts(*added),
+        )
+
+    def _refuse_below_kept(self, volume: str) -> None:
+        """What is written to ``volume`` would be lost, though a mount above it says otherwise."""
+        for mount in self.spec.mounts:
+            if isinstance(mount, (Bind, Volume)) and is_below(volume, mount.target):
+                raise StartError(
+                    f"{self.where}: {self.name}: {self.spec.image} keeps its data in {volume}, "
+                    f"below the mount at {mount.target}; mount at {volume} itself"
+                )
+
+
+def _wrapped(words: tuple[str, ...], stop_signal: str) -> tuple[str, ...]:
+    return ("/bin/sh", "-c", WRAPPER, "moat", END_OF_MOUNTS, stop_signal, *words)
+
+
+def plan_services(config: Config, kernel: ContainerSpec, host: Host) -> tuple[SidecarPlan, ...]:
+    """The sidecars of the sandbox that ``kernel`` is the spec of, in the file's order.
+
+    Raises ConfigError.
+    """
+    problems = refusals(config, kernel, host)
+    if problems:
+        raise ConfigError(problems)
+    return tuple(_plan(service, config, kernel, host) for service in config.wanted_services)
+
+
+def _mounts_of(service: Service, covers: tuple[str, ...]) -> tuple[MountEntry, ...]:
+    """The service's mounts, with all that the kernel's excludes hide below them excluded too."""
+    mounts = []
+    for mount in service.mounts:
+        source = os.path.realpath(mount.source)
+        below = (os.path.relpath(cover, source) for cover in covers if is_below(cover, source))
+        mounts.append(replace(mount, exclude=_with_all(mount.exclude, below, mount.where)))
+    return tuple(mounts)
+
+
+def _with_all(
+    excludes: tuple[Exclude, ...], paths: Iterable[str], where: str
+) -> tuple[Exclude, ...]:
+    """``excludes`` and those of ``paths`` that lie below none of them."""
+    kept = list(excludes)
+    for path in paths:
+        names = {exclude.pattern for exclude in kept}
+        if not any(path == name or path.startswith(f"{name}/") for name in names):
+            kept.append(Exclude(pattern=path, where=where))
+    return tuple(kept)
+
+
+def _volumes_of(service: Service) -> tuple[VolumeEntry, ...]:
+    given: list[MountEntry | VolumeEntry] = [*service.mounts, *service.volumes]
+    keeps = service.models and all(entry.target != MODELS for entry in given)
+    return (*service.volumes, KEPT_MODELS) if keeps else service.volumes
+
+
+def _plan(service: Service, config: Config, kernel: ContainerSpec, host: Host) -> SidecarPlan:
+    recipe = RECIPES.get(service.name)
+    ready = service.ready
+    if ready is None and recipe is not None:
+        ready = recipe.ready(dict(service.env))
+    elif ready is None and service.ports:
+        ready = Port(port=service.ports[0])
+    limits = kernel.limits
+    if service.memory_mb is not None:
+        limits = replace(limits, memory=service.memory_mb * MIB)
+    user, known = user_of(service, kernel)
+    mounts_of = _mounts_of(service, hidden(kernel.mounts))
+    own = replace(config, mounts=mounts_of, volumes=_volumes_of(service))
+    mounts = make_mounts(own, host, limits)
+    spec = ContainerSpec(
+        name=f"{config.name}-{service.name}",
+        role="sidecar",
+        project=kernel.project,
+        runtime=kernel.runtime,
+        image=image_of(service),
+        command=_wrapped((ENTRYPOINT, *command_of(service)), "TERM"),
+        user=user,
+        keep_user=known,
+        env=(),
+        workdir="",
+        mounts=mounts.with_mounts(*_data(service, mounts.mounts, config, limits)),
+        limits=limits,
+        hardening=Hardening(isolation=kernel.hardening.isolation),
+        egress=kernel.egress if service.models else None,
+        trust=kernel.trust if service.models else (),
+        labels=(("moat.nb.service", service.name),),
+    )
+    return SidecarPlan(
+        name=service.name,
+        spec=spec,
+        ready=ready,
+        wait=service.wait,
+        service=service,
+        data_size=_data_size(config, limits),
+        where=service.where,
+    )
+
+
+def _data(
+    service: Service, mounts: tuple[Mount, ...], config: Config, limits: Limits
+) -> Iterator[Tmpfs]:
+    recipe = RECIPES.get(service.name)
+    taken = {mount.target for mount in mounts}
+    size = _data_size(config, limits)
+    for target in recipe.data if recipe else ():
+        if target not in taken:
+            yield Tmpfs(target=target, size=size, role="data")
+
+
+def _data_size(config: Config, limits: Limits) -> int:
+    """Bytes: as much as an exclude may hold."""
+    return min(config.kernel.tmpfs_size_mb * MIB, limits.memory // 2)

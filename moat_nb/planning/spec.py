@@ -1,0 +1,126 @@
+"""ContainerSpec: everything an engine must be told to start one container, as a value."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field, replace
+from typing import Literal
+
+from moat_nb.egress.policy.network_policy import NetworkPolicy
+from moat_nb.guest.settings import IN_NO_HURRY
+from moat_nb.host.machine import User
+from moat_nb.planning.limits import Hardening, Limits
+from moat_nb.planning.mounts import Bind, MountPlan
+from moat_nb.planning.network import PLACE
+
+__all__ = ["GUEST_PATH", "HOME", "ContainerSpec", "Instance"]
+
+GUEST_PATH = "/run/moat/guest"
+"""The directory of the guest inside the sandbox, read-only."""
+
+HOME = "/home/moat"
+"""HOME inside the sandbox: a tmpfs of its own."""
+
+LABEL = "moat.nb"
+SOCKETS_LABEL = f"{LABEL}.sockets"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Instance:
+    """What makes one start of a spec different from the next."""
+
+    id: str
+    """8 hexadecimal digits."""
+    sockets: str
+    """A host directory for the kernels' sockets, bound at the same path inside."""
+    network: str
+    """A host directory for the way out, bound read-only where there is one."""
+    owner: str
+    """``pid:start-time:boot-id`` of the launcher."""
+    spare: bool = False
+    """Started ahead of need, so that nobody waits for it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContainerSpec:
+    name: str
+    role: Literal["kernel", "sidecar"]
+    project: str
+    """The directory of moat.yaml, for the labels."""
+    runtime: str
+    image: str | None
+    """A tag or digest; None on a runtime that uses the host's own files (bubblewrap)."""
+    command: tuple[str, ...]
+    user: User
+    keep_user: bool = False
+    """The user is one that the image knows, so a rootless engine's 0 must not take its place."""
+    env: tuple[tuple[str, str], ...]
+    """Never a secret: those travel over the leash, with the kernel that needs them."""
+    workdir: str
+    mounts: MountPlan
+    limits: Limits
+    hardening: Hardening = field(default_factory=Hardening)
+    network: str = "none"
+    """The engine's: ``none`` is loopback alone, ``bridge`` its ordinary one, ``container:NAME``
+    that of another container."""
+    hosts: tuple[str, ...] = ()
+    """Names that stand for 127.0.0.1 inside: the sidecars'."""
+    egress: NetworkPolicy | None = None
+    """What may be reached through the launcher's proxy."""
+    trust: tuple[str, ...] = ()
+    """Host files with certificates; programs inside are to trust what these hold."""
+    gpus: Literal["all"] | int | None = None
+    dns: tuple[str, ...] = ()
+    labels: tuple[tuple[str, str], ...] = ()
+    notices: tuple[str, ...] = ()
+    """What the user must be told at a start: the choice of runtime, what can be reached, limits."""
+
+    @property
+    def digest(self) -> str:
+        """A hash of the whole spec: equal digests start equal sandboxes."""
+        text = json.dumps(asdict(self), sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    @property
+    def has_way_out(self) -> bool:
+        # Certificates are of use where there is one: beside a sandbox on the engine's network too.
+        return self.egress is not None or self.network == "bridge" or bool(self.trust)
+
+    def loosened(self) -> tuple[str, ...]:
+        """What a user gave up of the default, in words for ``plan``."""
+        words = ("the engine's own network",) if self.network == "bridge" else ()
+        return (*self.hardening.loosened(), *words)
+
+    def instantiate(self, instance: Instance) -> ContainerSpec:
+        """The spec of one start: named, labelled, and with its sockets' directory."""
+        labels = {
+            f"{LABEL}.sandbox": instance.id,
+            f"{LABEL}.role": self.role,
+            f"{LABEL}.project": self.project,
+            f"{LABEL}.owner": instance.owner,
+            f"{LABEL}.spec": self.digest,
+        }
+        mounts = self.mounts
+        if self.role == "sidecar":
+            # What has no mount of the launcher's directory is known by this to be its own.
+            labels[SOCKETS_LABEL] = instance.sockets
+        else:
+            mounts = mounts.with_mounts(Bind(source=instance.sockets, target=instance.sockets))
+        if self.has_way_out:
+            way_out = Bind(source=instance.network, target=PLACE, read_only=True)
+            mounts = mounts.with_mounts(way_out)
+        return replace(
+            self,
+            name=f"moat-{self.name}-{instance.id}",
+            command=(*self.command, *self._hurry(instance)),
+            labels=tuple(sorted({**dict(self.labels), **labels}.items())),
+            mounts=mounts,
+        )
+
+    def _hurry(self, instance: Instance) -> tuple[str, ...]:
+        return (IN_NO_HURRY,) if instance.spare and self.role == "kernel" else ()
+
+    def joined_to(self, container: str) -> ContainerSpec:
+        """The same in the network namespace of ``container``."""
+        return replace(self, network=f"container:{container}")

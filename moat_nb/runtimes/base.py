@@ -1,0 +1,81 @@
+"""What every way to start a ContainerSpec is: its protocol. ``registry.py`` names them.
+
+A runtime's duty is small: say whether it can be used, put a spec into the engine's words, start
+it and hand over its leash. Spawning, signalling, waiting and proving are the guest's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from moat_nb.config.model import Config
+    from moat_nb.host.reaper import Janitor
+    from moat_nb.planning.spec import ContainerSpec
+    from moat_nb.text.progress import Progress
+
+__all__ = ["UNLIMITED_FILES", "Availability", "Leash", "Runtime"]
+
+UNLIMITED_FILES = "an exclude's size is limited, but not the number of files in it"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Availability:
+    """``detail`` is the version and facts when usable, else the reason; ``mend`` what to do."""
+
+    usable: bool
+    detail: str
+    mend: str = ""
+
+
+class Leash(Protocol):
+    """The guest's stdin and stdout as one duplex byte stream, held for the sandbox's life.
+
+    When it ends, by :meth:`close` or by the launcher's death, the guest ends and the container
+    removes itself. ``send`` and ``receive`` are called from one thread each.
+    """
+
+    def send(self, data: bytes) -> None:
+        """Write all of ``data`` to the guest; OSError when it is gone."""
+
+    def receive(self) -> bytes:
+        """The next bytes of the guest's stdout, blocking; ``b""`` once it ended."""
+
+    def close(self) -> None:
+        """End the sandbox and return when it is gone; harmless when it already is."""
+
+    def last_words(self) -> str:
+        """How the container ended, and the tail of its stderr; for errors."""
+
+
+class Runtime(Protocol):
+    name: str
+
+    def available(self) -> Availability:
+        """Looks at the machine, at most a second; never raises."""
+
+    def prepare(self, config: Config, progress: Progress, janitor: Janitor) -> str | None:
+        """Have ready what a sandbox of ``config`` runs on: the image's tag, None without images.
+
+        Raises ImageError, or ConfigError naming the dependencies that cannot be had.
+        """
+
+    def notices(self, spec: ContainerSpec) -> tuple[str, ...]:
+        """What the user must be told at each start of how this runtime honours ``spec``."""
+
+    def remarks(self, spec: ContainerSpec) -> tuple[str, ...]:
+        """What it does less well than another could, whatever the day: `moat-nb plan` tells it,
+        and no start does."""
+
+    def render(self, spec: ContainerSpec) -> Any:
+        """The engine's words for ``spec``: JSON-serialisable, whole, and pure.
+
+        Raises NotSupportedYet or RuntimeUnavailable when the runtime cannot honour a setting.
+        """
+
+    def start(self, spec: ContainerSpec, janitor: Janitor) -> Leash:
+        """Start it. What must be removed whatever happens is told to the janitor *first*.
+
+        Raises StartError with the engine's own words; nothing stays behind then.
+        """

@@ -1,0 +1,1 @@
+"""bubblewrap: a sandbox of this machine's own files, without a daemon."""

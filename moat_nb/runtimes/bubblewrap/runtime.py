@@ -1,0 +1,319 @@
+"""bubblewrap >= 0.7: a sandbox on the host's own files, with no engine and no image.
+
+The sandbox holds what is bound and nothing else: the host's programs below /usr, the launcher's
+interpreter read-only, the plan's mounts, a fresh HOME, /tmp, /proc and /dev, and no network.
+bubblewrap runs as the workspace's owner, never as root.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from moat_nb.errors import ConfigError, NotSupportedYet, Problem, StartError
+from moat_nb.host.machine import MOAT_USER, Host, User
+from moat_nb.planning.limits import MIB
+from moat_nb.planning.mounts import TMPFS_MODE, Bind, EmptyFile, Mount, Tmpfs, Volume
+from moat_nb.planning.spec import GUEST_PATH, HOME, ContainerSpec
+from moat_nb.runtimes.base import UNLIMITED_FILES, Availability, Runtime
+from moat_nb.runtimes.bubblewrap import seccomp, staging
+from moat_nb.runtimes.bubblewrap.dependencies import missing
+from moat_nb.runtimes.bubblewrap.machine import (
+    NAMESPACES,
+    OUTSIDE,
+    BubblewrapFacts,
+    discover,
+    mend,
+    probe,
+)
+from moat_nb.runtimes.pipes import PipeLeash, spawn
+from moat_nb.runtimes.rlimits import rlimits
+
+if TYPE_CHECKING:
+    from moat_nb.config.model import Config
+    from moat_nb.host.reaper import Janitor
+    from moat_nb.text.progress import Progress
+
+__all__ = ["Bubblewrap"]
+
+OLDEST = (0, 7)
+"""The first bubblewrap with ``--size``; before it a tmpfs could take half of the host's RAM."""
+
+HOSTNAME = "moat"
+
+_INSTALL = "install it: apt-get install bubblewrap (or dnf, pacman, apk)"
+
+
+class Bubblewrap(Runtime):
+    """The runtime; ``facts`` are found by :func:`discover` when first needed."""
+
+    name = "bubblewrap"
+
+    def __init__(self, host: Host, facts: BubblewrapFacts | None = None) -> None:
+        self.host = host
+        self._given = facts
+
+    @functools.cached_property
+    def facts(self) -> BubblewrapFacts:
+        return self._given or discover(self.host)
+
+    def available(self) -> Availability:
+        facts = self.facts
+        found = f"bubblewrap {'.'.join(map(str, facts.version))}"
+        if facts.bwrap is None:
+            return Availability(usable=False, detail="bwrap is not installed", mend=_INSTALL)
+        if facts.version < OLDEST:
+            newer = f"install {'.'.join(map(str, OLDEST))} or newer"
+            return Availability(usable=False, detail=f"{found} is too old", mend=newer)
+        needed = ("prlimit",) if self.host.user.uid else ("prlimit", "setpriv", "unshare")
+        missing = [name for name in needed if getattr(facts, name) is None]
+        if missing:
+            detail = f"{', '.join(missing)}: not installed"
+            return Availability(usable=False, detail=detail, mend="install util-linux")
+        if facts.machine not in seccomp.MACHINES:
+            detail = f"no seccomp filter for {facts.machine}"
+            return Availability(usable=False, detail=detail, mend="use docker")
+        failure = probe(self._drop(MOAT_USER), facts)
+        if failure:
+            return Availability(usable=False, detail=f"{found}: {failure}", mend=mend())
+        limits = "prlimit" if facts.limiter == "none" else "systemd-run"
+        return Availability(usable=True, detail=f"{found}, limits by {limits}")
+
+    def prepare(self, config: Config, progress: Progress, janitor: Janitor) -> None:
+        """Nothing is installed here: ConfigError names what the host lacks, and what needs an
+        image."""
+        path = os.pathsep.join((str(Path(self.host.executable).parent), OUTSIDE["PATH"]))
+        if problems := (*_needs_image(config), *missing(config, path)):
+            raise ConfigError(problems)
+
+    def notices(self, spec: ContainerSpec) -> tuple[str, ...]:
+        """Which limits are in force here, for the user."""
+        memory, pids = f"{spec.limits.memory // MIB} MiB", spec.limits.pids
+        if self.facts.limiter != "none":
+            return (f"limits: a systemd scope holds all processes to {memory} and {pids} tasks",)
+        return (
+            f"limits: prlimit, for want of a systemd with cgroup v2: {memory} of data for each "
+            f"process by itself, {pids} processes and threads in all; tmpfs is not counted, only "
+            "bounded by each mount's size",
+        )
+
+    def remarks(self, spec: ContainerSpec) -> tuple[str, ...]:
+        return (UNLIMITED_FILES,)
+
+    def render(self, spec: ContainerSpec) -> dict[str, Any]:
+        """The command line, and what bubblewrap reads from descriptors.
+
+        ``argv``: the command line; ``arguments``: the options behind ``--args``, which other
+        users of the machine cannot read in /proc; ``files``: the generated files' text.
+        ``<name>`` stands for a descriptor. Sources that ``staging.py`` moves
+        are named by their own paths. Raises NotSupportedYet.
+        """
+        self._refuse(spec)
+        fds = {name: f"<{name}>" for name in ("arguments", "seccomp", *_files(spec))}
+        return {
+            "argv": self._argv(spec, (), fds),
+            "arguments": list(self._arguments(spec, fds, {})),
+            "files": _files(spec),
+        }
+
+    def start(self, spec: ContainerSpec, janitor: Janitor) -> PipeLeash:
+        """Start it. The janitor has no duty here: the sandbox dies with its pipes."""
+        self._refuse(spec)
+        places, stage = staging.stage(self._unreachable(spec))
+        contents = {name: text.encode() for name, text in _files(spec).items()}
+        contents["seccomp"] = seccomp.program(self.facts.machine)
+        with contextlib.ExitStack() as stack:
+            fds = {name: _memory_file(stack, data) for name, data in contents.items()}
+            arguments = self._arguments(spec, fds, places)
+            words = b"".join(os.fsencode(word) + b"\0" for word in arguments)
+            fds["arguments"] = _memory_file(stack, words)
+            environ = {**OUTSIDE, **dict(self.facts.bus)}
+            process = spawn(self._argv(spec, stage, fds), environ, [int(fd) for fd in fds.values()])
+        return PipeLeash(process)
+
+    def _argv(
+        self, spec: ContainerSpec, stage: tuple[str, ...], fds: Mapping[str, str]
+    ) -> list[str]:
+        bwrap = [self.facts.bwrap or "bwrap", "--args", fds["arguments"], "--"]
+        limits = [self.facts.prlimit or "prlimit", *self._rlimits(spec), "--"]
+        return [*self._scope(spec), *stage, *self._drop(spec.user), *bwrap, *limits, *spec.command]
+
+    def _scope(self, spec: ContainerSpec) -> list[str]:
+        if self.facts.limiter == "none" or self.facts.systemd_run is None:
+            return []
+        level = ["--user"] if self.facts.limiter == "systemd-run-user" else []
+        limits = spec.limits
+        properties = [f"MemoryMax={limits.memory}", "MemorySwapMax=0", f"TasksMax={limits.pids}"]
+        if limits.cpus is not None:
+            properties.append(f"CPUQuota={limits.cpus * 100:g}%")
+        options = [word for item in properties for word in ("-p", item)]
+        return [self.facts.systemd_run, *level, "--scope", "--quiet", "--collect", *options, "--"]
+
+    def _rlimits(self, spec: ContainerSpec) -> list[str]:
+        """For prlimit, *inside* the sandbox, where the processes of its user namespace count.
+
+        RLIMIT_DATA and not RLIMIT_AS: node and others reserve far more address space than they
+        use.
+        """
+        limits = spec.limits
+        caps = {} if self.facts.limiter != "none" else {"data": limits.memory, "nproc": limits.pids}
+        return [f"--{name}={values}" for name, values in rlimits(limits, **caps).items()]
+
+    def _drop(self, user: User) -> list[str]:
+        """Words in front of bubblewrap that make root the sandbox's user."""
+        if self.host.user.uid != 0:
+            return []
+        ids = ["--reuid", str(user.uid), "--regid", str(user.gid), "--clear-groups"]
+        return [self.facts.setpriv or "setpriv", *ids, "--no-new-privs", "--"]
+
+    def _arguments(
+        self, spec: ContainerSpec, fds: Mapping[str, str], places: Mapping[str, str]
+    ) -> Iterator[str]:
+        yield from (*NAMESPACES, "--new-session", "--die-with-parent", "--cap-drop", "ALL")
+        yield from (*self.facts.disable_userns, "--hostname", HOSTNAME, "--seccomp", fds["seccomp"])
+        for words in self.facts.system:
+            yield from words
+        for name in _files(spec):
+            yield from ("--perms", "0644", "--ro-bind-data", fds[name], f"/etc/{name}")
+        yield from ("--proc", "/proc", "--dev", "/dev")
+        yield from _tmpfs("/dev/shm", spec.limits.shm)
+        yield from ("--remount-ro", "/dev")
+        for mount in self._mounts(spec):
+            yield from self._mount(mount, places)
+        if spec.hardening.read_only_root:
+            yield from ("--remount-ro", "/")
+        yield "--clearenv"
+        for name, value in spec.env:
+            yield from ("--setenv", name, value)
+        yield from ("--chdir", spec.workdir)
+
+    def _mounts(self, spec: ContainerSpec) -> tuple[Mount, ...]:
+        """The plan, and the interpreter and the guest in their places among it.
+
+        An interpreter below /tmp, say, must come after the tmpfs there.
+        """
+        guest = Bind(source=f"{self.facts.package}/guest", target=GUEST_PATH, read_only=True)
+        taken = {mount.target for mount in spec.mounts}
+        prefixes = (
+            Bind(source=prefix, target=prefix, read_only=True)
+            for prefix in self.facts.prefixes
+            if prefix not in taken
+        )
+        return spec.mounts.with_mounts(guest, *prefixes).mounts
+
+    def _mount(self, mount: Mount, places: Mapping[str, str]) -> tuple[str, ...]:
+        if isinstance(mount, Tmpfs):
+            return _tmpfs(mount.target, mount.size)
+        source = self._source(mount)
+        read_only = isinstance(mount, EmptyFile) or (isinstance(mount, Bind) and mount.read_only)
+        bind = "--ro-bind" if read_only else "--bind"
+        return bind, places.get(source, source), mount.target
+
+    def _source(self, mount: Mount) -> str:
+        return mount.source if isinstance(mount, Bind) else f"{self.facts.package}/empty"
+
+    def _unreachable(self, spec: ContainerSpec) -> list[str]:
+        """The sources that the sandbox's user cannot reach and root can; StartError for others."""
+        mounts = [mount for mount in self._mounts(spec) if not isinstance(mount, Tmpfs)]
+        sources = [self._source(mount) for mount in mounts]
+        for source in sources:
+            try:
+                Path(source).stat()
+            except OSError as error:
+                raise StartError(
+                    f"{source}: bubblewrap cannot bind it for user {self.host.user}: "
+                    f"{error.strerror}; make it readable, or take it out of moat.yaml"
+                ) from error
+        if self.host.user.uid != 0:
+            return []
+        return [source for source in sources if not staging.reachable(source, spec.user)]
+
+    def _refuse(self, spec: ContainerSpec) -> None:
+        where = f"{spec.project}/moat.yaml"
+        problems = [
+            Problem(where=where, what=f"bubblewrap: {what}", mend=mend)
+            for what, mend in (*_unsupported(spec), *self._unsupported_here(spec))
+        ]
+        if problems:
+            raise NotSupportedYet(problems)
+
+    def _unsupported_here(self, spec: ContainerSpec) -> Iterator[tuple[str, str]]:
+        user, launcher = spec.user, self.host.user
+        if user.uid == 0:
+            yield "the kernel's user is root, which owns the host's files too", "use another user"
+        elif launcher.uid != 0 and user != launcher:
+            yield f"user {user}: only root can start as another user", f"launch as {user}"
+        if spec.limits.cpus is not None and not self.facts.limits_cpu:
+            yield (
+                f"container.cpus {spec.limits.cpus:g} needs systemd with cgroup v2 and its cpu "
+                "controller, which this machine does not have",
+                "take cpus out, or use docker",
+            )
+        if spec.limits.pids < 8 and self.facts.limiter != "none":
+            yield f"kernel.pids {spec.limits.pids} is too few to start", "give 8 or more"
+
+
+def _needs_image(config: Config) -> Iterator[Problem]:
+    asked = {
+        "base_image": config.base_image,
+        "hooks.post_build_root": config.hooks.post_build_root,
+        "hooks.post_build": config.hooks.post_build,
+    }
+    for key, value in asked.items():
+        if value is not None:
+            where = config.where.get(key.split(".", maxsplit=1)[0], config.path.name)
+            what = f"bubblewrap: {key}: there are no images"
+            yield Problem(where=where, what=what, mend="use docker, or take it out")
+
+
+def _unsupported(spec: ContainerSpec) -> Iterator[tuple[str, str]]:
+    """What no bubblewrap can honour, and what to do instead."""
+    docker = "use docker"
+    if spec.role == "sidecar" or spec.image is not None:
+        yield f"{spec.image or spec.role}: there are no images and services", docker
+    for mount in spec.mounts:
+        if isinstance(mount, Volume):
+            yield f"volume {mount.name}: there are no named volumes", "use type bind, or docker"
+    if spec.gpus is not None:
+        yield f"kernel.gpus {spec.gpus}: the host's devices are not passed on", docker
+    if spec.network == "bridge":
+        yield "network.policy bridge: there is no engine, so none of its networks", docker
+    if spec.dns:
+        yield f"container.dns {', '.join(spec.dns)}: there is no network", "take dns out"
+    if spec.hardening.isolation is not None:
+        yield f"kernel.isolation {spec.hardening.isolation}: needs an engine", docker
+    if spec.hardening.cap_drop != ("ALL",) or not spec.hardening.no_new_privileges:
+        yield "capabilities and setuid programs cannot be had without root", docker
+    for word in (*spec.command, *(word for pair in spec.env for word in pair)):
+        if "\0" in word:
+            yield f"{word!r} holds a NUL character, which ends an argument", "take it out"
+
+
+def _files(spec: ContainerSpec) -> dict[str, str]:
+    """The generated files of /etc: without a passwd entry getpass and whoami fail."""
+    uid, gid = spec.user.uid, spec.user.gid
+    return {
+        "passwd": f"moat:x:{uid}:{gid}:moat:{HOME}:/bin/sh\n"
+        "root:x:0:0:root:/nonexistent:/usr/sbin/nologin\n"
+        "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
+        "group": f"moat:x:{gid}:\nroot:x:0:\nnogroup:x:65534:\n",
+        "hosts": f"127.0.0.1 localhost {HOSTNAME}\n::1 localhost\n",
+    }
+
+
+def _tmpfs(target: str, size: int) -> tuple[str, ...]:
+    return "--perms", f"{TMPFS_MODE:o}", "--size", str(size), "--tmpfs", target
+
+
+def _memory_file(stack: contextlib.ExitStack, data: bytes) -> str:
+    """A descriptor, as bubblewrap's words need it, of a file that exists in memory only."""
+    fd = os.memfd_create("moat")
+    stack.callback(os.close, fd)
+    with open(fd, "wb", closefd=False) as file:
+        file.write(data)
+    os.lseek(fd, 0, os.SEEK_SET)
+    return str(fd)

@@ -1,0 +1,1 @@
+"""Docker Engine, and Podman, over their socket."""

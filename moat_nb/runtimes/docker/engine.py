@@ -1,0 +1,127 @@
+"""The engines of this machine: their sockets, what each says of itself, and clients."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from moat_nb.host.reaper import UnixConnection
+
+if TYPE_CHECKING:
+    import docker
+
+__all__ = [
+    "ENGINE_TIMEOUT",
+    "EngineFacts",
+    "ask_facts",
+    "connect",
+    "engine_errors",
+    "image_id",
+    "sockets",
+]
+
+ENGINE_TIMEOUT = 60
+"""Seconds for one answer of the engine; a build streams its own while it runs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineFacts:
+    """What ``render`` must know of the engine; the defaults are Docker Engine's."""
+
+    podman: bool = False
+    rootless: bool = False
+    version: str = ""
+    api: str = ""
+
+
+def sockets(environ: Mapping[str, str]) -> dict[str, str]:
+    """``{unix socket's path: "docker" or "podman"}``, in the order in which they are tried."""
+    if url := environ.get("DOCKER_HOST"):
+        return {url.removeprefix("unix://"): "docker"}
+    run = environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}"
+    return {
+        "/var/run/docker.sock": "docker",
+        f"{run}/docker.sock": "docker",
+        f"{run}/podman/podman.sock": "podman",
+        "/run/podman/podman.sock": "podman",
+    }
+
+
+def connect(path: str) -> docker.APIClient:
+    """An SDK client of the engine at a unix socket."""
+    import docker
+
+    return docker.APIClient(base_url=f"unix://{path}", version="auto", timeout=ENGINE_TIMEOUT)
+
+
+def engine_errors() -> tuple[type[Exception], ...]:
+    """What a call of the SDK raises when the engine refuses, hangs, or is not there."""
+    import docker.errors
+    import requests.exceptions
+
+    return docker.errors.DockerException, requests.exceptions.RequestException, OSError
+
+
+_known: dict[tuple[str, str], EngineFacts] = {}
+"""By socket and what the engine says of itself when it is pinged: asking for all takes it 18 ms or
+more, and one that was updated meanwhile says something else."""
+
+
+def ask_facts(path: str) -> EngineFacts:
+    """Asked without the SDK, whose import alone takes longer than a whole `moat-nb plan` may."""
+    key = (path, _ping(path))
+    if key not in _known:
+        _known[key] = _ask_all(path)
+    return _known[key]
+
+
+def _ping(path: str) -> str:
+    connection = UnixConnection(path, timeout=3)
+    try:
+        connection.request("GET", "/_ping")
+        headers = connection.getresponse().getheaders()
+    finally:
+        connection.close()
+    return str([(k, v) for k, v in headers if k not in ("Date", "X-Reference-Id")])
+
+
+def _ask_all(path: str) -> EngineFacts:
+    version = _get(path, "/version")
+    info = _get(path, "/info")
+    components = version.get("Components") or [{}]
+    return EngineFacts(
+        podman="podman" in str(components[0].get("Name", "")).lower(),
+        rootless=any("rootless" in str(option) for option in info.get("SecurityOptions") or []),
+        version=str(version.get("Version", "")),
+        api=str(version.get("ApiVersion", "")),
+    )
+
+
+def image_id(path: str, name: str) -> str | None:
+    """Of an image that is on the engine; None where it is not, or cannot be looked up.
+
+    Without the SDK, which takes three times as long, beside its import.
+    """
+    try:
+        return str(_get(path, f"/images/{quote(name, safe='/:@')}/json")["Id"])
+    except (OSError, http.client.HTTPException, ValueError, KeyError):
+        return None
+
+
+def _get(path: str, what: str) -> dict[str, Any]:
+    connection = UnixConnection(path, timeout=3)
+    try:
+        connection.request("GET", what)
+        response = connection.getresponse()
+        answer = json.loads(response.read())
+    finally:
+        connection.close()
+    if not isinstance(answer, dict) or response.status != HTTPStatus.OK:
+        raise ValueError(f"GET {what} answered {answer!r:.60}")
+    return answer

@@ -1,0 +1,133 @@
+"""A ContainerSpec in the Docker API's words. Pure."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import moat_nb
+from moat_nb.host.machine import User
+from moat_nb.planning.limits import MIB
+from moat_nb.planning.mounts import TMPFS_MODE, Bind, EmptyFile, Tmpfs, Volume
+from moat_nb.planning.spec import GUEST_PATH, ContainerSpec
+from moat_nb.runtimes.docker.engine import EngineFacts
+
+PACKAGE = Path(moat_nb.__file__).parent
+
+
+INODES_PER_MIB = 256
+"""Twice what ``npm install`` of small files needs (4 KiB a file), so inodes cannot be used to
+exhaust memory that ``size`` does not count."""
+
+
+def _body(spec: ContainerSpec, facts: EngineFacts) -> dict[str, Any]:
+    body: dict[str, Any] = {
+        "Image": spec.image,
+        "Cmd": list(spec.command),
+        "Entrypoint": [],
+        "User": str(_user(spec, facts)),
+        "Env": [f"{name}={value}" for name, value in spec.env],
+        "WorkingDir": spec.workdir,
+        "Labels": dict(spec.labels),
+        "OpenStdin": True,
+        "StdinOnce": True,
+        "AttachStdin": True,
+        "AttachStdout": True,
+        "AttachStderr": True,
+        "NetworkDisabled": False,
+        "HostConfig": _host_config(spec, facts),
+    }
+    if not spec.network.startswith("container:"):  # else it is that container's
+        body["Hostname"] = "moat"
+    return body
+
+
+def _user(spec: ContainerSpec, facts: EngineFacts) -> User:
+    # In a rootless engine uid 0 inside is the user outside: files it writes are the user's.
+    return User(0, 0) if facts.rootless and not spec.keep_user else spec.user
+
+
+def _host_config(spec: ContainerSpec, facts: EngineFacts) -> dict[str, Any]:
+    limits, hardening = spec.limits, spec.hardening
+    config: dict[str, Any] = {
+        "AutoRemove": True,
+        "Init": True,
+        "NetworkMode": spec.network,
+        "IpcMode": "private",
+        "CgroupnsMode": "private",
+        "CapDrop": list(hardening.cap_drop),
+        "SecurityOpt": ["no-new-privileges:true"] if hardening.no_new_privileges else [],
+        "ReadonlyRootfs": hardening.read_only_root,
+        "PidsLimit": limits.pids,
+        "Memory": limits.memory,
+        "MemorySwap": limits.memory,
+        "ShmSize": limits.shm,
+        "Ulimits": [
+            {"Name": name, "Soft": soft, "Hard": hard} for name, soft, hard in limits.ulimits
+        ],
+        # The leash runs over stdout, and kernels' own output over the leash: the launcher keeps
+        # a bounded log of it, so the engine need not keep another.
+        "LogConfig": {"Type": "none"},
+        "Mounts": _mounts(spec),
+        "Tmpfs": _tmpfs(spec, facts),
+    }
+    if limits.cpus is not None:
+        config["NanoCpus"] = round(limits.cpus * 1e9)
+    if spec.hosts:
+        config["ExtraHosts"] = [f"{name}:127.0.0.1" for name in spec.hosts]
+    if spec.dns:
+        config["Dns"] = list(spec.dns)
+    if spec.gpus is not None:
+        count = -1 if spec.gpus == "all" else spec.gpus
+        config["DeviceRequests"] = [{"Count": count, "Capabilities": [["gpu"]]}]
+    if hardening.isolation == "gvisor":
+        config["Runtime"] = "runsc"
+    return config
+
+
+def _mounts(spec: ContainerSpec) -> list[dict[str, Any]]:
+    """``Mounts``, not ``Binds``: a missing source is then an error, not a new directory."""
+    guest = Bind(source=str(PACKAGE / "guest"), target=GUEST_PATH, read_only=True)
+    rendered = []
+    for mount in (*((guest,) if spec.role == "kernel" else ()), *spec.mounts):
+        if isinstance(mount, EmptyFile):
+            empty = str(PACKAGE / "empty")
+            mount = Bind(source=empty, target=mount.target, read_only=True)  # noqa: PLW2901
+        if isinstance(mount, Bind):
+            rendered.append(
+                {
+                    "Type": "bind",
+                    "Source": mount.source,
+                    "Target": mount.target,
+                    "ReadOnly": mount.read_only,
+                }
+            )
+        elif isinstance(mount, Volume):
+            rendered.append(
+                {
+                    "Type": "volume",
+                    "Source": mount.name,
+                    "Target": mount.target,
+                    "ReadOnly": mount.read_only,
+                }
+            )
+    return rendered
+
+
+def _tmpfs(spec: ContainerSpec, facts: EngineFacts) -> dict[str, str]:
+    """``HostConfig.Tmpfs``: the one form that every engine mounts as it is told.
+
+    ``TmpfsOptions`` loses ``exec`` below API 1.46, and without ``uid=`` runc below 1.1.8 leaves
+    a tmpfs over an existing directory 0755 root, which the guest could not put right. Podman
+    refuses ``uid=`` and would copy the covered directory's files in without ``notmpcopyup``.
+    """
+    user = _user(spec, facts)
+    tail = "notmpcopyup" if facts.podman else f"uid={user.uid},gid={user.gid}"
+    rendered = {}
+    for mount in spec.mounts:
+        if isinstance(mount, Tmpfs):
+            options = f"rw,exec,nosuid,nodev,mode={TMPFS_MODE:o},size={mount.size},{tail}"
+            if not facts.podman:
+                options += f",nr_inodes={mount.size // MIB * INODES_PER_MIB}"
+            rendered[mount.target] = options
+    return rendered

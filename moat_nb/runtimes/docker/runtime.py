@@ -1,0 +1,159 @@
+"""Docker Engine >= 20.10 and Podman >= 4.3, over the docker SDK and a unix socket."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from moat_nb.config.model import Config
+from moat_nb.errors import ImageError, RuntimeUnavailable, StartError
+from moat_nb.host.reaper import Janitor
+from moat_nb.planning.image import image_plan
+from moat_nb.planning.spec import ContainerSpec
+from moat_nb.runtimes.base import UNLIMITED_FILES, Availability
+from moat_nb.runtimes.docker.attach import DockerLeash
+from moat_nb.runtimes.docker.engine import (
+    ENGINE_TIMEOUT,
+    EngineFacts,
+    ask_facts,
+    engine_errors,
+    image_id,
+    sockets,
+)
+from moat_nb.runtimes.docker.render import _body
+from moat_nb.runtimes.images.ensure import ensure_image, existing_image
+from moat_nb.text.progress import Progress
+
+if TYPE_CHECKING:
+    import docker
+
+__all__ = ["Docker"]
+
+
+class Docker:
+    """``name`` is docker or podman: a wish, as one socket may be served by either."""
+
+    def __init__(
+        self, name: str, environ: Mapping[str, str], facts: EngineFacts | None = None
+    ) -> None:
+        self.name = name
+        self._environ = environ
+        self._facts = facts
+        self.socket: str | None = None
+
+    def available(self) -> Availability:
+        failures = []
+        for path, kind in sockets(self._environ).items():
+            if self.name == "podman" and kind == "docker" and "DOCKER_HOST" not in self._environ:
+                continue
+            if not path.startswith("/"):
+                return Availability(
+                    usable=False,
+                    detail=f"DOCKER_HOST is {path}: an engine on another machine",
+                    mend="only engines on a unix socket of this machine are supported yet",
+                )
+            try:
+                self._facts = ask_facts(path)
+            except (OSError, http.client.HTTPException, ValueError) as error:
+                failures.append(f"{path}: {_reason(error)}")
+                continue
+            if self.name == "podman" and not self._facts.podman:
+                failures.append(f"{path}: it is Docker Engine, not Podman")
+                continue
+            self.socket = path
+            engine = "Podman" if self._facts.podman else "Docker Engine"
+            return Availability(usable=True, detail=f"{engine} {self._facts.version} at {path}")
+        return Availability(
+            usable=False,
+            detail="; ".join(failures) or "no socket of an engine",
+            mend="start the engine, and be in its group (`id -nG` shows yours)",
+        )
+
+    def prepare(self, config: Config, progress: Progress, janitor: Janitor) -> str:
+        plan, path = image_plan(config), self._socket()
+        if (found := existing_image(plan, partial(image_id, path))) is not None:
+            return found
+        client = self.connect()
+        try:
+            return ensure_image(plan, client, progress, janitor)
+        except engine_errors() as error:
+            raise ImageError(f"{self.name} at {self.socket}: {error}") from error
+        finally:
+            client.close()
+
+    def notices(self, spec: ContainerSpec) -> tuple[str, ...]:
+        return ()
+
+    def remarks(self, spec: ContainerSpec) -> tuple[str, ...]:
+        limited = not (self._known.podman or spec.hardening.isolation == "gvisor")
+        return () if limited else (UNLIMITED_FILES,)
+
+    @property
+    def _known(self) -> EngineFacts:
+        """The engine's facts; before it was asked, or when there is none, what its name says."""
+        return self._facts or EngineFacts(podman=self.name == "podman")
+
+    def connect(self) -> docker.DockerClient:
+        """To the engine that answers; RuntimeUnavailable when there is none."""
+        path = self._socket()
+        assert self._facts is not None
+        import docker
+
+        # Told its version, the SDK does not ask for it at every start.
+        return docker.DockerClient(
+            base_url=f"unix://{path}", version=self._facts.api, timeout=ENGINE_TIMEOUT
+        )
+
+    def _socket(self) -> str:
+        """That of the engine that answers; RuntimeUnavailable when there is none."""
+        if self.socket is None:
+            found = self.available()
+            if not found.usable:
+                raise RuntimeUnavailable(f"{self.name}: {found.detail}; {found.mend}")
+        assert self.socket is not None
+        return self.socket
+
+    def render(self, spec: ContainerSpec) -> dict[str, Any]:
+        """The body of ``POST /containers/create``, and the name it goes under."""
+        return {"name": spec.name, "body": _body(spec, self._known)}
+
+    def start(self, spec: ContainerSpec, janitor: Janitor) -> DockerLeash:
+        import docker.errors
+
+        try:
+            with contextlib.ExitStack() as undo:
+                client = self.connect().api
+                undo.callback(client.close)
+                words = self.render(spec)
+                assert self.socket is not None
+                janitor.container(self.socket, spec.name)
+                client.create_container_from_config(words["body"], words["name"])
+                leash = DockerLeash(client, spec.name)
+                undo.callback(leash.close)
+                client.start(spec.name)
+                undo.pop_all()
+        except docker.errors.ImageNotFound as error:
+            raise ImageError(f"the image {spec.image} is missing: {error.explanation}") from error
+        except docker.errors.APIError as error:
+            raise StartError(f"{self.name} refused: {error.explanation}") from error
+        except engine_errors() as error:
+            raise StartError(f"{self.name} at {self.socket}: {error}") from error
+        return leash
+
+
+def _reason(error: Exception) -> str:
+    text = str(error)
+    if "Permission denied" in text:
+        return "permission denied"
+    if "No such file" in text or "Connection refused" in text:
+        return "nothing answers there"
+    return text
+
+
+# ---------------------------------------------------------------- rendering
+
+
+# ---------------------------------------------------------------- the leash

@@ -1,0 +1,1 @@
+"""The images of kernels: built from wheels that this machine fetched."""

@@ -1,0 +1,274 @@
+"""Pulls and builds on an engine, with what it tells read for progress, errors and cleaning up.
+
+Docker's classic builder and Podman are understood; both send ``{"stream": text}`` and end with
+``{"error": text}`` when they fail. BuildKit is not asked for: Podman has none, and the engine's
+API gives it only to clients that bring a session protocol of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import io
+import re
+import secrets
+import shutil
+import ssl
+import tarfile
+import tempfile
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from moat_nb.errors import ImageError
+from moat_nb.planning.image import FILES
+from moat_nb.planning.spec import LABEL
+from moat_nb.runtimes.images import wheels
+from moat_nb.text.terminal import for_terminal
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+
+    from moat_nb.host.reaper import Janitor
+    from moat_nb.text.progress import Progress
+
+__all__ = ["BuildLog", "Order", "PullTally", "build", "pull"]
+
+INTERRUPT_SECONDS = 30.0
+"""For an engine to end a step whose build was given up: 0.3 s were seen on Docker 20.10."""
+
+_STEP = re.compile(r"step (\d+)/(\d+) ?: (.*)", re.IGNORECASE)
+_LAYER = re.compile(r" ?-{2,3}> (Using cache ?)?([0-9a-f]{11,64})?")
+_CHATTER = re.compile(
+    r" ---> (Running in|\[Warning\])|Removing intermediate container "
+    r"|Successfully (built [0-9a-f]{12}|tagged \S+)$"
+)
+_UNPRINTABLE = re.compile(r"\x1b\[[0-9;]*[A-Za-z]|[\x00-\x08\x0e-\x1f\x7f]")
+
+
+class PullTally:
+    """Bytes of a pull over all its layers; ``error`` is the engine's word if it failed."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.error: str | None = None
+        self._progress = progress
+        self._layers: dict[str, tuple[int, int]] = {}
+
+    def read(self, event: dict[str, Any]) -> None:
+        self.error = event.get("error", self.error)
+        layer, status = event.get("id"), event.get("status")
+        detail = event.get("progressDetail") or {}
+        if layer and status == "Downloading" and detail.get("total"):
+            self._layers[layer] = detail["current"], detail["total"]
+        elif layer in self._layers and status == "Download complete":
+            total = self._layers[layer][1]
+            self._layers[layer] = total, total
+        else:
+            return
+        done, total = (sum(numbers) for numbers in zip(*self._layers.values(), strict=True))
+        self._progress.update(done, total)
+
+
+class BuildLog:
+    """Follows one build: the step it is at, that step's last lines, the layers it made."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.error: str | None = None
+        self.layers: list[str] = []
+        """Ids of the layers that this build made itself, oldest first, as far as it can be
+        told: a step's own output comes in the same stream and may look the same."""
+        self._progress = progress
+        self._step = ""
+        self._tail: deque[str] = deque(maxlen=wheels.TAIL_LINES)
+        self._made_here = False
+
+    def read(self, event: dict[str, Any]) -> None:
+        self.error = event.get("error", self.error)
+        for line in event.get("stream", "").splitlines():
+            self._read_line(_UNPRINTABLE.sub("", line))
+
+    def _read_line(self, line: str) -> None:
+        if step := _STEP.fullmatch(line):
+            number, count = int(step[1]), int(step[2])
+            self._step = f"at step {number}/{count}: {step[3]}"
+            # The first step is FROM, whose layer is the base image: not ours to remove.
+            self._made_here = number > 1
+            self._tail.clear()
+            self._progress.update(number - 1, count)
+        elif layer := _LAYER.fullmatch(line):
+            self._made_here = self._made_here and not layer[1]
+            if layer[2] and self._made_here:
+                self.layers.append(layer[2])
+        elif line.strip() and not _CHATTER.match(line):
+            self._tail.append(line)
+            self._progress.log(line)
+
+    def describe(self, failure: str) -> str:
+        """Where it failed, the step's own last lines, and the engine's word."""
+        lines = [self._step, *self._tail, failure] if self._step else [failure]
+        return "\n".join(for_terminal(line).rstrip() for line in lines)
+
+    def discard_layers(self, client: DockerClient, patience: float = 0) -> None:
+        """Remove the layers of a build that failed; parents that others use stay.
+
+        ``patience`` is how long, in seconds, the engine may take to end a step that it is at.
+        """
+        give_up = time.monotonic() + patience
+        for layer in reversed(self.layers):
+            while not _remove(layer, client) and time.monotonic() < give_up:
+                time.sleep(0.1)
+
+
+def _remove(layer: str, client: DockerClient) -> bool:
+    """False when something uses it. What is not an untagged layer of ours is let be."""
+    from docker.errors import APIError
+
+    try:
+        found = client.api.inspect_image(layer)
+        labels = found["Config"]["Labels"] or {}
+        if not found["RepoTags"] and f"{LABEL}.image" in labels:
+            client.api.remove_image(layer, noprune=True)
+    except APIError as error:
+        return error.status_code != http.client.CONFLICT
+    return True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """One build."""
+
+    tag: str
+    dockerfile: str
+    """Labels its first layer as an image of ours; a failed build removes no other layers."""
+    requirements: tuple[str, ...] = ()
+    """What to fetch wheels of; the Dockerfile copies :data:`FILES`."""
+    labels: dict[str, str] = field(default_factory=dict, hash=False)
+    network_steps: tuple[str, ...] = ()
+    """What needs the network, in words; empty: the build has none."""
+
+
+def pull(image: str, client: DockerClient, progress: Progress) -> str | None:
+    """Pull ``image``; what the engine said if it failed."""
+    from docker.errors import APIError
+    from docker.utils import parse_repository_tag
+
+    progress.stage(f"pulling {image}")
+    repository, tag = parse_repository_tag(image)
+    tally = PullTally(progress)
+    try:
+        # Without a tag an engine pulls all that a repository has.
+        for event in client.api.pull(repository, tag=tag or "latest", stream=True, decode=True):
+            tally.read(event)
+    except APIError as error:
+        return str(error.explanation)
+    return tally.error
+
+
+def build(
+    order: Order,
+    target: wheels.Target | None,
+    client: DockerClient,
+    progress: Progress,
+    janitor: Janitor | None,
+) -> None:
+    """Build ``order``; ``target`` is needed when it has requirements.
+
+    Raises ImageError with the failing step's own words; no container, layer or directory stays
+    behind. ``janitor`` sees to the directory of the wheels if the launcher is killed.
+    """
+    # A file without a name: nothing of it can be left behind.
+    with tempfile.TemporaryFile() as context:
+        with tarfile.open(fileobj=context, mode="w") as tar:
+            _add_text(tar, "Dockerfile", order.dockerfile.encode())
+            if target is not None:
+                _add_text(tar, f"{FILES}/ca.pem", _trusted())
+                _add_wheels(tar, order.requirements, target, progress, janitor)
+        context.seek(0)
+        _run(order, context, client, progress)
+
+
+def _add_text(tar: tarfile.TarFile, name: str, text: bytes) -> None:
+    entry = tarfile.TarInfo(name)
+    entry.size = len(text)
+    tar.addfile(entry, io.BytesIO(text))
+
+
+def _trusted() -> bytes:
+    """The bundle of certificates that this machine's python trusts, if it is a file."""
+    bundle = ssl.get_default_verify_paths().cafile
+    return Path(bundle).read_bytes() if bundle else b""
+
+
+def _add_wheels(
+    tar: tarfile.TarFile,
+    requirements: tuple[str, ...],
+    target: wheels.Target,
+    progress: Progress,
+    janitor: Janitor | None,
+) -> None:
+    directory = Path(tempfile.gettempdir(), f"moat-nb-wheels-{secrets.token_hex(8)}")
+    if janitor is not None:
+        janitor.directory(str(directory))
+    directory.mkdir(mode=0o700)
+    try:
+        progress.stage(f"fetching wheels for {target}")
+        wheels.download(["pip", *requirements], target, directory, progress)
+        for wheel in sorted(directory.glob("*.whl")):
+            tar.add(wheel, f"{FILES}/wheels/{wheel.name}", filter=_anonymous)
+        (pip,) = directory.glob("pip-*.whl")
+        link = tarfile.TarInfo(f"{FILES}/pip.whl")
+        link.type, link.linkname = tarfile.SYMTYPE, f"wheels/{pip.name}"
+        tar.addfile(link)
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _anonymous(entry: tarfile.TarInfo) -> tarfile.TarInfo:
+    """The same for every user and umask, so that the engine's layer cache holds."""
+    entry.uid = entry.gid = entry.mtime = 0
+    entry.uname = entry.gname = ""
+    entry.mode = 0o644
+    return entry
+
+
+def _run(order: Order, context: IO[bytes], client: DockerClient, progress: Progress) -> None:
+    from docker.errors import APIError
+
+    network = ", ".join(order.network_steps)
+    progress.stage(f"building {order.tag}" + (f" with network, for {network}" if network else ""))
+    log = BuildLog(progress)
+    try:
+        stream = client.api.build(
+            fileobj=context,
+            custom_context=True,
+            tag=order.tag,
+            rm=True,
+            forcerm=True,
+            labels=order.labels,
+            network_mode=_network_mode(client) if network else "none",
+            use_config_proxy=bool(network),
+            decode=True,
+        )
+        with contextlib.closing(stream):
+            for event in stream:
+                log.read(event)
+        failure = log.error
+    except APIError as error:
+        failure = str(error.explanation)
+    except BaseException:
+        log.discard_layers(client, patience=INTERRUPT_SECONDS)
+        raise
+    if failure is not None:
+        log.discard_layers(client)
+        raise ImageError(f"building {order.tag} failed {log.describe(failure)}")
+
+
+def _network_mode(client: DockerClient) -> str | None:
+    """None, the engine's own network, whose steps do not reach the host's loopback.
+
+    An engine that was started without one (``--bridge=none``) can only lend the host's.
+    """
+    names = {network["Name"] for network in client.api.networks()}
+    return None if names & {"bridge", "podman"} else "host"

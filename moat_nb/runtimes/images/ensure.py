@@ -1,0 +1,91 @@
+"""Makes the image of a plan be there: found, pulled or built."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from moat_nb.errors import ImageError
+from moat_nb.planning.image import PROJECT_LABEL, ImagePlan
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+
+    from moat_nb.host.reaper import Janitor
+    from moat_nb.text.progress import Progress
+
+__all__ = ["ensure_image", "existing_image"]
+
+
+def existing_image(plan: ImagePlan, look_up: Callable[[str], str | None]) -> str | None:
+    """The name of ``plan``'s image, if it is there: two looks at the engine.
+
+    ``look_up`` gives an image's id by its name, None where there is none.
+    """
+    base_id = look_up(plan.base)
+    if base_id is None or not plan.dockerfile:
+        return plan.base if base_id is not None else None
+    tag = plan.tag(base_id)
+    return tag if look_up(tag) is not None else None
+
+
+def ensure_image(
+    plan: ImagePlan, client: DockerClient, progress: Progress, janitor: Janitor | None = None
+) -> str:
+    """The name of ``plan``'s image, which is on the engine when this returns.
+
+    The base image is pulled if it is missing, and ours is built. Raises ImageError with the
+    failing step's own words; no container, layer or directory stays behind. ``janitor`` sees to
+    the directory if the launcher is killed.
+    """
+    # Not at the top: plans are made without them, and they take half of a plan's time to import.
+    from moat_nb.runtimes.images import build, wheels
+
+    base_id = _image_id(client, plan.base) or _pull(plan, client, progress)
+    if (found := existing_image(plan, partial(_image_id, client))) is not None:
+        return found
+    tag = plan.tag(base_id)
+    target = wheels.probe(client, plan.base) if plan.requirements else None
+    if target is not None and target.ipykernel and plan.only_ipykernel:
+        repository, _, version = tag.rpartition(":")
+        client.api.tag(base_id, repository, version)
+        return tag
+    order = build.Order(
+        tag=tag,
+        dockerfile=plan.dockerfile,
+        requirements=plan.requirements,
+        labels={PROJECT_LABEL: str(Path(plan.config).parent)},
+        network_steps=plan.network_steps,
+    )
+    try:
+        build.build(order, target, client, progress, janitor)
+    except ImageError as error:
+        raise ImageError(f"{error}\nThe image is what {plan.config} asks for") from error
+    return tag
+
+
+def _image_id(client: DockerClient, name: str) -> str | None:
+    from docker.errors import APIError, ImageNotFound
+
+    try:
+        return str(client.api.inspect_image(name)["Id"])
+    except ImageNotFound:
+        return None
+    except APIError as error:
+        raise ImageError(f"{name}: the engine cannot look it up: {error.explanation}") from error
+
+
+def _pull(plan: ImagePlan, client: DockerClient, progress: Progress) -> str:
+    from moat_nb.runtimes.images import build
+
+    failure = build.pull(plan.base, client, progress)
+    found = None if failure else _image_id(client, plan.base)
+    if found is None:
+        raise ImageError(
+            f"{plan.base} is not on this machine, and pulling it failed: "
+            f"{failure or 'the engine does not have it afterwards'}; pull, build or import it by "
+            f"hand, or name one that is here as base_image in {plan.config}"
+        )
+    return found

@@ -1,0 +1,52 @@
+"""The runtimes by name, and the choice of one."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+
+from moat_nb.config.model import Config
+from moat_nb.errors import RuntimeUnavailable
+from moat_nb.host.machine import Host
+from moat_nb.runtimes.apple import Apple
+from moat_nb.runtimes.base import Runtime
+from moat_nb.runtimes.bubblewrap.runtime import Bubblewrap
+from moat_nb.runtimes.docker.runtime import Docker
+
+__all__ = ["RUNTIMES", "choose"]
+
+
+RUNTIMES: dict[str, Callable[[Host, Mapping[str, str]], Runtime]] = {
+    "docker": lambda host, environ: Docker("docker", environ),
+    "podman": lambda host, environ: Docker("podman", environ),
+    "bubblewrap": lambda host, environ: Bubblewrap(host),
+    "apple": lambda host, environ: Apple(host),
+}
+
+
+def choose(
+    wish: str | None, config: Config, host: Host, environ: Mapping[str, str]
+) -> tuple[Runtime, str]:
+    """The runtime, and the sentence that says why: a wish, the file's, else what answers here."""
+    for name, source in (
+        (wish, "asked for"),
+        (config.kernel.runtime, "kernel.runtime"),
+        (config.runtime, "runtime"),
+    ):
+        if name is not None and name != "auto":
+            return _named(name, host, environ), f"runtime: {name} ({source})"
+    engine = Docker("docker", environ)
+    found = engine.available()
+    if found.usable:
+        return engine, f"runtime: docker ({found.detail})"
+    if sys.platform == "darwin":
+        return Apple(host), f"runtime: apple (no engine answers: {found.detail})"
+    return Bubblewrap(host), f"runtime: bubblewrap (no engine answers: {found.detail})"
+
+
+def _named(name: str, host: Host, environ: Mapping[str, str]) -> Runtime:
+    if name == "kubernetes":
+        raise RuntimeUnavailable("kubernetes: not supported yet; use docker, podman or bubblewrap")
+    if name not in RUNTIMES:
+        raise RuntimeUnavailable(f"{name}: no such runtime; there are {', '.join(RUNTIMES)}")
+    return RUNTIMES[name](host, environ)

@@ -1,0 +1,1 @@
+"""Everything that is alive: the sandbox, its sidecars, its proxy, the pool."""

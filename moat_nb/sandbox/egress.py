@@ -1,0 +1,114 @@
+"""What a start makes of a sandbox's way out: a directory that it sees, and the proxy's order."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from moat_nb.egress.options import Interception, Order, reachable_from
+from moat_nb.egress.policy.network_policy import NetworkPolicy
+from moat_nb.egress.upstream import UNPROXIED, UPSTREAM, first
+from moat_nb.errors import StartError
+from moat_nb.host.certificates import bundle
+from moat_nb.host.run_directory import RunDir
+from moat_nb.planning.network import BUNDLE, PROXY, intercepts
+from moat_nb.planning.spec import ContainerSpec
+
+__all__ = ["furnish"]
+
+BACKLOG = 1024
+"""Connections that may wait for the proxy to begin; the system may allow fewer."""
+
+
+RECORDS_LIMIT = 4 << 20
+"""Bytes of the file with all that was asked for."""
+
+
+def furnish(
+    run_dir: RunDir, spec: ContainerSpec, environ: Mapping[str, str]
+) -> tuple[socket.socket, Order] | None:
+    """Make it all; the listening socket and the order of the proxy, where there is one.
+
+    ``environ`` is the launcher's. Raises StartError.
+    """
+    try:
+        intercept = _authority(run_dir, spec)
+        _make_directory(run_dir, spec, intercept)
+        order = (
+            None
+            if spec.egress is None
+            else _order(spec.egress, spec.trust, environ, run_dir, intercept)
+        )
+        listener = None if order is None else _listen(run_dir)
+        # The last step: what the new owner puts there, a link say, nobody here follows.
+        if os.getuid() == 0:
+            os.chown(run_dir.network, spec.user.uid, spec.user.gid)
+    except OSError as error:
+        raise StartError(f"{run_dir.network}: cannot be made: {error.strerror}") from error
+    if listener is None or order is None:
+        return None
+    return listener, replace(order, listen_fd=listener.fileno())
+
+
+def _authority(run_dir: RunDir, spec: ContainerSpec) -> Interception | None:
+    """Its key stays out of the directory that the sandbox sees."""
+    if not intercepts(spec.egress):
+        return None
+    from moat_nb.egress.proxy.interception import make_authority
+
+    return make_authority(run_dir.path)
+
+
+def _make_directory(run_dir: RunDir, spec: ContainerSpec, intercept: Interception | None) -> None:
+    run_dir.network.mkdir(mode=0o700)
+    own = [Path(intercept.certificate).read_bytes()] if intercept is not None else []
+    if spec.trust or own:
+        file = run_dir.network / Path(BUNDLE).name
+        file.write_bytes(bundle(spec.trust, *own))
+        file.chmod(0o644)
+
+
+def _listen(run_dir: RunDir) -> socket.socket:
+    listener = socket.socket(socket.AF_UNIX)
+    try:
+        path = run_dir.network / Path(PROXY).name
+        listener.bind(str(path))
+        path.chmod(0o666)  # connecting is writing, and no other user gets as far as this
+        listener.listen(BACKLOG)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def _order(
+    network: NetworkPolicy,
+    trust: tuple[str, ...],
+    environ: Mapping[str, str],
+    run_dir: RunDir,
+    intercept: Interception | None,
+) -> Order:
+    """But for the socket, of which there is none before all else is known to be right."""
+    upstream = first(environ, UPSTREAM) or None
+    checks = intercept is not None or (upstream or "").lower().startswith("https:")
+    return Order(
+        listen_fd=-1,
+        network=network,
+        intercept=intercept,
+        upstream=upstream,
+        trust=_trust(run_dir, trust) if checks and trust else None,
+        no_proxy=first(environ, UNPROXIED),
+        reachable=reachable_from(environ),
+        records=str(run_dir.requests),
+        limit=RECORDS_LIMIT,
+    )
+
+
+def _trust(run_dir: RunDir, paths: tuple[str, ...]) -> str:
+    """What the proxy itself trusts, where no sandbox sees it: the host's authorities alone."""
+    file = run_dir.path / "trust.pem"
+    file.write_bytes(bundle(paths))
+    return str(file)

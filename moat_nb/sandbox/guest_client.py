@@ -1,0 +1,397 @@
+"""The launcher's end of the leash: the guest's messages, and the processes it runs for us.
+
+What arrives here comes from a sandbox, whose kernels may have taken the guest over: a line has a
+length limit, a field a type and a range, and whatever does not fit ends the sandbox.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import signal
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout  # not the built-in one before 3.11
+from dataclasses import dataclass, field
+from typing import Any
+
+from moat_nb.errors import ProgramNotFound, ProofError, SandboxGone, StartError
+from moat_nb.runtimes.base import Leash
+from moat_nb.sandbox.mount_check import Source
+from moat_nb.sandbox.usage import Vitals
+from moat_nb.text.terminal import last_lines, plain_lines
+from moat_nb.text.untrusted import MAX_PATH, number, text
+
+__all__ = ["Exit", "Link", "MountProof", "Process"]
+
+MAX_LINE = 4 << 20
+"""Bytes. The guest's own longest message, 64 KiB of output in base64, is far below it."""
+
+STDOUT, STDERR = 1, 2
+
+STDERR_TAIL = 16 << 10
+"""Bytes of a process's stderr that are kept for the words about its end."""
+STDERR_LINES = 12
+ENGINE_LINES = 20
+CRASH = "Fatal Python error:"
+"""What Python's own report of a crash begins with; where it happened comes first in it."""
+
+STOPPED = "it was stopped"
+
+Output = Callable[[int, bytes], None]
+"""Called from the link's thread with the stream (1 or 2) and what was written to it; the sandbox
+ends when it raises."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MountProof:
+    """What the guest found when it tried an exclude; sizes in bytes."""
+
+    path: str
+    type: str
+    mode: int
+    writable: bool
+    executable: bool
+    size: int
+    used: int
+    problem: str | None = None
+
+    @classmethod
+    def parse(cls, found: Any) -> MountProof:
+        """From a guest's message; ValueError, KeyError or TypeError when it is no such thing."""
+        problem = found["problem"]
+        return cls(
+            path=text(found["path"], MAX_PATH),
+            type=text(found["type"], 64),
+            mode=number(found.get("mode", 0)),
+            writable=bool(found.get("writable", False)),
+            executable=bool(found.get("executable", False)),
+            size=number(found.get("size", 0)),
+            used=number(found.get("used", 0)),
+            problem=None if problem is None else text(problem, 1000),
+        )
+
+
+def _parse_use(found: Any) -> tuple[str, tuple[int, int]]:
+    return text(found["path"], MAX_PATH), (number(found["size"]), number(found["used"]))
+
+
+def _parse_sources(message: dict[str, Any]) -> dict[str, Source]:
+    # Compared as they are, and not shown: a path may hold what does not print.
+    found = message.get("sources", {})
+    return {str(point): Source(str(device), str(root)) for point, (device, root) in found.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exit:
+    """How a process ended. ``code`` is as in :mod:`subprocess`: negative for a signal."""
+
+    code: int
+    oom: bool = False
+    """The kernel killed it because the sandbox's memory limit was reached."""
+    stderr: str = field(default="", compare=False)
+    """The last lines of its stderr, fit for a terminal."""
+
+    @property
+    def told(self) -> str:
+        """How it ended, and what it wrote last."""
+        return f"{self}; its last lines on stderr:\n{self.stderr}" if self.stderr else str(self)
+
+    def __str__(self) -> str:
+        if self.oom:
+            return "out of memory: the sandbox's memory limit was reached"
+        if self.code < 0:
+            return f"killed by {_signal_name(-self.code)}"
+        return f"exit code {self.code}"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+class Process:
+    """A process in the sandbox, led by the guest."""
+
+    def __init__(self, link: Link, id: str, on_output: Output | None) -> None:
+        self._link = link
+        self.id = id
+        self.on_output = on_output
+        self.spawned: Future[int] = Future()
+        self.exited: Future[Exit] = Future()
+        self._stderr = bytearray()
+        self._input_taken = threading.Semaphore(1)
+
+    def poll(self) -> Exit | None:
+        """How it ended, or None while it runs; never blocks."""
+        return self.exited.result() if self.exited.done() else None
+
+    def wait(self, timeout: float | None = None) -> Exit:
+        return self.exited.result(timeout)
+
+    def signal(self, signum: int) -> None:
+        """Signal the whole process group; harmless when it has ended."""
+        if not self.exited.done():
+            self._link.send("signal", id=self.id, signum=int(signum))
+
+    def write(self, data: bytes | None) -> None:
+        """Write to its stdin, at most 64 KiB a call, once the last piece was taken; None ends
+        it. Returns at once when the process has ended."""
+        while not self._input_taken.acquire(timeout=0.1):
+            if self.exited.done():
+                return
+        text = None if data is None else base64.b64encode(data).decode()
+        self._link.send("input", id=self.id, data=text)
+
+    def hear(self, stream: int, data: bytes) -> None:
+        """What it wrote."""
+        if stream == STDERR:
+            self._stderr += data
+            del self._stderr[:-STDERR_TAIL]
+        if self.on_output is not None:
+            self.on_output(stream, data)
+
+    def ended(self, code: int, *, oom: bool = False) -> None:
+        if not self.spawned.done():
+            self.spawned.set_exception(SandboxGone("the sandbox ended before the process began"))
+        if not self.exited.done():
+            words = _final_words(self._stderr.decode(errors="replace"))
+            self.exited.set_result(Exit(code=code, oom=oom, stderr=words))
+
+
+def _final_words(stderr: str) -> str:
+    crash = stderr.rfind(CRASH)
+    if crash < 0:
+        return last_lines(stderr, STDERR_LINES)
+    return "\n".join(plain_lines(stderr[crash:])[:STDERR_LINES])
+
+
+class Link:
+    """Owns the leash: one thread reads it, any thread may send.
+
+    ``on_event(kind, fields)`` hears what concerns the sandbox as a whole: ``mount_lost`` with
+    the exclude's path, and ``gone`` with the reason, once, when the leash has ended.
+    """
+
+    def __init__(self, leash: Leash, on_event: Callable[[str, str], None]) -> None:
+        self._leash = leash
+        self._on_event = on_event
+        self._processes: dict[str, Process] = {}
+        self._answers: dict[tuple[str, str], Future[Any]] = {}
+        self._watched: set[str] = set()
+        self.sources: Mapping[str, Source] = {}
+        """What is mounted where, as the guest saw it when it last proved the excludes."""
+        self.lost: set[str] = set()
+        """The excludes that came undone; an answer of :meth:`usage` comes after all of them."""
+        self._lock = threading.Lock()
+        self._counter = 0
+        self._broken: str | None = None
+        self.stopping = False
+        """Set by who is about to end it, so that its end needs no other reason."""
+        self.gone: str | None = None
+        self.ready: Future[tuple[MountProof, ...]] = Future()
+        self.spare_ready = threading.Event()
+        """A kernel that was made ahead of need listens."""
+        self.thread = threading.Thread(target=self._read, name="moat-leash", daemon=True)
+        self.thread.start()
+
+    # -------- to the guest
+
+    def send(self, kind: str, **fields: Any) -> None:
+        """Raises SandboxGone when the guest is."""
+        line = json.dumps({"type": kind, **fields}).encode() + b"\n"
+        with self._lock:
+            try:
+                self._leash.send(line)
+            except OSError as error:
+                raise SandboxGone(self.gone or f"the sandbox has ended: {error}") from error
+
+    def spawn(
+        self,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        cwd: str,
+        fork: bool = False,
+        connection: Mapping[str, Any] | None = None,
+        stdin: bool = False,
+        on_output: Output | None = None,
+    ) -> Process:
+        """Start a process and wait until it runs; StartError with the guest's words if not."""
+        with self._lock:
+            self._counter += 1
+            id = str(self._counter)
+        process = Process(self, id, on_output)
+        self._processes[id] = process
+        if self.gone is not None:
+            raise SandboxGone(self.gone)
+        self.send(
+            "spawn",
+            id=id,
+            argv=list(argv),
+            env=dict(env),
+            cwd=cwd,
+            fork=fork,
+            connection=connection,
+            stdin=stdin,
+        )
+        process.spawned.result()
+        return process
+
+    def usage(self, timeout: float = 5.0) -> dict[str, tuple[int, int]]:
+        """``{path: (size, used)}`` in bytes of the excludes now."""
+        use: dict[str, tuple[int, int]] = self._ask("usage", "usage", timeout)
+        return use
+
+    def vitals(self, timeout: float = 5.0) -> Vitals:
+        """The kernels' memory and CPU, of the last two minutes."""
+        found: Vitals = self._ask("vitals", "vitals", timeout)
+        return found
+
+    def prove(self, timeout: float = 5.0) -> tuple[MountProof, ...]:
+        """Have the excludes proved once more; ProofError when one does not hold any more."""
+        proofs: tuple[MountProof, ...] = self._ask("prove", "proved", timeout)
+        _refuse_broken(proofs)
+        return proofs
+
+    def _ask(self, kind: str, answered_by: str, timeout: float) -> Any:
+        with self._lock:
+            self._counter += 1
+            id = str(self._counter)
+        answer: Future[Any] = Future()
+        self._answers[answered_by, id] = answer
+        if self.gone is not None:
+            raise SandboxGone(self.gone)
+        self.send(kind, id=id)
+        try:
+            return answer.result(timeout=timeout)
+        except FutureTimeout:
+            raise SandboxGone("the guest does not answer") from None
+        finally:
+            self._answers.pop((answered_by, id), None)
+
+    # -------- from the guest
+
+    def _read(self) -> None:
+        buffer = bytearray()
+        try:
+            while chunk := self._receive():
+                buffer += chunk
+                *lines, rest = buffer.split(b"\n")
+                for line in lines:
+                    self._handle(json.loads(line))
+                if len(rest) > MAX_LINE:
+                    raise ValueError("a message without end")
+                buffer = bytearray(rest)
+            reason = self._broken or "the sandbox has ended"
+            if self.stopping:
+                reason = STOPPED
+        except Exception as error:
+            # Whatever a hostile message provokes (a RecursionError, an OverflowError, ...), those
+            # who wait must hear of the end.
+            reason = (
+                f"the guest sent what no guest of ours sends ({type(error).__name__}: "
+                f"{error!s:.200}), so it was ended"
+            )
+        self._leash.close()
+        self._end(reason)
+
+    def _receive(self) -> bytes:
+        try:
+            return self._leash.receive()
+        except OSError as error:
+            self._broken = f"the leash broke: {error}"
+            return b""
+
+    def _handle(self, message: dict[str, Any]) -> None:
+        kind = message["type"]
+        if kind in ("ready", "refused"):
+            self.sources = _parse_sources(message)
+            self._started(kind, tuple(MountProof.parse(found) for found in message["mounts"]))
+        elif kind == "mount_lost":
+            path = text(message["path"], MAX_PATH)
+            self._watched.remove(path)
+            self.lost.add(path)
+            self._on_event("mount_lost", path)
+        elif kind == "usage":
+            self._answer(
+                kind, message["id"], dict(_parse_use(found) for found in message["mounts"])
+            )
+        elif kind == "proved":
+            self.sources = _parse_sources(message)
+            mounts = tuple(MountProof.parse(found) for found in message["mounts"])
+            self._answer(kind, message["id"], mounts)
+        elif kind == "vitals":
+            self._answer(kind, message["id"], Vitals.parse(message))
+        elif kind == "spare":
+            self.spare_ready.set()
+        else:
+            self._handle_process(kind, self._processes[message["id"]], message)
+
+    def _answer(self, kind: str, id: str, result: Any) -> None:
+        answer = self._answers.pop((kind, id), None)
+        if answer is not None:  # or it came after the one who asked had given up
+            answer.set_result(result)
+
+    def _started(self, kind: str, mounts: tuple[MountProof, ...]) -> None:
+        if self.ready.done():
+            raise ValueError("ready twice")
+        try:
+            _refuse_broken(mounts)
+        except ProofError as error:
+            self.ready.set_exception(error)
+            return
+        if kind == "refused":
+            raise ValueError("refused for no reason")
+        self._watched = {mount.path for mount in mounts}
+        self.ready.set_result(mounts)
+
+    def _handle_process(self, kind: str, process: Process, message: dict[str, Any]) -> None:
+        if kind == "output":
+            stream, data = message["stream"], base64.b64decode(message["data"], validate=True)
+            if stream not in (STDOUT, STDERR):
+                raise ValueError(f"no stream {stream!r:.40}")
+            process.hear(stream, data)
+        elif kind == "spawned":
+            process.spawned.set_result(number(message["pid"]))
+        elif kind == "failed":
+            kind_of = ProgramNotFound if message["missing"] is True else StartError
+            process.spawned.set_exception(kind_of(text(message["error"], 2000)))
+            self._processes.pop(process.id)
+        elif kind == "input_taken":
+            process._input_taken.release()
+        elif kind == "exited":
+            signum, code = message["signal"], message["code"]
+            ended = -number(signum) if signum is not None else number(code)
+            process.ended(ended, oom=bool(message["oom"]))
+            self._processes.pop(process.id)
+        else:
+            raise ValueError(f"unknown message {kind!r:.40}")
+
+    def _end(self, reason: str) -> None:
+        words = "" if reason == STOPPED else last_lines(self._leash.last_words(), ENGINE_LINES)
+        self.gone = f"{reason}: {words}" if words else reason
+        if not self.ready.done():
+            self.ready.set_exception(StartError(self.gone))
+        for process in list(self._processes.values()):
+            process.ended(-int(signal.SIGKILL))
+        for answer in list(self._answers.values()):
+            answer.set_exception(SandboxGone(self.gone))
+        self._on_event("gone", self.gone)
+
+
+def _refuse_broken(mounts: tuple[MountProof, ...]) -> None:
+    broken = [_broken_promise(mount) for mount in mounts if mount.problem is not None]
+    if broken:
+        raise ProofError("\n".join(broken))
+
+
+def _broken_promise(mount: MountProof) -> str:
+    return (
+        f"{mount.path}: the exclude does not hold: {mount.problem}; the sandbox was not started. "
+        "`moat-nb doctor` shows what this engine can do; bubblewrap (`--runtime bubblewrap`) "
+        "needs no engine"
+    )

@@ -1,0 +1,69 @@
+"""Whether what is mounted is what was planned.
+
+The plan refuses links, but an engine looks sources up again when it starts a container, as root;
+what can be written by another sandbox of the project may be a link to something else by then. So
+the mount tables inside are compared with this process's: in both a mount is named by its filesystem
+and by a path in that, and what a link led to has another one.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from collections.abc import Iterator, Mapping
+from pathlib import PurePosixPath
+from typing import NamedTuple
+
+from moat_nb.guest.mountinfo import Mounted, mount_table
+from moat_nb.planning.mounts import Bind
+from moat_nb.planning.spec import ContainerSpec
+from moat_nb.text.terminal import one_line
+
+__all__ = ["Source", "swapped"]
+
+
+class Source(NamedTuple):
+    """What a mount shows."""
+
+    device: str
+    """MAJOR:MINOR of the filesystem."""
+    path: str
+    """In that filesystem."""
+
+
+def swapped(spec: ContainerSpec, found: Mapping[str, Source]) -> str | None:
+    """In words, the first bind of ``spec`` whose source another has taken the place of; ``found``
+    is what is mounted inside, by mount point."""
+    return next(_swapped(spec, found, mount_table()), None)
+
+
+def _swapped(
+    spec: ContainerSpec, found: Mapping[str, Source], here: Mapping[str, Mounted]
+) -> Iterator[str]:
+    for bind in (mount for mount in spec.mounts if isinstance(mount, Bind)):
+        wanted = place_of(bind.source, here)
+        if wanted is None or _has_own_table(spec):
+            # The next best: a link that is put there and taken away again in between is not seen.
+            if (real := os.path.realpath(bind.source)) != bind.source:
+                yield f"{bind.source} is a link to {real} by now; start it again"
+        elif (there := found.get(bind.target)) != wanted:
+            what = "nothing" if there is None else there.path
+            yield one_line(
+                f"{what} is mounted at {bind.target}, where {bind.source} was planned: another "
+                "took its place while the sandbox started; start it again"
+            )
+
+
+def _has_own_table(spec: ContainerSpec) -> bool:
+    """gVisor's kernel, and that of a virtual machine, tell of filesystems of their own."""
+    return spec.hardening.isolation is not None or spec.runtime == "apple"
+
+
+def place_of(path: str, table: Mapping[str, Mounted]) -> Source | None:
+    """What ``path``, which has no link in it, is in its filesystem; None where the mount that it
+    stands on is not to be seen, as in a chroot."""
+    for parent in (path, *map(str, PurePosixPath(path).parents)):
+        if (mounted := table.get(parent)) is not None:
+            below = posixpath.relpath(path, parent)
+            return Source(mounted.device, posixpath.normpath(posixpath.join(mounted.root, below)))
+    return None

@@ -1,0 +1,245 @@
+"""One start of a sandbox: what it makes, the proof that it holds, and its end."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeout  # not the built-in one before 3.11
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from moat_nb.egress.process import Gate
+from moat_nb.errors import ProofError, SandboxGone, StartError
+from moat_nb.host.reaper import Janitor
+from moat_nb.host.rotating_log import BoundedLog
+from moat_nb.host.run_directory import Note, Owner, RunDir, base_directory, sweep
+from moat_nb.planning.mount_paths import hidden
+from moat_nb.planning.mounts import Bind
+from moat_nb.planning.spec import ContainerSpec
+from moat_nb.runtimes.base import Leash
+from moat_nb.sandbox.egress import furnish
+from moat_nb.sandbox.guest_client import Link, MountProof, Process
+from moat_nb.sandbox.mount_check import swapped
+from moat_nb.sandbox.mount_points import make_mount_points
+from moat_nb.sandbox.project import Plan
+from moat_nb.sandbox.refusals import News, refusal
+from moat_nb.sandbox.sidecars import Sidecars
+from moat_nb.text.progress import Progress
+
+__all__ = ["Started"]
+
+START_TIMEOUT = 60.0
+"""Seconds from the engine's start to the guest's proof; it takes 0.25 where nothing is wrong."""
+
+Inode = tuple[int, int]
+"""Device and number."""
+
+
+@dataclass(kw_only=True)
+class Started:
+    """A container with the guest in it, and all that was made for it; it ends with :meth:`stop`."""
+
+    plan: Plan
+    janitor: Janitor
+    spec: ContainerSpec
+    """The plan's, with its image and instance."""
+    run_dir: RunDir
+    log: BoundedLog
+    sidecars: Sidecars
+    inodes: Mapping[str, Inode | None] = field(default_factory=dict)
+    """What the binds' sources and the sidecars' covers were."""
+    leash: Leash | None = None
+    gate: Gate | None = None
+    """None where there is no proxy for it."""
+    news: News = field(default_factory=News)
+    """What the proxy refused."""
+    _link: Link | None = None
+    proofs: tuple[MountProof, ...] = ()
+    kernels: tuple[Process, ...] = ()
+    """Those that run, and those that have ended since the last was started."""
+    on_event: Callable[[str, str], None] = lambda kind, text: None
+    """Hears what the :class:`Link` says of the sandbox as a whole."""
+    _sockets: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @classmethod
+    def start(cls, plan: Plan, progress: Progress, *, spare: bool = False) -> Started:
+        """Start it; when this raises, nothing is left. ``spare``: nobody waits for it yet."""
+        owner = Owner.of(os.getpid())
+        assert owner is not None
+        base = base_directory(plan.environ, os.getuid())
+        sweep(base)
+        janitor = Janitor()
+        started = None
+        try:
+            run_dir = RunDir.make(base, plan.spec.user, janitor)
+            image = plan.runtime.prepare(plan.config, progress, janitor)
+            sidecars = Sidecars.prepare(plan.sidecars, plan.runtime, progress)
+            instance = run_dir.instance(str(owner), spare=spare)
+            started = cls(
+                plan=plan,
+                janitor=janitor,
+                spec=replace(plan.spec, image=image).instantiate(instance),
+                run_dir=run_dir,
+                log=BoundedLog(run_dir.log),
+                sidecars=sidecars,
+            )
+            plans = [(spec.mounts, spec.user) for spec in (started.spec, *plan.sidecar_specs)]
+            make_mount_points(plans, janitor, run_dir, started._note(owner, spare))
+            started._open_gate()
+            started._bring_up(progress)
+            sidecars.start(started.spec, instance, started.link, run_dir, janitor, progress)
+        except BaseException:
+            if started is None:
+                janitor.finish()
+            else:
+                started.stop()
+            raise
+        return started
+
+    def _note(self, owner: Owner, spare: bool) -> Note:
+        return Note(
+            id=self.run_dir.id,
+            name=self.plan.spec.name,
+            project=self.spec.project,
+            runtime=self.spec.runtime,
+            image=self.spec.image,
+            container=self.spec.name,
+            started=time.time(),
+            owner=owner,
+            services=tuple(sidecar.name for sidecar in self.plan.sidecars),
+            spare=spare,
+        )
+
+    def _open_gate(self) -> None:
+        if not self.spec.has_way_out:
+            return
+        made = furnish(self.run_dir, self.spec, self.plan.environ)
+        if made is not None:
+            self.gate = Gate(*made, self._hear_proxy)
+
+    def _bring_up(self, progress: Progress) -> None:
+        progress.stage(f"starting {self.spec.name}")
+        self.inodes = _inodes(self.plan)
+        self.leash = self.plan.runtime.start(self.spec, self.janitor)
+        self._link = Link(self.leash, self._hear)
+        try:
+            self.proofs = self._link.ready.result(timeout=START_TIMEOUT)
+        except FutureTimeout:
+            raise StartError(f"the guest gave no sign in {START_TIMEOUT:.0f} s") from None
+        self._check(self.proofs)
+
+    def _hear_proxy(self, record: Mapping[str, Any]) -> None:
+        """Tell of a refusal in the cells that run, and to whoever listens."""
+        words = refusal(record)
+        if words is None or self._link is None or not self.news.is_news(words):
+            return
+        self._tell_cells(words)
+        self._hear("refused", words)
+
+    def _hear(self, kind: str, text: str) -> None:
+        if kind == "gone":
+            self.sidecars.close()
+        elif kind == "sidecar_ended":
+            self._tell_cells(text)
+        self.on_event(kind, text)
+
+    def listen(self, on_event: Callable[[str, str], None]) -> None:
+        """Have ``on_event`` called with what happens from now on, and with the sidecars that ended
+        already."""
+        self.on_event = on_event
+        self.sidecars.listen(self._hear)
+
+    def _tell_cells(self, words: str) -> None:
+        """Where the user looks: in the cells that run."""
+        if self._link is not None:
+            with contextlib.suppress(SandboxGone):
+                self._link.send("note", text=f"moat: {words}")
+
+    def _check(self, proofs: tuple[MountProof, ...]) -> None:
+        promised = {mount.target for mount in self.spec.mounts.excludes}
+        if unproved := promised - {proof.path for proof in proofs}:
+            raise ProofError(f"{min(unproved)}: the guest did not prove this exclude")
+        if words := swapped(self.plan.spec, self.link.sources):
+            raise ProofError(words)
+
+    @property
+    def env(self) -> dict[str, str]:
+        """What each process in the sandbox gets beside its own: secrets, and where sidecars are."""
+        return {**self.plan.secrets, **self.sidecars.kernel_env}
+
+    @property
+    def link(self) -> Link:
+        assert self._link is not None
+        return self._link
+
+    def next_socket_prefix(self) -> str:
+        """A path for one kernel's sockets, ``PREFIX-1`` to ``PREFIX-5``."""
+        with self._lock:
+            self._sockets += 1
+            return str(self.run_dir.sockets / str(self._sockets))
+
+    def keep_kernel(self, process: Process) -> None:
+        with self._lock:
+            running = (kernel for kernel in self.kernels if kernel.poll() is None)
+            self.kernels = (*running, process)
+
+    def make_spare_kernel(self, *, after: float) -> None:
+        """Have the guest make a kernel ahead of need, after so many seconds, unless it has one."""
+        self.link.spare_ready.clear()
+        self.link.send("spare", prefix=self.next_socket_prefix(), after=after)
+
+    def prove_again(self, plan: Plan, progress: Progress) -> None:
+        """That it still is what ``plan`` would start; StartError, ProofError or SandboxGone."""
+        # The guest looks at the excludes while the engine is asked for the image.
+        with ThreadPoolExecutor(1) as beside:
+            proofs = beside.submit(self.link.prove)
+            if plan.runtime.prepare(plan.config, progress, self.janitor) != self.spec.image:
+                raise StartError("its image is another now")
+            self.sidecars.prove_again(progress)
+            if _inodes(plan) != self.inodes:
+                raise StartError("a directory that it has is another now")
+            self.proofs = proofs.result()
+        self._check(self.proofs)
+
+    def hand_out(self) -> None:
+        """From now on it is no spare, for those who list sandboxes."""
+        self.run_dir.write_note(replace(self.run_dir.read_note(), spare=False))
+
+    def stop(self) -> None:
+        """End it, and return when nothing of it is left."""
+        with self._lock:
+            if self._link is not None:
+                self._link.stopping = True
+            self.sidecars.stop()
+            if self.leash is not None:
+                self.leash.close()
+            if self.gate is not None:
+                self.gate.close()
+            self.janitor.finish()
+            if self._link is not None:
+                self._link.thread.join(timeout=5)
+            self.sidecars.join()
+            self.log.close()
+
+
+def _inodes(plan: Plan) -> dict[str, Inode | None]:
+    """Of the binds' sources, and of what is covered in the sidecars, where no guest proves it
+    again: so that a directory in another's place is noticed."""
+    specs = (plan.spec, *plan.sidecar_specs)
+    binds = (mount for spec in specs for mount in spec.mounts if isinstance(mount, Bind))
+    covers = (path for spec in plan.sidecar_specs for path in hidden(spec.mounts))
+    return {path: _inode(path) for path in (*(bind.source for bind in binds), *covers)}
+
+
+def _inode(path: str) -> Inode | None:
+    try:
+        status = Path(path).stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino

@@ -1,0 +1,445 @@
+"""The Sandbox: a live container with the guest in it. All live state of moat_nb is here."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from moat_nb.config.model import Config
+from moat_nb.config.overrides import override
+from moat_nb.config.reader import load
+from moat_nb.egress.records import Record, read
+from moat_nb.errors import CommandError, SandboxGone, StartError
+from moat_nb.host.machine import Host
+from moat_nb.host.rotating_log import BoundedLog
+from moat_nb.planning.kernel import make_spec
+from moat_nb.planning.mount_paths import to_sandbox
+from moat_nb.planning.network import notice
+from moat_nb.planning.services import plan_services
+from moat_nb.planning.spec import ContainerSpec
+from moat_nb.runtimes.registry import choose
+from moat_nb.sandbox.connection import IPYKERNEL, PORTS
+from moat_nb.sandbox.guest_client import Link, MountProof, Output, Process
+from moat_nb.sandbox.pool import POOL
+from moat_nb.sandbox.project import Plan
+from moat_nb.sandbox.running import Started
+from moat_nb.sandbox.secrets import fetch
+from moat_nb.sandbox.sidecar import Sidecar
+from moat_nb.sandbox.usage import Vitals
+from moat_nb.sandbox.view import KernelView, SandboxView, SidecarView, of_sandbox
+from moat_nb.text.progress import Progress, for_user
+from moat_nb.text.summary import bundle
+from moat_nb.text.terminal import for_terminal, last_lines
+
+if TYPE_CHECKING:
+    from moat_nb.jupyter.kernel_manager import Kernel
+
+__all__ = ["Sandbox", "look_at"]
+
+SPARE_SECONDS = 1.0
+"""From a kernel's start to the making of the next one: its first cells come before."""
+
+SOCKETS_TIMEOUT = 2.0
+"""Seconds; an ipykernel listens 0.1 s after it was forked."""
+
+HOOK_LINES = 20
+"""Of what a hook that failed has printed."""
+
+CAME_UNDONE = (
+    "the exclude came undone: the directory was removed or renamed, and the host's own shows "
+    "there now; reset the sandbox"
+)
+
+logger = logging.getLogger("moat_nb")
+
+
+class Sandbox:
+    """A running sandbox. Made by :meth:`launch`; a context manager that stops it.
+
+    Its methods block, may be called from any thread, and raise SandboxGone once it has ended.
+    ``on_event(kind, text)`` hears ``pre_run`` with what hooks.pre_run prints (otherwise it goes to
+    stderr), ``mount_lost`` with an exclude's path, ``sidecar_ended`` with which, how and its last
+    lines, ``refused`` with what the network's rules did not allow and how to allow it, and ``gone``
+    with the reason, from a thread of its own.
+    """
+
+    def __init__(
+        self,
+        plan: Callable[[], Plan],
+        *,
+        progress: Callable[[], Progress] = for_user,
+        on_event: Callable[[str, str], None] | None = None,
+        pooled: bool = True,
+    ) -> None:
+        self._plan = plan
+        self._new_progress = progress
+        self._on_event = on_event
+        self._pooled = pooled
+        self._refusals: list[Callable[[str], None]] = []
+        self._started = self._start(plan())
+
+    @classmethod
+    def launch(
+        cls,
+        path: Path | str = ".",
+        runtime: str | None = None,
+        *,
+        progress: Callable[[], Progress] = for_user,
+        on_event: Callable[[str, str], None] | None = None,
+        environ: Mapping[str, str] | None = None,
+        kernels: bool = True,
+        pooled: bool = True,
+        **overrides: Any,
+    ) -> Sandbox:
+        """Start the sandbox of the nearest ``moat.yaml`` at or above ``path``.
+
+        ``overrides`` change the file's settings for this start: ``image`` (a tag), ``memory_mb``,
+        ``cpus``, ``env`` (a mapping, added), ``mounts`` (``"source:target[:ro]"`` strings, added),
+        ``pool`` (the spares to keep, whatever ``kernel.pool`` says).
+        ``progress`` makes the display of a start that takes long; by default a bar on a terminal
+        or in a notebook, after 2 s.
+
+        ``kernels=False`` is for commands alone: nothing is imported ahead of kernels to come.
+        ``pooled=False`` neither takes a spare of ``kernel.pool`` nor has one started.
+
+        Raises ConfigError, RuntimeUnavailable, ImageError, StartError or ProofError; nothing
+        that was started stays behind then.
+        """
+        path = Path(path).absolute()  # the process may have another directory at a reset
+        environ = dict(os.environ if environ is None else environ)
+
+        def plan() -> Plan:
+            host = Host.current()
+            config = override(load(path, home=host.home), home=host.home, **overrides)
+            chosen, why = choose(runtime, config, host, environ)
+            spec = make_spec(config, chosen, host, why, kernels=kernels)
+            return Plan(
+                config=config,
+                runtime=chosen,
+                spec=spec,
+                secrets=fetch(config.secrets, environ),
+                environ=environ,
+                sidecars=plan_services(config, spec, host),
+            )
+
+        return cls(plan, progress=progress, on_event=on_event, pooled=pooled and kernels)
+
+    # -------- starting and stopping
+
+    def _start(self, plan: Plan) -> Started:
+        progress = self._new_progress()
+        started = None
+        try:
+            if self._pooled:
+                started = POOL.take(plan, progress)
+            if started is None:
+                started = Started.start(plan, progress)
+            started.plan = plan
+            started.listen(self._hear)
+            if plan.config.hooks.pre_run is not None:
+                progress.stage("hooks.pre_run")
+                self._pre_run(started, plan.config.hooks.pre_run)
+        except BaseException:
+            if started is not None:
+                started.stop()
+            raise
+        finally:
+            progress.close()
+        return started
+
+    def _pre_run(self, started: Started, script: str) -> None:
+        process = started.link.spawn(
+            ["/bin/sh", "-c", script],
+            env=started.env,
+            cwd=started.spec.workdir,
+            on_output=lambda stream, data: self._show(started.log, data),
+        )
+        how = process.wait()
+        if how.code != 0:
+            tail = last_lines(started.log.tail(), HOOK_LINES)
+            raise StartError(f"hooks.pre_run ({shlex.quote(script)}): {how}\n{tail}")
+
+    def _show(self, log: BoundedLog, data: bytes) -> None:
+        log.write(data)
+        self._hear("pre_run", for_terminal(data.decode(errors="replace")))
+
+    def _hear(self, kind: str, text: str) -> None:
+        if kind == "mount_lost":
+            logger.warning("%s: %s", text, CAME_UNDONE)
+        elif kind == "sidecar_ended":
+            logger.warning("%s", text)
+        elif kind == "refused":
+            for tell in tuple(self._refusals):
+                tell(text)
+        if self._on_event is not None:
+            self._on_event(kind, text)
+        elif kind == "pre_run":
+            sys.stderr.write(text)
+
+    def stop(self) -> None:
+        """End the sandbox with all that runs in it, and return when nothing is left of it."""
+        self._started.stop()
+
+    def reset(self, *, before: Callable[[], None] | None = None) -> None:
+        """A new container in place of this one, as moat.yaml says now: what was in its tmpfs is
+        gone. When moat.yaml is wrong this raises, and the sandbox stays as it is; when it is not,
+        ``before`` is called before anything ends."""
+        self._plan()
+        if before is not None:
+            before()
+        self.stop()
+        # Once more: the mount points that it had made on the host are gone with it.
+        self._started = self._start(self._plan())
+
+    def __enter__(self) -> Sandbox:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def __repr__(self) -> str:
+        state = "running" if self.gone is None else "gone"
+        return f"<Sandbox {self._started.spec.name} on {self.spec.runtime}, {state}>"
+
+    def _repr_mimebundle_(self, **options: object) -> dict[str, str]:
+        """Its state, mounts, limits and kernels as they are now; asks the guest."""
+        return bundle(of_sandbox(look_at(self)))
+
+    # -------- what it is
+
+    @property
+    def config(self) -> Config:
+        return self._started.plan.config
+
+    @property
+    def spec(self) -> ContainerSpec:
+        return self._started.spec
+
+    @property
+    def id(self) -> str:
+        return self._started.run_dir.id
+
+    @property
+    def sockets(self) -> Path:
+        """The host directory for kernels' sockets; at the same path inside."""
+        return self._started.run_dir.sockets
+
+    @property
+    def gone(self) -> str | None:
+        """Why it ended, or None while it runs."""
+        return self._link.gone
+
+    @property
+    def sidecars(self) -> tuple[Sidecar, ...]:
+        """The services beside it, as its moat.yaml has them; those that ended too."""
+        return tuple(self._started.sidecars)
+
+    @property
+    def log(self) -> BoundedLog:
+        return self._started.log
+
+    @property
+    def _link(self) -> Link:
+        return self._started.link
+
+    def requests(self) -> tuple[Record, ...]:
+        """What was asked for of the network, with what became of it, the oldest first.
+
+        Those that have ended, and of many the last; none with ``network.policy`` bridge.
+        """
+        return read(self._started.run_dir.requests)
+
+    @contextlib.contextmanager
+    def refusals(self, tell: Callable[[str], None]) -> Iterator[None]:
+        """Have ``tell`` hear what is refused meanwhile, each in a line, from a thread."""
+        self.begin_cell()
+        self._refusals.append(tell)
+        try:
+            yield
+        finally:
+            self._refusals.remove(tell)
+
+    def begin_cell(self) -> None:
+        """From now on a refusal is told again though it was told a moment ago."""
+        self._started.news.forget()
+
+    def mounts(self) -> tuple[MountProof, ...]:
+        """What the guest proved of each exclude, with its use as it is now.
+
+        One that came undone has a ``problem`` that says so, and no size.
+        """
+        usage, lost = self._link.usage(), self._link.lost
+
+        def now(proof: MountProof) -> MountProof:
+            if proof.path in lost:
+                return replace(proof, size=0, used=0, problem=CAME_UNDONE)
+            size, used = usage.get(proof.path, (proof.size, proof.used))
+            return replace(proof, size=size, used=used)
+
+        return tuple(map(now, self._started.proofs))
+
+    def vitals(self) -> Vitals:
+        """The memory in use, and each kernel's memory and CPU over the last two minutes."""
+        return self._link.vitals()
+
+    @property
+    def kernels(self) -> tuple[Process, ...]:
+        """Those that run, and those that have ended since the last was started."""
+        return self._started.kernels
+
+    # -------- what runs in it
+
+    def spawn(
+        self,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: str | None = None,
+        **options: Any,
+    ) -> Process:
+        """Start a process; ``options`` are :meth:`Link.spawn`'s. ``cwd`` is a path inside."""
+        return self._link.spawn(
+            argv,
+            env={**self._started.env, **(env or {})},
+            cwd=cwd or self._started.spec.workdir,
+            **options,
+        )
+
+    def run(
+        self,
+        argv: Sequence[str],
+        check: bool = False,
+        *,
+        cwd: str | None = None,
+        env: Mapping[str, str] | None = None,
+        on_output: Output | None = None,
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Run a command to its end.
+
+        Its output is in the result's ``stdout`` and ``stderr`` (bytes), or goes to
+        ``on_output(stream, data)`` as it comes. ``check`` raises CommandError for an exit code
+        other than 0. A command that cannot be started raises StartError.
+        """
+        pieces: dict[int, list[bytes]] = {1: [], 2: []}
+
+        def collect(stream: int, data: bytes) -> None:
+            pieces[stream].append(data)
+
+        how = self.spawn(argv, cwd=cwd, env=env, on_output=on_output or collect).wait()
+        if self.gone is not None:
+            raise SandboxGone(self.gone)
+        stdout, stderr = b"".join(pieces[1]), b"".join(pieces[2])
+        if check and how.code != 0:
+            words = stderr.decode(errors="replace")
+            raise CommandError(argv, how.code, words, str(how))
+        return subprocess.CompletedProcess(list(argv), how.code, stdout, stderr)
+
+    def spawn_kernel(
+        self,
+        argv: Sequence[str],
+        connection: Mapping[str, Any],
+        *,
+        env: Mapping[str, str],
+        host_cwd: str | None,
+    ) -> Process:
+        """Start a kernel for a client that has ``connection`` (JSON-ready).
+
+        ``{connection_file}`` in ``argv`` becomes a file inside; ``host_cwd`` is mapped to where
+        the sandbox has it, if it has. What the kernel writes to its own stdout goes to the log.
+        """
+        started = self._started
+        cwd = to_sandbox(host_cwd, started.spec.mounts) if host_cwd else None
+        fork = tuple(argv[: len(IPYKERNEL)]) == IPYKERNEL
+        process = self.spawn(
+            argv,
+            env=env,
+            cwd=cwd,
+            fork=fork,
+            connection=connection,
+            on_output=lambda stream, data: started.log.write(data),
+        )
+        started.keep_kernel(process)
+        _await_sockets(connection["ip"], process)
+        if fork and started.plan.config.kernel.spare:
+            started.make_spare_kernel(after=SPARE_SECONDS)
+        if self._pooled and started.plan.config.kernel.pool:
+            POOL.refill(self._plan, started.spec.project)
+        return process
+
+    def start_kernel(self, **options: Any) -> Kernel:
+        """Start one more kernel here, and return its manager with a connected client."""
+        from moat_nb.jupyter.kernel_manager import Kernel
+
+        return Kernel.start(self, **options)
+
+    def await_spare(self, timeout: float = 30.0) -> bool:
+        """Wait until a kernel is ready for the next start or restart; whether one is, after so
+        many seconds. One is made a second after a kernel's start (``kernel.spare``)."""
+        return self._link.spare_ready.wait(timeout)
+
+    def next_socket_prefix(self) -> str:
+        """A path for one kernel's sockets, ``PREFIX-1`` to ``PREFIX-5``."""
+        return self._started.next_socket_prefix()
+
+
+def _await_sockets(prefix: str, process: Process) -> None:
+    """Until the kernel listens, so that its client need not try again: ZeroMQ waits 0.1 s before
+    it does. A kernel that takes longer, or ends, is its client's to find out."""
+    paths = [f"{prefix}-{number}" for number in range(1, len(PORTS) + 1)]
+    give_up = time.monotonic() + SOCKETS_TIMEOUT
+    while time.monotonic() < give_up and process.poll() is None:
+        if all(os.path.lexists(path) for path in paths):
+            return
+        time.sleep(0.002)
+
+
+def look_at(sandbox: Sandbox) -> SandboxView:
+    """Ask the sandbox; one that has ended is shown as it was, and why it ended."""
+    vitals, answers = Vitals(), False
+    proofs: tuple[MountProof, ...] = ()
+    with suppress(SandboxGone):
+        proofs, vitals = sandbox.mounts(), sandbox.vitals()
+        answers = True
+    return SandboxView(
+        id=sandbox.id,
+        name=sandbox.config.name,
+        spec=sandbox.spec,
+        network=notice(sandbox.config, sandbox.spec.egress).removeprefix("network: "),
+        gone=sandbox.gone,
+        answers=answers,
+        proofs=proofs,
+        memory=vitals.memory,
+        kernels=tuple(
+            KernelView(
+                pid=process.spawned.result(),
+                samples=vitals.kernels.get(process.id, ()),
+                ended=process.poll(),
+            )
+            for process in sandbox.kernels
+        ),
+        sidecars=tuple(
+            SidecarView(
+                name=sidecar.name,
+                image=str(sidecar.spec.image),
+                state="running" if sidecar.gone is None else sidecar.gone.partition("\n")[0],
+                running=sidecar.gone is None,
+            )
+            for sidecar in sandbox.sidecars
+        ),
+    )

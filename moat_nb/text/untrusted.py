@@ -1,0 +1,26 @@
+"""What a sandbox says, held to the type and the range that it should have."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from moat_nb.text.terminal import one_line
+
+__all__ = ["MAX_PATH", "number", "text"]
+
+MAX_NUMBER = 1 << 63
+MAX_PATH = 4096
+
+
+def number(value: Any) -> int:
+    """A count or an amount; ValueError for all else."""
+    if type(value) is not int or not 0 <= value < MAX_NUMBER:
+        raise ValueError(f"{value!r:.40} is not a number that was asked for")
+    return value
+
+
+def text(value: Any, limit: int) -> str:
+    """``value`` in one line, and without what would steer the terminal that it is shown on."""
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r:.40} is not a text")
+    return one_line(value[:limit])

@@ -1,0 +1,275 @@
+"""parse.py: moat.yaml as a Config; finding and reading it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from moat_nb.config.file import find
+from moat_nb.config.model import Config, Container, KernelOptions, MountEntry, Network, UnusedKey
+from moat_nb.config.reader import load, read_config, slug
+from moat_nb.config.yaml_nodes import MAX_BYTES
+from moat_nb.errors import ConfigError
+
+HOME = Path("/home/ada")
+FILE = Path("/home/ada/My Project/moat.yaml")
+KEYS = (
+    *("name", "mounts", "volumes", "workspace", "env", "secrets", "dependencies", "base_image"),
+    *("services", "network", "hooks", "container", "command", "ports", "runtime", "sandbox"),
+    *("kernel", "source", "target", "exclude", "policy", "rules", "host", "memory", "ulimits"),
+    *("dns", "postgres", "ollama", "argv", "packages", "gpus", "skip_dependencies", "nofile"),
+)
+
+
+def config(text: str) -> Config:
+    return read_config(text.encode(), path=FILE, home=HOME)
+
+
+def refused(text: str) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        config(text)
+    return [str(problem) for problem in caught.value.problems]
+
+
+def test_an_empty_file_is_a_project_with_all_defaults() -> None:
+    assert config("") == Config(
+        path=FILE,
+        name="my-project",
+        mounts=(MountEntry(source=FILE.parent, target="/workspace", where="moat.yaml"),),
+    )
+
+
+def test_every_top_level_key_lands_in_its_field() -> None:
+    read = config(
+        """\
+name: demo
+base_image: ghcr.io/org/base:1.2
+runtime: docker
+sandbox: none
+workspace: {mode: volume}
+command: [npm, start]
+ports: {web: 3000, api: 8080}
+hooks:
+  post_build_root: apt-get update
+  post_build: git config x y
+  pre_run: npm install
+"""
+    )
+    assert (read.name, read.base_image, read.runtime) == ("demo", "ghcr.io/org/base:1.2", "docker")
+    assert (read.workspace_mode, read.command) == ("volume", ("npm", "start"))
+    assert read.ports == (("web", 3000), ("api", 8080))
+    assert read.hooks.post_build_root == "apt-get update"
+    assert read.hooks.post_build == "git config x y"
+    assert read.hooks.pre_run == "npm install"
+    assert read.where["hooks"] == "moat.yaml:8:1"
+    assert read.unused == ()
+
+
+def test_a_key_without_a_value_counts_as_not_given() -> None:
+    assert config("name:\nmounts:\nnetwork: ~\nkernel: null\nenv:\n") == config("")
+
+
+def test_moats_own_keys_are_accepted_and_listed_in_the_files_order() -> None:
+    text = "version: 1.0.0\ngrants: [github]\nclaude: {sync_logs: true}\nmcp: [{name: x}]\n"
+    text += "network: {keep_policy: a}\n"
+    assert config(text).unused == (
+        UnusedKey(name="version", where="moat.yaml:1:1"),
+        UnusedKey(name="grants", where="moat.yaml:2:1"),
+        UnusedKey(name="claude", where="moat.yaml:3:1"),
+        UnusedKey(name="mcp", where="moat.yaml:4:1"),
+        UnusedKey(name="network.keep_policy", where="moat.yaml:5:11"),
+    )
+
+
+def test_a_stranger_among_the_top_level_keys_is_listed_as_unused() -> None:
+    assert config("telemetry: {}\nx-anchors: []\n").unused == (
+        UnusedKey(name="telemetry", where="moat.yaml:1:1"),
+        UnusedKey(name="x-anchors", where="moat.yaml:2:1"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("\nmoutns: []", "moat.yaml:2:1: unknown key 'moutns'; did you mean 'mounts'?"),
+        ("dependancies: []", "moat.yaml:1:1: unknown key 'dependancies'; did you mean 'depend"),
+        ("kernal: {}", "moat.yaml:1:1: unknown key 'kernal'; did you mean 'kernel'?"),
+        ("snapshot: {}", "moat.yaml:1:1: unknown key 'snapshot'; did you mean 'snapshots'?"),
+        ("hooks: {prerun: x}", "moat.yaml:1:9: unknown key 'prerun' in hooks; did you mean 'pre_r"),
+        ("hooks: {zzz: x}", "in hooks; known here: post_build_root, post_build, pre_run"),
+        ("workspace: {mod: bind}", "unknown key 'mod' in workspace; did you mean 'mode'?"),
+        ("workspace: {mode: copy}", "workspace.mode: 'copy' is not one of bind, volume"),
+        ("- a", "moat.yaml:1:1: a sequence stands where a mapping of keys to values must"),
+        ("just text", "moat.yaml:1:1: 'just text' stands where a mapping of keys to values must"),
+        ("name: [a]", "moat.yaml:1:7: name: a sequence stands where a string must"),
+        ("name: My Agent", "moat.yaml:1:7: name: 'My Agent' cannot name a sandbox: letters and "),
+        ("name: My Agent", "at most 63; write my-agent"),
+        ("name: -x", "cannot name a sandbox"),
+        ("name: a..b", "cannot name a sandbox"),
+        (f"name: {'a' * 64}", "cannot name a sandbox"),
+        ("runtime: podman", "moat.yaml:1:10: runtime: 'podman' is not one of docker, apple"),
+        ("runtime: {python: 3}", "runtime: a mapping stands where a string must"),
+        ("sandbox: gvisor", "sandbox: 'gvisor' is not one of none"),
+        ("base_image: 'a b'", "base_image: 'a b' is not the name of an image"),
+        ("command: npm start", "command: 'npm start' stands where a list must"),
+        ("command: ['', x]", "command: the first item, the program, is empty"),
+        ("hooks: {pre_run: ''}", "hooks.pre_run: empty; give it a value, or remove the key"),
+        ("ports: {web: 0}", "ports.web: '0' is not a whole number from 1 to 65535"),
+        ("ports: {web: '80'}", "ports.web: '80' in quotes is not a whole number"),
+        ("ports: {we b: 80}", "ports: 'we b' is not an endpoint's name"),
+        ("ports: {web: }", "ports.web: missing"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_place_value_rule_and_mend(text: str, message: str) -> None:
+    assert any(message in problem for problem in refused(text))
+
+
+def test_all_problems_of_a_file_are_reported_at_once_in_its_order() -> None:
+    places = [
+        line.split(": ")[0]
+        for line in refused(
+            "kernel: {pool: x}\nmoutns: []\nmounts: [a]\nmounts: [b]\nenv: {1A: x}\n"
+        )
+    ]
+    assert places == [f"moat.yaml:{place}" for place in ("1:16", "2:1", "3:10", "4:1", "5:7")]
+
+
+def test_a_wrong_mapping_is_reported_once() -> None:
+    assert len(refused("env: [a]\nsecrets: b\nnetwork: c\n")) == 3
+
+
+def test_merge_keys_take_over_what_the_mapping_does_not_say_itself() -> None:
+    read = config(
+        "x: &x {A: '1', B: '1', C: '1'}\ny: &y {C: '2', D: '2'}\nenv: {<<: [*x, *y], A: '0'}\n"
+    )
+    assert dict(read.env) == {"A": "0", "B": "1", "C": "1", "D": "2"}
+    assert refused("env: {<<: [a]}") == ["moat.yaml:1:12: <<: only mappings can be merged"]
+
+
+@pytest.mark.parametrize("name", ["demo", "My-Agent", "a.b_c-d", "0", "a" * 63])
+def test_a_name_that_fits_containers_and_kernelspecs_is_kept(name: str) -> None:
+    assert config(f"name: {name}").name == name
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("My Project!", "my-project"), ("a__b", "a-b"), ("日本", "project"), ("x" * 80, "x" * 63)],
+)
+def test_a_slug_is_a_valid_name(text: str, expected: str) -> None:
+    assert slug(text) == expected
+    assert config(f"name: {slug(text)}").name == expected
+
+
+@pytest.mark.parametrize("name", ["moat.yaml", "agent.yaml"])
+def test_the_file_is_found_from_a_directory_below_a_notebook_or_itself(
+    tmp_path: Path, name: str
+) -> None:
+    below = tmp_path / "a" / "b"
+    below.mkdir(parents=True)
+    notebook = below / "n.ipynb"
+    notebook.touch()
+    file = tmp_path / name
+    file.touch()
+    assert {find(start) for start in (tmp_path, below, notebook, file)} == {file}
+
+
+def test_moat_yaml_is_preferred_and_the_nearest_wins(tmp_path: Path) -> None:
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    for file in (tmp_path / "moat.yaml", tmp_path / "agent.yaml", inner / "agent.yaml"):
+        file.touch()
+    assert find(tmp_path) == tmp_path / "moat.yaml"
+    assert find(inner) == inner / "agent.yaml"
+
+
+def test_a_linked_directory_is_resolved(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "moat.yaml").touch()
+    (tmp_path / "link").symlink_to("real")
+    assert find(tmp_path / "link") == tmp_path / "real" / "moat.yaml"
+    assert find(tmp_path / "link" / "moat.yaml") == tmp_path / "real" / "moat.yaml"
+
+
+def test_where_no_file_is_found_the_error_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"or above it; write one; an empty moat\.yaml is"):
+        find(tmp_path)
+    with pytest.raises(ConfigError, match="no such file or directory"):
+        find(tmp_path / "nowhere")
+
+
+def test_load_names_the_file_as_seen_from_the_current_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "moat.yaml").write_text("name: a b\n")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=r"^sub/moat.yaml:1:7: name"):
+        load("sub", home=HOME)
+    monkeypatch.chdir("/")
+    monkeypatch.chdir(tmp_path / "sub")
+    with pytest.raises(ConfigError, match=r"^moat.yaml:1:7: name"):
+        load(".", home=HOME)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    with pytest.raises(ConfigError, match=rf"^{tmp_path}/sub/moat.yaml:1:7: name"):
+        load("../sub", home=HOME)
+
+
+def test_load_reads_the_project_that_the_file_stands_in(tmp_path: Path) -> None:
+    (tmp_path / "moat.yaml").write_text("name: demo\n")
+    read = load(str(tmp_path), home=HOME)
+    assert (read.name, read.directory) == ("demo", tmp_path)
+    assert read.mounts[0].source == tmp_path
+
+
+def test_a_huge_file_is_refused_without_being_read_whole(tmp_path: Path) -> None:
+    file = tmp_path / "moat.yaml"
+    file.touch()
+    os.truncate(file, 50 * MAX_BYTES)
+    with pytest.raises(ConfigError, match=f"larger than {MAX_BYTES} bytes"):
+        load(file, home=HOME)
+
+
+def test_a_linked_file_a_pipe_and_a_directory_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "moat.yaml"
+    file.symlink_to("/etc/passwd")
+    with pytest.raises(ConfigError, match="symbolic link to /etc/passwd, and links are not"):
+        load(tmp_path, home=HOME)
+    file.unlink()
+    os.mkfifo(file)
+    with pytest.raises(ConfigError, match="is not a regular file"):
+        load(tmp_path, home=HOME)
+    file.unlink()
+    file.mkdir()
+    with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
+        load(tmp_path, home=HOME)
+
+
+def test_defaults_of_the_blocks_are_those_of_config() -> None:
+    read = config("network: {}\ncontainer: {}\nkernel: {}\n")
+    assert read.network == Network(policy="permissive", where="moat.yaml:1:1")
+    assert read.container == Container(where="moat.yaml:2:1")
+    assert read.kernel == KernelOptions()
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text("ab/.:*@~= ", max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(KEYS) | st.text(max_size=4), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+
+
+@given(st.dictionaries(st.sampled_from(KEYS), VALUES, max_size=6))
+def test_any_well_formed_file_gives_a_config_or_problems_with_places(content: object) -> None:
+    try:
+        assert config(yaml.safe_dump(content)).path == FILE
+    except ConfigError as error:
+        assert all(problem.where.startswith("moat.yaml:") for problem in error.problems)

@@ -1,0 +1,194 @@
+"""parse_services.py and parse_kernel.py: dependencies, services, and our own keys."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from moat_nb.config.model import Config, Dependency, KernelOptions, Service
+from moat_nb.config.reader import read_config
+from moat_nb.errors import ConfigError
+
+
+def config(text: str) -> Config:
+    return read_config(text.encode(), path=Path("/srv/demo/moat.yaml"), home=Path("/home/ada"))
+
+
+def refused(text: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        config(text)
+    return str(caught.value)
+
+
+def test_dependencies_keep_the_files_order_and_places() -> None:
+    read = config("dependencies:\n- python@3.11\n- pip:six>=1\n- docker:dind\n")
+    assert read.dependencies == (
+        Dependency(kind="python", name="python", version="3.11", where="moat.yaml:2:3"),
+        Dependency(kind="pip", name="six", version=">=1", where="moat.yaml:3:3"),
+        Dependency(kind="unknown", name="docker:dind", where="moat.yaml:4:3"),
+    )
+
+
+def test_a_dependency_given_twice_is_refused_and_of_two_kinds_is_not() -> None:
+    assert config("dependencies: [redis, 'pip:redis']")
+    assert "dependencies[1]: python is given twice, first at moat.yaml:1:16" in refused(
+        "dependencies: [python@3.11, python@3.12]"
+    )
+
+
+def test_all_wrong_dependencies_are_reported_at_once() -> None:
+    text = refused("dependencies: [pyhton@3.11, nodejs, [x], python: 3]")
+    assert len(text.splitlines()) == 4
+    assert "moat.yaml:1:16: dependencies[0]: unknown dependency 'pyhton'; did you mean" in text
+
+
+def test_each_service_dependency_gives_a_service_customised_or_not() -> None:
+    read = config(
+        """\
+dependencies: [postgres@17, ollama, redis, git]
+services:
+  ollama: {memory: 4096, models: [qwen:7b, nomic]}
+  postgres:
+    env: {POSTGRES_DB: app, N: 1}
+    image: postgres:17-alpine
+    wait: false
+"""
+    )
+    assert read.services == (
+        Service(
+            name="postgres",
+            version="17",
+            env=(("POSTGRES_DB", "app"), ("N", "1")),
+            image="postgres:17-alpine",
+            wait=False,
+            where="moat.yaml:4:3",
+        ),
+        Service(name="ollama", memory_mb=4096, models=("qwen:7b", "nomic"), where="moat.yaml:3:3"),
+        Service(name="redis", where="moat.yaml:1:37"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("services", "message"),
+    [
+        ("redis: {}", "services.redis is given, but redis is not among the dependencies; add to d"),
+        ("redis: ", "services.redis is given, but redis is not among the dependencies"),
+        ("postgre: {}", "moat.yaml:2:12: unknown service 'postgre'; did you mean 'postgres'?"),
+        ("kafka: {}", "unknown service 'kafka'; known: postgres, mysql, redis, ollama"),
+        ("postgres: {models: [a]}", "unknown key 'models' in services.postgres"),
+        ("postgres: {imge: a}", "did you mean 'image'?"),
+        ("postgres: {wait: maybe}", "services.postgres.wait: 'maybe' is neither true nor false"),
+        ("postgres: {memory: 1}", "services.postgres.memory: '1' is not a whole number from 128"),
+        ("postgres: {env: {a b: c}}", "services.postgres.env: 'a b' is not a variable's name"),
+        ("postgres: [x]", "services.postgres: a sequence stands where a mapping"),
+    ],
+)
+def test_a_wrong_service_is_refused(services: str, message: str) -> None:
+    assert message in refused(f"dependencies: [postgres]\nservices: {{{services}}}")
+
+
+@pytest.mark.parametrize(
+    "model", ["qwen", "qwen2.5-coder:7b-q4_K_M", "ada/mine:1", "hf.co/Ada/Some_Model-GGUF:Q4_K_M"]
+)
+def test_a_model_is_named_as_ollama_names_it(model: str) -> None:
+    read = config(f"dependencies: [ollama]\nservices: {{ollama: {{models: ['{model}']}}}}")
+    assert read.services[0].models == (model,)
+
+
+@pytest.mark.parametrize(
+    ("models", "message"),
+    [
+        ("['']", "services.ollama.models[0]: empty; give it a value"),
+        ("['a b']", "'a b' is not a model's name: [[HOST/]NAMESPACE/]NAME[:TAG], such as qwen:7b"),
+        ("['https://x/y/z']", "is not a model's name"),
+        ("['../../x']", "is not a model's name"),
+        ("['a/b/c/d']", "is not a model's name"),
+        ("['-x']", "is not a model's name"),
+        ("['a:b:c']", "is not a model's name"),
+        (f"[{'a' * 81}]", "is not a model's name"),
+        ("qwen", "services.ollama.models: 'qwen' stands where a list must"),
+        ("[a, b, a]", "moat.yaml:2:36: services.ollama.models[2]: a is given twice, first at moat"),
+        ("[a, 'A:latest']", "services.ollama.models[1]: A:latest is given twice"),
+    ],
+)
+def test_a_wrong_list_of_models_is_refused(models: str, message: str) -> None:
+    whole = f"dependencies: [ollama]\nservices: {{ollama: {{models: {models}}}}}"
+    assert message in refused(whole)
+
+
+def test_the_kernels_own_keys_are_read() -> None:
+    read = config(
+        """\
+dependencies: [go@1.22, docker:dind, bun]
+kernel:
+  runtime: bubblewrap
+  packages: [numpy>=2, "scipy[test]"]
+  argv: [ir, "{connection_file}"]
+  preload: [numpy, scipy.linalg]
+  skip_dependencies: [go, docker:dind, bun@1]
+  pool: 2
+  tmpfs_size: 2048
+  pids: 1000
+  gpus: all
+  isolation: gvisor
+  idle_timeout: 60
+  max_lifetime: 3600.5
+  cell_timeout: 10
+  transport: tcp
+"""
+    )
+    assert read.kernel == KernelOptions(
+        runtime="bubblewrap",
+        packages=("numpy>=2", "scipy[test]"),
+        argv=("ir", "{connection_file}"),
+        preload=("numpy", "scipy.linalg"),
+        skip_dependencies=("go", "docker:dind", "bun"),
+        pool=2,
+        tmpfs_size_mb=2048,
+        pids=1000,
+        gpus="all",
+        isolation="gvisor",
+        idle_timeout=60.0,
+        max_lifetime=3600.5,
+        cell_timeout=10.0,
+        transport="tcp",
+    )
+    assert read.kernel.where["pool"] == "moat.yaml:8:3"
+
+
+@pytest.mark.parametrize(
+    ("gpus", "expected"), [("all", "all"), ("2", 2), ("none", None), ("~", None)]
+)
+def test_gpus_are_all_a_number_or_none(gpus: str, expected: object) -> None:
+    assert config(f"kernel: {{gpus: {gpus}}}").kernel.gpus == expected
+
+
+def test_the_runtime_auto_is_no_choice() -> None:
+    assert config("kernel: {runtime: auto}").kernel.runtime is None
+
+
+@pytest.mark.parametrize(
+    ("kernel", "message"),
+    [
+        ("runtime: bwrap", "'bwrap' is not one of auto, docker, podman, bubblewrap, apple, kuber"),
+        ("packags: []", "unknown key 'packags' in kernel; did you mean 'packages'?"),
+        ("packages: ['-r x']", "kernel.packages[0]: '-r x' is not a requirement of pip"),
+        ("packages: numpy", "kernel.packages: 'numpy' stands where a list must"),
+        ("argv: [ir]", "kernel.argv: no word holds {connection_file}"),
+        ("preload: ['os; x']", "kernel.preload[0]: 'os; x' is not a module's name"),
+        ("skip_dependencies: [gi]", "'gi' is not one of the dependencies; did you mean 'git'?"),
+        ("skip_dependencies: [rust]", "'rust' is not one of the dependencies; remove it"),
+        ("pool: -1", "kernel.pool: '-1' is not a whole number from 0 to 64"),
+        ("tmpfs_size: 0", "kernel.tmpfs_size: '0' is not"),
+        ("pids: 3", "kernel.pids: '3' is not a whole number from 16"),
+        ("gpus: 0", "kernel.gpus: '0' is not"),
+        ("gpus: [0]", "kernel.gpus: a sequence stands where"),
+        ("isolation: kata", "kernel.isolation: 'kata' is not one of gvisor"),
+        ("cell_timeout: 0", "kernel.cell_timeout: '0' is not a number above 0"),
+        ("idle_timeout: 5m", "kernel.idle_timeout: '5m' is not a number above 0"),
+        ("transport: udp", "kernel.transport: 'udp' is not one of auto, ipc, tcp"),
+    ],
+)
+def test_a_wrong_kernel_key_is_refused(kernel: str, message: str) -> None:
+    assert message in refused(f"dependencies: [git]\nkernel: {{{kernel}}}")

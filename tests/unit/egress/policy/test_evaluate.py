@@ -1,0 +1,299 @@
+"""rules.py: hosts, lines and paths in Moat's meaning and order."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from typing import Literal
+from urllib.parse import unquote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from moat_nb.config.model import ProxyPolicy, Rule
+from moat_nb.egress.policy.evaluate import Judge, Line, host_matches
+from moat_nb.egress.policy.network_policy import NetworkPolicy
+from moat_nb.egress.policy.pathmatch import MOST_TEXTS, path_matches, readings
+from moat_nb.egress.policy.verdict import Malformed
+
+GITHUB = Rule(
+    host="api.github.com",
+    lines=(("allow", "GET", "/repos/**"), ("deny", "*", "/**")),
+    where="moat.yaml:4:7",
+)
+
+
+def judge(policy: ProxyPolicy, *rules: Rule) -> Judge:
+    return Judge(network=NetworkPolicy(policy=policy, rules=rules, file="/srv/demo/moat.yaml"))
+
+
+def segments(path: str) -> list[str]:
+    return [segment for segment in path.split("/") if segment]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "host", "matches"),
+    [
+        ("api.github.com", "api.github.com", True),
+        ("api.github.com", "github.com", False),
+        ("api.github.com", "api.github.com.evil.test", False),
+        ("*.github.com", "api.github.com", True),
+        ("*.github.com", "github.com", False),
+        ("*.github.com", "a.b.github.com", False),
+        ("*.*.amazonaws.com", "s3.eu.amazonaws.com", True),
+        ("*.*.amazonaws.com", "s3.amazonaws.com", False),
+        ("*", "localhost", True),
+        ("*", "github.com", False),
+    ],
+)
+def test_a_star_in_a_host_stands_for_one_label(pattern: str, host: str, matches: bool) -> None:
+    assert host_matches(pattern, host) is matches
+
+
+@pytest.mark.parametrize(
+    ("pattern", "path", "matches"),
+    [
+        # Rows of Moat's own table, internal/netrules/pathmatch_test.go.
+        ("/", "/", True),
+        ("/", "/a", False),
+        ("/repos", "/repos/", True),
+        ("/repos/*", "/repos/moat", True),
+        ("/repos/*", "/repos", False),
+        ("/repos/*", "/repos/a/b", False),
+        ("/**", "/", True),
+        ("/**", "/a/b/c", True),
+        ("/repos/**", "/repos", False),
+        ("/repos/**", "/repos/a", True),
+        ("/repos/**", "/repos/a/b", True),
+        ("/**/issues", "/issues", True),
+        ("/**/issues", "/a/b/issues", True),
+        ("/a/**/z", "/a/z", False),
+        ("/a/**/z", "/a/b/z", True),
+        ("/a/**/z", "/a/b/c", False),
+    ],
+)
+def test_stars_in_a_path_mean_what_they_mean_to_moat(
+    pattern: str, path: str, matches: bool
+) -> None:
+    assert path_matches(pattern, segments(path)) is matches
+
+
+def test_a_host_without_lines_is_allowed_whatever_is_asked_of_it() -> None:
+    verdict = judge("strict", Rule(host="pypi.org", where="moat.yaml:3:7")).request(
+        "pypi.org", "DELETE", "/simple/../admin"
+    )
+    assert (verdict.allowed, verdict.rule) == (True, "moat.yaml:3:7 pypi.org")
+
+
+@pytest.mark.parametrize(("policy", "allowed"), [("permissive", True), ("strict", False)])
+def test_the_policy_decides_on_hosts_without_an_entry(
+    policy: Literal["permissive", "strict"], allowed: bool
+) -> None:
+    verdict = judge(policy, GITHUB).host("pypi.org")
+    assert (verdict.allowed, verdict.rule) == (allowed, f"policy {policy}")
+
+
+@pytest.mark.parametrize(("policy", "allowed"), [("permissive", True), ("strict", False)])
+def test_the_policy_decides_where_no_line_matches(
+    policy: Literal["permissive", "strict"], allowed: bool
+) -> None:
+    rule = Rule(host="api.github.com", lines=(("allow", "GET", "/repos/**"),))
+    assert judge(policy, rule).request("api.github.com", "POST", "/repos/a").allowed is allowed
+
+
+def test_the_first_line_that_matches_decides() -> None:
+    allowed = judge("permissive", GITHUB).request("api.github.com", "GET", "/repos/moat?q=1")
+    refused = judge("permissive", GITHUB).request("api.github.com", "POST", "/repos/moat")
+    assert (allowed.allowed, refused.allowed) == (True, False)
+    assert allowed.rule == "moat.yaml:4:7 api.github.com: allow GET /repos/**"
+    assert refused.rule == "moat.yaml:4:7 api.github.com: deny * /**"
+
+
+def test_the_first_entry_that_matches_decides_alone() -> None:
+    rules = (GITHUB, Rule(host="*.github.com"))
+    assert not judge("strict", *rules).request("api.github.com", "POST", "/").allowed
+    assert judge("strict", *rules).request("www.github.com", "POST", "/").allowed
+
+
+def test_policy_none_refuses_what_the_rules_would_allow() -> None:
+    assert not judge("none", Rule(host="pypi.org")).host("pypi.org").allowed
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/repos/../admin",
+        "/repos/%2e%2e/admin",
+        "/repos/.%2E/admin",
+        "/repos/..%2fadmin",
+        "/repos/..%5cadmin",
+        "/%72epos/../admin",
+        "/admin/../repos/moat",
+    ],
+)
+def test_a_path_is_refused_when_one_reading_of_it_is(path: str) -> None:
+    assert not judge("permissive", GITHUB).request("api.github.com", "GET", path).allowed
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/repos/a#/../../admin",
+        "/repos/..;/admin",
+        "/repos/..;x=1;y/admin",
+        "/repos/..%3b/admin",
+        "/repos/%2e%2e;/admin",
+        "/repos/%252e%252e/admin",
+        "/repos/%25252e%25252e/admin",
+        "/repos/..%252fadmin",
+        "/repos/..%255cadmin",
+        "/repos/a;%2f../../admin",
+        "/repos/..;%2573/admin",
+    ],
+)
+def test_no_server_reads_another_path_than_was_allowed(path: str) -> None:
+    assert not judge("strict", GITHUB).request("api.github.com", "GET", path).allowed
+    allowing = Rule(host="a.test", lines=(("allow", "GET", "/repos/**"),))
+    assert not judge("strict", allowing).request("a.test", "GET", path).allowed
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/a/b",
+        "/x#/../a/b",
+        "/a/b;x=1",
+        "/a;x=1/b",
+        "/a;/b",
+        "/a%3bx/b",
+        "/a//../b",
+        "/a/x/%2e%2e/b",
+        "/a%252fb",
+        "/a/%2562",
+        "/x//../../a/b",
+        "/a/;x/../b",
+    ],
+)
+def test_a_line_that_denies_is_not_gone_around(path: str) -> None:
+    denying = Rule(host="a.test", lines=(("deny", "*", "/a/b"),))
+    assert not judge("permissive", denying).request("a.test", "GET", path).allowed
+
+
+def test_a_path_that_can_be_read_in_too_many_ways_is_no_path() -> None:
+    assert len(readings("/a%252f;x=%2e/../b")) <= 3 * MOST_TEXTS
+    with pytest.raises(Malformed, match="too many ways"):
+        judge("strict", GITHUB).request("api.github.com", "GET", f"/%{'25' * 100}2e")
+
+
+@pytest.mark.parametrize(
+    ("lines", "allowed"),
+    [
+        ((("allow", "*", "/**"),), True),
+        ((("allow", "OPTIONS", "/**"), ("deny", "*", "/a")), True),
+        ((("deny", "*", "/a"), ("allow", "*", "/**")), False),
+        ((("allow", "*", "/*"),), False),
+        ((("allow", "*", "/a"),), False),
+        ((("allow", "GET", "/**"),), False),
+    ],
+)
+def test_a_star_for_a_path_is_all_that_a_server_has(lines: tuple[Line, ...], allowed: bool) -> None:
+    found = judge("strict", Rule(host="a.test", lines=lines)).request("a.test", "OPTIONS", "*")
+    assert found.allowed is allowed
+    assert allowed or "OPTIONS /**" in found.mend
+
+
+@pytest.mark.parametrize(
+    "path", ["/repos/moat", "//repos///moat/", "/%72epos/moat", "/repos/a%2Fb", "/repos/./moat"]
+)
+def test_a_path_is_allowed_when_all_readings_of_it_are(path: str) -> None:
+    assert judge("strict", GITHUB).request("api.github.com", "GET", path).allowed
+
+
+def test_a_refusal_says_what_to_add_and_where() -> None:
+    host = judge("strict").host("pypi.org")
+    line = judge("strict", GITHUB).request("api.github.com", "POST", "/gists")
+    assert host.reason == "is not in network.rules (policy strict)"
+    assert host.mend == 'add "- pypi.org" to network.rules in moat.yaml'
+    assert line.mend == 'add "allow POST /gists" above "deny * /**" at moat.yaml:4:7'
+
+
+SEGMENT = st.sampled_from(["a", "b", "c"])
+PATTERN = st.lists(SEGMENT | st.sampled_from(["*", "**"]), max_size=6)
+
+
+def slowly_matches(pattern: list[str], path: list[str], front: bool = True) -> bool:
+    """The definition of Moat's: each ``**`` tries every number of segments."""
+    if not pattern:
+        return not path
+    if pattern[0] == "**":
+        least = 0 if front else 1
+        return any(
+            slowly_matches(pattern[1:], path[taken:], False)
+            for taken in range(least, len(path) + 1)
+        )
+    return (
+        bool(path) and pattern[0] in ("*", path[0]) and slowly_matches(pattern[1:], path[1:], False)
+    )
+
+
+@given(PATTERN, st.lists(SEGMENT, max_size=8))
+def test_paths_match_as_by_trying_every_way(pattern: list[str], path: list[str]) -> None:
+    assert path_matches("/" + "/".join(pattern), path) is slowly_matches(pattern, path)
+
+
+@given(PATTERN, st.text(max_size=40))
+def test_any_text_for_a_path_gets_a_verdict(pattern: list[str], text: str) -> None:
+    rule = Rule(host="a.test", lines=(("allow", "GET", "/" + "/".join(pattern)),))
+    try:
+        verdict = judge("strict", rule).request("a.test", "GET", text)
+    except Malformed:
+        return
+    assert verdict.allowed or verdict.mend
+
+
+PIECE = st.sampled_from(
+    ["/", "//", "..", ".", ";", "%2e", "%2F", "%5C", "%3B", "%25", "%252e", "a", "b"]
+)
+
+
+def read_by_a_server(path: str, steps: list[str]) -> tuple[str, ...]:
+    """As a chain of programs would, each of which does one of these things to it."""
+    for step in steps:
+        if step == "decode":
+            path = unquote(path, "latin-1").replace("\\", "/")
+        elif step == "cut":
+            path = re.sub(";[^/]*", "", path)
+        elif step == "merge":
+            path = re.sub("/+", "/", path)
+        else:
+            path = posixpath.normpath(path) if path.startswith("/") else path
+    return segments_of(path)
+
+
+def segments_of(path: str) -> tuple[str, ...]:
+    return tuple(segment for segment in path.split("/") if segment)
+
+
+@given(
+    st.lists(PIECE, max_size=8).map("".join),
+    st.lists(st.sampled_from(["decode", "cut"]), max_size=3),
+    st.sampled_from([[], ["merge"], ["merge", "resolve"]]),
+)
+def test_what_a_chain_of_servers_makes_of_a_path_is_among_its_readings(
+    rest: str, steps: list[str], then: list[str]
+) -> None:
+    path = f"/{rest}"
+    try:
+        found = readings(path)
+    except Malformed:
+        return
+    # An escape that need not be one is the same to every server (RFC 3986, section 6.2.2.2).
+    made = read_by_a_server(path.replace("%2e", "."), [*steps, *then])
+    assert made in found
+    assert len(found) <= 3 * MOST_TEXTS
+
+
+def test_many_stars_and_segments_are_matched_in_no_time() -> None:
+    """Backtracking would take longer than the universe is old."""
+    assert not path_matches("/**/a" * 20 + "/b", ["a"] * 5000)

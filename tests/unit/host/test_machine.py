@@ -1,0 +1,25 @@
+"""What is read of the machine."""
+
+import os
+import subprocess
+import sys
+
+from moat_nb.host.machine import Host
+from moat_nb.host.run_directory import base_directory
+
+CODE = "from moat_nb.host.machine import Host; print(Host.current().executable)"
+
+
+def test_a_python_that_was_called_by_a_relative_path_is_named_by_the_path_that_its_venv_has(
+    tmp_path,
+):
+    """A sandbox has the venv's directory, and none of those that the path leads through."""
+    relative = os.path.relpath(sys.executable, tmp_path)
+    done = subprocess.run(
+        [relative, "-c", CODE], cwd=tmp_path, check=True, capture_output=True, text=True
+    )
+    assert done.stdout.strip() == os.path.abspath(sys.executable)  # noqa: PTH100 - as it is
+
+
+def test_the_places_of_run_directories_are_known_to_those_who_plan():
+    assert base_directory(os.environ, os.getuid()) in Host.current().run_directories

@@ -1,0 +1,455 @@
+"""reaper.py: nothing is left of a start, whoever was killed at whatever moment, and nothing of
+anybody else's is removed."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import docker.errors
+import pytest
+
+from moat_nb.host import reaper as janitor_module
+from moat_nb.host.reaper import Janitor, clean, remove_mount_point, remove_tree
+from tests.conftest import Engine
+
+SECONDS = 30.0
+"""How long after a death something may be left, as the design says."""
+
+
+@pytest.fixture
+def janitor() -> Iterator[Janitor]:
+    janitor = Janitor()
+    yield janitor
+    janitor.finish()
+
+
+def await_true(true: Callable[[], bool], seconds: float = SECONDS) -> None:
+    deadline = time.monotonic() + seconds
+    while not true() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert true()
+
+
+def identity(path: Path) -> tuple[int, int]:
+    status = path.lstat()
+    return status.st_dev, status.st_ino
+
+
+def make(janitor: Janitor, root: Path, relative: str) -> None:
+    """A mount point, promised and made as a start does it."""
+    janitor.mount_point(str(root), relative, None)
+    path = root / relative
+    if relative.endswith("file"):
+        path.touch()
+    else:
+        path.mkdir()
+    janitor.mount_point(str(root), relative, identity(path))
+
+
+# ---------------------------------------------------------------- a launcher that stops
+
+
+def test_finish_removes_all_that_was_promised_and_nothing_beside_it(tmp_path: Path) -> None:
+    janitor = Janitor()
+    (tmp_path / "kept").mkdir()
+    run = tmp_path / "run"
+    janitor.directory(str(run))
+    (run / "s").mkdir(parents=True)
+    (run / "log").write_text("x")
+    for relative in ("a", "a/b", "a/file"):
+        make(janitor, tmp_path, relative)
+    janitor.finish()
+    assert [path.name for path in tmp_path.iterdir()] == ["kept"]
+
+
+def test_finish_may_be_called_again(tmp_path: Path) -> None:
+    janitor = Janitor()
+    janitor.directory(str(tmp_path / "run"))
+    (tmp_path / "run").mkdir()
+    janitor.finish()
+    janitor.finish()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_was_promised_and_never_made_does_no_harm(tmp_path: Path) -> None:
+    janitor = Janitor()
+    janitor.container(str(tmp_path / "no.sock"), "x")
+    janitor.directory(str(tmp_path / "run"))
+    janitor.mount_point(str(tmp_path), "a/b", None)
+    janitor.mount_point(str(tmp_path / "nowhere"), "a", None)
+    (tmp_path / "last").mkdir()
+    janitor.directory(str(tmp_path / "last"))
+    janitor.finish()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_one_thread_may_finish_while_others_promise(tmp_path: Path) -> None:
+    janitor = Janitor()
+    threads = [
+        threading.Thread(target=lambda n=n: janitor.directory(str(tmp_path / str(n))))  # type: ignore[misc]
+        for n in range(20)
+    ]
+    for n, thread in enumerate(threads):
+        (tmp_path / str(n)).mkdir()
+        thread.start()
+    for thread in threads:
+        thread.join()
+    janitor.finish()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_janitor_that_was_killed_is_made_up_for_by_the_launcher(tmp_path: Path) -> None:
+    janitor = Janitor()
+    make(janitor, tmp_path, "before")
+    janitor._process.kill()
+    janitor._process.wait()
+    make(janitor, tmp_path, "after")
+    janitor.finish()
+    janitor.finish()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_to_all_of_the_launchers_processes_does_not_keep_it_from_its_work(
+    tmp_path: Path, signum: signal.Signals
+) -> None:
+    janitor = Janitor()
+    make(janitor, tmp_path, "a")
+    await_true(lambda: ignores(janitor._process.pid, signum))
+    janitor._process.send_signal(signum)
+    time.sleep(0.1)
+    assert janitor._process.poll() is None
+    janitor.finish()
+    assert janitor._process.returncode == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def ignores(pid: int, signum: int) -> bool:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("SigIgn:"):
+            return bool(int(line.split()[1], 16) >> (signum - 1) & 1)
+    return False
+
+
+# ---------------------------------------------------------------- a launcher that is killed
+
+LAUNCHER = """
+import os, signal, sys
+from pathlib import Path
+from moat_nb.host.reaper import Janitor
+
+base, steps = Path(sys.argv[1]), int(sys.argv[2])
+
+def step():
+    global steps
+    if steps == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    steps -= 1
+
+def identity(path):
+    status = path.lstat()
+    return status.st_dev, status.st_ino
+
+janitor = Janitor()
+print(janitor._process.pid, flush=True)
+step()
+janitor.directory(str(base / "run"))
+step()
+(base / "run").mkdir()
+(base / "run" / "log").write_text("x")
+step()
+for name in ("a", "a/b"):
+    janitor.mount_point(str(base), name, None)
+    step()
+    (base / name).mkdir()
+    step()
+    janitor.mount_point(str(base), name, identity(base / name))
+    step()
+sys.stdin.read()
+"""
+STEPS = 9
+
+
+@pytest.mark.parametrize("steps", range(STEPS + 1))
+def test_a_launcher_that_is_killed_at_any_step_leaves_nothing(tmp_path: Path, steps: int) -> None:
+    launcher = subprocess.Popen(
+        [sys.executable, "-c", LAUNCHER, str(tmp_path), str(steps)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    with launcher:
+        assert launcher.stdout is not None
+        pid = int(launcher.stdout.readline())
+        if steps == STEPS:  # the whole start; it is killed while it runs
+            await_true((tmp_path / "a" / "b").is_dir)
+            launcher.kill()
+        assert launcher.wait(timeout=60) == -signal.SIGKILL
+        await_true(lambda: list(tmp_path.iterdir()) == [])
+        await_true(lambda: not runs(pid))
+
+
+def runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_a_promise_that_the_launcher_died_in_the_middle_of_was_not_acted_on(
+    tmp_path: Path,
+) -> None:
+    for name in ("whole", "half"):
+        (tmp_path / name).mkdir()
+    whole, half = (
+        json.dumps({"kind": "directory", "path": str(tmp_path / name)}).encode()
+        for name in ("whole", "half")
+    )
+    words = [sys.executable, "-I", "-S", janitor_module.__file__]
+    subprocess.run(words, input=whole + b"\n" + half, check=True, timeout=60)
+    assert [path.name for path in tmp_path.iterdir()] == ["half"]
+
+
+# ---------------------------------------------------------------- mount points
+
+
+def replaced_by_a_link(path: Path) -> None:
+    path.rmdir()
+    path.symlink_to(path.parent)
+
+
+def filled(path: Path) -> None:
+    (path / "package.json").touch()
+
+
+def replaced_by_a_file(path: Path) -> None:
+    other = path.with_name("other")
+    other.touch()  # before the inode of what it replaces is free to be used again
+    path.rmdir()
+    other.rename(path)
+
+
+def replaced_by_another(path: Path) -> None:
+    other = path.with_name("other")
+    other.mkdir()
+    path.rmdir()
+    other.rename(path)
+
+
+@pytest.mark.parametrize(
+    "change", [replaced_by_a_link, filled, replaced_by_a_file, replaced_by_another]
+)
+def test_a_mount_point_that_is_no_longer_ours_or_empty_is_left_alone(
+    tmp_path: Path, change: Callable[[Path], None]
+) -> None:
+    path = tmp_path / "node_modules"
+    path.mkdir()
+    ours = identity(path)
+    change(path)
+    clean([promise(path, None), promise(path, ours)], linger=0)
+    assert os.path.lexists(path)
+
+
+@pytest.mark.parametrize("inode", [True, False])
+def test_a_mount_point_that_is_ours_and_empty_is_removed(tmp_path: Path, inode: bool) -> None:
+    path = tmp_path / "node_modules"
+    path.mkdir()
+    clean([promise(path, None), *([promise(path, identity(path))] if inode else [])], linger=0)
+    assert not path.exists()
+
+
+def test_a_mount_point_that_somebody_else_made_meanwhile_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "node_modules"
+    path.mkdir()
+    clean([promise(path, None), promise(path, (0, 0))], linger=0)
+    assert path.exists()
+
+
+@pytest.mark.parametrize(("content", "left"), [("", False), ("SECRET=1", True)])
+def test_a_covered_file_that_was_ours_is_removed_only_while_it_is_empty(
+    tmp_path: Path, content: str, left: bool
+) -> None:
+    path = tmp_path / ".env"
+    path.write_text(content)
+    clean([promise(path, identity(path))], linger=0)
+    assert path.exists() == left
+
+
+def promise(path: Path, inode: tuple[int, int] | None) -> dict[str, object]:
+    fields = {"root": str(path.parent), "relative": path.name}
+    return {"kind": "mount_point", **fields, "inode": None if inode is None else list(inode)}
+
+
+def test_what_is_neither_directory_nor_file_is_not_removed_as_a_mount_point(
+    tmp_path: Path,
+) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    remove_mount_point(str(tmp_path), "fifo", None)
+    assert (tmp_path / "fifo").exists()
+
+
+def test_no_link_is_followed_on_the_way_to_a_mount_point(tmp_path: Path) -> None:
+    outside, root = tmp_path / "outside", tmp_path / "root"
+    (outside / "node_modules").mkdir(parents=True)
+    root.mkdir()
+    (root / "packages").symlink_to(outside)
+    with pytest.raises(NotADirectoryError):
+        remove_mount_point(str(root), "packages/node_modules", None)
+    assert (outside / "node_modules").exists()
+
+
+# ---------------------------------------------------------------- directories
+
+
+def test_a_tree_is_removed_with_its_links_and_nothing_that_they_point_to(tmp_path: Path) -> None:
+    outside, run = tmp_path / "outside", tmp_path / "run"
+    (outside / "below").mkdir(parents=True)
+    (outside / "file").write_text("x")
+    (run / "s").mkdir(parents=True)
+    for directory in (run, run / "s"):
+        (directory / "to-directory").symlink_to(outside)
+        (directory / "to-file").symlink_to(outside / "file")
+        (directory / "to-nothing").symlink_to("nowhere")
+    os.mkfifo(run / "s" / "fifo")
+    remove_tree(str(run))
+    assert not run.exists()
+    assert sorted(path.name for path in outside.iterdir()) == ["below", "file"]
+
+
+AS_ORDINARY_USER = """
+import os, sys
+sys.path.insert(0, sys.argv[2])
+if os.getuid() == 0:
+    os.setgid(12345), os.setgroups([]), os.setuid(12345)
+import janitor
+os.mkdir(sys.argv[1])
+path = sys.argv[1]
+for name in ("s", "a", "b"):
+    path += "/" + name
+    os.mkdir(path)
+    open(path + "/file", "w").close()
+os.chmod(path, 0)
+os.chmod(os.path.dirname(path), 0o200)
+os.chmod(os.path.dirname(os.path.dirname(path)), 0o500)
+janitor.remove_tree(sys.argv[1])
+"""
+
+
+def test_a_tree_with_closed_directories_is_removed_by_its_owner(run_directory: Path) -> None:
+    # Root may do everything, so this is tried as somebody who may not.
+    shared = run_directory / f"closed-{secrets.token_hex(4)}"
+    shared.mkdir()
+    shared.chmod(0o777)
+    (shared / "reaper.py").write_text(Path(janitor_module.__file__).read_text())
+    python = "/usr/bin/python3" if os.getuid() == 0 else sys.executable
+    words = [python, "-I", "-c", AS_ORDINARY_USER, str(shared / "run"), str(shared)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert not (shared / "run").exists()
+
+
+def test_a_tree_nested_deeper_than_any_recursion_is_removed(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    directory = os.open(run, os.O_RDONLY)
+    for _ in range(3000):
+        os.mkdir("d", dir_fd=directory)
+        below = os.open("d", os.O_RDONLY, dir_fd=directory)
+        os.close(directory)
+        directory = below
+    os.close(directory)
+    clean([{"kind": "directory", "path": str(run)}], linger=0)
+    assert not run.exists()
+
+
+def test_a_link_in_the_place_of_a_promised_directory_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "outside" / "below").mkdir(parents=True)
+    (tmp_path / "run").symlink_to("outside")
+    clean([{"kind": "directory", "path": str(tmp_path / "run")}], linger=0)
+    assert (tmp_path / "outside" / "below").exists()
+
+
+# ---------------------------------------------------------------- containers
+
+CONTAINER_LAUNCHER = """
+import os, signal, sys
+from moat_nb.host.reaper import Janitor
+
+janitor = Janitor()
+janitor.container(sys.argv[1], sys.argv[2])
+print("promised", flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.fixture
+def name(engine: Engine) -> Iterator[str]:
+    name = f"moat-nb-test-{secrets.token_hex(4)}"
+    yield name
+    for container in engine.client.containers.list(
+        all=True, filters={"name": name}, ignore_removed=True
+    ):
+        container.remove(force=True)
+
+
+def exists(engine: Engine, name: str) -> bool:
+    try:
+        engine.client.containers.get(name)
+    except docker.errors.NotFound:
+        return False
+    return True
+
+
+def create(engine: Engine, name: str) -> None:
+    engine.client.api.create_container(
+        engine.base_image,
+        ["sleep", "1000"],
+        name=name,
+        host_config=engine.client.api.create_host_config(network_mode="none"),
+    )
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("running", [False, True])
+def test_finish_removes_a_container(engine: Engine, name: str, running: bool) -> None:
+    janitor = Janitor()
+    janitor.container(engine.url.removeprefix("unix://"), name)
+    create(engine, name)
+    if running:
+        engine.client.api.start(name)
+    janitor.finish()
+    assert not exists(engine, name)
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("delay", [0.0, 0.5])
+def test_a_container_that_the_engine_makes_after_the_launchers_death_is_removed(
+    engine: Engine, name: str, delay: float
+) -> None:
+    # What a launcher's last request looks like to the engine: it is carried out a little later.
+    words = [sys.executable, "-c", CONTAINER_LAUNCHER, engine.url.removeprefix("unix://"), name]
+    done = subprocess.run(words, capture_output=True, check=False, timeout=30)
+    assert done.returncode == -signal.SIGKILL
+    time.sleep(delay)
+    create(engine, name)
+    await_true(lambda: not exists(engine, name), seconds=SECONDS)
+
+
+@pytest.mark.engine
+def test_an_engine_that_does_not_answer_keeps_nothing_else_from_being_removed(
+    tmp_path: Path,
+) -> None:
+    janitor = Janitor()
+    janitor.directory(str(tmp_path / "run"))
+    (tmp_path / "run").mkdir()
+    janitor.container(str(tmp_path / "no.sock"), "x")
+    janitor.finish()
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,406 @@
+"""planning.py and overrides.py: from a Config to a ContainerSpec, on real directories."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+
+from moat_nb.config.model import Config
+from moat_nb.config.overrides import override
+from moat_nb.config.reader import read_config
+from moat_nb.errors import ConfigError, NotSupportedYet, RuntimeUnavailable
+from moat_nb.host.machine import MOAT_USER, Host, User
+from moat_nb.planning.kernel import PRELOAD, kernel_user, make_spec, unsupported
+from moat_nb.planning.limits import MIB, Limits
+from moat_nb.planning.mounts import Bind, EmptyFile, MountPlan, MountPoint, Tmpfs, Volume
+from moat_nb.planning.spec import ContainerSpec
+from moat_nb.runtimes.apple import Apple
+from moat_nb.runtimes.base import Runtime
+from moat_nb.runtimes.bubblewrap.runtime import Bubblewrap
+from moat_nb.runtimes.docker.engine import EngineFacts
+from moat_nb.runtimes.docker.runtime import Docker
+from moat_nb.runtimes.registry import choose
+from moat_nb.sandbox.project import plan
+from tests.conftest import Engine
+
+ADA = User(os.getuid(), os.getgid()) if os.getuid() else User(1000, 1000)
+NO_ENGINE = {"DOCKER_HOST": "unix:///no/such.sock"}
+
+Make = Callable[..., Config]
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    directory = tmp_path / "home"
+    (directory / "p").mkdir(parents=True)
+    if os.getuid() == 0:
+        os.chown(directory / "p", ADA.uid, ADA.gid)
+    return directory
+
+
+@pytest.fixture
+def host(home: Path) -> Host:
+    return Host(
+        user=ADA,
+        home=home,
+        data_dir=home / ".local/share/moat-nb",
+        memory=8 << 30,
+        executable="/venv/bin/python",
+        prefixes=("/venv",),
+    )
+
+
+@pytest.fixture
+def config(home: Path) -> Make:
+    def make(text: str = "") -> Config:
+        path = home / "p" / "moat.yaml"
+        return read_config(f"name: p\n{text}".encode(), path=path, home=home)
+
+    return make
+
+
+def docker(config: Config, host: Host) -> ContainerSpec:
+    return make_spec(config, Docker("docker", {}, EngineFacts()), host, "runtime: docker (why)")
+
+
+# ---------------------------------------------------------------- the whole of it
+
+WHOLE = """
+mounts:
+  - source: .
+    target: /workspace
+    exclude: [node_modules, .env, "packages/*/dist"]
+  - ./data:/data:ro
+volumes:
+  - {name: cache, target: /cache}
+  - {name: db, target: /db, type: volume, readonly: true}
+env: {A: "1", LANG: en_US.UTF-8}
+container: {memory: 1024, cpus: 1.5, ulimits: {nofile: {soft: 10, hard: 20}}}
+kernel: {pids: 99, tmpfs_size: 256, preload: [json], isolation: gvisor, gpus: 2}
+base_image: python:3.12-slim
+"""
+
+
+def test_a_config_is_planned_whole_and_nothing_is_changed_on_the_host(
+    config: Make, host: Host, home: Path
+) -> None:
+    project = home / "p"
+    for directory in ("data", "packages/a/dist", "packages/b/dist", "packages/c"):
+        (project / directory).mkdir(parents=True)
+    (project / ".env").write_text("KEY=1")
+    before = sorted(home.rglob("*"))
+    spec = docker(config(WHOLE), host)
+    assert sorted(home.rglob("*")) == before
+    exclude = 256 * MIB
+    cache = str(home / ".local/share/moat-nb/volumes/p/cache")
+    assert spec.mounts == MountPlan(
+        mounts=(
+            Bind(source=cache, target="/cache"),
+            Bind(source=f"{project}/data", target="/data", read_only=True),
+            Volume(name="moat-p-db", target="/db", read_only=True),
+            Bind(source=str(project), target="/workspace"),
+            Tmpfs(target="/tmp", size=512 * MIB, role="tmp"),
+            Tmpfs(target="/home/moat", size=512 * MIB, role="home"),
+            EmptyFile(target="/workspace/.env"),
+            Tmpfs(target="/workspace/node_modules", size=exclude),
+            Tmpfs(target="/workspace/packages/a/dist", size=exclude),
+            Tmpfs(target="/workspace/packages/b/dist", size=exclude),
+        ),
+        missing=(MountPoint(root=str(project), relative="node_modules"),),
+        keep=(cache,),
+    )
+    python, guest, settings = spec.command
+    assert (python, guest) == ("python3", "/run/moat/guest")
+    assert json.loads(settings) == {
+        "excludes": [
+            {"path": "/workspace/.env", "kind": "file"},
+            {"path": "/workspace/node_modules", "kind": "directory"},
+            {"path": "/workspace/packages/a/dist", "kind": "directory"},
+            {"path": "/workspace/packages/b/dist", "kind": "directory"},
+        ],
+        "preload": [*PRELOAD, "json"],
+        "doors": [[30128, "/run/moat/network/proxy", ""]],
+    }
+    named = ("A", "HOME", "LANG", "LOGNAME", "USER")
+    assert [(name, value) for name, value in spec.env if name in named] == [
+        ("A", "1"),
+        ("HOME", "/home/moat"),
+        ("LANG", "en_US.UTF-8"),
+        ("LOGNAME", "moat"),
+        ("USER", "moat"),
+    ]
+    assert spec.limits == Limits(
+        memory=1 << 30, pids=99, cpus=1.5, ulimits=(("core", 0, 0), ("nofile", 10, 20))
+    )
+    assert (spec.name, spec.role, spec.project) == ("p", "kernel", str(project))
+    assert (spec.image, spec.user, spec.workdir) == ("python:3.12-slim", ADA, "/workspace")
+    assert (spec.network, spec.gpus, spec.hardening.isolation) == ("none", 2, "gvisor")
+    assert (spec.labels, spec.dns) == ((), ())
+    assert spec.notices[:2] == (
+        "runtime: docker (why)",
+        "network: permissive (HTTP and HTTPS to any public host)",
+    )
+
+
+def test_on_bubblewrap_the_kernel_runs_on_the_launchers_python_and_no_image(
+    config: Make, host: Host
+) -> None:
+    spec = plan(config(), "bubblewrap", host=host, environ={})
+    assert (spec.runtime, spec.image, spec.command[0]) == ("bubblewrap", None, "/venv/bin/python")
+    assert dict(spec.env)["PATH"] == "/venv/bin:/usr/local/bin:/usr/bin:/bin"
+
+
+def test_a_kernel_of_another_language_preloads_nothing(config: Make, host: Host) -> None:
+    spec = docker(config("kernel: {argv: [ir, '{connection_file}']}"), host)
+    assert json.loads(spec.command[2])["preload"] == []
+
+
+def test_without_a_limit_the_memory_is_half_of_the_hosts(config: Make, host: Host) -> None:
+    assert docker(config(), host).limits.memory == 4 << 30
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("", 1024 * MIB),
+        ("container: {memory: 512}", 256 * MIB),
+        ("kernel: {tmpfs_size: 9999}", 2 << 30),
+        ("container: {memory: 512}\nkernel: {tmpfs_size: 100}", 100 * MIB),
+    ],
+)
+def test_an_exclude_is_at_most_half_of_the_memory(
+    config: Make, host: Host, text: str, size: int
+) -> None:
+    spec = docker(
+        config(f"{text}\nmounts: [{{source: ., target: /workspace, exclude: [e]}}]"), host
+    )
+    (exclude,) = spec.mounts.excludes
+    assert isinstance(exclude, Tmpfs)
+    assert exclude.size == size
+
+
+# ---------------------------------------------------------------- who runs it
+
+
+def root(host: Host) -> Host:
+    return replace(host, user=User(0, 0))
+
+
+def test_an_ordinary_launcher_runs_kernels_as_himself_whoever_owns_the_workspace(
+    config: Make, host: Host
+) -> None:
+    assert kernel_user(config(), host) == ADA
+    assert kernel_user(config("mounts: ['/usr/share:/workspace']"), host) == ADA
+
+
+def test_a_root_launcher_runs_kernels_as_the_workspaces_owner(
+    config: Make, host: Host, home: Path
+) -> None:
+    assert kernel_user(config(), root(host)) == ADA
+    notices = docker(config(), root(host)).notices
+    assert f"user: {ADA}" in notices
+    assert not any("cannot write" in notice for notice in notices)
+
+
+def test_a_root_launcher_runs_kernels_as_moatuser_when_the_workspace_is_roots_and_says_so(
+    config: Make, host: Host
+) -> None:
+    given = config("mounts: ['/usr/share:/workspace']")
+    assert kernel_user(given, root(host)) == MOAT_USER
+    notices = docker(given, root(host)).notices
+    assert "user: 5000:5000 (moatuser, as root is refused)" in notices
+    assert (
+        "/usr/share belongs to root: the kernel, 5000:5000, cannot write there; "
+        "`chown 5000:5000 /usr/share` if it should"
+    ) in notices
+
+
+@pytest.mark.parametrize("uid", [0, 1000])
+def test_a_workspace_that_does_not_exist_is_an_error_of_the_file_for_every_launcher(
+    config: Make, host: Host, uid: int
+) -> None:
+    with pytest.raises(ConfigError, match="does not exist; create it"):
+        docker(config("mounts: ['./nope:/workspace']"), replace(host, user=User(uid, uid)))
+
+
+# ---------------------------------------------------------------- what is refused
+
+UNSUPPORTED = """
+ports: {web: 8000}
+workspace: {mode: volume}
+kernel:
+  idle_timeout: 60
+  max_lifetime: 60
+  cell_timeout: 60
+  transport: tcp
+  preload: [json]
+  argv: [ir, "{connection_file}"]
+"""
+
+
+def test_all_that_is_not_supported_yet_is_told_at_once_with_its_places(
+    config: Make, host: Host
+) -> None:
+    with pytest.raises(NotSupportedYet) as raised:
+        docker(config(UNSUPPORTED), host)
+    assert str(raised.value).splitlines() == [
+        "moat.yaml:3:1: ports is not supported yet; take ports out",
+        "moat.yaml:4:1: workspace.mode: volume is not supported yet; take workspace.mode out",
+        "moat.yaml:6:3: kernel.idle_timeout is not supported yet; take kernel.idle_timeout out",
+        "moat.yaml:7:3: kernel.max_lifetime is not supported yet; take kernel.max_lifetime out",
+        "moat.yaml:8:3: kernel.cell_timeout is not supported yet; take kernel.cell_timeout out",
+        "moat.yaml:9:3: kernel.transport: tcp is not supported yet; take kernel.transport out",
+        "moat.yaml:10:3: kernel.preload beside kernel.argv is not supported yet; "
+        "take kernel.preload out",
+    ]
+
+
+@pytest.mark.parametrize("runtime", [Bubblewrap, Apple])
+def test_a_runtime_without_sidecars_refuses_services_and_says_which_have_them(
+    config: Make, host: Host, runtime: Callable[[Host], Runtime]
+) -> None:
+    given = config('dependencies:\n  - "redis@7"')
+    with pytest.raises(NotSupportedYet) as raised:
+        make_spec(given, runtime(host), host, "why")
+    assert str(raised.value) == (
+        f"moat.yaml:3:5: redis is a service, and {runtime(host).name} cannot run any beside a "
+        "kernel; use --runtime docker or podman, or list it in kernel.skip_dependencies"
+    )
+    assert docker(given, host).hosts == ("redis",)
+
+
+@pytest.mark.parametrize("runtime", [Bubblewrap, Apple])
+def test_a_service_that_the_kernel_does_without_is_refused_by_no_runtime(
+    config: Make, host: Host, runtime: Callable[[Host], Runtime]
+) -> None:
+    given = config("dependencies: ['redis@7']\nkernel: {skip_dependencies: [redis]}")
+    assert make_spec(given, runtime(host), host, "why").hosts == ()
+    assert docker(given, host).hosts == ()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "network: {policy: none}",
+        "network: {policy: strict, rules: [pypi.org], host: [8080]}",
+        "workspace: {mode: bind}",
+        "kernel: {transport: ipc, pool: 0, preload: [json]}",
+        "dependencies: [python@3.11, 'redis@7']",
+    ],
+)
+def test_what_is_supported_is_not_refused(config: Make, text: str) -> None:
+    assert unsupported(config(text)) == ()
+
+
+# ---------------------------------------------------------------- the choice of the runtime
+
+
+@pytest.mark.parametrize(
+    ("wish", "text", "name", "why"),
+    [
+        ("podman", "kernel: {runtime: docker}\nruntime: apple", "podman", "asked for"),
+        (None, "kernel: {runtime: bubblewrap}\nruntime: docker", "bubblewrap", "kernel.runtime"),
+        (None, "runtime: docker", "docker", "runtime"),
+        ("auto", "runtime: apple", "apple", "runtime"),
+        (None, "kernel: {runtime: auto}\nruntime: docker", "docker", "runtime"),
+    ],
+)
+def test_a_wish_goes_before_the_files_words(
+    config: Make, host: Host, wish: str | None, text: str, name: str, why: str
+) -> None:
+    chosen, words = choose(wish, config(text), host, NO_ENGINE)
+    assert (chosen.name, words) == (name, f"runtime: {name} ({why})")
+
+
+def test_without_an_engine_that_answers_bubblewrap_is_chosen_and_said(
+    config: Make, host: Host
+) -> None:
+    chosen, words = choose(None, config(), host, NO_ENGINE)
+    assert chosen.name == "bubblewrap"
+    assert words == (
+        "runtime: bubblewrap (no engine answers: /no/such.sock: nothing answers there)"
+    )
+
+
+@pytest.mark.engine
+def test_an_engine_that_answers_is_chosen_and_said(
+    config: Make, host: Host, engine: Engine
+) -> None:
+    chosen, words = choose(None, config(), host, {"DOCKER_HOST": engine.url})
+    assert chosen.name == "docker"
+    version = engine.client.version()["Version"]
+    assert words == f"runtime: docker (Docker Engine {version} at {engine.url[7:]})"
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("kubernetes", "kubernetes: not supported yet; use docker, podman or bubblewrap"),
+        ("dokcer", "dokcer: no such runtime; there are docker, podman, bubblewrap, apple"),
+    ],
+)
+def test_a_runtime_that_there_is_not_is_refused(
+    config: Make, host: Host, name: str, words: str
+) -> None:
+    with pytest.raises(RuntimeUnavailable) as raised:
+        choose(name, config(), host, {})
+    assert str(raised.value) == words
+
+
+# ---------------------------------------------------------------- secrets
+
+
+def test_neither_a_secret_nor_the_launchers_environment_is_in_the_spec(
+    config: Make, host: Host
+) -> None:
+    environ = {"API_KEY": "hunter2-secret", "OTHER": "hunter2-other"}
+    given = config("secrets: {API_KEY: 'env://API_KEY'}\nenv: {A: b}")
+    for runtime in ("docker", "podman", "bubblewrap", "apple"):
+        spec = plan(given, runtime, host=host, environ={**environ, **NO_ENGINE})
+        everything = repr(spec) + json.dumps(asdict(spec), default=str)
+        assert "hunter2" not in everything
+        assert "API_KEY" not in everything
+        assert "('A', 'b')" in everything
+
+
+# ---------------------------------------------------------------- overrides
+
+
+def test_overrides_replace_or_add_to_the_files_settings(config: Make, home: Path) -> None:
+    given = config("env: {A: '1', B: '2'}\ncontainer: {memory: 256, cpus: 1}\nbase_image: a:1")
+    changed = override(
+        given, home=home, image="b:2", memory_mb=200, cpus=0.5, env={"B": "3", "C": "4"}
+    )
+    assert changed == replace(
+        given,
+        base_image="b:2",
+        container=replace(given.container, memory_mb=200, cpus=0.5),
+        env=(("A", "1"), ("B", "3"), ("C", "4")),
+    )
+
+
+def test_without_overrides_nothing_changes(config: Make, home: Path) -> None:
+    given = config("env: {A: '1'}")
+    assert override(given, home=home) == given
+
+
+def test_a_mount_is_added_as_if_it_stood_in_the_file(config: Make, home: Path) -> None:
+    given = config()
+    changed = override(given, home=home, mounts=["./data:/data:ro"])
+    assert changed.mounts[:-1] == given.mounts
+    added = changed.mounts[-1]
+    assert (added.source, added.target, added.read_only) == (home / "p" / "data", "/data", True)
+
+
+@pytest.mark.parametrize("mount", ["data", "./x:relative", "./x:/workspace/../etc"])
+def test_a_mount_that_the_file_may_not_have_is_refused(
+    config: Make, home: Path, mount: str
+) -> None:
+    with pytest.raises(ConfigError, match=f"^--mount {mount}: "):
+        override(config(), home=home, mounts=[mount])

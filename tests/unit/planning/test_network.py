@@ -1,0 +1,260 @@
+"""What ``network:`` of a moat.yaml becomes: values, variables, certificates, and words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from moat_nb.config.model import Config, Rule
+from moat_nb.config.reader import read_config
+from moat_nb.egress.policy.network_policy import NetworkPolicy
+from moat_nb.host.certificates import bundle, bundle_files
+from moat_nb.planning.network import (
+    NetworkPlan,
+    doors,
+    plan_network,
+    proxy_variables,
+    trust_variables,
+    way_out_variables,
+)
+from moat_nb.sandbox.refusals import MOST, QUIET_SECONDS, News, refusal
+
+
+def config(text: str) -> Config:
+    return read_config(f"name: p\n{text}".encode(), path=Path("/p/moat.yaml"), home=Path("/h"))
+
+
+def planned(text: str, *, sockets: bool = True, trust: tuple[str, ...] = ()) -> NetworkPlan:
+    runtime = "docker" if sockets else "apple"
+    return plan_network(config(text), runtime=runtime, sockets=sockets, trust=trust)
+
+
+PROXY = (30128, "/run/moat/network/proxy", "")
+
+
+@pytest.mark.parametrize(
+    ("text", "listens", "words"),
+    [
+        ("", [PROXY], "permissive (HTTP and HTTPS to any public host)"),
+        ("network: {}", [PROXY], "permissive (HTTP and HTTPS to any public host)"),
+        (
+            "network: {policy: strict}",
+            [PROXY],
+            "strict (HTTP and HTTPS to no host, as network.rules names none)",
+        ),
+        (
+            "network: {policy: strict, rules: [a.org, b.org, c.org, d.org]}",
+            [PROXY],
+            "strict (HTTP and HTTPS to a.org, b.org, c.org and 1 more)",
+        ),
+        (
+            "network: {host: [80]}",
+            [PROXY, (80, "/run/moat/network/proxy", "host.moat:80")],
+            "permissive (HTTP and HTTPS to any public host; ports of this machine: 80)",
+        ),
+        (
+            "network: {policy: none, host: [80]}",
+            [(80, "/run/moat/network/proxy", "host.moat:80")],
+            "none (ports of this machine: 80)",
+        ),
+        ("network: {policy: none}", [], "none (the kernel has loopback only)"),
+    ],
+)
+def test_the_guest_listens_for_what_can_be_reached_and_a_line_says_what(text, listens, words):
+    found = planned(text)
+    assert list(found.doors) == list(doors(found.egress)) == listens
+    assert found.notices == (f"network: {words}",)
+    assert (found.network, found.problems) == ("none", ())
+
+
+def test_bridge_has_no_proxy_and_says_what_is_given_up():
+    found = planned("network: {policy: bridge}\ncontainer: {dns: [192.0.2.1]}", trust=("/ca.pem",))
+    assert (found.network, found.egress, found.doors) == ("bridge", None, ())
+    assert (found.trust, dict(found.env)) == (("/ca.pem",), trust_variables())
+    assert "nothing is refused and nothing recorded" in found.notices[0]
+    assert found.problems == ()
+
+
+def test_all_of_a_network_is_one_value():
+    text = "network: {policy: strict, rules: [a.org], host: [80]}\ndependencies: [redis@7]"
+    egress = NetworkPolicy(
+        policy="strict",
+        rules=(Rule(host="a.org", where="moat.yaml:2:35"),),
+        host_ports=(80,),
+        file="moat.yaml",
+    )
+    assert planned(text, trust=("/ca.pem",)) == NetworkPlan(
+        network="none",
+        egress=egress,
+        trust=("/ca.pem",),
+        doors=(PROXY, (80, PROXY[1], "host.moat:80")),
+        env=tuple(way_out_variables(egress, ("/ca.pem",), ["redis"]).items()),
+        notices=("network: strict (HTTP and HTTPS to a.org; ports of this machine: 80)",),
+        problems=(),
+    )
+
+
+@pytest.mark.parametrize("sockets", [True, False])
+def test_certificates_are_of_no_use_where_nothing_is_reached(sockets):
+    found = planned("network: {policy: none}", sockets=sockets, trust=("/ca.pem",))
+    assert (found.egress, found.trust, found.env, found.doors) == (None, (), (), ())
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("network: {policy: bridge, rules: [a.org]}", "network.rules does not hold with policy"),
+        ("network: {policy: bridge, host: [80]}", "network.host does not hold with policy bridge"),
+        ("network: {policy: none, rules: [a.org]}", "with policy none they allow nothing"),
+        ("network: {host: [30128]}", "network.host 30128 is the port of the sandbox's own proxy"),
+        ("container: {dns: [192.0.2.1]}", "container.dns: the sandbox asks no name server"),
+    ],
+)
+def test_what_cannot_hold_together_is_refused_with_its_place(text, told):
+    (problem,) = planned(text).problems
+    assert told in problem.what
+    assert problem.where.startswith("moat.yaml:2:")
+    assert problem.mend
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", []),
+        ("network: {policy: none}", []),
+        ("network: {policy: permissive}", ["network.policy permissive"]),
+        ("network: {policy: bridge}", ["network.policy bridge"]),
+        ("network: {policy: none, host: [80]}", ["network.host"]),
+    ],
+)
+def test_where_no_socket_crosses_only_what_was_asked_for_is_refused(text, told):
+    found = planned(text, sockets=False)
+    assert [problem.what.split(": ")[1] for problem in found.problems] == told
+    assert found.egress is None
+    if config(text).network.policy is None:
+        assert found.notices == (
+            "network: none (the kernel has loopback only: no socket of this machine reaches into "
+            "its virtual machine)",
+        )
+
+
+def test_all_that_is_refused_is_told_at_once():
+    found = planned("network: {policy: bridge, rules: [a.org]}", sockets=False)
+    assert [problem.what for problem in found.problems] == [
+        "network.rules does not hold with policy bridge, where nothing is refused",
+        "apple: network.policy bridge: its virtual machine reaches no socket of this machine's",
+    ]
+
+
+# ---------------------------------------------------------------- variables
+
+
+def test_programs_find_the_proxy_and_ask_services_directly():
+    found = proxy_variables(planned("network: {host: [80]}").egress, ["postgres"])
+    url = "http://127.0.0.1:30128"
+    assert found == {
+        "HTTP_PROXY": url,
+        "http_proxy": url,
+        "HTTPS_PROXY": url,
+        "https_proxy": url,
+        "NO_PROXY": "localhost,127.0.0.1,::1,postgres",
+        "no_proxy": "localhost,127.0.0.1,::1,postgres",
+        "NODE_USE_ENV_PROXY": "1",
+        "MOAT_HOST_GATEWAY": "127.0.0.1",
+    }
+    only_ports = planned("network: {policy: none, host: [80]}").egress
+    assert proxy_variables(only_ports) == {"MOAT_HOST_GATEWAY": "127.0.0.1"}
+    assert proxy_variables(None) == {}
+    assert set(trust_variables().values()) == {"/run/moat/network/ca.pem"}
+
+
+def test_programs_find_certificates_where_the_host_has_some_or_tls_is_opened():
+    plain, opened = "network: {}", "network: {rules: [{a.org: [allow GET /x]}]}"
+    assert way_out_variables(None, ()) == {}
+    assert way_out_variables(None, ("/ca.pem",)) == trust_variables()
+    assert "SSL_CERT_FILE" not in way_out_variables(planned(plain).egress, ())
+    for text, trust in ((plain, ("/ca.pem",)), (opened, ())):
+        egress = planned(text).egress
+        found = way_out_variables(egress, trust, ["redis"])
+        assert found == {**proxy_variables(egress, ["redis"]), **trust_variables()}
+
+
+# ---------------------------------------------------------------- certificates
+
+
+def pem(text: str) -> str:
+    return f"-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----"
+
+
+def test_the_bundle_has_each_certificate_of_all_files_once(tmp_path):
+    ours, system = tmp_path / "ours.pem", tmp_path / "system.pem"
+    ours.write_text(f"Our Company\n{pem('QQ==')}\n{pem('Qg==')}\n")
+    system.write_text(f"{pem('Qg==')}\n{pem('Qw==')}")
+    found = bundle([str(ours), str(system), str(tmp_path / "none")], f"x{pem('RA==')}".encode())
+    assert found.decode() == "".join(f"{pem(text)}\n" for text in ("QQ==", "Qg==", "Qw==", "RA=="))
+
+
+def test_files_that_the_environment_names_come_first_and_links_to_one_count_once(tmp_path):
+    ours, link, empty = (tmp_path / name for name in ("ours.pem", "link.pem", "empty.pem"))
+    ours.write_text(pem("QQ=="))
+    link.symlink_to(ours)
+    empty.write_text("no certificate")
+    environ = {
+        "SSL_CERT_FILE": str(empty),
+        "PIP_CERT": str(ours),
+        "CURL_CA_BUNDLE": str(link),
+        "REQUESTS_CA_BUNDLE": str(tmp_path / "none.pem"),
+    }
+    system = bundle_files({})
+    assert bundle_files(environ) == (str(link), *system)
+
+
+def test_a_bundle_that_changed_is_read_again(tmp_path):
+    file = tmp_path / "ours.pem"
+    file.write_text(pem("QQ=="))
+    assert bundle([str(file)]).decode() == pem("QQ==") + "\n"
+    file.write_text(pem("QUFBQQ=="))
+    assert bundle([str(file)]).decode() == pem("QUFBQQ==") + "\n"
+
+
+# ---------------------------------------------------------------- refusals
+
+REFUSED = {
+    "outcome": "refused",
+    "host": "a.org",
+    "reason": "is not in network.rules (policy strict)",
+    "mend": 'add "- a.org" to network.rules in moat.yaml',
+}
+
+
+def test_a_refusal_is_one_printable_line_that_says_how_to_allow_it():
+    assert refusal(REFUSED) == (
+        "refused: a.org is not in network.rules (policy strict); "
+        'add "- a.org" to network.rules in moat.yaml, and start the sandbox anew'
+    )
+    words = refusal({**REFUSED, "reason": "\x1b[2J\n" + "x" * 9999, "mend": ""})
+    assert words is not None
+    assert words.isprintable()
+    assert len(words) == 500
+    assert refusal({**REFUSED, "outcome": "failed"}) is None
+    assert refusal({**REFUSED, "outcome": "passed"}) is None
+
+
+def test_a_text_is_news_once_until_it_was_quiet_or_another_cell_began():
+    now = 0.0
+    news = News(clock=lambda: now)
+    assert news.is_news("a")
+    for _ in range(5):  # a program that tries again and again
+        now += QUIET_SECONDS * 0.9
+        assert not news.is_news("a")
+    assert news.is_news("b")
+    now += QUIET_SECONDS
+    assert news.is_news("a")
+    news.forget()
+    assert news.is_news("a")
+
+
+def test_a_flood_of_different_texts_is_told_of_up_to_a_bound():
+    news = News(clock=lambda: 0.0)
+    assert sum(news.is_news(str(number)) for number in range(10 * MOST)) == MOST

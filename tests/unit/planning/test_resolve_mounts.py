@@ -1,0 +1,456 @@
+"""survey.py: the one look at the filesystem. All directories are real."""
+
+from __future__ import annotations
+
+import codecs
+import os
+import socket
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from moat_nb.config.reader import load, read_config
+from moat_nb.errors import ConfigError
+from moat_nb.planning.mounts import Bind, MountPoint
+from moat_nb.planning.resolve_mounts import Cover, Survey, missing_points, survey
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A project, its directory below the home directory as usual."""
+    directory = tmp_path / "home" / "project"
+    directory.mkdir(parents=True)
+    return directory
+
+
+def look(project: Path, text: str) -> Survey:
+    (project / "moat.yaml").write_text(text)
+    home = project.parent
+    return survey(load(project, home=home), home=home)
+
+
+def workspace(*excludes: str) -> str:
+    listed = ", ".join(f"'{exclude}'" for exclude in excludes)
+    return f"mounts:\n- source: .\n  target: /workspace\n  exclude: [{listed}]\n"
+
+
+def covers(project: Path, *excludes: str) -> list[str]:
+    found = look(project, workspace(*excludes)).covers
+    return [c.target.removeprefix("/workspace/") + "/" * (c.kind == "directory") for c in found]
+
+
+def refused(project: Path, text: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        look(project, text)
+    return str(caught.value).replace(str(project), "PROJECT")
+
+
+def make(project: Path, *paths: str) -> None:
+    """Directories where a path ends in a slash, else files."""
+    for path in paths:
+        (project / path).parent.mkdir(parents=True, exist_ok=True)
+        if path.endswith("/"):
+            (project / path).mkdir(exist_ok=True)
+        else:
+            (project / path).touch()
+
+
+def test_an_empty_file_binds_the_project_and_covers_nothing(project: Path) -> None:
+    assert look(project, "") == Survey(
+        binds=(Bind(source=str(project), target="/workspace"),), covers=(), missing=()
+    )
+
+
+def test_directories_and_files_are_covered_by_their_own_kind(project: Path) -> None:
+    make(project, "node_modules/", ".env")
+    assert look(project, workspace("node_modules", ".env")).covers == (
+        Cover(target="/workspace/.env", kind="file"),
+        Cover(target="/workspace/node_modules", kind="directory"),
+    )
+
+
+def test_a_missing_exclude_is_a_directory_to_be_made_with_its_parents(project: Path) -> None:
+    make(project, "a/")
+    found = look(project, workspace(".venv", "a/b/c", "x/y"))
+    assert [cover.kind for cover in found.covers] == ["directory"] * 3
+    assert found.missing == (
+        MountPoint(root=str(project), relative=".venv"),
+        MountPoint(root=str(project), relative="x/y"),
+        MountPoint(root=str(project), relative="a/b/c"),
+    )
+    assert sorted(path.name for path in project.iterdir()) == ["a", "moat.yaml"]
+
+
+def test_a_read_only_directory_is_looked_at_like_any_other(project: Path) -> None:
+    make(project, "data/x/")
+    (project / "data").chmod(0o555)
+    text = "mounts:\n- {source: data, target: /data, mode: ro, exclude: [x, y]}\n"
+    found = look(project, text)
+    assert found.binds[1] == Bind(source=f"{project}/data", target="/data", read_only=True)
+    assert [cover.target for cover in found.covers] == ["/data/x", "/data/y"]
+    assert found.missing == (MountPoint(root=f"{project}/data", relative="y"),)
+
+
+def test_a_file_can_be_mounted_but_has_no_excludes(project: Path) -> None:
+    make(project, "settings.ini")
+    found = look(project, "mounts: ['settings.ini:/workspace/etc/settings.ini:ro']")
+    assert found.missing == (
+        MountPoint(root=str(project), relative="etc/settings.ini", kind="file"),
+    )
+    assert "settings.ini is a file, and only a directory can have excludes; remove" in refused(
+        project, "mounts: [{source: settings.ini, target: /s, exclude: [x]}]"
+    )
+
+
+def test_nested_mounts_need_mount_points_in_their_nearest_bind(project: Path) -> None:
+    make(project, "data/", "inner/")
+    found = look(
+        project,
+        "name: x\nmounts:\n- ./data:/workspace/d/data\n- ./inner:/workspace/d/data/inner\n"
+        "volumes:\n- {name: v, target: /workspace/cache}\n- {name: w, target: /w}\n"
+        "- {name: n, target: /w/nested}\n",
+    )
+    assert found.missing == (
+        MountPoint(root=str(project), relative="cache"),
+        MountPoint(root=f"{project}/data", relative="inner"),
+        MountPoint(root=str(project), relative="d/data"),
+    )
+
+
+def test_an_exclude_below_a_nested_mount_is_looked_up_in_that_mounts_source(
+    project: Path,
+) -> None:
+    make(project, "other/secret", "data/secret/")
+    found = look(project, workspace("data/secret") + "- ./other:/workspace/data\n")
+    assert found.covers == (Cover(target="/workspace/data/secret", kind="file"),)
+    assert found.missing == ()
+
+
+def test_a_mount_inside_an_exclude_needs_nothing_on_the_host(project: Path) -> None:
+    make(project, "cache/")
+    found = look(project, workspace(".venv") + "- ./cache:/workspace/.venv/cache\n")
+    assert found.missing == (MountPoint(root=str(project), relative=".venv"),)
+
+
+def test_missing_points_take_the_nearest_mount_of_whatever_type(project: Path) -> None:
+    make(project, "here/")
+    bind = Bind(source=str(project), target="/w")
+    assert missing_points(
+        [bind], {"/w": "directory", "/w/here": "directory", "/w/t": "directory", "/w/t/f": "file"}
+    ) == (MountPoint(root=str(project), relative="t"),)
+    assert missing_points([bind], {"/w/f": "file", "/elsewhere": "directory"}) == (
+        MountPoint(root=str(project), relative="f", kind="file"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("globs", "expected"),
+    [
+        (["**/__pycache__"], ["__pycache__/", "a/__pycache__/", "a/b/__pycache__/"]),
+        (["*/__pycache__"], ["a/__pycache__/"]),
+        (["**/*.env", "a"], [".env", "a/"]),
+        (["**/.env"], [".env", "a/.env"]),
+        (["*.env"], [".env"]),
+        (["a/*"], ["a/.env", "a/__pycache__/", "a/b/"]),
+        (["a/**"], ["a/.env", "a/__pycache__/", "a/b/"]),
+        (["**/b", "**/b*/__pycache__"], ["a/b/"]),
+        (["**/nothing", "no*/x"], []),
+        (["a/b/__pycache__/*"], ["a/b/__pycache__/x.pyc"]),
+    ],
+)
+def test_globs_give_their_outermost_matches(
+    project: Path, globs: list[str], expected: list[str]
+) -> None:
+    make(project, "__pycache__/", "a/__pycache__/__pycache__/", "a/b/__pycache__/x.pyc")
+    make(project, ".env", "a/.env")
+    assert covers(project, *globs) == expected
+
+
+def test_a_glob_is_expanded_in_other_mounts_below_too(project: Path, tmp_path: Path) -> None:
+    make(tmp_path, "shared/.env", "shared/deep/.env")
+    make(project, "data/hidden/.env", ".env")
+    text = workspace("**/.env") + f"- {tmp_path}/shared:/workspace/data\n"
+    assert [cover.target for cover in look(project, text).covers] == [
+        "/workspace/.env",
+        "/workspace/data/.env",
+        "/workspace/data/deep/.env",
+    ]
+
+
+def test_a_mount_inside_an_excluded_directory_is_searched_and_the_rest_is_not(
+    project: Path,
+) -> None:
+    make(project, "lib/.env", "other/.env")
+    text = workspace("lib", "**/.env", "other") + "- ./other:/workspace/lib/deep/other\n"
+    assert [cover.target for cover in look(project, text).covers] == [
+        "/workspace/lib",
+        "/workspace/lib/deep/other/.env",
+        "/workspace/other",
+    ]
+
+
+def test_a_volume_is_not_searched(project: Path) -> None:
+    make(project, "v/.env")
+    text = "name: x\n" + workspace("**/.env") + "volumes: [{name: v, target: /workspace/v}]\n"
+    assert look(project, text).covers == ()
+
+
+def test_links_are_not_followed_by_globs_so_a_loop_ends(project: Path) -> None:
+    make(project, "a/x")
+    (project / "a" / "loop").symlink_to("..")
+    (project / "outside").symlink_to("/")
+    assert covers(project, "**/x") == ["a/x"]
+
+
+@pytest.mark.parametrize("pattern", ["link", "link/x", "a/link", "**/link", "lin*", "loop"])
+def test_an_exclude_through_a_link_is_refused_by_name(project: Path, pattern: str) -> None:
+    make(project, "a/", "real/x/")
+    (project / "link").symlink_to("/etc")
+    (project / "a" / "link").symlink_to("../real")
+    (project / "loop").symlink_to("loop")
+    text = refused(project, workspace(pattern))
+    name = {"a/link": "a/link -> ../real", "loop": "loop -> loop"}.get(pattern, "link -> /etc")
+    assert f"passes through a symbolic link: PROJECT/{name}; an engine would" in text
+    assert text.startswith("moat.yaml:4:13: ") or "/moat.yaml:4:13: " in text
+
+
+def test_a_nested_mount_through_a_link_is_refused(project: Path) -> None:
+    make(project, "data/")
+    (project / "link").symlink_to("/etc")
+    assert "/workspace/link/data passes through a symbolic link: PROJECT/link -> /etc" in refused(
+        project, "mounts: ['./data:/workspace/link/data']"
+    )
+    assert "/workspace/link passes through" in refused(
+        project, "name: x\nvolumes: [{name: v, target: /workspace/link}]"
+    )
+
+
+def test_an_exclude_or_mount_below_a_file_is_refused(project: Path) -> None:
+    make(project, "file", "data/")
+    expected = "cannot stand below PROJECT/file, which is a file"
+    assert f"/workspace/file/x {expected}" in refused(project, workspace("file/x"))
+    assert f"/workspace/file/y {expected}" in refused(project, "mounts: ['data:/workspace/file/y']")
+
+
+def test_a_mount_must_meet_its_own_kind_on_the_host(project: Path) -> None:
+    make(project, "file", "data/")
+    assert "/workspace/file is a file on the host, and a directory is mounted there" in refused(
+        project, "mounts: ['data:/workspace/file']"
+    )
+    assert "/workspace/data is a directory on the host, and a file is mounted there" in refused(
+        project, "mounts: ['file:/workspace/data']"
+    )
+    assert look(project, "mounts: ['file:/workspace/file', 'data:/workspace/data']").missing == ()
+
+
+def test_a_pipe_and_a_socket_are_refused_as_exclude_and_as_source(project: Path) -> None:
+    os.mkfifo(project / "pipe")
+    assert "PROJECT/pipe is a named pipe, where only" in refused(project, workspace("p*"))
+    assert "source PROJECT/pipe is a named pipe" in refused(project, "mounts: ['pipe:/x']")
+    with socket.socket(socket.AF_UNIX) as listener, _inside(project):
+        listener.bind("s.sock")
+        assert "PROJECT/s.sock is a socket, where only" in refused(project, workspace("s.sock"))
+        assert "source PROJECT/s.sock is a socket" in refused(project, "mounts: ['s.sock:/x']")
+
+
+def test_a_directory_with_an_engines_socket_is_refused_as_source(project: Path) -> None:
+    make(project, "run/", "plain/docker.sock")
+    with socket.socket(socket.AF_UNIX) as listener, _inside(project / "run"):
+        listener.bind("docker.sock")
+        assert "source PROJECT/run holds docker.sock, which rules the host's containers" in refused(
+            project, "mounts: ['run:/x']"
+        )
+    assert look(project, "mounts: ['plain:/x']").binds[1].target == "/x"
+
+
+class _inside:
+    """The current directory, for socket paths are limited to 107 bytes."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def __enter__(self) -> None:
+        self.before = Path.cwd()
+        os.chdir(self.directory)
+
+    def __exit__(self, *_: object) -> None:
+        os.chdir(self.before)
+
+
+@pytest.mark.parametrize(
+    ("source", "rule"),
+    [
+        ("/", "it is the whole host"),
+        ("/proc", "it belongs to the host's kernel"),
+        ("/proc/self/root", "symbolic link"),
+        ("/sys/kernel", "it belongs to the host's kernel"),
+        ("/dev/shm", "it belongs to the host's kernel"),
+        ("/run", "engines keep their sockets there"),
+        ("/run/docker.sock", "engines keep their sockets there"),
+        ("/var/run/docker.sock", "engines keep their sockets there"),
+        ("~", "it is the home directory itself, with all its keys"),
+        ("..", "it is the home directory itself"),
+        ("../..", "it holds the home directory"),
+    ],
+)
+def test_a_source_that_would_give_away_the_host_is_refused(
+    project: Path, source: str, rule: str
+) -> None:
+    text = refused(project, f"mounts: [{{source: '{source}', target: /x}}]")
+    assert rule in text
+    assert "/moat.yaml:1:10: the source " in text
+
+
+def test_var_is_refused_when_the_home_directory_is_elsewhere(project: Path) -> None:
+    """As the tests' own directory, and the project's home with it, may lie in /var/tmp."""
+    (project / "moat.yaml").write_text("mounts: [{source: /var, target: /x}]")
+    home = Path("/home/moat")
+    with pytest.raises(ConfigError, match=r"/moat.yaml:1:10: the source /var .*holds /var/run"):
+        survey(load(project, home=home), home=home)
+
+
+@pytest.mark.parametrize("source", ["{run}", "{run}/0123abcd/s", "{above}", "{link}"])
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_source_in_which_sandboxes_have_their_sockets_is_refused(
+    project: Path, tmp_path: Path, source: str, which: int
+) -> None:
+    """Whichever of the two places it is that they are in now."""
+    runs = [tmp_path / name / "moat-nb" for name in ("one", "other")]
+    run = runs[which]
+    (run / "0123abcd" / "s").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(run.parent)
+    named = source.format(run=run, above=run.parent, link=tmp_path / "link" / "moat-nb")
+    (project / "moat.yaml").write_text(f"mounts: [{{source: '{named}', target: /x}}]")
+    config = load(project, home=project.parent)
+    with pytest.raises(ConfigError) as raised:
+        survey(config, home=project.parent, run_directories=runs)
+    text = str(raised.value)
+    assert f"is refused: sandboxes have their sockets in {run}; mount a directory of your" in text
+    assert "moat.yaml:1:10: the source " in text
+    sources = {bind.target: bind.source for bind in survey(config, home=project.parent).binds}
+    assert sources["/x"] == os.path.realpath(named)
+
+
+def test_a_project_that_is_the_home_directory_is_refused(project: Path) -> None:
+    home = project.parent
+    (home / "moat.yaml").touch()
+    with pytest.raises(ConfigError, match="it is the home directory itself"):
+        survey(load(home, home=home), home=home)
+
+
+def test_a_directory_of_the_home_directory_is_accepted(project: Path) -> None:
+    make(project.parent, "data/")
+    assert look(project, "mounts: ['~/data:/data']").binds[1].source == f"{project.parent}/data"
+
+
+def test_a_missing_source_is_refused_with_its_resolved_path(project: Path) -> None:
+    assert "the source PROJECT/nowhere does not exist; create it, or correct" in refused(
+        project, "mounts: ['./x/../nowhere:/x']"
+    )
+
+
+def test_a_linked_source_is_refused_and_a_link_above_the_project_is_not(
+    project: Path, tmp_path: Path
+) -> None:
+    make(project, "real/sub/")
+    (project / "link").symlink_to("real")
+    for source in ("link", "link/sub", f"{project}/link"):
+        assert "the source has a symbolic link in it: PROJECT/link -> real; name what" in refused(
+            project, f"mounts: ['{source}:/x']"
+        )
+    make(tmp_path, "disk/data/")
+    (tmp_path / "mnt").symlink_to("disk")
+    found = look(project, f"mounts: ['{tmp_path}/mnt/data:/x']")
+    assert found.binds[1].source == f"{tmp_path}/disk/data"
+    assert "symbolic link in it" in refused(project, f"mounts: ['{tmp_path}/mnt:/x']")
+
+
+def test_an_exclude_where_a_mount_stands_is_refused_and_a_glob_passes_it_by(
+    project: Path,
+) -> None:
+    make(project, "data/", "other/")
+    mount = "- ./other:/workspace/data\n"
+    assert "'data' excludes /workspace/data, where another mount stands; remove one" in refused(
+        project, workspace("data") + mount
+    )
+    found = look(project, workspace("da*") + mount)
+    assert found.covers == ()
+
+
+def test_all_problems_are_reported_at_once(project: Path) -> None:
+    make(project, "file")
+    (project / "link").symlink_to("/etc")
+    text = workspace("link", "file/x") + "- ./nowhere:/a\n- /:/b\n- {source: link, target: /c}\n"
+    problems = refused(project, text).splitlines()
+    assert [problem.split(": ")[0].split("moat.yaml:")[1] for problem in problems] == [
+        "5:3",
+        "6:3",
+        "7:3",
+        "4:13",
+        "4:21",
+    ]
+
+
+def test_too_many_matches_are_refused(project: Path) -> None:
+    make(project, *(f"f{i}" for i in range(256)))
+    assert len(covers(project, "f*")) == 256
+    make(project, "f256")
+    assert "this mount's globs match more than 256 paths; exclude a directory above" in refused(
+        project, workspace("f*")
+    )
+
+
+def test_the_walk_of_a_glob_is_bounded(project: Path) -> None:
+    # One directory of a thousand files is seen a hundred times, through as many mounts of it.
+    make(project, *(f"d/{i}" for i in range(1000)))
+    many = "".join(f"- ./d:/workspace/m{i}\n" for i in range(99))
+    message = "more than 100000 files to look at for this mount's globs; exclude large"
+    assert message in refused(project, workspace("**/x") + many)
+    assert look(project, workspace("**/x", "d") + many).covers == (
+        Cover(target="/workspace/d", kind="directory"),
+    )
+
+
+@pytest.fixture
+def unreadable() -> Iterator[Path]:
+    """A project with a directory that this process cannot read, also when it is root."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:
+        directory = Path(name) / "project"
+        (directory / "closed" / "x").mkdir(parents=True)
+        (directory / "moat.yaml").touch()
+        Path(name).chmod(0o755)
+        (directory / "closed").chmod(0)
+        root = os.geteuid() == 0
+        if root:
+            codecs.lookup("utf-8-sig")  # others may be unable to read this Python's own files
+            os.seteuid(65534)
+        try:
+            yield directory
+        finally:
+            if root:
+                os.seteuid(0)
+            (directory / "closed").chmod(0o700)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message"),
+    [
+        ("closed/x", "cannot look at PROJECT/closed/x: Permission denied"),
+        ("**/x", "cannot look into PROJECT/closed for this mount's globs: Permission denied; ex"),
+        ("closed", None),
+    ],
+)
+def test_what_cannot_be_looked_at_is_refused(
+    unreadable: Path, pattern: str, message: str | None
+) -> None:
+    config = read_config(
+        workspace(pattern).encode(), path=unreadable / "moat.yaml", home=Path("/home/ada")
+    )
+    if message is None:
+        assert survey(config, home=Path("/home/ada")).covers[0].target == "/workspace/closed"
+    else:
+        with pytest.raises(ConfigError) as caught:
+            survey(config, home=Path("/home/ada"))
+        assert message in str(caught.value).replace(str(unreadable), "PROJECT")

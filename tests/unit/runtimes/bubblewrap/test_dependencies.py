@@ -1,0 +1,88 @@
+"""Dependencies where nothing is installed: the missing are named, the present are not."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from moat_nb.config.model import Config, Dependency, Hooks, KernelOptions
+from moat_nb.errors import ConfigError
+from moat_nb.host.machine import Host
+from moat_nb.host.reaper import Janitor
+from moat_nb.runtimes.bubblewrap.dependencies import missing
+from moat_nb.runtimes.bubblewrap.runtime import Bubblewrap
+from moat_nb.text.progress import Silent
+
+HERE = f"{sys.version_info[0]}.{sys.version_info[1]}"
+
+
+def config(*dependencies: Dependency, **kernel: object) -> Config:
+    return Config(
+        path=Path("/project/moat.yaml"),
+        name="project",
+        dependencies=dependencies,
+        kernel=KernelOptions(**kernel),  # type: ignore[arg-type]
+    )
+
+
+@pytest.mark.parametrize(
+    "present",
+    [
+        Dependency(kind="python", name="python", version=HERE),
+        Dependency(kind="python", name="python"),
+        Dependency(kind="pip", name="ipykernel"),
+        Dependency(kind="pip", name="ipykernel", version=">=6"),
+        Dependency(kind="tool", name="sh"),
+    ],
+)
+def test_what_the_host_has_is_no_problem(present: Dependency) -> None:
+    assert missing(config(present), "/usr/bin:/bin") == ()
+
+
+@pytest.mark.parametrize(
+    ("absent", "words"),
+    [
+        (Dependency(kind="python", name="python", version="2.7"), f"python, which is {HERE}"),
+        (Dependency(kind="pip", name="no-such-distribution"), "is not installed"),
+        (Dependency(kind="pip", name="ipykernel", version="<1"), "not <1"),
+        (Dependency(kind="npm", name="no-such-package"), "npm install --global"),
+        (Dependency(kind="tool", name="no-such-tool"), "not found on this machine"),
+        (Dependency(kind="unknown", name="protoc-x"), "skip_dependencies"),
+    ],
+)
+def test_what_the_host_lacks_is_named_with_the_way_out(absent: Dependency, words: str) -> None:
+    (problem,) = missing(config(absent), "/usr/bin:/bin")
+    assert words in str(problem)
+    skipped = config(absent, skip_dependencies=(absent.name,))
+    assert missing(skipped, "/usr/bin:/bin") == ()
+
+
+def test_everything_that_is_missing_is_named_at_once() -> None:
+    tools = [Dependency(kind="tool", name=f"no-such-tool-{n}") for n in range(3)]
+    found = missing(config(*tools, packages=("no-such-distribution>=2",)), "/usr/bin")
+    assert len(found) == 4
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"base_image": "debian:12"},
+        {"hooks": Hooks(post_build="true")},
+        {"hooks": Hooks(post_build_root="true")},
+    ],
+    ids=["base_image", "post_build", "post_build_root"],
+)
+def test_bubblewrap_refuses_what_needs_an_image_and_takes_a_hook_that_needs_none(
+    asked: dict[str, Any],
+) -> None:
+    runtime, janitor = Bubblewrap(Host.current()), Janitor()
+    try:
+        with pytest.raises(ConfigError, match="there are no images; use docker, or take it out"):
+            runtime.prepare(replace(config(), **asked), Silent(), janitor)
+        runtime.prepare(replace(config(), hooks=Hooks(pre_run="true")), Silent(), janitor)
+    finally:
+        janitor.finish()

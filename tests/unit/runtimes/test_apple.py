@@ -1,0 +1,239 @@
+"""Apple's ``container``: rendered as whole output, and held to its documentation by a stub."""
+
+import json
+import shlex
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import tests
+from moat_nb.errors import NotSupportedYet, StartError
+from moat_nb.host.machine import Host, User
+from moat_nb.planning.limits import MIB, Hardening, Limits
+from moat_nb.planning.mounts import Bind, EmptyFile, MountPlan, Tmpfs, Volume, build
+from moat_nb.planning.spec import ContainerSpec
+from moat_nb.runtimes import apple
+from moat_nb.runtimes.apple import Apple
+from moat_nb.runtimes.base import UNLIMITED_FILES
+
+STUB = Path(tests.__file__).with_name("apple_stub.py")
+HOST = Host(
+    user=User(501, 20),
+    home=Path("/Users/ada"),
+    data_dir=Path("/Users/ada/.local/share/moat-nb"),
+    memory=8 << 30,
+    executable="/usr/bin/python3",
+    prefixes=(),
+)
+SPEC = ContainerSpec(
+    name="moat-p-0a1b2c3d",
+    role="kernel",
+    project="/Users/ada/p",
+    runtime="apple",
+    image="python:3.12-slim",
+    command=("python3", "/run/moat/guest", "{}"),
+    user=User(501, 20),
+    env=(("HOME", "/home/moat"), ("NOTE", "a=b, c")),
+    workdir="/workspace",
+    mounts=MountPlan(
+        mounts=build(
+            [
+                Bind(source="/Users/ada/p", target="/workspace"),
+                Bind(source="/Users/ada/data", target="/data", read_only=True),
+                Tmpfs(target="/workspace/.venv", size=1024 * MIB),
+                Tmpfs(target="/tmp", size=512 * MIB, role="tmp"),
+            ]
+        )
+    ),
+    limits=Limits(memory=2 << 30, cpus=2.0),
+    labels=(("moat.nb.role", "kernel"),),
+)
+
+
+def test_a_spec_is_rendered_whole():
+    rendered = Apple(HOST).render(SPEC)
+    assert rendered == [
+        *("container", "run", "--name", "moat-p-0a1b2c3d", "--rm", "--interactive", "--init"),
+        *("--progress", "none", "--network", "none", "--no-dns"),
+        *("--user", "501:20", "--workdir", "/workspace", "--cap-drop", "ALL", "--read-only"),
+        *("--memory", "2048M", "--shm-size", "64M", "--cpus", "2"),
+        *("--ulimit", "core=0:0", "--ulimit", "nofile=4096:4096", "--ulimit", "nproc=512:512"),
+        *("--env", "HOME=/home/moat", "--env", "NOTE=a=b, c", "--label", "moat.nb.role=kernel"),
+        *("--mount", "type=bind,source=/Users/ada/data,target=/data,readonly"),
+        *("--mount", "type=bind,source=/Users/ada/p,target=/workspace"),
+        *("--mount", "type=tmpfs,destination=/tmp,mode=1777,size=512M"),
+        *("--mount", "type=tmpfs,destination=/workspace/.venv,mode=1777,size=1024M"),
+        *("--mount", f"type=bind,source={apple.GUEST},target=/run/moat/guest,readonly"),
+        *("--entrypoint", "python3", "python:3.12-slim", "/run/moat/guest", "{}"),
+    ]
+    assert json.loads(json.dumps(rendered)) == rendered
+
+
+def test_without_cpus_and_with_a_writable_root_their_options_are_left_out():
+    loose = replace(SPEC, limits=Limits(memory=2 << 30), hardening=Hardening(read_only_root=False))
+    rendered = Apple(HOST).render(loose)
+    assert [word for word in rendered if word in ("--cpus", "--read-only")] == []
+
+
+def test_the_notices_name_what_the_virtual_machine_makes_up_for():
+    limits, hardening = Apple(HOST).notices(SPEC)
+    assert "2048 MiB" in limits
+    assert "512 processes" in limits
+    assert "no-new-privileges" in hardening
+    assert Apple(HOST).remarks(SPEC) == (UNLIMITED_FILES,)
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({"role": "sidecar"}, "no services; use docker"),
+        ({"image": None}, "no image is given"),
+        ({"user": User(0, 0)}, "the kernel's user is root"),
+        ({"limits": Limits(memory=1 << 30, cpus=1.5)}, "container.cpus 1.5: only whole"),
+        ({"limits": Limits(memory=1 << 30, cpus=0.5)}, "container.cpus 0.5: only whole"),
+        ({"gpus": 1}, "kernel.gpus 1"),
+        ({"dns": ("1.1.1.1",)}, "container.dns 1.1.1.1"),
+        ({"hardening": Hardening(isolation="gvisor")}, "kernel.isolation gvisor"),
+        (
+            {"mounts": MountPlan(mounts=(EmptyFile(target="/workspace/.env"),))},
+            "exclude /workspace/.env: a single file cannot be covered; use docker",
+        ),
+        ({"mounts": MountPlan(mounts=(Volume(name="v", target="/v"),))}, "volume v"),
+        ({"mounts": MountPlan(mounts=(Bind(source="/a,b", target="/a"),))}, "mount /a,b"),
+        ({"mounts": MountPlan(mounts=(Tmpfs(target="/a=b", size=MIB),))}, "mount /a=b"),
+    ],
+)
+def test_what_container_cannot_honour_is_refused_and_never_dropped(change, words):
+    with pytest.raises(NotSupportedYet) as caught:
+        Apple(HOST).render(replace(SPEC, **change))
+    assert words in str(caught.value)
+    assert str(caught.value).startswith("/Users/ada/p/moat.yaml: apple: ")
+
+
+# ------------------------------------------------------------------------ against the stub
+
+
+class Stub:
+    """The stub as an executable ``container``, and what it was called with."""
+
+    def __init__(self, directory):
+        self.log = directory / "calls"
+        self.program = directory / "container"
+        words = shlex.join([sys.executable, str(STUB), str(self.log)])
+        self.program.write_text(f'#!/bin/sh\nexec {words} "$@"\n')
+        self.program.chmod(0o755)
+        self.runtime = Apple(HOST, str(self.program))
+
+    @property
+    def calls(self):
+        return [json.loads(line) for line in self.log.read_text().splitlines()]
+
+
+@pytest.fixture
+def stub(tmp_path):
+    return Stub(tmp_path)
+
+
+@pytest.fixture
+def spec(tmp_path):
+    """SPEC with sources that exist, and a command that stands in for the guest."""
+    workspace = tmp_path / "workspace"
+    workspace.mkdir()
+    mounts = [
+        Bind(source=str(workspace), target="/workspace"),
+        Tmpfs(target="/workspace/.venv", size=MIB),
+        Tmpfs(target="/tmp", size=MIB, role="tmp"),
+    ]
+    echo = "import sys\nfor line in sys.stdin: print(line.upper(), end='', flush=True)"
+    return replace(
+        SPEC,
+        mounts=MountPlan(mounts=build(mounts)),
+        command=(sys.executable, "-c", echo),
+    )
+
+
+def test_every_argument_is_documented_and_bytes_go_both_ways(stub, spec, monkeypatch):
+    monkeypatch.setattr("moat_nb.runtimes.pipes.GRACE_SECONDS", 60)
+    leash = stub.runtime.start(spec, None)
+    leash.send(b"hello\n")
+    assert leash.receive() == b"HELLO\n"
+    leash.close()
+    assert leash.last_words() == "exit code 0"
+    assert stub.calls == [
+        stub.runtime.render(spec)[1:],
+        ["delete", "--force", "moat-p-0a1b2c3d"],
+    ]
+
+
+def test_the_guests_environment_is_the_specs(stub, spec):
+    code = "import json, os; print(json.dumps(dict(os.environ)))"
+    leash = stub.runtime.start(replace(spec, command=(sys.executable, "-c", code)), None)
+    found = json.loads(b"".join(iter(leash.receive, b"")))
+    leash.close()
+    found.pop("LC_CTYPE", None)  # Python's own
+    assert found == dict(SPEC.env)
+
+
+def test_a_refusal_of_the_engine_is_told_in_its_own_words(stub, spec):
+    leash = stub.runtime.start(replace(spec, name="!"), None)
+    assert leash.receive() == b""
+    assert leash.last_words() == "exit code 64: Error: The value '!' is invalid for '--name'"
+    leash.close()
+
+
+def test_a_bind_of_a_single_file_is_refused_before_anything_starts(stub, spec, tmp_path):
+    file = tmp_path / "file"
+    file.write_text("")
+    mounts = spec.mounts.with_mounts(Bind(source=str(file), target="/file"))
+    with pytest.raises(StartError, match="file: apple binds directories only"):
+        stub.runtime.start(replace(spec, mounts=mounts), None)
+    assert not stub.log.exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--tmpfs", "/tmp"],
+        ["--pids-limit", "5"],
+        ["--network", "bridge0,bridge1"],
+        ["--mount", "type=tmpfs,destination=/x,exec"],
+        ["--mount", "type=tmpfs,destination=/x,uid=5"],
+        ["--mount", "type=bind,source=/etc/hosts,destination=/x"],
+        ["--cpus", "1.5"],
+        ["--ulimit", "as=1"],
+        ["--ulimit", "core=0", "--ulimit", "core=1"],
+        ["--name", "a1", "--name", "b1"],
+    ],
+)
+def test_the_stub_refuses_what_is_not_documented(stub, words):
+    argv = [str(stub.program), "run", *words, "image"]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 64
+    assert done.stderr.startswith("Error: ")
+
+
+@pytest.mark.parametrize(
+    "answers, detail, mend",
+    [
+        ({}, "container 1.0.0", ""),
+        ({"version": "container CLI version 0.12.3"}, "too old", "install container 1.0"),
+        ({"version": "hello"}, "does not answer", "install container 1.0"),
+        ({"status": 1}, "services are not running", "container system start"),
+    ],
+)
+def test_available_says_what_is_missing(stub, monkeypatch, answers, detail, mend):
+    monkeypatch.setattr("moat_nb.runtimes.apple.PROBE_SECONDS", 60)
+    monkeypatch.setenv("APPLE_STUB", json.dumps(answers))
+    found = stub.runtime.available()
+    assert found.usable is (answers == {})
+    assert detail in found.detail
+    assert mend in found.mend
+
+
+def test_without_the_command_it_is_not_available(tmp_path):
+    found = Apple(HOST, str(tmp_path / "nothing")).available()
+    assert (found.usable, "not installed" in found.detail) == (False, True)
+    assert "install container" in found.mend

@@ -1,0 +1,78 @@
+"""terminal.py: no text of a sandbox's steers the terminal of the user."""
+
+from __future__ import annotations
+
+import io
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from moat_nb.cli import sandboxes as cli_sandboxes
+from moat_nb.text.terminal import for_terminal, last_lines, one_line
+
+HARMLESS = re.compile(r"\x1b\[[0-9;]*[ABCDGJKm]|[\x08\t\n\r]|[^\x00-\x1f\x7f-\x9f]")
+
+pieces = st.lists(
+    st.text(alphabet="\x1b[]\\PX^_?;052chlAmK\x07\x9b\x9d\x00\n x"), min_size=1, max_size=4
+)
+
+
+@given(pieces)
+def test_what_arrives_in_pieces_steers_no_more_than_what_arrives_whole(parts: list[str]) -> None:
+    shown = "".join(map(for_terminal, parts))
+    assert HARMLESS.sub("", shown) == ""
+
+
+def test_a_sequence_cut_after_its_escape_is_not_put_together_by_the_terminal() -> None:
+    """The clipboard's (OSC 52), in the pieces that a sandbox may choose."""
+    assert for_terminal("\x1b") + for_terminal("]52;c;cm0gLXJm\x07") == "]52;c;cm0gLXJm"
+
+
+def test_colours_and_movements_on_the_line_pass() -> None:
+    text = "\x1b[1;31mred\x1b[0m 10%\r\x1b[K20%\x1b[A\n"
+    assert for_terminal(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("plain ü 猫", "plain ü 猫"),
+        ("two\nlines", "two\ufffdlines"),
+        ("\x1b]0;t\x07", "\ufffd]0;t\ufffd"),
+        ("\u202egnp.exe", "\ufffdgnp.exe"),
+    ],
+)
+def test_a_line_is_one_and_prints(text: str, line: str) -> None:
+    assert one_line(text) == line
+
+
+def test_of_many_lines_the_last_are_kept_without_colours_and_blank_ones() -> None:
+    text = "first\n\x1b[31mred\x1b[0m\n\n10%\r20%\n\tlast \n"
+    assert last_lines(text, 3) == "10%\n20%\n    last"
+
+
+def test_of_last_lines_none_erases_or_overwrites_what_stands_above() -> None:
+    assert last_lines("moat: refused\n\x1b[5A\x1b[J\x08spoof", 3) == "moat: refused\n\ufffdspoof"
+
+
+def test_a_last_line_is_cut() -> None:
+    assert len(last_lines("x" * 5000, 3)) == 300
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_log_is_printed_to_a_terminal_without_what_would_steer_it_and_elsewhere_as_it_is(
+    monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    written = b"\x1b]52;c;cm0=\x07\x1b[31mred\xff\n"
+    cli_sandboxes._print(written)
+    assert capfdbinary.readouterr().out == written
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stdout", terminal)
+    cli_sandboxes._print(written)
+    assert terminal.getvalue() == "\x1b[31mred\ufffd\n"
