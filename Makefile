@@ -2,23 +2,31 @@
 SHELL := /bin/sh
 VENV ?= .venv
 PY := $(VENV)/bin/python
+# Tests wait more than they work. The slowest are listed at the end.
+PARALLEL := --numprocesses=4 --dist=loadgroup --durations=20
 
-.PHONY: demo test test-conformance test-engines lint clean
+.PHONY: demo unit test check test-conformance test-engines lint clean
 
 demo: $(VENV)/.demo
 	@sh .ci/need bwrap:bubblewrap
 	@$(PY) -m moat_nb demo
 
-test: $(VENV)/.test
-	@sh .ci/need bwrap:bubblewrap chromium:chromium dockerd:docker.io mmdebstrap:mmdebstrap ip:iproute2 nsenter:util-linux curl:curl git:git node:nodejs npm:npm
+# What needs nothing but python3, and no rights.
+unit: check
+	$(VENV)/bin/pytest tests/unit -m "not machine" $(PARALLEL)
+
+test: check
+	@sh .ci/need bwrap:bubblewrap chromium:chromium dockerd:docker.io mmdebstrap:mmdebstrap slirp4netns:slirp4netns ip:iproute2 nsenter:util-linux curl:curl git:git node:nodejs npm:npm
+	$(VENV)/bin/pytest --ignore=tests/conformance $(PARALLEL)
+
+check: $(VENV)/.test
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
-	$(VENV)/bin/pytest --ignore=tests/conformance
 
 test-conformance: $(VENV)/.test
-	@sh .ci/need bwrap:bubblewrap dockerd:docker.io mmdebstrap:mmdebstrap ip:iproute2
+	@sh .ci/need bwrap:bubblewrap dockerd:docker.io mmdebstrap:mmdebstrap slirp4netns:slirp4netns ip:iproute2
 	MOAT_TEST_TABLE=docs/conformance.md $(VENV)/bin/pytest tests/conformance
 
 test-engines: $(VENV)/.test

@@ -1,26 +1,30 @@
-"""What the tests share: one engine and one image for the run, and projects to start."""
+"""What the tests share: one engine and one image (tests/shared.py), and projects to start."""
 
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import docker
 import pytest
 from hypothesis import HealthCheck, settings
 
 from moat_nb.host.machine import User
-from tests.base_image import base_images
-from tests.engine import find_or_start
+from tests.integration import table
 from tests.ordinary_user import ORDINARY
+from tests.shared import Ask, Owner
 
 Project = Callable[..., Path]
+
+ASK = pytest.StashKey[Ask]()
+OWNER = pytest.StashKey[Owner]()
+"""Of the run's first process alone."""
 
 # No test asserts a time: the first text that is drawn takes seconds, until its tables are cached.
 settings.register_profile("moat", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -40,49 +44,72 @@ class Engine:
     """The same with ipykernel."""
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(table)
+    given = getattr(config, "workerinput", {}).get("moat_run")
+    if given is None:
+        config.stash[OWNER] = Owner()
+    config.stash[ASK] = config.stash[OWNER].ask if given is None else Ask(**given)
+
+
+TESTS = Path(__file__).parent
+MACHINE = {"engine", "net", "bubblewrap"}
+"""Fixtures that need more of the machine than python3."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark those that ``make unit`` leaves out, and have the longest begin first."""
+    for item in items:
+        elsewhere = TESTS / "unit" not in item.path.parents
+        skipped = item.get_closest_marker("skipif") is not None  # for want of a right
+        if elsewhere or skipped or MACHINE & {*getattr(item, "fixturenames", ())}:
+            item.add_marker(pytest.mark.machine)
+    items.sort(key=lambda item: item.path.name != "test_scale.py")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Of pytest-xdist: before it starts a worker."""
+    node.workerinput["moat_run"] = node.config.stash[ASK].fields()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if OWNER in config.stash:
+        config.stash[OWNER].close()
+
+
 @pytest.fixture(scope="session")
-def run_directory() -> Iterator[Path]:
-    """A directory of this test run that every user may pass, unlike pytest's own."""
-    directory = Path(tempfile.mkdtemp(prefix="moat-nb-tests-", dir="/var/tmp"))
+def ask(pytestconfig: pytest.Config) -> Ask:
+    return pytestconfig.stash[ASK]
+
+
+@pytest.fixture(scope="session")
+def run_directory(ask: Ask) -> Path:
+    """A directory of this worker's that every user may pass, unlike pytest's own."""
+    directory = Path(tempfile.mkdtemp(prefix="w", dir=ask.directory))
     directory.chmod(0o711)
-    yield directory
-    shutil.rmtree(directory)
+    return directory
 
 
 @pytest.fixture(scope="session")
-def engine(run_directory: Path) -> Iterator[Engine]:
+def engine(ask: Ask) -> Iterator[Engine]:
     """The engine that answers, else a private one; a run without an engine fails."""
-    path, private = find_or_start(run_directory / "engine")
+    facts = ask("engine")
     before = os.environ.get("DOCKER_HOST")
-    os.environ["DOCKER_HOST"] = f"unix://{path}"
-    client = docker.DockerClient(base_url=f"unix://{path}")
-    # The root filesystem takes half a minute; a developer may keep it from run to run.
-    cache = Path(os.environ.get("MOAT_TEST_CACHE") or run_directory / "image")
+    os.environ["DOCKER_HOST"] = facts["url"]
+    client = docker.DockerClient(base_url=facts["url"], timeout=300)
     try:
-        with base_images(client, cache) as images:
-            yield Engine(
-                url=f"unix://{path}",
-                client=client,
-                base_image=images.plain,
-                kernel_image=images.kernel,
-            )
-            remove_images(client)
+        yield Engine(
+            url=facts["url"],
+            client=client,
+            base_image=facts["base"],
+            kernel_image=facts["kernel"],
+        )
     finally:
         client.close()
-        if private is not None:
-            private.stop()
         os.environ.pop("DOCKER_HOST")
         if before is not None:
             os.environ["DOCKER_HOST"] = before
-
-
-def remove_images(client: docker.DockerClient) -> None:
-    """Those of the tests' projects; on an engine that is not ours nothing must be left."""
-    for image in client.api.images():
-        for tag in image["RepoTags"] or ():
-            # Those with a run's number are removed by that run, which may not be this one.
-            if re.match(r"moat-nb/test-(?![0-9a-f]{8}:)", tag):
-                client.images.remove(tag)
 
 
 @pytest.fixture(scope="session")

@@ -2,59 +2,134 @@
 
 from __future__ import annotations
 
+import contextlib
 import grp
 import os
+import secrets
 import shutil
+import signal
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 from moat_nb.runtimes.docker.engine import ask_facts, sockets
 
-START_SECONDS = 60
+START_SECONDS = 120
+STOP_SECONDS = 60
+
+
+NAMESPACES = (
+    *("setpriv", "--pdeathsig", "SIGKILL"),
+    *("unshare", "--net", "--mount", "--propagation", "slave"),
+    *("--pid", "--mount-proc", "--fork", "--kill-child"),
+)
+"""An engine's: none of the machine's bridges, rules and mounts is its own, and all that it mounts
+and starts is gone with its first process. Of the machine's mounts it sees later ones too."""
+
+_RUN = """\
+set -eu
+PATH="$PATH:/usr/sbin:/sbin"
+ip link set lo up
+mount --bind "$RESOLV" "$(readlink -f /etc/resolv.conf)"
+# The shell is the first process, and takes in what containers leave behind.
+dockerd "$@" &
+wait $!
+"""
+
+NAME_SERVER = "10.0.2.3"
+"""Of slirp4netns, which asks the machine's own."""
 
 
 class PrivateEngine:
-    """A dockerd with a root directory, socket and containerd of its own, and no network at all."""
+    """A dockerd with a root directory, socket, containerd and namespaces of its own.
+
+    Builds that need a network reach the outside through a program (slirp4netns), not through
+    anything of the machine's. It does not outlive the thread that starts it.
+    """
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.socket = directory / "docker.sock"
+        self._cgroup = f"moat-nb-tests-{secrets.token_hex(4)}"
         self._log = directory / "dockerd.log"
         self._process: subprocess.Popen[bytes] | None = None
+        self._network: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         self.directory.mkdir(mode=0o711)
-        command = [
-            # The engine must not outlive the test run, however that ends.
-            *("setpriv", "--pdeathsig", "SIGTERM"),
-            *("dockerd", "--host", f"unix://{self.socket}", "--group", docker_group()),
-            *("--data-root", str(self.directory / "data")),
-            *("--exec-root", str(self.directory / "exec")),
-            *("--pidfile", str(self.directory / "pid")),
-            *("--bridge=none", "--iptables=false", "--ip-masq=false"),
-        ]
-        with self._log.open("wb") as log:
-            self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-            )
+        resolv = self.directory / "resolv.conf"
+        resolv.write_text(f"nameserver {NAME_SERVER}\n")
         try:
+            self._process = self._spawn(
+                (*NAMESPACES, "sh", "-c", _RUN, "dockerd", *self._options()),
+                env={**os.environ, "RESOLV": str(resolv)},
+            )
             until_it_answers(self._process, str(self.socket), self._log)
-        except RuntimeError:
+            self._network = self._spawn(
+                (
+                    *("setpriv", "--pdeathsig", "SIGKILL", "slirp4netns", "--configure"),
+                    *("--mtu=65520", "--disable-host-loopback", str(self._process.pid), "tap0"),
+                )
+            )
+        except BaseException:
             self.stop()
             raise
 
-    def stop(self) -> None:
+    def _options(self) -> tuple[str, ...]:
+        return (
+            *("--host", f"unix://{self.socket}", "--group", docker_group()),
+            *("--data-root", str(self.directory / "data")),
+            *("--exec-root", str(self.directory / "exec")),
+            *("--pidfile", str(self.directory / "pid"), "--cgroup-parent", f"/{self._cgroup}"),
+            *("--bridge=none", "--iptables=false", "--ip-masq=false"),
+        )
+
+    def _spawn(self, command: tuple[str, ...], **options: Any) -> subprocess.Popen[bytes]:
+        with self._log.open("ab") as log:
+            return subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                **options,
+            )
+
+    def kill(self) -> None:
+        """End it and all of its containers at once; harmless when that has happened."""
+        if self._network is not None:
+            self._network.kill()
+            self._network.wait()
         if self._process is not None:
-            self._process.terminate()
-            self._process.wait(timeout=30)
-        # A container that was being removed as the engine stopped leaves its mounts behind.
-        table = Path("/proc/self/mountinfo").read_text().splitlines()
-        mounts = [line.split()[4] for line in table]
-        for mount in sorted(mounts, reverse=True):
-            if mount.startswith(f"{self.directory}/"):
-                subprocess.run(["umount", "--lazy", mount], check=True)
+            end_namespace(self._process)
+
+    def stop(self) -> None:
+        """End it, and remove all it has made."""
+        self.kill()
+        remove_cgroups(self._cgroup)
         shutil.rmtree(self.directory)
+
+
+def end_namespace(process: subprocess.Popen[bytes]) -> None:
+    """Kill the first process of what :data:`NAMESPACES` began, which ends after all others.
+
+    An engine takes ten seconds to end by itself, and of a test's nothing is kept.
+    """
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
+        for child in children.split():
+            os.kill(int(child), signal.SIGKILL)
+    process.wait(STOP_SECONDS)
+
+
+def remove_cgroups(*names: str) -> None:
+    """Those of these names, with what is below, if no process is in them."""
+    # Unlike Path.glob, os.walk passes over one that goes meanwhile.
+    for cgroup, _, _ in os.walk("/sys/fs/cgroup", topdown=False):
+        if set(names) & set(Path(cgroup).parts):
+            with contextlib.suppress(OSError):
+                Path(cgroup).rmdir()
 
 
 def docker_group() -> str:
@@ -96,8 +171,9 @@ def find_or_start(directory: Path) -> tuple[str, PrivateEngine | None]:
             "no engine answers, and only root can start one: start Docker Engine and join its "
             "group, or run the tests as root"
         )
-    if shutil.which("dockerd") is None:
-        raise RuntimeError("dockerd is not installed; `make test` installs it")
+    for program in ("dockerd", "slirp4netns"):
+        if shutil.which(program) is None:
+            raise RuntimeError(f"{program} is not installed; `make test` installs it")
     engine = PrivateEngine(directory)
     engine.start()
     return str(engine.socket), engine

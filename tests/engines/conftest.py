@@ -14,13 +14,14 @@ import pytest
 
 from moat_nb.host.machine import User
 from moat_nb.runtimes.docker.engine import ask_facts
-from tests.conftest import Engine, Project, remove_images
+from tests.conftest import Engine, Project
 from tests.engines.images import kernel_image
 from tests.engines.kinds import ENGINES, Kind
 from tests.engines.namespace import running
 from tests.engines.preparing import Preparations, preparing
 from tests.engines.table import TABLE, Table
 from tests.integration.conftest import Launcher
+from tests.shared import remove_images
 
 BUBBLEWRAP = "bubblewrap"
 
@@ -89,7 +90,7 @@ def engine(
             preparations.image.result()
             with kernel_image(client, cache) as image:
                 yield Engine(url=url, client=client, base_image=image, kernel_image=image)
-                remove_images(client)
+                remove_images(client, run_directory, {image})
         finally:
             client.close()
 

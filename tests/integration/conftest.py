@@ -19,8 +19,8 @@ from moat_nb.host.machine import User
 from tests.conftest import Engine, Project
 from tests.egress.internet import Internet, internet
 from tests.integration.leftovers import Watch
-from tests.integration.table import TABLE, Table
-from tests.service_images import ServiceImages, service_images
+from tests.service_images import ServiceImages
+from tests.shared import Ask
 
 MIB = 1 << 20
 
@@ -103,11 +103,9 @@ def on_docker(engine: Engine, project: Project, owner: User) -> Iterator[Launche
 
 
 @pytest.fixture(scope="session")
-def services(engine: Engine, run_directory: Path) -> Iterator[ServiceImages]:
+def services(ask: Ask, engine: Engine) -> ServiceImages:
     """Images of real PostgreSQL, MariaDB and Redis servers."""
-    cache = Path(os.environ.get("MOAT_TEST_CACHE") or run_directory / "image")
-    with service_images(engine.client, cache) as images:
-        yield images
+    return ServiceImages(**ask("services"))
 
 
 @pytest.fixture(scope="module")
@@ -142,18 +140,3 @@ def settle() -> None:
         return {thread.name for thread in threading.enumerate() if thread.name.startswith("moat-")}
 
     assert wait_until(lambda: running() <= {"moat-spawner"}), running()
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.stash[TABLE] = Table()
-
-
-@pytest.fixture
-def table(pytestconfig: pytest.Config) -> Table:
-    return pytestconfig.stash[TABLE]
-
-
-def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    if config.stash[TABLE].rows:
-        terminalreporter.section("attacks")
-        terminalreporter.write(config.stash[TABLE].text())

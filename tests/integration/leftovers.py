@@ -31,8 +31,10 @@ class Watch:
     def left(self, engine: Engine | None, *, seconds: float) -> list[str]:
         """What is there now that a sandbox of this project made, after ``seconds`` at the most."""
         give_up = time.monotonic() + seconds
+        # One that comes later is somebody else's, whose start has not written its note yet.
+        new = run_directories() - self._before
         while True:
-            found = [*self._containers(engine), *self._processes(), *self._directories()]
+            found = [*self._containers(engine), *self._processes(), *self._directories(new)]
             if not found or time.monotonic() > give_up:
                 return found
             time.sleep(0.1)
@@ -57,8 +59,8 @@ class Watch:
             if self.project.parent.name in mounts:
                 yield f"process {process.name}: {words[:200]!r}"
 
-    def _directories(self) -> Iterator[str]:
-        for path in run_directories() - self._before:
+    def _directories(self, new: set[Path]) -> Iterator[str]:
+        for path in new:
             if not path.is_dir():
                 continue  # the socket of a shim's keeper, which ends by itself
             try:

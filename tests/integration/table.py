@@ -1,8 +1,10 @@
-"""The table of attacks, printed at the end of a run."""
+"""The table of attacks, printed at the end of a run; its rows come with the reports of the tests,
+so that those of all workers are in it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
@@ -28,4 +30,24 @@ class Table:
         return "\n".join(lines) + "\n"
 
 
-TABLE = pytest.StashKey[Table]()
+ROWS = Table()
+PROPERTY = "attack"
+
+
+@pytest.fixture
+def table(record_property: Any) -> Any:
+    """``table(attack, runtime, expected, happened, control)``: a row of the table."""
+    return lambda *row: record_property(PROPERTY, row)
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.when == "call":
+        for name, row in report.user_properties:
+            if name == PROPERTY:
+                ROWS.add(*row)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    if ROWS.rows:
+        terminalreporter.section("attacks")
+        terminalreporter.write(ROWS.text())

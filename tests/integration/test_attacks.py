@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from moat_nb.host.rotating_log import FILE_LIMIT
+from moat_nb.host.rotating_log import LIMIT
 
 MEMORY_MB, TMPFS_MB, PIDS = 256, 32, 64
 
@@ -174,7 +174,7 @@ def test_an_attack_ends_as_expected_and_the_sandbox_lives(launcher, attack, tabl
     happened = run_inside(box, attack, {**inside, "workspace": "/workspace"})
     controlled = control(attack)
 
-    table.add(attack.name, launcher.runtime, expected, happened, controlled or "-")
+    table(attack.name, launcher.runtime, expected, happened, controlled or "-")
     assert happened == expected
     assert controlled == attack.control
     assert box.run(["true"]).returncode == 0
@@ -282,8 +282,8 @@ def test_a_flood_of_output_costs_a_bounded_file(launcher, table):
     assert process.wait(timeout=60).code == 0
     files = list(box.sockets.parent.glob("log*"))
     size = sum(path.stat().st_size for path in files)
-    assert FILE_LIMIT < size <= 2 * FILE_LIMIT
-    table.add("40 MiB of output", launcher.runtime, "<= 20 MiB", f"{size >> 20} MiB", "-")
+    assert LIMIT // 2 < size <= LIMIT
+    table("40 MiB of output", launcher.runtime, "<= 20 MiB", f"{size >> 20} MiB", "-")
 
 
 STUBBORN = """
@@ -314,5 +314,5 @@ def test_processes_that_ignore_every_signal_end_with_the_sandbox(launcher, table
     box.stop()
     left = launcher.left(project)
     happened = "nothing left" if left == [] else str(left)
-    table.add("signals ignored", launcher.runtime, "nothing left", happened, "-")
+    table("signals ignored", launcher.runtime, "nothing left", happened, "-")
     assert left == []

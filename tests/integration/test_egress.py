@@ -333,7 +333,7 @@ def test_attacks_through_the_proxy_end_as_expected(launch, launcher, table):
     happened = {}
     for name, (program, argument, expected) in ATTACKS.items():
         happened[name] = str(box("run", ["python3", "-c", program, argument])[1]).strip()
-        table.add(name, launcher.runtime, expected, happened[name], "-")
+        table(name, launcher.runtime, expected, happened[name], "-")
     assert happened == {name: expected for name, (_, _, expected) in ATTACKS.items()}
 
 

@@ -11,6 +11,7 @@ import tarfile
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,12 +55,37 @@ class Recorder(Silent):
 
 
 @pytest.fixture
-def plan(engine: Engine) -> Iterator[Plan]:
+def mark() -> str:
+    """A label of this test's, which containers and images have from what they are made of: others
+    use the engine too."""
+    return f"moat-nb-test={secrets.token_hex(8)}"
+
+
+@pytest.fixture
+def marked(engine: Engine, mark: str) -> Iterator[Callable[[str], str]]:
+    """``marked(image)``: the same with the label."""
+    names = []
+
+    def make(image: str) -> str:
+        names.append(f"moat-nb-test/marked:{secrets.token_hex(8)}")
+        text = io.BytesIO(f"FROM {image}\nLABEL {mark}\n".encode())
+        list(engine.client.api.build(fileobj=text, tag=names[-1], rm=True))
+        return names[-1]
+
+    yield make
+    for name in names:
+        engine.client.api.remove_image(name, force=True)
+
+
+@pytest.fixture
+def plan(engine: Engine, marked: Callable[[str], str]) -> Iterator[Plan]:
     """Makes plans of one project of this test's own, whose images are removed afterwards."""
     name = f"test-image-{secrets.token_hex(4)}"
 
     def make(**fields: Any) -> ImagePlan:
-        fields = {"base_image": engine.base_image, "kernel": NO_WHEELS, **fields}
+        if "base_image" not in fields:
+            fields["base_image"] = marked(engine.base_image)
+        fields = {"kernel": NO_WHEELS, **fields}
         return image_plan(Config(path=Path("/srv/survey/moat.yaml"), name=name, **fields))
 
     yield make
@@ -69,18 +95,19 @@ def plan(engine: Engine) -> Iterator[Plan]:
 
 
 @pytest.fixture
-def traces(engine: Engine) -> Callable[[], list[str]]:
-    """Containers and untagged images of ours, and directories of wheels, that were not there."""
+def traces(
+    engine: Engine, mark: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[], list[str]]:
+    """This test's containers and untagged images, and directories of wheels."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
 
-    def found() -> set[str]:
-        ours = {"label": "moat.nb.image=1"}
-        containers = engine.client.api.containers(all=True, filters=ours)
-        images = engine.client.api.images(filters={**ours, "dangling": True})
-        directories = Path(tempfile.gettempdir()).glob("moat-nb-wheels-*")
-        return {item["Id"] for item in (*containers, *images)} | {str(path) for path in directories}
+    def found() -> list[str]:
+        containers = engine.client.api.containers(all=True, filters={"label": mark})
+        images = engine.client.api.images(filters={"label": mark, "dangling": True})
+        directories = tmp_path.glob("moat-nb-wheels-*")
+        return [*(item["Id"] for item in (*containers, *images)), *map(str, directories)]
 
-    before = found()
-    return lambda: sorted(found() - before)
+    return found
 
 
 def run(engine: Engine, image: str, *argv: str) -> str:
@@ -90,11 +117,13 @@ def run(engine: Engine, image: str, *argv: str) -> str:
     return str(output.decode())
 
 
-def import_empty(engine: Engine, name: str) -> None:
+def import_empty(engine: Engine, name: str, label: str = "moat-nb-test=1") -> None:
     repository, _, version = name.rpartition(":")
     empty = io.BytesIO()
     tarfile.open(fileobj=empty, mode="w").close()
-    engine.client.api.import_image_from_data(empty.getvalue(), repository=repository, tag=version)
+    engine.client.api.import_image_from_data(
+        empty.getvalue(), repository=repository, tag=version, changes=[f"LABEL {label}"]
+    )
 
 
 def needs(kind: Any, name: str, version: str | None = None) -> Dependency:
@@ -102,12 +131,16 @@ def needs(kind: Any, name: str, version: str | None = None) -> Dependency:
 
 
 def test_pip_packages_and_ipykernel_are_there_and_import(
-    engine: Engine, plan: Plan, traces: Callable[[], list[str]]
+    engine: Engine,
+    plan: Plan,
+    marked: Callable[[str], str],
+    traces: Callable[[], list[str]],
 ) -> None:
     seen = Recorder()
     # On the image with ipykernel, which the run's setup made on one without.
     six = needs("pip", "six", "==1.16.0")
-    asked = plan(base_image=engine.kernel_image, dependencies=(six,), kernel=KernelOptions())
+    base = marked(engine.kernel_image)
+    asked = plan(base_image=base, dependencies=(six,), kernel=KernelOptions())
     tag = ensure_image(asked, engine.client, seen)
     code = "import six, ipykernel; print(six.__version__, int(ipykernel.__version__[0]) >= 6)"
     assert run(engine, tag, "python3", "-c", code) == "1.16.0 True\n"
@@ -138,7 +171,8 @@ def test_a_base_image_with_ipykernel_that_suffices_gets_a_second_name_and_no_lay
 def test_another_languages_kernel_with_no_wishes_runs_on_the_base_image_itself(
     engine: Engine, plan: Plan
 ) -> None:
-    assert ensure_image(plan(), engine.client, Silent()) == engine.base_image
+    asked = plan(base_image=engine.base_image)
+    assert ensure_image(asked, engine.client, Silent()) == engine.base_image
 
 
 def test_a_base_image_that_changed_under_its_name_makes_another_image(
@@ -174,10 +208,13 @@ def test_hooks_run_in_the_workspace_as_root_and_then_as_moatuser(
     assert run(engine, tag, "id", "-u") == "5000\n"
 
 
-def test_an_image_says_that_it_is_ours_and_which_projects(engine: Engine, plan: Plan) -> None:
+def test_an_image_says_that_it_is_ours_and_which_projects(
+    engine: Engine, plan: Plan, mark: str
+) -> None:
     tag = ensure_image(plan(hooks=Hooks(post_build="true")), engine.client, Silent())
     labels = engine.client.api.inspect_image(tag)["Config"]["Labels"]
-    assert labels == {"moat.nb.image": "1", PROJECT_LABEL: "/srv/survey"}
+    name, value = mark.split("=")
+    assert labels == {"moat.nb.image": "1", PROJECT_LABEL: "/srv/survey", name: value}
 
 
 def test_a_failing_hook_shows_its_step_and_its_last_words_and_leaves_nothing(
@@ -228,7 +265,10 @@ def test_ctrl_c_ends_a_build_and_leaves_nothing(
 
 
 def test_a_killed_launcher_leaves_no_container_of_its_build(
-    engine: Engine, traces: Callable[[], list[str]]
+    engine: Engine,
+    mark: str,
+    marked: Callable[[str], str],
+    traces: Callable[[], list[str]],
 ) -> None:
     code = (
         "import sys, docker; from moat_nb.text import progress; "
@@ -237,14 +277,14 @@ def test_a_killed_launcher_leaves_no_container_of_its_build(
         "dockerfile='FROM ' + sys.argv[2] + '\\nLABEL moat.nb.image=1\\nRUN sleep 100\\n'), "
         "None, docker.DockerClient(base_url=sys.argv[1]), progress.Silent(), None)"
     )
-    argv = [sys.executable, "-c", code, engine.url, engine.base_image]
-    containers = engine.client.api.containers
+    argv = [sys.executable, "-c", code, engine.url, marked(engine.base_image)]
+    containers = partial(engine.client.api.containers, filters={"label": mark})
     with subprocess.Popen(argv) as launcher:
         try:
-            wait_for(lambda: containers(filters={"label": "moat.nb.image=1"}) != [])
+            wait_for(lambda: containers() != [])
         finally:
             launcher.send_signal(signal.SIGKILL)
-    wait_for(lambda: containers(all=True, filters={"label": "moat.nb.image=1"}) == [])
+    wait_for(lambda: containers(all=True) == [])
     # Only the launcher could have removed the layers; they are labelled for `moat-nb clean`.
     for image in traces():
         engine.client.api.remove_image(image)
@@ -271,10 +311,10 @@ def test_a_missing_base_image_says_what_the_engine_said_and_what_to_do(
 
 
 def test_a_base_image_without_python_is_named_before_anything_is_fetched(
-    engine: Engine, plan: Plan, traces: Callable[[], list[str]]
+    engine: Engine, plan: Plan, mark: str, traces: Callable[[], list[str]]
 ) -> None:
     name = f"moat-nb-test/empty:{secrets.token_hex(4)}"
-    import_empty(engine, name)
+    import_empty(engine, name, mark)
     seen = Recorder()
     try:
         with pytest.raises(ImageError, match=f"{name}: its python3 cannot be run: .*base_image"):

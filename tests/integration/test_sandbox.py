@@ -211,8 +211,7 @@ def test_an_engine_that_stops_ends_the_sandbox_and_stop_returns(
         environ = {**os.environ, "DOCKER_HOST": f"unix://{own.socket}"}
         with Sandbox.launch(directory, "docker", environ=environ) as box:
             assert box.run(["true"]).returncode == 0
-            own._process.terminate()
-            own._process.wait(30)
+            own.kill()
             assert wait_until(lambda: box.gone is not None)
         assert not box.sockets.exists()
     finally:

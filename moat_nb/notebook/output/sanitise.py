@@ -55,8 +55,9 @@ CLASSES = frozenset({"dataframe", "tex2jax_ignore"})
 LONGEST = 1 << 19
 """Characters; a table as pandas shortens it has a fifth. What is longer is not looked into."""
 
-SILENT = frozenset({"class", "id", "role", "scoped", "data", "aria"})
-"""Attributes (or what stands before their first hyphen) whose loss nobody sees."""
+SILENT = frozenset({"class", "id", "role", "scoped", "data", "aria", "rel"})
+"""Attributes (or what stands before their first hyphen) whose loss nobody sees. A link's ``rel``
+is one of them, for the sanitiser puts its own in the place."""
 
 IMAGE = re.compile(r"data:image/(?:png|jpeg|gif|webp|bmp|svg\+xml)[;,]", re.IGNORECASE)
 LINK = re.compile(r"https?:|mailto:|[^:/?#]*(?:[/?#]|$)", re.IGNORECASE)

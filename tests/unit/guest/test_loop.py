@@ -27,6 +27,8 @@ from jupyter_client.blocking.client import BlockingKernelClient
 import moat_nb
 from moat_nb.guest.usage import HISTORY, Vitals
 
+pytestmark = pytest.mark.machine  # a guest is the first process of a namespace
+
 GUEST = Path(moat_nb.__file__).parent / "guest"
 ROOT = os.getuid() == 0
 NAMESPACES = (

@@ -17,6 +17,8 @@ import pytest
 
 from tests.unit.guest.test_loop import Guest
 
+pytestmark = pytest.mark.machine  # a guest is the first process of a namespace
+
 GIGABYTE = 1 << 30
 PIECE = b"moat" * (1 << 16)
 

@@ -177,6 +177,7 @@ def attempts() -> dict[str, list[int]]:
     }
 
 
+@pytest.mark.machine
 def test_denied_calls_fail_in_force_and_reach_the_kernel_without_the_filter(tmp_path):
     argv = [sys.executable, "-c", ATTEMPTS, json.dumps(attempts())]
     inside = json.loads(under_filter(tmp_path, *argv).stdout)
@@ -189,6 +190,7 @@ def test_denied_calls_fail_in_force_and_reach_the_kernel_without_the_filter(tmp_
     assert [name for name, answer in outside.items() if answer == inside[name]] == []
 
 
+@pytest.mark.machine
 @pytest.mark.parametrize(
     "code",
     [
@@ -207,6 +209,7 @@ def test_ordinary_programs_run_under_the_filter(tmp_path, code):
     assert (done.stdout, done.stderr, done.returncode) == ("ok\n", "", 0)
 
 
+@pytest.mark.machine
 def test_pip_installs_a_wheel_under_the_filter(tmp_path):
     wheel = tmp_path / "hello-1-py3-none-any.whl"
     with zipfile.ZipFile(wheel, "w") as archive:
@@ -224,6 +227,7 @@ def test_pip_installs_a_wheel_under_the_filter(tmp_path):
     assert (tmp_path / "site/hello.py").read_text() == "print('hello')\n"
 
 
+@pytest.mark.machine
 def test_native_programs_are_built_of_processes_and_pipes_under_the_filter(tmp_path):
     script = textwrap.dedent(
         """
