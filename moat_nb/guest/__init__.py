@@ -10,8 +10,8 @@
     carrier.py    connections carried to the launcher, which alone has a network
 
 The directory is mounted read-only into the sandbox and needs nothing but a python3 >= 3.8. The
-launcher holds the guest's stdin and stdout, the leash, and JSON objects run over them, one a line;
-when stdin ends, by whatever death of the launcher, the guest exits and the sandbox with it.
+launcher holds the guest's stdin and stdout (the attach stream). JSON objects run over them, one a
+line. When stdin ends, by whatever death of the launcher, the guest exits and the sandbox with it.
 
 To the guest:
     spawn  {id, argv, env, cwd, fork, connection, stdin}   start a process

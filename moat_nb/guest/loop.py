@@ -19,8 +19,8 @@ from .mountinfo import mount_table
 from .process import (
     CHUNK,
     BecomeKernel,
-    Order,
     Process,
+    SpawnRequest,
     describe,
     note,
     oom_kills,
@@ -43,12 +43,12 @@ READ_AT_START = ("PYTHON", "LANG", "LC_", "TZ", "LD_", "MALLOC_")
 
 class Guest:
     def __init__(
-        self, config: Dict[str, Any], in_no_hurry: bool, leash_in: int, leash_out: int
+        self, config: Dict[str, Any], in_no_hurry: bool, attach_in: int, attach_out: int
     ) -> None:
         self.config = config
         self.in_no_hurry = in_no_hurry
-        self.leash_in = leash_in
-        self.leash_out = leash_out
+        self.attach_in = attach_in
+        self.attach_out = attach_out
         self.environ = dict(os.environ)  # as it was: debugpy's import adds to it
         self.buffer = b""
         self.processes: Dict[str, Process] = {}
@@ -66,10 +66,10 @@ class Guest:
     def send(self, kind: str, **fields: Any) -> None:
         data = json.dumps(dict(fields, type=kind)).encode() + b"\n"
         while data:
-            data = data[os.write(self.leash_out, data) :]
+            data = data[os.write(self.attach_out, data) :]
 
     def run(self) -> int:
-        """Serve until the leash ends; returns the exit code."""
+        """Serve until the attach stream ends; returns the exit code."""
         self.open_doors()
         mounts = prove(self.config["excludes"])
         if any(mount["problem"] for mount in mounts):
@@ -105,8 +105,8 @@ class Guest:
         return max(0.0, min(WATCH_SECONDS, due - time.monotonic()))
 
     def watch_fds(self) -> None:
-        os.set_blocking(self.leash_in, False)
-        self.poll.register(self.leash_in, select.POLLIN)
+        os.set_blocking(self.attach_in, False)
+        self.poll.register(self.attach_in, select.POLLIN)
         self.wakeup, wakeup_write = os.pipe()
         for descriptor in (self.wakeup, wakeup_write):
             os.set_blocking(descriptor, False)
@@ -123,8 +123,8 @@ class Guest:
             self.poll.register(descriptor, select.POLLIN)
 
     def handle(self, descriptor: int, event: int) -> bool:
-        if descriptor == self.leash_in:
-            return self.read_leash()
+        if descriptor == self.attach_in:
+            return self.read_launcher()
         if descriptor == self.wakeup:
             os.read(self.wakeup, CHUNK)
             self.reap()
@@ -138,9 +138,9 @@ class Guest:
             self.child_event(descriptor, event)
         return True
 
-    def read_leash(self) -> bool:
+    def read_launcher(self) -> bool:
         try:
-            data = os.read(self.leash_in, CHUNK)
+            data = os.read(self.attach_in, CHUNK)
         except BlockingIOError:
             return True
         if not data:
@@ -173,17 +173,17 @@ class Guest:
             error = "the kernel's modules do not import: " + self.import_error
             self.send("failed", id=id, error=error, missing=False)
             return
-        order = Order(id, argv, env, cwd, fork, stdin)
+        request = SpawnRequest(id, argv, env, cwd, fork, stdin)
         try:
             if connection is not None:
                 name = write_connection_file(id, connection, env)
                 argv = [part.replace("{connection_file}", name) for part in argv]
-                order = order._replace(argv=argv, connection_file=name)
-            process = self.take_spare(order, connection) or start(order)
+                request = request._replace(argv=argv, connection_file=name)
+            process = self.take_spare(request, connection) or start(request)
         except OSError as error:
-            unlink_quietly(order.connection_file)
+            unlink_quietly(request.connection_file)
             missing = error.filename == "exec" and error.errno == errno.ENOENT
-            self.send("failed", id=id, error=describe(error, order), missing=missing)
+            self.send("failed", id=id, error=describe(error, request), missing=missing)
             return
         self.processes[id] = process
         for descriptor in process.pipes:
@@ -222,11 +222,13 @@ class Guest:
         else:
             self.drop_spare()
 
-    def take_spare(self, order: Order, connection: Optional[Dict[str, Any]]) -> Optional[Process]:
+    def take_spare(
+        self, request: SpawnRequest, connection: Optional[Dict[str, Any]]
+    ) -> Optional[Process]:
         """The spare as the kernel that was ordered, if there is one that fits."""
-        if self.spare is None or connection is None or not self.spare.fits(order, connection):
+        if self.spare is None or connection is None or not self.spare.fits(request, connection):
             return None
-        process = self.spare.hand_over(order, connection)
+        process = self.spare.hand_over(request, connection)
         self.drop_spare()  # either it is a kernel now, or it has ended
         return process
 
@@ -401,22 +403,22 @@ class Guest:
             self.send("mount_lost", path=path)
 
 
-def take_leash() -> List[int]:
+def take_attach_stream() -> List[int]:
     """Move stdin and stdout out of the way of everything that is started from here."""
     import fcntl
 
-    leash = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10) for fd in (0, 1)]
+    attach_stream = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10) for fd in (0, 1)]
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     os.close(null)
     os.dup2(2, 1)
-    return leash
+    return attach_stream
 
 
 def main() -> None:
     config = json.loads(sys.argv[1])
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    guest = Guest(config, IN_NO_HURRY in sys.argv[2:], *take_leash())
+    guest = Guest(config, IN_NO_HURRY in sys.argv[2:], *take_attach_stream())
     try:
         code = guest.run()
     except BecomeKernel as kernel:

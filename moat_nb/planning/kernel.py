@@ -180,7 +180,7 @@ def _without_sidecars(config: Config, runtime: Capabilities) -> tuple[Problem, .
         Problem(
             where=service.where,
             what=f"{service.name} is a service, and {runtime.name} cannot run any beside a kernel",
-            mend="use --runtime docker or podman, or list it in kernel.skip_dependencies",
+            hint="use --runtime docker or podman, or list it in kernel.skip_dependencies",
             supported=False,
         )
         for service in config.wanted_services
@@ -203,7 +203,7 @@ def unsupported(config: Config) -> tuple[Problem, ...]:
         Problem(
             where=config.place(key),
             what=f"{key}{how} is not supported yet",
-            mend=f"take {key} out",
+            hint=f"take {key} out",
             supported=False,
         )
         for (key, how), used in asked.items()

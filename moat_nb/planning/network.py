@@ -138,21 +138,21 @@ def _problems(config: Config) -> Iterator[Problem]:
         given = {"rules": network.rules, "host": network.host_ports}
         for key in (key for key, value in given.items() if value):
             what = f"network.{key} does not hold with policy bridge, where nothing is refused"
-            yield Problem(where=where, what=what, mend=f"say policy: strict, or take {key} out")
+            yield Problem(where=where, what=what, hint=f"say policy: strict, or take {key} out")
     elif config.container.dns:
         what = "container.dns: the sandbox asks no name server, its proxy resolves names"
-        mend = "take dns out, or say network: {policy: bridge}"
-        yield Problem(where=config.container.where, what=what, mend=mend)
+        hint = "take dns out, or say network: {policy: bridge}"
+        yield Problem(where=config.container.where, what=what, hint=hint)
     if network.policy == "none" and network.rules:
         what = "network.rules: with policy none they allow nothing"
-        yield Problem(where=where, what=what, mend="say policy: strict, or take rules out")
+        yield Problem(where=where, what=what, hint="say policy: strict, or take rules out")
     if network.policy != "none" and needed(network.rules) and (install := missing()):
         rule = next(rule for rule in network.rules if rule.lines)
         what = f"{rule.host}: rules with methods and paths need TLS to be opened"
-        yield Problem(where=rule.where, what=what, mend=f"run {install}, or allow the whole host")
+        yield Problem(where=rule.where, what=what, hint=f"run {install}, or allow the whole host")
     if PROXY_PORT in network.host_ports and network.policy != "none":
         what = f"network.host {PROXY_PORT} is the port of the sandbox's own proxy"
-        yield Problem(where=where, what=what, mend="have the host's program listen elsewhere")
+        yield Problem(where=where, what=what, hint="have the host's program listen elsewhere")
 
 
 def _problems_without_sockets(config: Config, runtime: str) -> Iterator[Problem]:
@@ -161,8 +161,8 @@ def _problems_without_sockets(config: Config, runtime: str) -> Iterator[Problem]
     if network.policy not in (None, "none") or network.host_ports:
         asked = "network.host" if network.policy == "none" else f"network.policy {network.policy}"
         what = f"{runtime}: {asked}: its virtual machine reaches no socket of this machine's"
-        mend = "use docker, or say network: {policy: none}"
-        yield Problem(where=network.where, what=what, mend=mend)
+        hint = "use docker, or say network: {policy: none}"
+        yield Problem(where=network.where, what=what, hint=hint)
 
 
 BUNDLE = f"{PLACE}/ca.pem"

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO
 
 from moat_nb.config.model import Rule
-from moat_nb.egress.options import Order, missing
+from moat_nb.egress.options import ProxyOptions, missing
 from moat_nb.egress.policy.hostnames import HOST_GATEWAY
 from moat_nb.egress.policy.network_policy import NetworkPolicy
 from moat_nb.egress.process import command
@@ -174,7 +174,7 @@ def _proxy(directory: Path, port: int, tls: _Tls | None) -> Iterator[str]:
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(path)
         listening.listen()
-        order = Order(
+        options = ProxyOptions(
             listen_fd=listening.fileno(),
             network=NetworkPolicy(
                 policy="permissive",
@@ -197,7 +197,7 @@ def _proxy(directory: Path, port: int, tls: _Tls | None) -> Iterator[str]:
         )
     with process:
         assert process.stdin is not None
-        process.stdin.write(order.line())
+        process.stdin.write(options.line())
         process.stdin.flush()
         try:
             yield path

@@ -142,7 +142,7 @@ class Guest:
         return [f"{s[2]} {s[1]}" for s in stats if s[0] != "1" and s[1] not in ("(sh)", "(cat)")]
 
     def end(self) -> int:
-        """Let go of the leash; the exit code."""
+        """Let go of the attach stream; the exit code."""
         assert self.process.stdin is not None
         self.process.stdin.close()
         return self.process.wait(timeout=30)
@@ -659,7 +659,7 @@ def test_out_of_descriptors_is_told_leaks_none_and_passes(start: Start) -> None:
     assert guest.open_descriptors() == before
 
 
-# ---------------------------------------------------------------- the end of the leash
+# ---------------------------------------------------------------- the end of the attach stream
 
 
 def alive(marker: str) -> list[str]:
@@ -772,7 +772,7 @@ FACTS = """{
     "stdin": __import__("os").readlink("/proc/self/fd/0"),
     "frozen": __import__("gc").get_freeze_count(),
     "name": __name__,
-    "leash": [fd for fd in __import__("os").listdir("/proc/self/fd")
+    "attach stream": [fd for fd in __import__("os").listdir("/proc/self/fd")
               if __import__("os").path.exists("/proc/self/fd/" + fd)
               and "mountinfo" in __import__("os").readlink("/proc/self/fd/" + fd)],
 }"""
@@ -891,7 +891,9 @@ def test_what_wants_the_main_thread_is_imported_by_it_in_no_hurry_too(
     assert ask(f"{sockets}/k", "'preloaded' in __import__('sys').modules") is True
 
 
-def test_what_a_preload_prints_does_not_reach_the_leash(start: Start, tmp_path: Path) -> None:
+def test_what_a_preload_prints_does_not_reach_the_attach_stream(
+    start: Start, tmp_path: Path
+) -> None:
     (tmp_path / "preloaded.py").write_text("print('noise', flush=True)")
     guest = start(preload=["preloaded"], env={"PYTHONPATH": str(tmp_path)})
     guest.hear("ready")

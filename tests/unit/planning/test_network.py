@@ -18,7 +18,7 @@ from moat_nb.planning.network import (
     trust_variables,
     way_out_variables,
 )
-from moat_nb.sandbox.refusals import MOST, QUIET_SECONDS, News, refusal
+from moat_nb.sandbox.refusals import MOST, QUIET_SECONDS, RefusalNotices, refusal
 
 
 def config(text: str) -> Config:
@@ -115,7 +115,7 @@ def test_what_cannot_hold_together_is_refused_with_its_place(text, told):
     (problem,) = planned(text).problems
     assert told in problem.what
     assert problem.where.startswith("moat.yaml:2:")
-    assert problem.mend
+    assert problem.hint
 
 
 @pytest.mark.parametrize(
@@ -224,7 +224,7 @@ REFUSED = {
     "outcome": "refused",
     "host": "a.org",
     "reason": "is not in network.rules (policy strict)",
-    "mend": 'add "- a.org" to network.rules in moat.yaml',
+    "hint": 'add "- a.org" to network.rules in moat.yaml',
 }
 
 
@@ -233,7 +233,7 @@ def test_a_refusal_is_one_printable_line_that_says_how_to_allow_it():
         "refused: a.org is not in network.rules (policy strict); "
         'add "- a.org" to network.rules in moat.yaml, and start the sandbox anew'
     )
-    words = refusal({**REFUSED, "reason": "\x1b[2J\n" + "x" * 9999, "mend": ""})
+    words = refusal({**REFUSED, "reason": "\x1b[2J\n" + "x" * 9999, "hint": ""})
     assert words is not None
     assert words.isprintable()
     assert len(words) == 500
@@ -243,18 +243,18 @@ def test_a_refusal_is_one_printable_line_that_says_how_to_allow_it():
 
 def test_a_text_is_news_once_until_it_was_quiet_or_another_cell_began():
     now = 0.0
-    news = News(clock=lambda: now)
-    assert news.is_news("a")
+    news = RefusalNotices(clock=lambda: now)
+    assert news.is_new("a")
     for _ in range(5):  # a program that tries again and again
         now += QUIET_SECONDS * 0.9
-        assert not news.is_news("a")
-    assert news.is_news("b")
+        assert not news.is_new("a")
+    assert news.is_new("b")
     now += QUIET_SECONDS
-    assert news.is_news("a")
+    assert news.is_new("a")
     news.forget()
-    assert news.is_news("a")
+    assert news.is_new("a")
 
 
 def test_a_flood_of_different_texts_is_told_of_up_to_a_bound():
-    news = News(clock=lambda: 0.0)
-    assert sum(news.is_news(str(number)) for number in range(10 * MOST)) == MOST
+    news = RefusalNotices(clock=lambda: 0.0)
+    assert sum(news.is_new(str(number)) for number in range(10 * MOST)) == MOST

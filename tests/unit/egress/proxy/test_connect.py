@@ -215,4 +215,4 @@ def test_curl_reaches_what_is_allowed_and_says_why_it_is_refused(start: Start) -
     assert found[0].stdout.startswith("GET /page HTTP/1.1")
     assert found[1].returncode == 56  # curl's own word is only "response 403"
     (record,) = proxy.news()
-    assert record["mend"] == 'add "- other.test" to network.rules in moat.yaml'
+    assert record["hint"] == 'add "- other.test" to network.rules in moat.yaml'

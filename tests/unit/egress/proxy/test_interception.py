@@ -44,9 +44,9 @@ class Opening:
     def certificate(self) -> Path:
         return Path(self.given.certificate)
 
-    def proxy(self, **order: Any) -> Running:
+    def proxy(self, **options: Any) -> Running:
         given = {"rules": RULES, "intercept": self.given, "trust": self.trust}
-        return self.start(**{"policy": "strict", **given, **order})
+        return self.start(**{"policy": "strict", **given, **options})
 
 
 @pytest.fixture
@@ -157,7 +157,7 @@ def test_without_the_authority_nothing_is_opened_and_nothing_passes(opening: Ope
         proxy.https("pypi.test")
     (record,) = proxy.records()
     assert record["reason"] == "has rules with methods or paths, which TLS hides"
-    assert record["mend"] == "run pip install 'moat-nb[intercept]'"
+    assert record["hint"] == "run pip install 'moat-nb[intercept]'"
 
 
 def test_addresses_are_checked_behind_interception_too(opening: Opening) -> None:
