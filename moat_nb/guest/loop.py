@@ -32,7 +32,7 @@ from .process import (
 from .proof import identity, measure, prove, shows, sources
 from .settings import Settings
 from .spare import Spare, run_spare
-from .usage import Vitals, sandbox_memory
+from .usage import Usage, sandbox_memory
 
 WATCH_SECONDS = 2.0
 """A renamed parent moves a mount without any event, so the excludes are also looked at now and
@@ -54,7 +54,7 @@ class Guest:
         self.oom_kills = oom_kills()
         self.import_error: Optional[str] = None
         self.next_watch = 0.0
-        self.vitals = Vitals()
+        self.usage = Usage()
         self.spare: Optional[Spare] = None
         self.spare_wish: Optional[Tuple[str, float]] = None  # its sockets' prefix, and when
         self.listeners: Dict[int, port_forward.Listener] = {}
@@ -83,7 +83,7 @@ class Guest:
                     return 0
             if time.monotonic() >= self.next_watch:
                 self.watch_mounts()
-                self.vitals.sample(self.kernels())
+                self.usage.sample(self.kernels())
             if self.spare_wish is not None and time.monotonic() >= self.spare_wish[1]:
                 self.make_spare(self.spare_wish[0])
 
@@ -287,8 +287,8 @@ class Guest:
         self.send(protocol.PROVED, id=id, mounts=prove(self.settings.excludes), sources=sources())
 
     def on_vitals(self, id: str) -> None:
-        self.vitals.sample(self.kernels())
-        self.send(protocol.VITALS, id=id, memory=sandbox_memory(), kernels=self.vitals.report())
+        self.usage.sample(self.kernels())
+        self.send(protocol.VITALS, id=id, memory=sandbox_memory(), kernels=self.usage.report())
 
     def kernels(self) -> Dict[str, int]:
         """The pids by id."""

@@ -20,7 +20,7 @@ from moat_nb.errors import ProgramNotFound, ProofError, SandboxGone, StartError
 from moat_nb.guest import protocol
 from moat_nb.runtimes.base import AttachStream
 from moat_nb.sandbox.mount_check import Source
-from moat_nb.sandbox.usage import Vitals
+from moat_nb.sandbox.usage import Usage
 from moat_nb.text.terminal import last_lines, plain_lines
 from moat_nb.text.untrusted import MAX_PATH, number, text
 
@@ -242,14 +242,14 @@ class GuestClient:
         process.spawned.result()
         return process
 
-    def usage(self, timeout: float = 5.0) -> dict[str, tuple[int, int]]:
+    def mount_usage(self, timeout: float = 5.0) -> dict[str, tuple[int, int]]:
         """``{path: (size, used)}`` in bytes of the excludes now."""
         use: dict[str, tuple[int, int]] = self._ask(protocol.USAGE, protocol.USAGE, timeout)
         return use
 
-    def vitals(self, timeout: float = 5.0) -> Vitals:
+    def usage(self, timeout: float = 5.0) -> Usage:
         """The kernels' memory and CPU, of the last two minutes."""
-        found: Vitals = self._ask(protocol.VITALS, protocol.VITALS, timeout)
+        found: Usage = self._ask(protocol.VITALS, protocol.VITALS, timeout)
         return found
 
     def prove(self, timeout: float = 5.0) -> tuple[MountProof, ...]:
@@ -326,7 +326,7 @@ class GuestClient:
             mounts = tuple(MountProof.parse(found) for found in message["mounts"])
             self._answer(kind, message["id"], mounts)
         elif kind == protocol.VITALS:
-            self._answer(kind, message["id"], Vitals.parse(message))
+            self._answer(kind, message["id"], Usage.parse(message))
         elif kind == protocol.SPARE:
             self.spare_ready.set()
         else:

@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from moat_nb import CommandError, ConfigError, Sandbox, SandboxGone, StartError
-from moat_nb.sandbox.sandbox import look_at
 from tests import ordinary_user
 from tests.engine import PrivateEngine
 from tests.integration.conftest import MIB, settle, wait_until
@@ -374,7 +373,7 @@ def test_a_sandbox_shows_its_mounts_with_their_use_and_its_kernel_with_memory_an
         kernel.kc.execute_interactive("x = bytearray(100 << 20)", timeout=60)
         shown = box._repr_mimebundle_()
         # Looks that come within a second of each other are one.
-        assert wait_until(lambda: look_at(box).kernels[0].samples[-1].memory > 100 * MIB)
+        assert wait_until(lambda: box.view().kernels[0].samples[-1].memory > 100 * MIB)
     text, page = shown["text/plain"], shown["text/html"]
     assert text.startswith(f"Sandbox test-box ({box.id}), running\n")
     assert "/workspace/node_modules  tmpfs" in text and "3 MiB of 512 MiB" in text

@@ -26,7 +26,7 @@ from jupyter_client.blocking.client import BlockingKernelClient
 
 import moat_nb
 from moat_nb.guest.settings import Exclude, PortForward, Settings
-from moat_nb.guest.usage import HISTORY, Vitals
+from moat_nb.guest.usage import HISTORY, Usage
 
 pytestmark = pytest.mark.machine  # a guest is the first process of a namespace
 
@@ -424,15 +424,15 @@ def test_the_history_is_bounded_and_looks_that_come_at_once_are_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("moat_nb.guest.usage.GAP_SECONDS", 60.0)
-    vitals = Vitals()
+    usage = Usage()
     kernel = {"1": os.getsid(0)}
     for _ in range(3):
-        vitals.sample(kernel)
-    ((_, *_),) = vitals.histories["1"]
+        usage.sample(kernel)
+    ((_, *_),) = usage.histories["1"]
     for _ in range(HISTORY + 10):
-        vitals.sampled = float("-inf")
-        vitals.sample(kernel)
-    assert len(vitals.histories["1"]) == HISTORY
+        usage.sampled = float("-inf")
+        usage.sample(kernel)
+    assert len(usage.histories["1"]) == HISTORY
 
 
 # ---------------------------------------------------------------- processes

@@ -20,7 +20,7 @@ import pytest
 
 from moat_nb.errors import ProofError, SandboxGone, StartError
 from moat_nb.sandbox.guest_client import MAX_LINE, Exit, GuestClient, MountProof, Process
-from moat_nb.sandbox.usage import Vitals
+from moat_nb.sandbox.usage import Usage
 
 PROOF = {
     "path": "/workspace/.venv",
@@ -246,7 +246,7 @@ def test_usage_is_asked_for_and_told(far: Far) -> None:
 def test_usage_that_comes_too_late_does_no_harm(far: Far) -> None:
     far.ready()
     with pytest.raises(SandboxGone, match="does not answer"):
-        far.guest.usage(timeout=0.05)
+        far.guest.mount_usage(timeout=0.05)
     far.tell("usage", id=far.hear()["id"], mounts=[])
     assert far.spawn().poll() is None
 
@@ -263,11 +263,11 @@ def test_an_answer_to_another_question_is_none(far: Far) -> None:
 
 def test_vitals_are_asked_for_and_told(far: Far) -> None:
     far.ready()
-    pending = far.pool.submit(far.guest.vitals)
+    pending = far.pool.submit(far.guest.usage)
     asked = far.hear()
     assert asked["type"] == "vitals"
     far.tell("vitals", id=asked["id"], memory=5, kernels=[])
-    assert pending.result(timeout=30) == Vitals(memory=5)
+    assert pending.result(timeout=30) == Usage(memory=5)
 
 
 def test_an_exit_has_the_last_lines_of_stderr_and_none_of_stdout(far: Far) -> None:
