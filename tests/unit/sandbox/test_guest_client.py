@@ -238,7 +238,7 @@ def test_input_that_is_never_taken_waits_no_longer_than_the_process_lives(far: F
 
 def test_usage_is_asked_for_and_told(far: Far) -> None:
     far.ready()
-    pending = far.pool.submit(far.guest.usage)
+    pending = far.pool.submit(far.guest.mount_usage)
     far.tell("usage", id=far.hear()["id"], mounts=[{"path": "/e", "size": 5, "used": 3}])
     assert pending.result(timeout=30) == {"/e": (5, 3)}
 
@@ -253,7 +253,7 @@ def test_usage_that_comes_too_late_does_no_harm(far: Far) -> None:
 
 def test_an_answer_to_another_question_is_none(far: Far) -> None:
     far.ready()
-    pending = far.pool.submit(far.guest.usage, timeout=0.2)
+    pending = far.pool.submit(far.guest.mount_usage, timeout=0.2)
     id = far.hear()["id"]
     far.tell("vitals", id=id, memory=None, kernels=[])
     far.tell("proved", id=id, mounts=[])
@@ -261,7 +261,7 @@ def test_an_answer_to_another_question_is_none(far: Far) -> None:
         pending.result(timeout=30)
 
 
-def test_vitals_are_asked_for_and_told(far: Far) -> None:
+def test_usage_of_memory_is_asked_for_and_told(far: Far) -> None:
     far.ready()
     pending = far.pool.submit(far.guest.usage)
     asked = far.hear()
