@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
+    from moat_nb.api import Sandbox as Sandbox
     from moat_nb.config.model import Config as Config
     from moat_nb.config.reader import load as load
     from moat_nb.errors import CellInterrupted as CellInterrupted
@@ -35,12 +36,10 @@ if TYPE_CHECKING:
     from moat_nb.errors import StartError as StartError
     from moat_nb.errors import ValueRefused as ValueRefused
     from moat_nb.excludes.widget.editor import ExcludesEditor as ExcludesEditor
+    from moat_nb.host.package import __version__ as __version__
     from moat_nb.planning.spec import ContainerSpec as ContainerSpec
     from moat_nb.sandbox.guest_client import MountProof as MountProof
     from moat_nb.sandbox.project import plan as plan
-    from moat_nb.sandbox.sandbox import Sandbox as Sandbox
-
-__version__ = "0.1.0"
 
 _HOMES = {
     "ValueRefused": "errors",
@@ -60,14 +59,15 @@ _HOMES = {
     "NotSupportedYet": "errors",
     "ProofError": "errors",
     "RuntimeUnavailable": "errors",
-    "Sandbox": "sandbox.sandbox",
+    "Sandbox": "api",
     "SandboxGone": "errors",
     "StartError": "errors",
+    "__version__": "host.package",
     "load": "config.reader",
     "plan": "sandbox.project",
 }
 
-__all__ = list(_HOMES)
+__all__ = [name for name in _HOMES if not name.startswith("_")]
 
 
 def load_ipython_extension(shell: InteractiveShell) -> None:

@@ -19,8 +19,9 @@ MoatError
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 from moat_nb.text.terminal import for_terminal
 
@@ -42,6 +43,8 @@ __all__ = [
     "SandboxGone",
     "StartError",
     "ValueRefused",
+    "collected",
+    "refusal_of",
 ]
 
 
@@ -60,6 +63,8 @@ class Problem:
     where: str
     what: str
     mend: str = ""
+    supported: bool = field(default=True, compare=False, repr=False)
+    """False: nothing is wrong with the file, but this cannot be done (yet, or on this runtime)."""
 
     @property
     def words(self) -> str:
@@ -80,6 +85,22 @@ class ConfigError(MoatError):
 
 class NotSupportedYet(ConfigError):
     """The file is valid, and asks for what this version does not do; nothing was started."""
+
+
+@contextmanager
+def collected(problems: list[Problem]) -> Iterator[None]:
+    """Add what a ConfigError holds to ``problems``, and go on behind the block."""
+    try:
+        yield
+    except ConfigError as error:
+        problems += error.problems
+
+
+def refusal_of(problems: Iterable[Problem]) -> ConfigError:
+    """The error that holds them all, each once; NotSupportedYet where the file itself is right."""
+    found = tuple(dict.fromkeys(problems))
+    wrong = any(problem.supported for problem in found)
+    return ConfigError(found) if wrong else NotSupportedYet(found)
 
 
 class EditError(MoatError):

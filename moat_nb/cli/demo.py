@@ -16,12 +16,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import moat_nb
+from moat_nb.api import Sandbox
 from moat_nb.cli.bench.kernels import first_reply, plain_kernel
 from moat_nb.errors import MoatError
 from moat_nb.host.machine import MOAT_USER
+from moat_nb.host.package import PACKAGE
 from moat_nb.jupyter.kernel_manager import Kernel
-from moat_nb.sandbox.sandbox import Sandbox
 from moat_nb.text.tables import table
 
 __all__ = ["main"]
@@ -29,7 +29,6 @@ __all__ = ["main"]
 CELL_TIMEOUT = 60
 TIMED_STARTS = 5
 
-PACKAGE = Path(moat_nb.__file__).parent
 NOTEBOOKS = (PACKAGE / "notebooks", PACKAGE.parent / "notebooks")
 """In an installed package, and in a checkout."""
 

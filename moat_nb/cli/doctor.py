@@ -17,7 +17,6 @@ from moat_nb.host.machine import Host
 from moat_nb.host.run_directory import LONGEST_SOCKET, SOCKET_PATH_LIMIT, base_directory
 from moat_nb.runtimes.base import UNLIMITED_FILES
 from moat_nb.runtimes.docker.engine import connect, engine_errors
-from moat_nb.runtimes.docker.runtime import Docker
 from moat_nb.runtimes.registry import RUNTIMES
 from moat_nb.text.summary import Cell, Level, Mark, Sheet, Table, as_html
 from moat_nb.text.tables import wrap
@@ -87,8 +86,8 @@ def examine(host: Host, environ: Mapping[str, str]) -> Iterator[Finding]:
         )
         if found.usable:
             usable.add(name)
-        if found.usable and isinstance(runtime, Docker) and runtime.socket is not None:
-            engines.setdefault(runtime.socket, name)
+        if found.usable and found.socket:
+            engines.setdefault(found.socket, name)
     for socket, name in engines.items():
         yield from _ask_engine(name, socket)
     if "bubblewrap" in usable:

@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import Any, TypeAlias
 
-import moat_nb
+from moat_nb.host.package import __version__
 
 __all__ = ["DIRECTORY", "DOCKERFILE", "MOUNT", "RUNTIME", "SERVICE", "parser"]
 
@@ -54,7 +54,7 @@ def parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    top.add_argument("--version", action="version", version=f"moat-nb {moat_nb.__version__}")
+    top.add_argument("--version", action="version", version=f"moat-nb {__version__}")
     commands = top.add_subparsers(
         dest="subcommand", metavar="COMMAND", title="commands", required=True
     )

@@ -10,20 +10,17 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from moat_nb.config.model import Config
-from moat_nb.config.reader import load
-from moat_nb.host.machine import Host
 from moat_nb.host.run_directory import RunDir, base_directory
 from moat_nb.planning.builtin_services import MODELS
-from moat_nb.planning.image import ImagePlan, image_plan
-from moat_nb.planning.kernel import make_spec
+from moat_nb.planning.image import ImagePlan
 from moat_nb.planning.limits import limits_in_words
 from moat_nb.planning.mounts import MOUNT_COLUMNS, kind, mount_points, mount_row
-from moat_nb.planning.services import SidecarPlan, plan_services
-from moat_nb.planning.spec import ContainerSpec
-from moat_nb.runtimes.registry import choose
+from moat_nb.planning.services import SidecarPlan
+from moat_nb.planning.spec import ContainerSpec, Instance
+from moat_nb.sandbox.project import LaunchPlan, plan_project
 from moat_nb.text.tables import fields, table, wrap
 
-__all__ = ["Plan", "as_json", "as_text", "make", "plan"]
+__all__ = ["Rendered", "as_json", "as_text", "make", "plan", "render"]
 
 PLACEHOLDER = "00000000"
 
@@ -37,18 +34,25 @@ class PlannedSidecar:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
-    config: Config
-    why: str
-    """The choice of runtime, as ``runtime: NAME (reason)``."""
+class Rendered:
+    """A plan in the runtime's own words too."""
+
+    launch: LaunchPlan
     spec: ContainerSpec
     """As it would be started, but for the id, which is :data:`PLACEHOLDER`."""
-    image: ImagePlan | None
     rendered: Any
     """``spec`` in the runtime's own words."""
     remarks: tuple[str, ...] = ()
     """The runtime's, of what is as it is at every start."""
     sidecars: tuple[PlannedSidecar, ...] = ()
+
+    @property
+    def config(self) -> Config:
+        return self.launch.config
+
+    @property
+    def image(self) -> ImagePlan | None:
+        return self.launch.image
 
 
 def plan(
@@ -66,27 +70,25 @@ def plan(
     return 0
 
 
-def make(directory: str, runtime: str | None) -> Plan:
-    """Lay out the project at ``directory``; raises what the planning does."""
-    host = Host.current()
-    config = load(directory, home=host.home)
-    chosen, why = choose(runtime, config, host, os.environ)
-    made = make_spec(config, chosen, host, why)
-    run_dir = RunDir(base_directory(os.environ, host.user.uid) / PLACEHOLDER)
-    instance = run_dir.instance("0:0:0")
-    spec = made.instantiate(instance)
+def make(directory: str, runtime: str | None) -> Rendered:
+    """Plan and render the project at ``directory``; raises what a start would refuse."""
+    return render(plan_project(directory, runtime))
+
+
+def render(launch: LaunchPlan) -> Rendered:
+    run_dir = RunDir(base_directory(launch.environ, os.getuid()) / PLACEHOLDER)
+    instance = Instance.of(run_dir, "0:0:0")
+    spec = launch.spec.instantiate(instance)
     sidecars = []
-    for sidecar in plan_services(config, made, host):
+    for sidecar in launch.sidecars:
         joined = sidecar.spec.instantiate(instance).joined_to(spec.name)
-        rendered = chosen.render(joined)
+        rendered = launch.runtime.render(joined)
         sidecars.append(PlannedSidecar(plan=sidecar, spec=joined, rendered=rendered))
-    return Plan(
-        config=config,
-        why=why,
+    return Rendered(
+        launch=launch,
         spec=spec,
-        image=None if made.image is None else image_plan(config),
-        rendered=chosen.render(spec),
-        remarks=chosen.remarks(spec),
+        rendered=launch.runtime.render(spec),
+        remarks=launch.runtime.remarks(spec),
         sidecars=tuple(sidecars),
     )
 
@@ -94,7 +96,7 @@ def make(directory: str, runtime: str | None) -> Plan:
 # ---------------------------------------------------------------- for programs
 
 
-def as_json(plan: Plan) -> dict[str, Any]:
+def as_json(plan: Rendered) -> dict[str, Any]:
     """``spec`` with each mount's type, and ``rendered`` in the runtime's words."""
     image = None
     if plan.image is not None:
@@ -130,7 +132,7 @@ def _spec(spec: ContainerSpec) -> dict[str, Any]:
 # ---------------------------------------------------------------- for people
 
 
-def as_text(plan: Plan) -> str:
+def as_text(plan: Rendered) -> str:
     config, spec = plan.config, plan.spec
     head = tuple(column.upper() for column in MOUNT_COLUMNS)
     parts = [
@@ -141,7 +143,7 @@ def as_text(plan: Plan) -> str:
     specs = (spec, *(one.spec for one in plan.sidecars))
     if points := list(dict.fromkeys(point for one in specs for point in mount_points(one.mounts))):
         parts.append("made on the host at the start, where missing\n" + table(points, indent=2))
-    if notices := [n for n in (*spec.notices, *plan.remarks) if n != plan.why]:
+    if notices := [n for n in (*spec.notices, *plan.remarks) if n != plan.launch.why]:
         parts.append("notices\n" + "\n".join(wrap(n, "  - ", "    ") for n in notices))
     if config.unused:
         keys = [(key.where, key.name) for key in config.unused]
@@ -177,11 +179,11 @@ def _pulls(one: PlannedSidecar) -> str:
     return f"those that are not in {MODELS} yet, before kernels start, through {way}"
 
 
-def _facts(plan: Plan) -> Iterator[tuple[str, str]]:
+def _facts(plan: Rendered) -> Iterator[tuple[str, str]]:
     config, spec = plan.config, plan.spec
     yield "project", str(config.path)
     yield "name", config.name
-    yield "runtime", plan.why.removeprefix("runtime: ")
+    yield "runtime", plan.launch.why.removeprefix("runtime: ")
     yield "image", _image(plan)
     yield "user", str(spec.user)
     yield "limits", limits_in_words(spec.limits)
@@ -192,7 +194,7 @@ def _facts(plan: Plan) -> Iterator[tuple[str, str]]:
     yield "command", " ".join(config.command)
 
 
-def _image(plan: Plan) -> str:
+def _image(plan: Rendered) -> str:
     image = plan.image
     if image is None:
         return "none: the host's own programs and this Python, read-only"

@@ -1,11 +1,12 @@
 """The Config: a parsed, validated ``moat.yaml`` as frozen values.
 
-Nothing here knows of containers. ``parse.py`` makes these values from YAML; sizes are MiB where
+Nothing here knows of containers. ``reader.py`` makes these values from YAML; sizes are MiB where
 the name ends in ``_mb``, as in Moat's own file, and durations are seconds.
 """
 
 from __future__ import annotations
 
+import posixpath
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -223,6 +224,27 @@ class Config:
     @property
     def directory(self) -> Path:
         return self.path.parent
+
+    def place(self, key: str) -> str:
+        """``file:line:column`` of a key such as ``container.cpus``, or of the nearest above it that
+        is known; the file's name where it is not given."""
+        section, _, name = key.partition(".")
+        sections = {"container": self.container.where, "network": self.network.where}
+        nearest = self.kernel.where.get(name) if section == "kernel" else sections.get(section)
+        return nearest or self.where.get(section) or self.path.name
+
+    def place_of(self, target: str) -> str:
+        """The same of what puts something at ``target``, a path inside: an exclude, else the mount
+        or volume there or above."""
+        excludes = {
+            posixpath.join(mount.target, exclude.pattern): exclude.where
+            for mount in self.mounts
+            for exclude in mount.exclude
+        }
+        entries: list[MountEntry | VolumeEntry] = [*self.mounts, *self.volumes]
+        entries.sort(key=lambda entry: len(entry.target))
+        above = [e.where for e in entries if f"{target}/".startswith(f"{e.target}/")]
+        return excludes.get(target) or (above[-1] if above else "") or self.path.name
 
     @property
     def wanted_services(self) -> tuple[Service, ...]:

@@ -23,8 +23,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import moat_nb
 from moat_nb.egress.options import Order
+from moat_nb.host.package import PACKAGE
 
 __all__ = ["Gate", "command"]
 
@@ -196,7 +196,7 @@ in the interpreter's directories first. ``-I`` leaves out those of the user (``p
 
 def command() -> list[str]:
     """To be started with an empty environment, in a directory that nobody can write to."""
-    home = str(Path(moat_nb.__file__).parent.parent)
+    home = str(PACKAGE.parent)
     return [sys.executable, "-I", "-c", _PROGRAM, home, *_places()]
 
 

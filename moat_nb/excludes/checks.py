@@ -1,8 +1,8 @@
 """What stands between a wish for excludes and moat.yaml: no edit may make a start refuse the file.
 
-What the file's reader and the survey would say is said before anything is written, by them and in
-their words. What they say of the file as it is does not stand in the way: an exclude can be added
-on a machine that lacks another mount's source.
+What the file's reader and a look at the mounts would say is said before anything is written, by
+them and in their words. What they say of the file as it is does not stand in the way: an exclude
+can be added on a machine that lacks another mount's source.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from moat_nb.config.reader import read_config
 from moat_nb.errors import ConfigError, Problem
 from moat_nb.excludes import file as moat_file
 from moat_nb.excludes.file import MoatFile
-from moat_nb.planning.resolve_mounts import survey
+from moat_nb.planning.resolve_mounts import resolve_mounts
 
 __all__ = ["check", "refusals", "save"]
 
@@ -78,7 +78,7 @@ def _said(config: Config, target: str, asked: Sequence[Exclude]) -> list[Problem
 
     named = [exclude for exclude in asked if not is_glob(exclude.pattern)]
     git = git_problems(with_only(asked).mounts, config.workspace_mode)
-    return [*git, *_surveyed(with_only(named))]
+    return [*git, *_resolved(with_only(named))]
 
 
 def _problems(file: MoatFile, data: bytes) -> tuple[bool, Sequence[Problem]]:
@@ -87,12 +87,18 @@ def _problems(file: MoatFile, data: bytes) -> tuple[bool, Sequence[Problem]]:
         config = read_config(data, path=file.path, home=Path.home(), label=file.label)
     except ConfigError as error:
         return False, error.problems
-    return True, _surveyed(config)
+    return True, _resolved(config)
 
 
-def _surveyed(config: Config) -> Sequence[Problem]:
+def _resolved(config: Config) -> Sequence[Problem]:
     try:
-        survey(config, home=Path.home())
+        resolve_mounts(
+            config.mounts,
+            config.volumes,
+            project=config.directory,
+            home=Path.home(),
+            exclude_size=0,
+        )
     except ConfigError as error:
         return error.problems
     return ()

@@ -23,7 +23,10 @@ import threading
 import time
 from typing import Any
 
-__all__ = ["Janitor", "UnixConnection"]
+__all__ = ["LOOK_ONLY", "Janitor", "UnixConnection"]
+
+LOOK_ONLY = getattr(os, "O_PATH", os.O_RDONLY)
+"""Opens a directory that may not be read, where the system can (macOS cannot)."""
 
 LINGER_SECONDS = 2.0
 """How long after the launcher's death an engine may still carry out its last request: a create
@@ -156,7 +159,7 @@ def remove_mount_point(root: str, relative: str, inode: list[int] | None) -> Non
     The sandbox could write to the directories above it, so a component may be a link by now.
     """
     *parents, name = relative.split("/")
-    flags = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    flags = LOOK_ONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
     directory = os.open(root, flags & ~os.O_NOFOLLOW)
     try:
         for part in parents:
@@ -214,6 +217,9 @@ def _remove_entry(name: str, top: int, flags: int) -> bool:
 
 def _open_closed(name: str, parent: int, flags: int) -> int:
     """Open a directory that its owner may have no right to read."""
+    if not hasattr(os, "O_PATH"):
+        os.chmod(name, 0o700, dir_fd=parent, follow_symlinks=False)
+        return os.open(name, flags, dir_fd=parent)
     handle = os.open(name, flags | os.O_PATH, dir_fd=parent)
     try:
         os.chmod(f"/proc/self/fd/{handle}", 0o700)  # noqa: PTH101 - a descriptor

@@ -19,6 +19,7 @@ import json
 import os
 import secrets
 import stat
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,7 +28,6 @@ from typing import NamedTuple
 from moat_nb.errors import StartError
 from moat_nb.host.machine import User, run_directories
 from moat_nb.host.reaper import Janitor, remove_tree
-from moat_nb.planning.spec import Instance
 
 __all__ = ["Made", "Note", "Owner", "RunDir", "base_directory", "make_base", "notes", "sweep"]
 
@@ -41,18 +41,29 @@ class Owner:
 
     pid: int
     start: str
-    """Clock ticks from boot to the process's start."""
+    """When it started: clock ticks since boot; elsewhere than on Linux seconds since 1970."""
     boot: str
 
     @classmethod
     def of(cls, pid: int) -> Owner | None:
+        """None when there is no such process."""
         try:
             status = Path(f"/proc/{pid}/stat").read_text(errors="replace")
             boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         except OSError:
-            return None
+            return None if sys.platform == "linux" else cls._of_psutil(pid)
         # The command's name stands in parentheses and may hold anything, so count from its end.
         return cls(pid=pid, start=status.rpartition(")")[2].split()[19], boot=boot)
+
+    @classmethod
+    def _of_psutil(cls, pid: int) -> Owner | None:
+        import psutil
+
+        try:
+            start = psutil.Process(pid).create_time()
+        except psutil.Error:
+            return None
+        return cls(pid=pid, start=f"{start:.2f}", boot=f"{psutil.boot_time():.0f}")
 
     @property
     def alive(self) -> bool:
@@ -137,16 +148,6 @@ class RunDir:
     @property
     def id(self) -> str:
         return self.path.name
-
-    def instance(self, owner: str, *, spare: bool = False) -> Instance:
-        """What a spec is started with here."""
-        return Instance(
-            id=self.id,
-            sockets=str(self.sockets),
-            network=str(self.network),
-            owner=owner,
-            spare=spare,
-        )
 
     @property
     def note(self) -> Path:

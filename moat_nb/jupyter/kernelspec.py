@@ -15,20 +15,19 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import moat_nb
 from moat_nb.config.file import FILE_NAMES, find
 from moat_nb.config.model import Config
-from moat_nb.config.reader import load
 from moat_nb.errors import ConfigError, MoatError
 from moat_nb.host.machine import Host
+from moat_nb.host.package import PACKAGE
 from moat_nb.jupyter import safe_python
-from moat_nb.sandbox.project import plan
+from moat_nb.sandbox.project import plan_project
 
 __all__ = ["Installed", "install", "installed", "kernel_json", "language_of", "uninstall"]
 
 PROVISIONER = "moat"
 PREFIX = "moat-"
-LOGOS = Path(moat_nb.__file__).parent / "logos"
+LOGOS = PACKAGE / "logos"
 
 
 # ---------------------------------------------------------------- what it says
@@ -88,8 +87,8 @@ def install(
     """
     from jupyter_client.kernelspec import KernelSpecManager
 
-    config, host = load(directory), Host.current()
-    plan(config, runtime, host=host)  # a kernel that cannot start is not offered
+    host = Host.current()
+    config = plan_project(directory, runtime, host=host).config  # what cannot start is not offered
     name = (name or f"{PREFIX}{config.name}").lower()
     _refuse_taken(name, str(config.directory))
     words = kernel_json(config, runtime=runtime, executable=host.executable)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import posixpath
 import stat
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal, TypeAlias
@@ -18,7 +17,6 @@ from moat_nb.errors import ConfigError, Problem
 __all__ = [
     "Kind",
     "View",
-    "collected",
     "expand",
     "inspect",
     "kind_of",
@@ -86,15 +84,6 @@ def _list(path: str | None) -> list[tuple[str, bool]]:
             return [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
     except (FileNotFoundError, NotADirectoryError):
         return []
-
-
-@contextmanager
-def collected(problems: list[Problem]) -> Iterator[None]:
-    """Add the problems of a ConfigError to ``problems`` and go on after the block."""
-    try:
-        yield
-    except ConfigError as error:
-        problems.extend(error.problems)
 
 
 def refusal(where: str, what: str, mend: str = "") -> ConfigError:

@@ -1,27 +1,27 @@
-"""From a Config to a ContainerSpec: which runtime, which mounts, which limits. No engine needed."""
+"""The container of a project's kernels: which mounts, which limits, which user. Pure, but for a
+look at the workspace."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from moat_nb.config.model import WORKSPACE, Config
-from moat_nb.errors import ConfigError, NotSupportedYet, Problem
+from moat_nb.errors import Problem, collected
 from moat_nb.host.machine import MOAT_USER, Host, User
-from moat_nb.planning.image import image_plan
-from moat_nb.planning.layout import make_mounts
+from moat_nb.planning.capabilities import Capabilities
+from moat_nb.planning.image import ImagePlan, image_plan
+from moat_nb.planning.layout import lay_out
 from moat_nb.planning.limits import MIB, Hardening, Limits
 from moat_nb.planning.mounts import EmptyFile, MountPlan
 from moat_nb.planning.network import NetworkPlan, plan_network
 from moat_nb.planning.spec import GUEST_PATH, HOME, ContainerSpec
-from moat_nb.runtimes.base import Runtime
 
-__all__ = ["unsupported"]
+__all__ = ["PRELOAD", "KernelPlan", "kernel_user", "plan_kernel", "unsupported"]
 
-
-WITH_SIDECARS = ("docker", "podman")
-"""The runtimes whose containers can share the sandbox's network namespace."""
 
 PRELOAD = (
     "ipykernel.kernelapp",
@@ -34,32 +34,35 @@ PRELOAD = (
 """What every ipykernel imports between its start and its first reply; debugpy is a third of it."""
 
 
-def make_spec(
-    config: Config, runtime: Runtime, host: Host, why: str, *, kernels: bool = True
-) -> ContainerSpec:
-    """The spec of a project's kernel sandbox on ``runtime``, chosen for the reason ``why``.
+@dataclass(frozen=True, kw_only=True)
+class KernelPlan:
+    spec: ContainerSpec
+    image: ImagePlan | None
+    """None on a runtime without images."""
+    problems: tuple[Problem, ...]
+    """All that is refused; with any, the spec is only good for finding more."""
+
+
+def plan_kernel(
+    config: Config, host: Host, runtime: Capabilities, *, kernels: bool = True
+) -> KernelPlan:
+    """The container of a project's kernels on a runtime that can do what ``runtime`` says.
 
     ``kernels``: whether the guest imports what they need ahead of the first.
     """
-    problems = (*unsupported(config), *_without_sidecars(config, runtime.name))
-    if problems:
-        raise NotSupportedYet(problems)
-    memory = config.container.memory_mb
-    limits = Limits(
-        memory=memory * MIB if memory is not None else host.memory // 2,
-        pids=config.kernel.pids,
-        cpus=config.container.cpus,
-        ulimits=_ulimits(config),
+    problems = [*unsupported(config), *_without_sidecars(config, runtime)]
+    network = plan_network(
+        config, runtime=runtime.name, sockets=runtime.shares_unix_sockets, trust=host.trust
     )
-    sockets = runtime.name != "apple"
-    network = plan_network(config, runtime=runtime.name, sockets=sockets, trust=host.trust)
-    if network.problems:
-        raise ConfigError(network.problems)
-    mounts = make_mounts(config, host, limits)
-    # Looks at the workspace, so after the survey, which says in words when there is none.
+    problems += network.problems
+    limits = _limits(config, host)
+    mounts, image = MountPlan(mounts=()), None
+    with collected(problems):
+        mounts = lay_out(config.mounts, config.volumes, config=config, limits=limits, host=host)
+    if runtime.images:
+        with collected(problems):
+            image = image_plan(config)
     user = kernel_user(config, host)
-    on_host = runtime.name == "bubblewrap"
-    image = None if on_host else image_plan(config)
     spec = ContainerSpec(
         name=config.name,
         role="kernel",
@@ -67,12 +70,12 @@ def make_spec(
         runtime=runtime.name,
         image=None if image is None else image.base,
         command=(
-            host.executable if on_host else "python3",
+            "python3" if runtime.images else host.executable,
             GUEST_PATH,
             _guest_settings(mounts, config, network, kernels),
         ),
         user=user,
-        env=_environment(config, host, network, on_host=on_host),
+        env=_environment(config, host, network, on_host=not runtime.images),
         workdir=WORKSPACE,
         mounts=mounts,
         limits=limits,
@@ -83,15 +86,23 @@ def make_spec(
         trust=network.trust,
         gpus=config.kernel.gpus,
         dns=config.container.dns,
+        notices=(
+            *network.notices,
+            *_user_notices(config, user, host),
+            *(image.notices if image is not None else ()),
+        ),
     )
-    notices = (
-        why,
-        *network.notices,
-        *_user_notices(config, user, host),
-        *(image.notices if image is not None else ()),
-        *runtime.notices(spec),
+    return KernelPlan(spec=spec, image=image, problems=tuple(problems))
+
+
+def _limits(config: Config, host: Host) -> Limits:
+    memory = config.container.memory_mb
+    return Limits(
+        memory=memory * MIB if memory is not None else host.memory // 2,
+        pids=config.kernel.pids,
+        cpus=config.container.cpus,
+        ulimits=_ulimits(config),
     )
-    return replace(spec, notices=notices)
 
 
 def kernel_user(config: Config, host: Host) -> User:
@@ -102,8 +113,8 @@ def kernel_user(config: Config, host: Host) -> User:
     """
     if host.user.uid != 0:
         return host.user
-    status = _workspace(config).stat()
-    return User(status.st_uid, status.st_gid) if status.st_uid != 0 else MOAT_USER
+    status = _workspace_status(config)
+    return User(status.st_uid, status.st_gid) if status and status.st_uid != 0 else MOAT_USER
 
 
 def _workspace(config: Config) -> Path:
@@ -111,6 +122,14 @@ def _workspace(config: Config) -> Path:
         if mount.target == WORKSPACE:
             return mount.source
     return config.directory
+
+
+def _workspace_status(config: Config) -> os.stat_result | None:
+    """None where there is none, which the mounts' layout says in words."""
+    try:
+        return _workspace(config).stat()
+    except OSError:
+        return None
 
 
 def _guest_settings(mounts: MountPlan, config: Config, network: NetworkPlan, kernels: bool) -> str:
@@ -140,31 +159,29 @@ def _ulimits(config: Config) -> tuple[tuple[str, int, int], ...]:
     return tuple(sorted(named.values()))
 
 
-def _user_notices(config: Config, user: User, host: Host) -> tuple[str, ...]:
-    words = []
-    if host.user.uid == 0:
+def _user_notices(config: Config, user: User, host: Host) -> Iterator[str]:
+    status = _workspace_status(config)
+    if host.user.uid != 0 or status is None:
+        return
+    yield f"user: {user}" + ("" if status.st_uid else " (moatuser, as root is refused)")
+    if status.st_uid != user.uid and not status.st_mode & 0o002:
         workspace = _workspace(config)
-        status = workspace.stat()
-        writable = status.st_uid == user.uid or status.st_mode & 0o002
-        words.append(f"user: {user}" + ("" if status.st_uid else " (moatuser, as root is refused)"))
-        if not writable:
-            words.append(
-                f"{workspace} belongs to root: the kernel, {user}, cannot write there; "
-                f"`chown {user} {workspace}` if it should"
-            )
-    return tuple(words)
+        yield (
+            f"{workspace} belongs to root: the kernel, {user}, cannot write there; "
+            f"`chown {user} {workspace}` if it should"
+        )
 
 
-def _without_sidecars(config: Config, runtime: str) -> tuple[Problem, ...]:
+def _without_sidecars(config: Config, runtime: Capabilities) -> tuple[Problem, ...]:
     """The services, on a runtime that has none."""
-    if runtime in WITH_SIDECARS:
+    if runtime.sidecars:
         return ()
-    mend = f"use --runtime {' or '.join(WITH_SIDECARS)}, or list it in kernel.skip_dependencies"
     return tuple(
         Problem(
             where=service.where,
-            what=f"{service.name} is a service, and {runtime} cannot run any beside a kernel",
-            mend=mend,
+            what=f"{service.name} is a service, and {runtime.name} cannot run any beside a kernel",
+            mend="use --runtime docker or podman, or list it in kernel.skip_dependencies",
+            supported=False,
         )
         for service in config.wanted_services
     )
@@ -173,11 +190,6 @@ def _without_sidecars(config: Config, runtime: str) -> tuple[Problem, ...]:
 def unsupported(config: Config) -> tuple[Problem, ...]:
     """Valid keys that this version does not honour: refused, never dropped."""
     kernel = config.kernel
-    positions = config.where | {f"kernel.{key}": at for key, at in kernel.where.items()}
-
-    def where(key: str) -> str:
-        return positions.get(key) or positions.get(key.split(".", maxsplit=1)[0], config.path.name)
-
     asked = {
         ("ports", ""): bool(config.ports),
         ("workspace.mode", ": volume"): config.workspace_mode == "volume",
@@ -189,9 +201,10 @@ def unsupported(config: Config) -> tuple[Problem, ...]:
     }
     return tuple(
         Problem(
-            where=where(key),
+            where=config.place(key),
             what=f"{key}{how} is not supported yet",
             mend=f"take {key} out",
+            supported=False,
         )
         for (key, how), used in asked.items()
         if used

@@ -3,42 +3,62 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
-from moat_nb.config.model import Config
+from moat_nb.config.model import Config, MountEntry, VolumeEntry
 from moat_nb.host.machine import Host
 from moat_nb.planning.limits import MIB, Limits
-from moat_nb.planning.mounts import Bind, EmptyFile, Mount, MountPlan, Tmpfs, Volume, build
-from moat_nb.planning.resolve_mounts import survey
+from moat_nb.planning.mounts import Bind, MountPlan, Tmpfs, Volume, build
+from moat_nb.planning.resolve_mounts import resolve_mounts
 from moat_nb.planning.spec import HOME
+
+__all__ = ["exclude_size", "lay_out"]
 
 SCRATCH_MB = 512
 """MiB of /tmp and of HOME."""
 
 
-def make_mounts(config: Config, host: Host, limits: Limits) -> MountPlan:
-    """Look at the filesystem once, and lay everything out."""
-    found = survey(config, home=host.home, run_directories=host.run_directories)
-    size = min(config.kernel.tmpfs_size_mb * MIB, limits.memory // 2)
+def exclude_size(config: Config, limits: Limits) -> int:
+    """Bytes of each tmpfs over an exclude: a full one leaves half of the memory."""
+    return min(config.kernel.tmpfs_size_mb * MIB, limits.memory // 2)
+
+
+def lay_out(
+    mounts: Sequence[MountEntry],
+    volumes: Sequence[VolumeEntry],
+    *,
+    config: Config,
+    limits: Limits,
+    host: Host,
+) -> MountPlan:
+    """Look at the filesystem once, and lay out these mounts and volumes, and what every container
+    has. ``config`` is the project's. Raises ConfigError."""
+    resolved = resolve_mounts(
+        mounts,
+        volumes,
+        project=config.directory,
+        home=host.home,
+        exclude_size=exclude_size(config, limits),
+        run_directories=host.run_directories,
+    )
+    kept = [_volume(volume, config.name, host) for volume in volumes]
     scratch = min(SCRATCH_MB * MIB, limits.memory // 2)
-    mounts: list[Mount] = [*found.binds]
-    keep = []
-    for volume in config.volumes:
-        if volume.type == "bind":
-            # Without the links that a user has in the way there, as the mounts' sources are.
-            data = os.path.realpath(host.data_dir)
-            source = str(Path(data) / "volumes" / config.name / volume.name)
-            keep.append(source)
-            mounts.append(Bind(source=source, target=volume.target, read_only=volume.read_only))
-        else:
-            name = f"moat-{config.name}-{volume.name}"
-            mounts.append(Volume(name=name, target=volume.target, read_only=volume.read_only))
-    mounts += [
-        Tmpfs(target=cover.target, size=size)
-        if cover.kind == "directory"
-        else EmptyFile(target=cover.target)
-        for cover in found.covers
-    ]
-    mounts.append(Tmpfs(target="/tmp", size=scratch, role="tmp"))
-    mounts.append(Tmpfs(target=HOME, size=scratch, role="home"))
-    return MountPlan(mounts=build(mounts), missing=found.missing, keep=tuple(keep))
+    own = (
+        Tmpfs(target="/tmp", size=scratch, role="tmp"),
+        Tmpfs(target=HOME, size=scratch, role="home"),
+    )
+    return MountPlan(
+        mounts=build((*resolved.mounts, *kept, *own)),
+        missing=resolved.missing,
+        keep=tuple(volume.source for volume in kept if isinstance(volume, Bind)),
+    )
+
+
+def _volume(volume: VolumeEntry, project: str, host: Host) -> Bind | Volume:
+    if volume.type == "volume":
+        name = f"moat-{project}-{volume.name}"
+        return Volume(name=name, target=volume.target, read_only=volume.read_only)
+    # Without the links that a user has in the way there, as the mounts' sources are.
+    source = Path(os.path.realpath(host.data_dir), "volumes", project, volume.name)
+    return Bind(source=str(source), target=volume.target, read_only=volume.read_only)

@@ -15,21 +15,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from moat_nb.config import exclude_patterns
-from moat_nb.config.model import Config, MountEntry, VolumeEntry
-from moat_nb.errors import ConfigError, Problem
+from moat_nb.config.model import MountEntry, VolumeEntry
+from moat_nb.errors import ConfigError, Problem, collected
 from moat_nb.planning.host_files import (
     Kind,
     View,
-    collected,
     expand,
     inspect,
     kind_of,
     mode_of,
     refusal,
 )
-from moat_nb.planning.mounts import Bind, MountPoint, is_below
+from moat_nb.planning.mounts import Bind, EmptyFile, MountPoint, Tmpfs, is_below
 
-__all__ = ["Cover", "Kind", "Survey", "missing_points", "survey"]
+__all__ = ["Kind", "Resolved", "missing_points", "resolve_mounts"]
 
 _KERNEL_TREES = ("/proc", "/sys", "/dev")
 _RUN = "/run"
@@ -39,58 +38,58 @@ _ENGINE_SOCKETS = ("docker.sock", "podman.sock", "containerd.sock", "crio.sock")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cover:
-    """What an exclude stands for: the absolute path inside, and what covers it."""
-
-    target: str
-    kind: Kind
-
-
-@dataclass(frozen=True, kw_only=True)
-class Survey:
-    binds: tuple[Bind, ...]
-    """In the Config's order; sources absolute, without a link in them."""
-    covers: tuple[Cover, ...]
-    """By target. A glob without a match gives none."""
+class Resolved:
+    mounts: tuple[Bind | Tmpfs | EmptyFile, ...]
+    """The binds in their given order, their sources absolute and without a link in them; then what
+    covers the excludes, by target. A glob without a match gives none."""
     missing: tuple[MountPoint, ...]
-    """Mount points that the host lacks, of covers, mounts and volumes alike; parents first."""
+    """Mount points that the host lacks, of excludes, mounts and volumes alike; parents first."""
 
 
-def survey(config: Config, *, home: Path, run_directories: Sequence[Path] = ()) -> Survey:
+def resolve_mounts(
+    mounts: Sequence[MountEntry],
+    volumes: Sequence[VolumeEntry],
+    *,
+    project: Path,
+    home: Path,
+    exclude_size: int,
+    run_directories: Sequence[Path] = (),
+) -> Resolved:
     """Look at the mounts' sources, and at each place below them where something is mounted.
 
-    ``run_directories``: where sandboxes have their sockets, which no other may see. Raises
-    ConfigError with all that was found wrong.
+    ``exclude_size``: bytes of the tmpfs over an excluded directory. ``run_directories``: where
+    sandboxes have their sockets, which no other may see. Raises ConfigError with all that was
+    found wrong.
     """
     problems: list[Problem] = []
-    sources: dict[str, str | None] = {volume.target: None for volume in config.volumes}
+    sources: dict[str, str | None] = {volume.target: None for volume in volumes}
     kinds: dict[str, Kind] = dict.fromkeys(sources, "directory")
-    for mount in config.mounts:
+    for mount in mounts:
         sources[mount.target] = None
         with collected(problems):
             sources[mount.target], kinds[mount.target] = _source(
-                mount, config.directory, home, run_directories
+                mount, project, home, run_directories
             )
     view = View(sources)
-    entries: list[MountEntry | VolumeEntry] = [*config.mounts, *config.volumes]
+    entries: list[MountEntry | VolumeEntry] = [*mounts, *volumes]
     for entry in entries:
         with collected(problems):
             _check_nested(view, entry.target, kinds.get(entry.target), entry.where)
-    covers: dict[str, Kind] = {}
-    for mount in config.mounts:
+    excluded: dict[str, Kind] = {}
+    for mount in mounts:
         if mount.exclude and mount.target in kinds:
-            covers |= _covers(view, mount, kinds[mount.target], problems)
+            excluded |= _excluded(view, mount, kinds[mount.target], problems)
     if problems:
         raise ConfigError(dict.fromkeys(problems))
     binds = tuple(
         Bind(source=str(sources[mount.target]), target=mount.target, read_only=mount.read_only)
-        for mount in config.mounts
+        for mount in mounts
     )
-    return Survey(
-        binds=binds,
-        covers=tuple(Cover(target=target, kind=kind) for target, kind in sorted(covers.items())),
-        missing=missing_points(binds, {**kinds, **covers}),
+    covers = tuple(
+        Tmpfs(target=target, size=exclude_size) if kind == "directory" else EmptyFile(target=target)
+        for target, kind in sorted(excluded.items())
     )
+    return Resolved(mounts=(*binds, *covers), missing=missing_points(binds, {**kinds, **excluded}))
 
 
 def missing_points(binds: Iterable[Bind], targets: Mapping[str, Kind]) -> tuple[MountPoint, ...]:
@@ -170,8 +169,10 @@ def _check_nested(view: View, target: str, mounted: Kind | None, where: str) -> 
         raise refusal(where, f"{target} is a {found} on the host, and a {mounted} is mounted there")
 
 
-def _covers(view: View, mount: MountEntry, kind: Kind, problems: list[Problem]) -> dict[str, Kind]:
-    """The covers of one mount, each with its kind; what is wrong goes to ``problems``."""
+def _excluded(
+    view: View, mount: MountEntry, kind: Kind, problems: list[Problem]
+) -> dict[str, Kind]:
+    """What one mount excludes, and what that is; what is wrong goes to ``problems``."""
     if kind == "file":
         what = f"the source {mount.source} is a file, and only a directory can have excludes"
         problems.append(Problem(where=mount.where, what=what, mend="remove exclude"))

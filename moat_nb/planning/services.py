@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from moat_nb.config.model import Config, Exclude, MountEntry, Service, VolumeEntry
 from moat_nb.config.readiness import Port, Ready
-from moat_nb.errors import ConfigError, StartError
+from moat_nb.errors import ConfigError, StartError, collected
 from moat_nb.host.machine import Host
 from moat_nb.planning.builtin_services import (
     MODELS,
@@ -24,7 +24,7 @@ from moat_nb.planning.builtin_services import (
     ports_of,
     user_of,
 )
-from moat_nb.planning.layout import make_mounts
+from moat_nb.planning.layout import exclude_size, lay_out
 from moat_nb.planning.limits import MIB, Hardening, Limits
 from moat_nb.planning.mount_paths import hidden
 from moat_nb.planning.mounts import Bind, Mount, Tmpfs, Volume, is_below
@@ -143,10 +143,14 @@ def plan_services(config: Config, kernel: ContainerSpec, host: Host) -> tuple[Si
 
     Raises ConfigError.
     """
-    problems = refusals(config, kernel, host)
+    problems = [*refusals(config, kernel, host)]
+    plans = []
+    for service in config.wanted_services:
+        with collected(problems):
+            plans.append(_plan(service, config, kernel, host))
     if problems:
         raise ConfigError(problems)
-    return tuple(_plan(service, config, kernel, host) for service in config.wanted_services)
+    return tuple(plans)
 
 
 def _mounts_of(service: Service, covers: tuple[str, ...]) -> tuple[MountEntry, ...]:
@@ -188,9 +192,13 @@ def _plan(service: Service, config: Config, kernel: ContainerSpec, host: Host) -
     if service.memory_mb is not None:
         limits = replace(limits, memory=service.memory_mb * MIB)
     user, known = user_of(service, kernel)
-    mounts_of = _mounts_of(service, hidden(kernel.mounts))
-    own = replace(config, mounts=mounts_of, volumes=_volumes_of(service))
-    mounts = make_mounts(own, host, limits)
+    mounts = lay_out(
+        _mounts_of(service, hidden(kernel.mounts)),
+        _volumes_of(service),
+        config=config,
+        limits=limits,
+        host=host,
+    )
     spec = ContainerSpec(
         name=f"{config.name}-{service.name}",
         role="sidecar",
@@ -215,7 +223,7 @@ def _plan(service: Service, config: Config, kernel: ContainerSpec, host: Host) -
         ready=ready,
         wait=service.wait,
         service=service,
-        data_size=_data_size(config, limits),
+        data_size=exclude_size(config, limits),
         where=service.where,
     )
 
@@ -225,12 +233,7 @@ def _data(
 ) -> Iterator[Tmpfs]:
     recipe = RECIPES.get(service.name)
     taken = {mount.target for mount in mounts}
-    size = _data_size(config, limits)
+    size = exclude_size(config, limits)
     for target in recipe.data if recipe else ():
         if target not in taken:
             yield Tmpfs(target=target, size=size, role="data")
-
-
-def _data_size(config: Config, limits: Limits) -> int:
-    """Bytes: as much as an exclude may hold."""
-    return min(config.kernel.tmpfs_size_mb * MIB, limits.memory // 2)

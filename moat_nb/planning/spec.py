@@ -10,6 +10,7 @@ from typing import Literal
 from moat_nb.egress.policy.network_policy import NetworkPolicy
 from moat_nb.guest.settings import IN_NO_HURRY
 from moat_nb.host.machine import User
+from moat_nb.host.run_directory import RunDir
 from moat_nb.planning.limits import Hardening, Limits
 from moat_nb.planning.mounts import Bind, MountPlan
 from moat_nb.planning.network import PLACE
@@ -40,6 +41,17 @@ class Instance:
     """``pid:start-time:boot-id`` of the launcher."""
     spare: bool = False
     """Started ahead of need, so that nobody waits for it."""
+
+    @classmethod
+    def of(cls, run_dir: RunDir, owner: str, *, spare: bool = False) -> Instance:
+        """The start whose directory is ``run_dir``."""
+        return cls(
+            id=run_dir.id,
+            sockets=str(run_dir.sockets),
+            network=str(run_dir.network),
+            owner=owner,
+            spare=spare,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

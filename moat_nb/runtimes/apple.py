@@ -17,10 +17,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import moat_nb
-from moat_nb.errors import NotSupportedYet, Problem, StartError
+from moat_nb.errors import Problem
 from moat_nb.host.machine import Host
-from moat_nb.planning.image import image_plan
+from moat_nb.host.package import PACKAGE
+from moat_nb.planning.capabilities import Capabilities
+from moat_nb.planning.image import ImagePlan, image_plan
 from moat_nb.planning.limits import MIB
 from moat_nb.planning.mounts import TMPFS_MODE, Bind, EmptyFile, Mount, Tmpfs, Volume
 from moat_nb.planning.spec import GUEST_PATH, ContainerSpec
@@ -41,7 +42,7 @@ OLDEST = (1, 0, 0)
 PROBE_SECONDS = 0.5
 REMOVE_SECONDS = 10.0
 
-GUEST = str(Path(moat_nb.__file__).parent / "guest")
+GUEST = str(PACKAGE / "guest")
 
 _SEPARATORS = ",="
 """What ends a value of ``--mount``, for which there is no escape."""
@@ -50,7 +51,9 @@ _SEPARATORS = ",="
 class Apple(Runtime):
     """The runtime; ``program`` is the ``container`` command."""
 
-    name = "apple"
+    capabilities = Capabilities(
+        name="apple", sidecars=False, shares_unix_sockets=False, own_mount_table=True
+    )
 
     def __init__(self, host: Host, program: str = "container") -> None:
         self.host = host
@@ -74,21 +77,10 @@ class Apple(Runtime):
             return Availability(usable=False, detail=detail, mend="run container system start")
         return Availability(usable=True, detail=f"container {match[0]}")
 
-    def prepare(self, config: Config, progress: Progress, janitor: Janitor) -> str:
-        """The base image, which has to have all that is asked for: none is built here yet."""
-        plan = image_plan(config)
-        if config.base_image is None or not plan.only_ipykernel:
-            raise NotSupportedYet(
-                [
-                    Problem(
-                        where=str(config.path),
-                        what="apple: images are not built here yet",
-                        mend="build one that has ipykernel and the dependencies, name it as "
-                        "base_image, and take the dependencies out",
-                    )
-                ]
-            )
-        return plan.base
+    def prepare(self, image: ImagePlan | None, progress: Progress, janitor: Janitor) -> str:
+        """The base image, which has all that is asked for: none is built here yet."""
+        assert image is not None
+        return image.base
 
     def notices(self, spec: ContainerSpec) -> tuple[str, ...]:
         """What the user must be told of the limits here."""
@@ -102,27 +94,20 @@ class Apple(Runtime):
     def remarks(self, spec: ContainerSpec) -> tuple[str, ...]:
         return (UNLIMITED_FILES,)
 
+    def check(self, spec: ContainerSpec, config: Config) -> tuple[Problem, ...]:
+        return tuple(
+            Problem(where=where, what=f"apple: {what}", mend=mend, supported=False)
+            for where, what, mend in (*_needs_build(config), *_unsupported(spec, config))
+        )
+
     def render(self, spec: ContainerSpec) -> list[str]:
-        """The whole command line. Raises NotSupportedYet."""
-        problems = [
-            Problem(where=f"{spec.project}/moat.yaml", what=f"apple: {what}", mend=mend)
-            for what, mend in _unsupported(spec)
-        ]
-        if problems:
-            raise NotSupportedYet(problems)
+        """The whole command line."""
         return [self.program, "run", *_options(spec), str(spec.image), *spec.command[1:]]
 
     def start(self, spec: ContainerSpec, janitor: Janitor) -> PipeLeash:
         """Start it. The janitor speaks to engines' sockets and there is none: ``--rm`` removes
         the container when the guest ends, and the guest ends with the pipes."""
-        argv = self.render(spec)
-        for mount in spec.mounts:
-            if isinstance(mount, Bind) and not Path(mount.source).is_dir():
-                raise StartError(
-                    f"{mount.source}: apple binds directories only; bind the directory it is in, "
-                    "or use docker"
-                )
-        return _Container(spawn(argv, os.environ), self, spec.name)
+        return _Container(spawn(self.render(spec), os.environ), self, spec.name)
 
     def remove(self, name: str) -> None:
         """End a container that did not end by itself; harmless when it did."""
@@ -192,29 +177,47 @@ def _mib(size: int) -> str:
     return f"{max(1, size // MIB)}M"
 
 
-def _unsupported(spec: ContainerSpec) -> Iterator[tuple[str, str]]:
-    """What ``container`` cannot honour, and what to do instead."""
+def _needs_build(config: Config) -> Iterator[tuple[str, str, str]]:
+    if config.base_image is not None and image_plan(config).only_ipykernel:
+        return
+    key = "base_image" if config.base_image is None else "dependencies"
+    yield (
+        config.place(key),
+        "images are not built here yet",
+        "build one that has ipykernel and the dependencies, name it as base_image, and take the "
+        "dependencies out",
+    )
+
+
+def _unsupported(spec: ContainerSpec, config: Config) -> Iterator[tuple[str, str, str]]:
+    """Where, what ``container`` cannot honour, and what to do instead."""
     docker = "use docker"
-    if spec.role == "sidecar":
-        yield "containers cannot share a network there, so there are no services", docker
-    if spec.image is None:
-        yield "no image is given", "name one: base_image"
     if spec.user.uid == 0:
-        yield "the kernel's user is root, whom no process limit holds", "use another user"
+        what = "the kernel's user is root, whom no process limit holds"
+        yield config.path.name, what, "use another user"
     for mount in spec.mounts:
+        where = config.place_of(mount.target)
         if isinstance(mount, EmptyFile):
-            yield f"exclude {mount.target}: a single file cannot be covered", docker
+            yield where, f"exclude {mount.target}: a single file cannot be covered", docker
         if isinstance(mount, Volume):
-            yield f"volume {mount.name}: belongs to root when new", "use type bind, or docker"
+            what = f"volume {mount.name}: belongs to root when new"
+            yield where, what, "use type bind, or docker"
+        if isinstance(mount, Bind) and Path(mount.source).is_file():
+            what = f"{mount.source}: a single file cannot be bound"
+            yield where, what, "bind the directory it is in, or use docker"
         for path in (mount.target, mount.source if isinstance(mount, Bind) else ""):
             if set(path) & set(_SEPARATORS):
-                yield f"mount {path}: a path with ',' or '=' cannot be given", "rename it"
+                yield where, f"mount {path}: a path with ',' or '=' cannot be given", "rename it"
     cpus = spec.limits.cpus
     if cpus is not None and (cpus < 1 or cpus != int(cpus)):
-        yield f"container.cpus {cpus:g}: only whole processors", "give a whole number"
+        what = f"container.cpus {cpus:g}: only whole processors"
+        yield config.place("container.cpus"), what, "give a whole number"
     if spec.gpus is not None:
-        yield f"kernel.gpus {spec.gpus}: there are no GPUs in the virtual machine", docker
+        what = f"kernel.gpus {spec.gpus}: there are no GPUs in the virtual machine"
+        yield config.place("kernel.gpus"), what, docker
     if spec.dns:
-        yield f"container.dns {', '.join(spec.dns)}: there is no network", "take dns out"
+        what = f"container.dns {', '.join(spec.dns)}: there is no network"
+        yield config.place("container.dns"), what, "take dns out"
     if spec.hardening.isolation is not None:
-        yield f"kernel.isolation {spec.hardening.isolation}: each has a kernel already", "drop it"
+        what = f"kernel.isolation {spec.hardening.isolation}: each has a kernel already"
+        yield config.place("kernel.isolation"), what, "drop it"

@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from moat_nb.config.model import Config
+    from moat_nb.errors import Problem
     from moat_nb.host.reaper import Janitor
+    from moat_nb.planning.capabilities import Capabilities
+    from moat_nb.planning.image import ImagePlan
     from moat_nb.planning.spec import ContainerSpec
     from moat_nb.text.progress import Progress
 
@@ -27,6 +30,8 @@ class Availability:
     usable: bool
     detail: str
     mend: str = ""
+    socket: str = ""
+    """The engine's, where there is one."""
 
 
 class Leash(Protocol):
@@ -50,16 +55,21 @@ class Leash(Protocol):
 
 
 class Runtime(Protocol):
-    name: str
+    @property
+    def capabilities(self) -> Capabilities: ...
 
     def available(self) -> Availability:
         """Looks at the machine, at most a second; never raises."""
 
-    def prepare(self, config: Config, progress: Progress, janitor: Janitor) -> str | None:
-        """Have ready what a sandbox of ``config`` runs on: the image's tag, None without images.
+    def prepare(self, image: ImagePlan | None, progress: Progress, janitor: Janitor) -> str | None:
+        """Have ``image`` ready: its tag; None on a runtime without images.
 
-        Raises ImageError, or ConfigError naming the dependencies that cannot be had.
+        Raises ImageError.
         """
+
+    def check(self, spec: ContainerSpec, config: Config) -> tuple[Problem, ...]:
+        """All that this runtime cannot honour of ``spec``, the plan of ``config``; what passes is
+        rendered and started without further refusals. May look at the machine, starts nothing."""
 
     def notices(self, spec: ContainerSpec) -> tuple[str, ...]:
         """What the user must be told at each start of how this runtime honours ``spec``."""
@@ -69,10 +79,7 @@ class Runtime(Protocol):
         and no start does."""
 
     def render(self, spec: ContainerSpec) -> Any:
-        """The engine's words for ``spec``: JSON-serialisable, whole, and pure.
-
-        Raises NotSupportedYet or RuntimeUnavailable when the runtime cannot honour a setting.
-        """
+        """The engine's words for ``spec``: JSON-serialisable, whole, and pure."""
 
     def start(self, spec: ContainerSpec, janitor: Janitor) -> Leash:
         """Start it. What must be removed whatever happens is told to the janitor *first*.

@@ -31,10 +31,15 @@ class Source(NamedTuple):
     """In that filesystem."""
 
 
-def swapped(spec: ContainerSpec, found: Mapping[str, Source]) -> str | None:
-    """In words, the first bind of ``spec`` whose source another has taken the place of; ``found``
-    is what is mounted inside, by mount point."""
-    return next(_swapped(spec, found, mount_table()), None)
+def swapped(
+    spec: ContainerSpec, found: Mapping[str, Source], *, comparable: bool = True
+) -> str | None:
+    """In words, the first bind of ``spec`` whose source another has taken the place of.
+
+    ``found`` is what is mounted inside, by mount point; ``comparable`` says whether that names
+    filesystems as this machine does, which another kernel (gVisor's, a virtual machine's) does not.
+    """
+    return next(_swapped(spec, found, mount_table() if comparable else {}), None)
 
 
 def _swapped(
@@ -42,7 +47,7 @@ def _swapped(
 ) -> Iterator[str]:
     for bind in (mount for mount in spec.mounts if isinstance(mount, Bind)):
         wanted = place_of(bind.source, here)
-        if wanted is None or _has_own_table(spec):
+        if wanted is None:
             # The next best: a link that is put there and taken away again in between is not seen.
             if (real := os.path.realpath(bind.source)) != bind.source:
                 yield f"{bind.source} is a link to {real} by now; start it again"
@@ -52,11 +57,6 @@ def _swapped(
                 f"{what} is mounted at {bind.target}, where {bind.source} was planned: another "
                 "took its place while the sandbox started; start it again"
             )
-
-
-def _has_own_table(spec: ContainerSpec) -> bool:
-    """gVisor's kernel, and that of a virtual machine, tell of filesystems of their own."""
-    return spec.hardening.isolation is not None or spec.runtime == "apple"
 
 
 def place_of(path: str, table: Mapping[str, Mounted]) -> Source | None:

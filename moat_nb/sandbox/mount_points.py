@@ -9,14 +9,14 @@ from pathlib import Path
 
 from moat_nb.errors import StartError
 from moat_nb.host.machine import User
-from moat_nb.host.reaper import Janitor
+from moat_nb.host.reaper import LOOK_ONLY, Janitor
 from moat_nb.host.run_directory import Made, Note, RunDir, notes
 from moat_nb.planning.mount_paths import covered
 from moat_nb.planning.mounts import MountPlan, MountPoint
 
 __all__ = ["make_mount_points"]
 
-_DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_DIRECTORY = LOOK_ONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def make_mount_points(

@@ -17,8 +17,7 @@ from dataclasses import replace
 
 from moat_nb.egress.upstream import READ_VARIABLES
 from moat_nb.errors import MoatError
-from moat_nb.planning.image import image_plan
-from moat_nb.sandbox.project import Plan
+from moat_nb.sandbox.project import LaunchPlan
 from moat_nb.sandbox.running import Started
 from moat_nb.text.progress import Progress, Silent
 
@@ -34,18 +33,17 @@ and its low priority is next to nothing on a machine that is busy."""
 logger = logging.getLogger("moat_nb")
 
 
-def key_of(plan: Plan) -> str:
-    """The hash of all that a start of ``plan`` depends on, but its secrets: a spare has none."""
+def key_of(plan: LaunchPlan) -> str:
+    """The hash of all that a start of ``plan`` depends on, but secrets: no plan has them."""
     # Which mount points are missing is left out: a running spare has made them.
     specs = [
         replace(spec, mounts=replace(spec.mounts, missing=())).digest
         for spec in (plan.spec, *plan.sidecar_specs)
     ]
-    image = image_plan(plan.config) if plan.spec.image is not None else None
     outside = [plan.environ.get(name) for name in ("DOCKER_HOST", *READ_VARIABLES)]
     # What a service is handed over its leash is in its config alone, and its env in no repr.
     services = [(service, service.env) for service in plan.config.services]
-    text = f"{specs} {image} {outside} {services}"
+    text = f"{specs} {plan.image} {outside} {services}"
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -68,7 +66,7 @@ class Pool:
         with self._lock:
             return tuple(spare for each in self._spares.values() for spare in each)
 
-    def take(self, plan: Plan, progress: Progress) -> Started | None:
+    def take(self, plan: LaunchPlan, progress: Progress) -> Started | None:
         """A spare that is what ``plan`` would start, proved now; None when there is none.
 
         Spares of the same project that are something else are ended.
@@ -101,7 +99,7 @@ class Pool:
             _end(dropped)
         return found
 
-    def refill(self, make_plan: Callable[[], Plan], project: str) -> None:
+    def refill(self, make_plan: Callable[[], LaunchPlan], project: str) -> None:
         """See to it, in the background, that there are as many spares as ``kernel.pool`` says.
 
         ``make_plan`` is asked then, and before each spare: the file may have changed.
@@ -114,7 +112,7 @@ class Pool:
             target=self._fill, args=(make_plan, project), name="moat-pool", daemon=True
         ).start()
 
-    def _fill(self, make_plan: Callable[[], Plan], project: str) -> None:
+    def _fill(self, make_plan: Callable[[], LaunchPlan], project: str) -> None:
         time.sleep(PAUSE_SECONDS)
         try:
             while self._wants(plan := make_plan()):
@@ -125,7 +123,7 @@ class Pool:
             with self._lock:
                 self._filling.discard(project)
 
-    def _wants(self, plan: Plan) -> bool:
+    def _wants(self, plan: LaunchPlan) -> bool:
         with self._lock:
             return len(self._spares.get(key_of(plan), ())) < plan.config.kernel.pool
 
@@ -142,7 +140,7 @@ class Pool:
             spare.stop()
 
 
-def _start(plan: Plan) -> Started:
+def _start(plan: LaunchPlan) -> Started:
     spare = Started.start(plan, Silent(), spare=True)
     try:
         if plan.forks_kernels:

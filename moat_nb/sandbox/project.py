@@ -1,50 +1,47 @@
-"""From a project to what is started: the one composition."""
+"""From a project to all that one start of it is made of: the one composition.
+
+Whoever starts a project, shows it, builds for it or offers it asks here, so that all of them refuse
+the same, in the same words.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
 
 from moat_nb.config.model import Config
+from moat_nb.config.overrides import override
+from moat_nb.config.reader import load
+from moat_nb.errors import collected, refusal_of
 from moat_nb.host.machine import Host
-from moat_nb.planning.kernel import make_spec
-from moat_nb.planning.services import SidecarPlan
+from moat_nb.planning.image import ImagePlan
+from moat_nb.planning.kernel import plan_kernel
+from moat_nb.planning.services import SidecarPlan, plan_services
 from moat_nb.planning.spec import ContainerSpec
 from moat_nb.runtimes.base import Runtime
 from moat_nb.runtimes.registry import choose
 
-__all__ = ["Plan", "plan"]
-
-
-def plan(
-    config: Config,
-    runtime: str | None = None,
-    *,
-    host: Host | None = None,
-    environ: Mapping[str, str] | None = None,
-) -> ContainerSpec:
-    """What would run, as a value; nothing is started and nothing on the host is changed.
-
-    ``runtime`` is a name of :data:`RUNTIMES`; None chooses as :func:`choose` does. Raises
-    ConfigError with all that the filesystem says against the file, and RuntimeUnavailable.
-    """
-    host = host or Host.current()
-    environ = os.environ if environ is None else environ
-    chosen, why = choose(runtime, config, host, environ)
-    return make_spec(config, chosen, host, why)
+__all__ = ["LaunchPlan", "plan", "plan_project"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
-    """What a moat.yaml says, as it is to be started here."""
+class LaunchPlan:
+    """What a moat.yaml says, as it is to be started here. It holds no secret."""
 
     config: Config
     runtime: Runtime
+    why: str
+    """The choice of the runtime, as ``runtime: NAME (reason)``."""
     spec: ContainerSpec
-    secrets: Mapping[str, str] = field(repr=False)
-    environ: Mapping[str, str] = field(repr=False)
+    """The kernels' container."""
+    image: ImagePlan | None
+    """None on a runtime without images."""
     sidecars: tuple[SidecarPlan, ...] = ()
+    environ: Mapping[str, str] = field(repr=False)
+    """The launcher's."""
 
     @property
     def sidecar_specs(self) -> tuple[ContainerSpec, ...]:
@@ -54,3 +51,56 @@ class Plan:
     def forks_kernels(self) -> bool:
         """Whether kernels are forked from the guest, so that one can be made ahead of need."""
         return not self.config.kernel.argv
+
+
+def plan(
+    config: Config,
+    runtime: str | None = None,
+    *,
+    host: Host | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> LaunchPlan:
+    """What would run, as a value; nothing is started and nothing on the host is changed.
+
+    ``runtime`` is a name of :data:`RUNTIMES`; None chooses as :func:`choose` does. Raises
+    ConfigError with all that a start would refuse, and RuntimeUnavailable.
+    """
+    return plan_project(config, runtime, host=host, environ=environ)
+
+
+def plan_project(
+    project: Config | Path | str,
+    runtime: str | None = None,
+    *,
+    overrides: Mapping[str, Any] | None = None,
+    host: Host | None = None,
+    environ: Mapping[str, str] | None = None,
+    kernels: bool = True,
+) -> LaunchPlan:
+    """As :func:`plan`, of a Config or of the nearest moat.yaml at or above a path.
+
+    ``overrides`` are :func:`~moat_nb.config.overrides.override`'s. ``kernels=False``: for commands
+    alone, so nothing is imported ahead of kernels to come.
+    """
+    host = host or Host.current()
+    environ = os.environ if environ is None else environ
+    config = project if isinstance(project, Config) else load(project, home=host.home)
+    config = override(config, home=host.home, **(overrides or {}))
+    chosen, why = choose(runtime, config, host, environ)
+    kernel = plan_kernel(config, host, chosen.capabilities, kernels=kernels)
+    problems = [*kernel.problems, *chosen.check(kernel.spec, config)]
+    sidecars: tuple[SidecarPlan, ...] = ()
+    with collected(problems):
+        sidecars = plan_services(config, kernel.spec, host)
+    if problems:
+        raise refusal_of(problems)
+    notices = (why, *kernel.spec.notices, *chosen.notices(kernel.spec))
+    return LaunchPlan(
+        config=config,
+        runtime=chosen,
+        why=why,
+        spec=replace(kernel.spec, notices=notices),
+        image=kernel.image,
+        sidecars=sidecars,
+        environ=environ,
+    )

@@ -20,13 +20,13 @@ from moat_nb.host.rotating_log import BoundedLog
 from moat_nb.host.run_directory import Note, Owner, RunDir, base_directory, sweep
 from moat_nb.planning.mount_paths import hidden
 from moat_nb.planning.mounts import Bind
-from moat_nb.planning.spec import ContainerSpec
+from moat_nb.planning.spec import ContainerSpec, Instance
 from moat_nb.runtimes.base import Leash
 from moat_nb.sandbox.egress import furnish
 from moat_nb.sandbox.guest_client import Link, MountProof, Process
 from moat_nb.sandbox.mount_check import swapped
 from moat_nb.sandbox.mount_points import make_mount_points
-from moat_nb.sandbox.project import Plan
+from moat_nb.sandbox.project import LaunchPlan
 from moat_nb.sandbox.refusals import News, refusal
 from moat_nb.sandbox.sidecars import Sidecars
 from moat_nb.text.progress import Progress
@@ -44,7 +44,7 @@ Inode = tuple[int, int]
 class Started:
     """A container with the guest in it, and all that was made for it; it ends with :meth:`stop`."""
 
-    plan: Plan
+    plan: LaunchPlan
     janitor: Janitor
     spec: ContainerSpec
     """The plan's, with its image and instance."""
@@ -53,6 +53,8 @@ class Started:
     sidecars: Sidecars
     inodes: Mapping[str, Inode | None] = field(default_factory=dict)
     """What the binds' sources and the sidecars' covers were."""
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Values by variable; a spare has none until it is handed out."""
     leash: Leash | None = None
     gate: Gate | None = None
     """None where there is no proxy for it."""
@@ -68,7 +70,7 @@ class Started:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @classmethod
-    def start(cls, plan: Plan, progress: Progress, *, spare: bool = False) -> Started:
+    def start(cls, plan: LaunchPlan, progress: Progress, *, spare: bool = False) -> Started:
         """Start it; when this raises, nothing is left. ``spare``: nobody waits for it yet."""
         owner = Owner.of(os.getpid())
         assert owner is not None
@@ -78,9 +80,9 @@ class Started:
         started = None
         try:
             run_dir = RunDir.make(base, plan.spec.user, janitor)
-            image = plan.runtime.prepare(plan.config, progress, janitor)
+            image = plan.runtime.prepare(plan.image, progress, janitor)
             sidecars = Sidecars.prepare(plan.sidecars, plan.runtime, progress)
-            instance = run_dir.instance(str(owner), spare=spare)
+            instance = Instance.of(run_dir, str(owner), spare=spare)
             started = cls(
                 plan=plan,
                 janitor=janitor,
@@ -165,13 +167,17 @@ class Started:
         promised = {mount.target for mount in self.spec.mounts.excludes}
         if unproved := promised - {proof.path for proof in proofs}:
             raise ProofError(f"{min(unproved)}: the guest did not prove this exclude")
-        if words := swapped(self.plan.spec, self.link.sources):
+        another_kernel = (
+            self.plan.runtime.capabilities.own_mount_table
+            or self.spec.hardening.isolation is not None
+        )
+        if words := swapped(self.plan.spec, self.link.sources, comparable=not another_kernel):
             raise ProofError(words)
 
     @property
     def env(self) -> dict[str, str]:
         """What each process in the sandbox gets beside its own: secrets, and where sidecars are."""
-        return {**self.plan.secrets, **self.sidecars.kernel_env}
+        return {**self.secrets, **self.sidecars.kernel_env}
 
     @property
     def link(self) -> Link:
@@ -194,12 +200,12 @@ class Started:
         self.link.spare_ready.clear()
         self.link.send("spare", prefix=self.next_socket_prefix(), after=after)
 
-    def prove_again(self, plan: Plan, progress: Progress) -> None:
+    def prove_again(self, plan: LaunchPlan, progress: Progress) -> None:
         """That it still is what ``plan`` would start; StartError, ProofError or SandboxGone."""
         # The guest looks at the excludes while the engine is asked for the image.
         with ThreadPoolExecutor(1) as beside:
             proofs = beside.submit(self.link.prove)
-            if plan.runtime.prepare(plan.config, progress, self.janitor) != self.spec.image:
+            if plan.runtime.prepare(plan.image, progress, self.janitor) != self.spec.image:
                 raise StartError("its image is another now")
             self.sidecars.prove_again(progress)
             if _inodes(plan) != self.inodes:
@@ -228,7 +234,7 @@ class Started:
             self.log.close()
 
 
-def _inodes(plan: Plan) -> dict[str, Inode | None]:
+def _inodes(plan: LaunchPlan) -> dict[str, Inode | None]:
     """Of the binds' sources, and of what is covered in the sidecars, where no guest proves it
     again: so that a directory in another's place is noticed."""
     specs = (plan.spec, *plan.sidecar_specs)

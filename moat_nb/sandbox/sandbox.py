@@ -16,23 +16,20 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+if TYPE_CHECKING:
+    from typing_extensions import Self  # typing has it from Python 3.11 on
+
 from moat_nb.config.model import Config
-from moat_nb.config.overrides import override
-from moat_nb.config.reader import load
 from moat_nb.egress.records import Record, read
 from moat_nb.errors import CommandError, SandboxGone, StartError
-from moat_nb.host.machine import Host
 from moat_nb.host.rotating_log import BoundedLog
-from moat_nb.planning.kernel import make_spec
 from moat_nb.planning.mount_paths import to_sandbox
 from moat_nb.planning.network import notice
-from moat_nb.planning.services import plan_services
 from moat_nb.planning.spec import ContainerSpec
-from moat_nb.runtimes.registry import choose
 from moat_nb.sandbox.connection import IPYKERNEL, PORTS
 from moat_nb.sandbox.guest_client import Link, MountProof, Output, Process
 from moat_nb.sandbox.pool import POOL
-from moat_nb.sandbox.project import Plan
+from moat_nb.sandbox.project import LaunchPlan, plan_project
 from moat_nb.sandbox.running import Started
 from moat_nb.sandbox.secrets import fetch
 from moat_nb.sandbox.sidecar import Sidecar
@@ -41,9 +38,6 @@ from moat_nb.sandbox.view import KernelView, SandboxView, SidecarView, of_sandbo
 from moat_nb.text.progress import Progress, for_user
 from moat_nb.text.summary import bundle
 from moat_nb.text.terminal import for_terminal, last_lines
-
-if TYPE_CHECKING:
-    from moat_nb.jupyter.kernel_manager import Kernel
 
 __all__ = ["Sandbox", "look_at"]
 
@@ -76,7 +70,7 @@ class Sandbox:
 
     def __init__(
         self,
-        plan: Callable[[], Plan],
+        plan: Callable[[], LaunchPlan],
         *,
         progress: Callable[[], Progress] = for_user,
         on_event: Callable[[str, str], None] | None = None,
@@ -87,7 +81,8 @@ class Sandbox:
         self._on_event = on_event
         self._pooled = pooled
         self._refusals: list[Callable[[str], None]] = []
-        self._started = self._start(plan())
+        first = plan()
+        self._started = self._start(first, _secrets(first))
 
     @classmethod
     def launch(
@@ -101,7 +96,7 @@ class Sandbox:
         kernels: bool = True,
         pooled: bool = True,
         **overrides: Any,
-    ) -> Sandbox:
+    ) -> Self:
         """Start the sandbox of the nearest ``moat.yaml`` at or above ``path``.
 
         ``overrides`` change the file's settings for this start: ``image`` (a tag), ``memory_mb``,
@@ -119,25 +114,16 @@ class Sandbox:
         path = Path(path).absolute()  # the process may have another directory at a reset
         environ = dict(os.environ if environ is None else environ)
 
-        def plan() -> Plan:
-            host = Host.current()
-            config = override(load(path, home=host.home), home=host.home, **overrides)
-            chosen, why = choose(runtime, config, host, environ)
-            spec = make_spec(config, chosen, host, why, kernels=kernels)
-            return Plan(
-                config=config,
-                runtime=chosen,
-                spec=spec,
-                secrets=fetch(config.secrets, environ),
-                environ=environ,
-                sidecars=plan_services(config, spec, host),
+        def plan() -> LaunchPlan:
+            return plan_project(
+                path, runtime, overrides=overrides, environ=environ, kernels=kernels
             )
 
         return cls(plan, progress=progress, on_event=on_event, pooled=pooled and kernels)
 
     # -------- starting and stopping
 
-    def _start(self, plan: Plan) -> Started:
+    def _start(self, plan: LaunchPlan, secrets: Mapping[str, str]) -> Started:
         progress = self._new_progress()
         started = None
         try:
@@ -145,7 +131,7 @@ class Sandbox:
                 started = POOL.take(plan, progress)
             if started is None:
                 started = Started.start(plan, progress)
-            started.plan = plan
+            started.plan, started.secrets = plan, secrets
             started.listen(self._hear)
             if plan.config.hooks.pre_run is not None:
                 progress.stage("hooks.pre_run")
@@ -195,14 +181,14 @@ class Sandbox:
         """A new container in place of this one, as moat.yaml says now: what was in its tmpfs is
         gone. When moat.yaml is wrong this raises, and the sandbox stays as it is; when it is not,
         ``before`` is called before anything ends."""
-        self._plan()
+        secrets = _secrets(self._plan())
         if before is not None:
             before()
         self.stop()
-        # Once more: the mount points that it had made on the host are gone with it.
-        self._started = self._start(self._plan())
+        # Planned once more: the mount points that it had made on the host are gone with it.
+        self._started = self._start(self._plan(), secrets)
 
-    def __enter__(self) -> Sandbox:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -382,12 +368,6 @@ class Sandbox:
             POOL.refill(self._plan, started.spec.project)
         return process
 
-    def start_kernel(self, **options: Any) -> Kernel:
-        """Start one more kernel here, and return its manager with a connected client."""
-        from moat_nb.jupyter.kernel_manager import Kernel
-
-        return Kernel.start(self, **options)
-
     def await_spare(self, timeout: float = 30.0) -> bool:
         """Wait until a kernel is ready for the next start or restart; whether one is, after so
         many seconds. One is made a second after a kernel's start (``kernel.spare``)."""
@@ -396,6 +376,11 @@ class Sandbox:
     def next_socket_prefix(self) -> str:
         """A path for one kernel's sockets, ``PREFIX-1`` to ``PREFIX-5``."""
         return self._started.next_socket_prefix()
+
+
+def _secrets(plan: LaunchPlan) -> dict[str, str]:
+    """Their values, fetched before anything starts."""
+    return fetch(plan.config.secrets, plan.environ)
 
 
 def _await_sockets(prefix: str, process: Process) -> None:

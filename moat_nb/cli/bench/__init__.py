@@ -7,7 +7,6 @@ what is compared are medians.
 from __future__ import annotations
 
 import json
-import os
 import statistics
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -21,9 +20,8 @@ from moat_nb.cli.bench.peers import Peers, ready_peers
 from moat_nb.config.model import Config
 from moat_nb.config.reader import load
 from moat_nb.errors import MoatError, RuntimeUnavailable
-from moat_nb.host.machine import Host
 from moat_nb.host.reaper import Janitor
-from moat_nb.runtimes.registry import RUNTIMES
+from moat_nb.sandbox.project import plan_project
 from moat_nb.text.progress import for_user
 from moat_nb.text.tables import table
 
@@ -120,14 +118,14 @@ def _peers(config: Config, stack: ExitStack) -> Peers | None:
 def _image(config: Config, name: str) -> str | None:
     """The project's image on a runtime, empty where there are none; None when the project cannot
     be started there, and the reason is told."""
-    runtime = RUNTIMES[name](Host.current(), os.environ)
     janitor = Janitor()
     progress = for_user()
     try:
-        found = runtime.available()
+        plan = plan_project(config, name)
+        found = plan.runtime.available()
         if not found.usable:
             raise RuntimeUnavailable(found.detail)
-        return runtime.prepare(config, progress, janitor) or ""
+        return plan.runtime.prepare(plan.image, progress, janitor) or ""
     except MoatError as error:
         print(f"moat-nb: {name} is left out: {error}", file=sys.stderr)
         return None

@@ -29,7 +29,7 @@ __all__ = ["main", "steps"]
 RUNS = 15
 
 ENDS: tuple[tuple[Any, str, str], ...] = (
-    (sandbox, "make_spec", "moat.yaml is read and planned"),
+    (sandbox, "plan_project", "moat.yaml is read and planned"),
     (running, "make_mount_points", "run directory, image looked up, mount points"),
     (Docker, "start", "the container: create and start"),
     (Bubblewrap, "start", "the container: create and start"),

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import moat_nb
 from moat_nb.host.machine import Host
+from moat_nb.host.package import PACKAGE
 from moat_nb.planning.mounts import is_below
 
 __all__ = ["NAMESPACES", "OUTSIDE", "BubblewrapFacts", "discover", "mend", "probe"]
@@ -96,7 +96,7 @@ class BubblewrapFacts:
     """bubblewrap's words for the host's programs, libraries and chosen files of /etc."""
     prefixes: tuple[str, ...] = ()
     """The directories that the interpreter needs and that ``system`` does not hold."""
-    package: str = str(Path(moat_nb.__file__).parent)
+    package: str = str(PACKAGE)
     """Where the guest and the empty file lie."""
 
     @property

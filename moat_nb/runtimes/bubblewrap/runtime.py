@@ -14,8 +14,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from moat_nb.errors import ConfigError, NotSupportedYet, Problem, StartError
+from moat_nb.errors import Problem, StartError
 from moat_nb.host.machine import MOAT_USER, Host, User
+from moat_nb.planning.capabilities import Capabilities
 from moat_nb.planning.limits import MIB
 from moat_nb.planning.mounts import TMPFS_MODE, Bind, EmptyFile, Mount, Tmpfs, Volume
 from moat_nb.planning.spec import GUEST_PATH, HOME, ContainerSpec
@@ -36,6 +37,7 @@ from moat_nb.runtimes.rlimits import rlimits
 if TYPE_CHECKING:
     from moat_nb.config.model import Config
     from moat_nb.host.reaper import Janitor
+    from moat_nb.planning.image import ImagePlan
     from moat_nb.text.progress import Progress
 
 __all__ = ["Bubblewrap"]
@@ -51,7 +53,7 @@ _INSTALL = "install it: apt-get install bubblewrap (or dnf, pacman, apk)"
 class Bubblewrap(Runtime):
     """The runtime; ``facts`` are found by :func:`discover` when first needed."""
 
-    name = "bubblewrap"
+    capabilities = Capabilities(name="bubblewrap", images=False, sidecars=False)
 
     def __init__(self, host: Host, facts: BubblewrapFacts | None = None) -> None:
         self.host = host
@@ -83,12 +85,30 @@ class Bubblewrap(Runtime):
         limits = "prlimit" if facts.limiter == "none" else "systemd-run"
         return Availability(usable=True, detail=f"{found}, limits by {limits}")
 
-    def prepare(self, config: Config, progress: Progress, janitor: Janitor) -> None:
-        """Nothing is installed here: ConfigError names what the host lacks, and what needs an
-        image."""
+    def prepare(self, image: ImagePlan | None, progress: Progress, janitor: Janitor) -> None:
+        """Nothing: what the host lacks, :meth:`check` has named."""
+
+    def check(self, spec: ContainerSpec, config: Config) -> tuple[Problem, ...]:
         path = os.pathsep.join((str(Path(self.host.executable).parent), OUTSIDE["PATH"]))
-        if problems := (*_needs_image(config), *missing(config, path)):
-            raise ConfigError(problems)
+        refused = (
+            Problem(where=config.place(key), what=f"bubblewrap: {what}", mend=mend, supported=False)
+            for key, what, mend in (
+                *_needs_image(config),
+                *_unsupported(spec),
+                *self._unsupported_here(spec),
+            )
+        )
+        volumes = (
+            Problem(
+                where=config.place_of(mount.target),
+                what=f"bubblewrap: volume {mount.name}: there are no named volumes",
+                mend="use type bind, or docker",
+                supported=False,
+            )
+            for mount in spec.mounts
+            if isinstance(mount, Volume)
+        )
+        return (*refused, *volumes, *missing(config, path))
 
     def notices(self, spec: ContainerSpec) -> tuple[str, ...]:
         """Which limits are in force here, for the user."""
@@ -110,9 +130,8 @@ class Bubblewrap(Runtime):
         ``argv``: the command line; ``arguments``: the options behind ``--args``, which other
         users of the machine cannot read in /proc; ``files``: the generated files' text.
         ``<name>`` stands for a descriptor. Sources that ``staging.py`` moves
-        are named by their own paths. Raises NotSupportedYet.
+        are named by their own paths.
         """
-        self._refuse(spec)
         fds = {name: f"<{name}>" for name in ("arguments", "seccomp", *_files(spec))}
         return {
             "argv": self._argv(spec, (), fds),
@@ -122,7 +141,6 @@ class Bubblewrap(Runtime):
 
     def start(self, spec: ContainerSpec, janitor: Janitor) -> PipeLeash:
         """Start it. The janitor has no duty here: the sandbox dies with its pipes."""
-        self._refuse(spec)
         places, stage = staging.stage(self._unreachable(spec))
         contents = {name: text.encode() for name, text in _files(spec).items()}
         contents["seccomp"] = seccomp.program(self.facts.machine)
@@ -232,32 +250,26 @@ class Bubblewrap(Runtime):
             return []
         return [source for source in sources if not staging.reachable(source, spec.user)]
 
-    def _refuse(self, spec: ContainerSpec) -> None:
-        where = f"{spec.project}/moat.yaml"
-        problems = [
-            Problem(where=where, what=f"bubblewrap: {what}", mend=mend)
-            for what, mend in (*_unsupported(spec), *self._unsupported_here(spec))
-        ]
-        if problems:
-            raise NotSupportedYet(problems)
-
-    def _unsupported_here(self, spec: ContainerSpec) -> Iterator[tuple[str, str]]:
+    def _unsupported_here(self, spec: ContainerSpec) -> Iterator[tuple[str, str, str]]:
         user, launcher = spec.user, self.host.user
         if user.uid == 0:
-            yield "the kernel's user is root, which owns the host's files too", "use another user"
+            what = "the kernel's user is root, which owns the host's files too"
+            yield "", what, "use another user"
         elif launcher.uid != 0 and user != launcher:
-            yield f"user {user}: only root can start as another user", f"launch as {user}"
+            yield "", f"user {user}: only root can start as another user", f"launch as {user}"
         if spec.limits.cpus is not None and not self.facts.limits_cpu:
             yield (
+                "container.cpus",
                 f"container.cpus {spec.limits.cpus:g} needs systemd with cgroup v2 and its cpu "
                 "controller, which this machine does not have",
                 "take cpus out, or use docker",
             )
         if spec.limits.pids < 8 and self.facts.limiter != "none":
-            yield f"kernel.pids {spec.limits.pids} is too few to start", "give 8 or more"
+            what = f"kernel.pids {spec.limits.pids} is too few to start"
+            yield "kernel.pids", what, "give 8 or more"
 
 
-def _needs_image(config: Config) -> Iterator[Problem]:
+def _needs_image(config: Config) -> Iterator[tuple[str, str, str]]:
     asked = {
         "base_image": config.base_image,
         "hooks.post_build_root": config.hooks.post_build_root,
@@ -265,32 +277,30 @@ def _needs_image(config: Config) -> Iterator[Problem]:
     }
     for key, value in asked.items():
         if value is not None:
-            where = config.where.get(key.split(".", maxsplit=1)[0], config.path.name)
-            what = f"bubblewrap: {key}: there are no images"
-            yield Problem(where=where, what=what, mend="use docker, or take it out")
+            yield key, f"{key}: there are no images", "use docker, or take it out"
 
 
-def _unsupported(spec: ContainerSpec) -> Iterator[tuple[str, str]]:
-    """What no bubblewrap can honour, and what to do instead."""
+def _unsupported(spec: ContainerSpec) -> Iterator[tuple[str, str, str]]:
+    """The key, what no bubblewrap can honour, and what to do instead."""
     docker = "use docker"
-    if spec.role == "sidecar" or spec.image is not None:
-        yield f"{spec.image or spec.role}: there are no images and services", docker
-    for mount in spec.mounts:
-        if isinstance(mount, Volume):
-            yield f"volume {mount.name}: there are no named volumes", "use type bind, or docker"
     if spec.gpus is not None:
-        yield f"kernel.gpus {spec.gpus}: the host's devices are not passed on", docker
+        what = f"kernel.gpus {spec.gpus}: the host's devices are not passed on"
+        yield "kernel.gpus", what, docker
     if spec.network == "bridge":
-        yield "network.policy bridge: there is no engine, so none of its networks", docker
+        what = "network.policy bridge: there is no engine, so none of its networks"
+        yield "network.policy", what, docker
     if spec.dns:
-        yield f"container.dns {', '.join(spec.dns)}: there is no network", "take dns out"
+        what = f"container.dns {', '.join(spec.dns)}: there is no network"
+        yield "container.dns", what, "take dns out"
     if spec.hardening.isolation is not None:
-        yield f"kernel.isolation {spec.hardening.isolation}: needs an engine", docker
+        what = f"kernel.isolation {spec.hardening.isolation}: needs an engine"
+        yield "kernel.isolation", what, docker
     if spec.hardening.cap_drop != ("ALL",) or not spec.hardening.no_new_privileges:
-        yield "capabilities and setuid programs cannot be had without root", docker
-    for word in (*spec.command, *(word for pair in spec.env for word in pair)):
-        if "\0" in word:
-            yield f"{word!r} holds a NUL character, which ends an argument", "take it out"
+        yield "", "capabilities and setuid programs cannot be had without root", docker
+    for name, value in spec.env:
+        if "\0" in name + value:
+            what = f"{name} holds a NUL character, which ends an argument"
+            yield "env", what, "take it out"
 
 
 def _files(spec: ContainerSpec) -> dict[str, str]:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-import moat_nb
 from moat_nb.host.machine import User
+from moat_nb.host.package import PACKAGE
 from moat_nb.planning.limits import MIB
 from moat_nb.planning.mounts import TMPFS_MODE, Bind, EmptyFile, Tmpfs, Volume
 from moat_nb.planning.spec import GUEST_PATH, ContainerSpec
 from moat_nb.runtimes.docker.engine import EngineFacts
 
-PACKAGE = Path(moat_nb.__file__).parent
+__all__ = ["body"]
 
 
 INODES_PER_MIB = 256
@@ -20,8 +19,8 @@ INODES_PER_MIB = 256
 exhaust memory that ``size`` does not count."""
 
 
-def _body(spec: ContainerSpec, facts: EngineFacts) -> dict[str, Any]:
-    body: dict[str, Any] = {
+def body(spec: ContainerSpec, facts: EngineFacts) -> dict[str, Any]:
+    words: dict[str, Any] = {
         "Image": spec.image,
         "Cmd": list(spec.command),
         "Entrypoint": [],
@@ -38,8 +37,8 @@ def _body(spec: ContainerSpec, facts: EngineFacts) -> dict[str, Any]:
         "HostConfig": _host_config(spec, facts),
     }
     if not spec.network.startswith("container:"):  # else it is that container's
-        body["Hostname"] = "moat"
-    return body
+        words["Hostname"] = "moat"
+    return words
 
 
 def _user(spec: ContainerSpec, facts: EngineFacts) -> User:

@@ -9,9 +9,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from moat_nb.config.model import Config
-from moat_nb.errors import ImageError, RuntimeUnavailable, StartError
+from moat_nb.errors import ImageError, Problem, RuntimeUnavailable, StartError
 from moat_nb.host.reaper import Janitor
-from moat_nb.planning.image import image_plan
+from moat_nb.planning.capabilities import Capabilities
+from moat_nb.planning.image import ImagePlan
 from moat_nb.planning.spec import ContainerSpec
 from moat_nb.runtimes.base import UNLIMITED_FILES, Availability
 from moat_nb.runtimes.docker.attach import DockerLeash
@@ -23,7 +24,7 @@ from moat_nb.runtimes.docker.engine import (
     image_id,
     sockets,
 )
-from moat_nb.runtimes.docker.render import _body
+from moat_nb.runtimes.docker.render import body
 from moat_nb.runtimes.images.ensure import ensure_image, existing_image
 from moat_nb.text.progress import Progress
 
@@ -39,7 +40,7 @@ class Docker:
     def __init__(
         self, name: str, environ: Mapping[str, str], facts: EngineFacts | None = None
     ) -> None:
-        self.name = name
+        self.capabilities = Capabilities(name=name)
         self._environ = environ
         self._facts = facts
         self.socket: str | None = None
@@ -65,24 +66,34 @@ class Docker:
                 continue
             self.socket = path
             engine = "Podman" if self._facts.podman else "Docker Engine"
-            return Availability(usable=True, detail=f"{engine} {self._facts.version} at {path}")
+            detail = f"{engine} {self._facts.version} at {path}"
+            return Availability(usable=True, detail=detail, socket=path)
         return Availability(
             usable=False,
             detail="; ".join(failures) or "no socket of an engine",
             mend="start the engine, and be in its group (`id -nG` shows yours)",
         )
 
-    def prepare(self, config: Config, progress: Progress, janitor: Janitor) -> str:
-        plan, path = image_plan(config), self._socket()
-        if (found := existing_image(plan, partial(image_id, path))) is not None:
+    def prepare(self, image: ImagePlan | None, progress: Progress, janitor: Janitor) -> str:
+        assert image is not None
+        path = self._socket()
+        if (found := existing_image(image, partial(image_id, path))) is not None:
             return found
         client = self.connect()
         try:
-            return ensure_image(plan, client, progress, janitor)
+            return ensure_image(image, client, progress, janitor)
         except engine_errors() as error:
             raise ImageError(f"{self.name} at {self.socket}: {error}") from error
         finally:
             client.close()
+
+    @property
+    def name(self) -> str:
+        return self.capabilities.name
+
+    def check(self, spec: ContainerSpec, config: Config) -> tuple[Problem, ...]:
+        """The engine itself refuses what it cannot do, at the start."""
+        return ()
 
     def notices(self, spec: ContainerSpec) -> tuple[str, ...]:
         return ()
@@ -118,7 +129,7 @@ class Docker:
 
     def render(self, spec: ContainerSpec) -> dict[str, Any]:
         """The body of ``POST /containers/create``, and the name it goes under."""
-        return {"name": spec.name, "body": _body(spec, self._known)}
+        return {"name": spec.name, "body": body(spec, self._known)}
 
     def start(self, spec: ContainerSpec, janitor: Janitor) -> DockerLeash:
         import docker.errors
@@ -151,9 +162,3 @@ def _reason(error: Exception) -> str:
     if "No such file" in text or "Connection refused" in text:
         return "nothing answers there"
     return text
-
-
-# ---------------------------------------------------------------- rendering
-
-
-# ---------------------------------------------------------------- the leash

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from moat_nb.cli.clean import abandoned, our_images, unnoted
-from moat_nb.cli.plan import Plan, as_text
+from moat_nb.cli.plan import Rendered, as_text
 from moat_nb.config.model import Config, Secret, UnusedKey
 from moat_nb.errors import MoatError
 from moat_nb.host.machine import User
@@ -21,7 +21,9 @@ from moat_nb.planning.limits import MIB, Hardening, Limits
 from moat_nb.planning.mounts import Bind, EmptyFile, MountPlan, MountPoint, Tmpfs, build
 from moat_nb.planning.spec import ContainerSpec
 from moat_nb.runtimes.base import UNLIMITED_FILES
+from moat_nb.runtimes.docker.runtime import Docker
 from moat_nb.sandbox.listing import find, sandboxes
+from moat_nb.sandbox.project import LaunchPlan
 from moat_nb.text.tables import amount, duration, table
 
 NOWHERE = {"DOCKER_HOST": "unix:///nonexistent/docker.sock"}
@@ -136,7 +138,8 @@ def test_run_without_a_command_asks_for_one(directory):
 def test_a_reader_that_went_away_ends_it_quietly(directory):
     read, write = os.pipe()
     os.close(read)
-    done = moat("plan", directory, capture_output=False, stdout=write, stderr=subprocess.PIPE)
+    words = ("plan", directory, "--runtime", "docker")
+    done = moat(*words, capture_output=False, stdout=write, stderr=subprocess.PIPE)
     os.close(write)
     assert (done.returncode, done.stderr) == (141, "")
 
@@ -197,6 +200,7 @@ def targets(plan):
 
 
 def test_plan_for_bubblewrap_has_no_image_and_no_dockerfile(directory):
+    (directory / "moat.yaml").write_text("name: box\n")
     assert (
         json.loads(moat("plan", directory, "--runtime", "bubblewrap", "--json").stdout)["image"]
         is None
@@ -325,11 +329,17 @@ def test_plan_as_text():
         requirements=("ipykernel>=6", "six"),
         apt=("git",),
     )
-    plan = Plan(
+    launch = LaunchPlan(
         config=config,
+        runtime=Docker("docker", {}),
         why="runtime: docker (asked for)",
         spec=spec,
         image=image,
+        environ={},
+    )
+    plan = Rendered(
+        launch=launch,
+        spec=spec,
         rendered={},
         remarks=(UNLIMITED_FILES,),
     )

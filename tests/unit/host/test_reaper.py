@@ -329,7 +329,7 @@ import os, sys
 sys.path.insert(0, sys.argv[2])
 if os.getuid() == 0:
     os.setgid(12345), os.setgroups([]), os.setuid(12345)
-import janitor
+import reaper
 os.mkdir(sys.argv[1])
 path = sys.argv[1]
 for name in ("s", "a", "b"):
@@ -339,7 +339,7 @@ for name in ("s", "a", "b"):
 os.chmod(path, 0)
 os.chmod(os.path.dirname(path), 0o200)
 os.chmod(os.path.dirname(os.path.dirname(path)), 0o500)
-janitor.remove_tree(sys.argv[1])
+reaper.remove_tree(sys.argv[1])
 """
 
 

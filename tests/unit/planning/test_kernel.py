@@ -13,9 +13,9 @@ import pytest
 from moat_nb.config.model import Config
 from moat_nb.config.overrides import override
 from moat_nb.config.reader import read_config
-from moat_nb.errors import ConfigError, NotSupportedYet, RuntimeUnavailable
+from moat_nb.errors import ConfigError, NotSupportedYet, RuntimeUnavailable, refusal_of
 from moat_nb.host.machine import MOAT_USER, Host, User
-from moat_nb.planning.kernel import PRELOAD, kernel_user, make_spec, unsupported
+from moat_nb.planning.kernel import PRELOAD, kernel_user, plan_kernel, unsupported
 from moat_nb.planning.limits import MIB, Limits
 from moat_nb.planning.mounts import Bind, EmptyFile, MountPlan, MountPoint, Tmpfs, Volume
 from moat_nb.planning.spec import ContainerSpec
@@ -65,7 +65,14 @@ def config(home: Path) -> Make:
 
 
 def docker(config: Config, host: Host) -> ContainerSpec:
-    return make_spec(config, Docker("docker", {}, EngineFacts()), host, "runtime: docker (why)")
+    return planned(config, Docker("docker", {}, EngineFacts()), host)
+
+
+def planned(config: Config, runtime: Runtime, host: Host) -> ContainerSpec:
+    plan = plan_kernel(config, host, runtime.capabilities)
+    if plan.problems:
+        raise refusal_of(plan.problems)
+    return plan.spec
 
 
 # ---------------------------------------------------------------- the whole of it
@@ -141,16 +148,13 @@ def test_a_config_is_planned_whole_and_nothing_is_changed_on_the_host(
     assert (spec.image, spec.user, spec.workdir) == ("python:3.12-slim", ADA, "/workspace")
     assert (spec.network, spec.gpus, spec.hardening.isolation) == ("none", 2, "gvisor")
     assert (spec.labels, spec.dns) == ((), ())
-    assert spec.notices[:2] == (
-        "runtime: docker (why)",
-        "network: permissive (HTTP and HTTPS to any public host)",
-    )
+    assert spec.notices[0] == "network: permissive (HTTP and HTTPS to any public host)"
 
 
 def test_on_bubblewrap_the_kernel_runs_on_the_launchers_python_and_no_image(
     config: Make, host: Host
 ) -> None:
-    spec = plan(config(), "bubblewrap", host=host, environ={})
+    spec = plan(config(), "bubblewrap", host=host, environ={}).spec
     assert (spec.runtime, spec.image, spec.command[0]) == ("bubblewrap", None, "/venv/bin/python")
     assert dict(spec.env)["PATH"] == "/venv/bin:/usr/local/bin:/usr/bin:/bin"
 
@@ -266,10 +270,10 @@ def test_a_runtime_without_sidecars_refuses_services_and_says_which_have_them(
 ) -> None:
     given = config('dependencies:\n  - "redis@7"')
     with pytest.raises(NotSupportedYet) as raised:
-        make_spec(given, runtime(host), host, "why")
+        planned(given, runtime(host), host)
     assert str(raised.value) == (
-        f"moat.yaml:3:5: redis is a service, and {runtime(host).name} cannot run any beside a "
-        "kernel; use --runtime docker or podman, or list it in kernel.skip_dependencies"
+        f"moat.yaml:3:5: redis is a service, and {runtime(host).capabilities.name} cannot run any "
+        "beside a kernel; use --runtime docker or podman, or list it in kernel.skip_dependencies"
     )
     assert docker(given, host).hosts == ("redis",)
 
@@ -279,7 +283,7 @@ def test_a_service_that_the_kernel_does_without_is_refused_by_no_runtime(
     config: Make, host: Host, runtime: Callable[[Host], Runtime]
 ) -> None:
     given = config("dependencies: ['redis@7']\nkernel: {skip_dependencies: [redis]}")
-    assert make_spec(given, runtime(host), host, "why").hosts == ()
+    assert planned(given, runtime(host), host).hosts == ()
     assert docker(given, host).hosts == ()
 
 
@@ -315,14 +319,14 @@ def test_a_wish_goes_before_the_files_words(
     config: Make, host: Host, wish: str | None, text: str, name: str, why: str
 ) -> None:
     chosen, words = choose(wish, config(text), host, NO_ENGINE)
-    assert (chosen.name, words) == (name, f"runtime: {name} ({why})")
+    assert (chosen.capabilities.name, words) == (name, f"runtime: {name} ({why})")
 
 
 def test_without_an_engine_that_answers_bubblewrap_is_chosen_and_said(
     config: Make, host: Host
 ) -> None:
     chosen, words = choose(None, config(), host, NO_ENGINE)
-    assert chosen.name == "bubblewrap"
+    assert chosen.capabilities.name == "bubblewrap"
     assert words == (
         "runtime: bubblewrap (no engine answers: /no/such.sock: nothing answers there)"
     )
@@ -333,7 +337,7 @@ def test_an_engine_that_answers_is_chosen_and_said(
     config: Make, host: Host, engine: Engine
 ) -> None:
     chosen, words = choose(None, config(), host, {"DOCKER_HOST": engine.url})
-    assert chosen.name == "docker"
+    assert chosen.capabilities.name == "docker"
     version = engine.client.version()["Version"]
     assert words == f"runtime: docker (Docker Engine {version} at {engine.url[7:]})"
 
@@ -361,8 +365,10 @@ def test_neither_a_secret_nor_the_launchers_environment_is_in_the_spec(
 ) -> None:
     environ = {"API_KEY": "hunter2-secret", "OTHER": "hunter2-other"}
     given = config("secrets: {API_KEY: 'env://API_KEY'}\nenv: {A: b}")
-    for runtime in ("docker", "podman", "bubblewrap", "apple"):
-        spec = plan(given, runtime, host=host, environ={**environ, **NO_ENGINE})
+    for runtime in ("docker", "podman", "bubblewrap"):
+        made = plan(given, runtime, host=host, environ={**environ, **NO_ENGINE})
+        assert "hunter2" not in repr(made)
+        spec = made.spec
         everything = repr(spec) + json.dumps(asdict(spec), default=str)
         assert "hunter2" not in everything
         assert "API_KEY" not in everything

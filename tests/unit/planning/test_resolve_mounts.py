@@ -1,4 +1,4 @@
-"""survey.py: the one look at the filesystem. All directories are real."""
+"""resolve_mounts.py: the one look at the filesystem. All directories are real."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ import codecs
 import os
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
+from moat_nb.config.model import Config
 from moat_nb.config.reader import load, read_config
 from moat_nb.errors import ConfigError
-from moat_nb.planning.mounts import Bind, MountPoint
-from moat_nb.planning.resolve_mounts import Cover, Survey, missing_points, survey
+from moat_nb.planning.mounts import Bind, EmptyFile, MountPoint, Tmpfs
+from moat_nb.planning.resolve_mounts import Resolved, missing_points, resolve_mounts
+
+SIZE = 1 << 20
 
 
 @pytest.fixture
@@ -25,10 +28,29 @@ def project(tmp_path: Path) -> Path:
     return directory
 
 
-def look(project: Path, text: str) -> Survey:
+def look(project: Path, text: str) -> Resolved:
     (project / "moat.yaml").write_text(text)
     home = project.parent
-    return survey(load(project, home=home), home=home)
+    return resolve(load(project, home=home), home=home)
+
+
+def resolve(config: Config, *, home: Path, runs: Sequence[Path] = ()) -> Resolved:
+    return resolve_mounts(
+        config.mounts,
+        config.volumes,
+        project=config.directory,
+        home=home,
+        exclude_size=SIZE,
+        run_directories=runs,
+    )
+
+
+def binds_of(found: Resolved) -> list[Bind]:
+    return [mount for mount in found.mounts if isinstance(mount, Bind)]
+
+
+def excluded(found: Resolved) -> tuple[Tmpfs | EmptyFile, ...]:
+    return tuple(mount for mount in found.mounts if not isinstance(mount, Bind))
 
 
 def workspace(*excludes: str) -> str:
@@ -37,8 +59,8 @@ def workspace(*excludes: str) -> str:
 
 
 def covers(project: Path, *excludes: str) -> list[str]:
-    found = look(project, workspace(*excludes)).covers
-    return [c.target.removeprefix("/workspace/") + "/" * (c.kind == "directory") for c in found]
+    found = excluded(look(project, workspace(*excludes)))
+    return [c.target.removeprefix("/workspace/") + "/" * isinstance(c, Tmpfs) for c in found]
 
 
 def refused(project: Path, text: str) -> str:
@@ -58,23 +80,23 @@ def make(project: Path, *paths: str) -> None:
 
 
 def test_an_empty_file_binds_the_project_and_covers_nothing(project: Path) -> None:
-    assert look(project, "") == Survey(
-        binds=(Bind(source=str(project), target="/workspace"),), covers=(), missing=()
+    assert look(project, "") == Resolved(
+        mounts=(Bind(source=str(project), target="/workspace"),), missing=()
     )
 
 
 def test_directories_and_files_are_covered_by_their_own_kind(project: Path) -> None:
     make(project, "node_modules/", ".env")
-    assert look(project, workspace("node_modules", ".env")).covers == (
-        Cover(target="/workspace/.env", kind="file"),
-        Cover(target="/workspace/node_modules", kind="directory"),
+    assert excluded(look(project, workspace("node_modules", ".env"))) == (
+        EmptyFile(target="/workspace/.env"),
+        Tmpfs(target="/workspace/node_modules", size=SIZE),
     )
 
 
 def test_a_missing_exclude_is_a_directory_to_be_made_with_its_parents(project: Path) -> None:
     make(project, "a/")
     found = look(project, workspace(".venv", "a/b/c", "x/y"))
-    assert [cover.kind for cover in found.covers] == ["directory"] * 3
+    assert [type(cover) for cover in excluded(found)] == [Tmpfs] * 3
     assert found.missing == (
         MountPoint(root=str(project), relative=".venv"),
         MountPoint(root=str(project), relative="x/y"),
@@ -88,8 +110,8 @@ def test_a_read_only_directory_is_looked_at_like_any_other(project: Path) -> Non
     (project / "data").chmod(0o555)
     text = "mounts:\n- {source: data, target: /data, mode: ro, exclude: [x, y]}\n"
     found = look(project, text)
-    assert found.binds[1] == Bind(source=f"{project}/data", target="/data", read_only=True)
-    assert [cover.target for cover in found.covers] == ["/data/x", "/data/y"]
+    assert binds_of(found)[1] == Bind(source=f"{project}/data", target="/data", read_only=True)
+    assert [cover.target for cover in excluded(found)] == ["/data/x", "/data/y"]
     assert found.missing == (MountPoint(root=f"{project}/data", relative="y"),)
 
 
@@ -124,7 +146,7 @@ def test_an_exclude_below_a_nested_mount_is_looked_up_in_that_mounts_source(
 ) -> None:
     make(project, "other/secret", "data/secret/")
     found = look(project, workspace("data/secret") + "- ./other:/workspace/data\n")
-    assert found.covers == (Cover(target="/workspace/data/secret", kind="file"),)
+    assert excluded(found) == (EmptyFile(target="/workspace/data/secret"),)
     assert found.missing == ()
 
 
@@ -172,7 +194,7 @@ def test_a_glob_is_expanded_in_other_mounts_below_too(project: Path, tmp_path: P
     make(tmp_path, "shared/.env", "shared/deep/.env")
     make(project, "data/hidden/.env", ".env")
     text = workspace("**/.env") + f"- {tmp_path}/shared:/workspace/data\n"
-    assert [cover.target for cover in look(project, text).covers] == [
+    assert [cover.target for cover in excluded(look(project, text))] == [
         "/workspace/.env",
         "/workspace/data/.env",
         "/workspace/data/deep/.env",
@@ -184,7 +206,7 @@ def test_a_mount_inside_an_excluded_directory_is_searched_and_the_rest_is_not(
 ) -> None:
     make(project, "lib/.env", "other/.env")
     text = workspace("lib", "**/.env", "other") + "- ./other:/workspace/lib/deep/other\n"
-    assert [cover.target for cover in look(project, text).covers] == [
+    assert [cover.target for cover in excluded(look(project, text))] == [
         "/workspace/lib",
         "/workspace/lib/deep/other/.env",
         "/workspace/other",
@@ -194,7 +216,7 @@ def test_a_mount_inside_an_excluded_directory_is_searched_and_the_rest_is_not(
 def test_a_volume_is_not_searched(project: Path) -> None:
     make(project, "v/.env")
     text = "name: x\n" + workspace("**/.env") + "volumes: [{name: v, target: /workspace/v}]\n"
-    assert look(project, text).covers == ()
+    assert excluded(look(project, text)) == ()
 
 
 def test_links_are_not_followed_by_globs_so_a_loop_ends(project: Path) -> None:
@@ -262,7 +284,7 @@ def test_a_directory_with_an_engines_socket_is_refused_as_source(project: Path) 
         assert "source PROJECT/run holds docker.sock, which rules the host's containers" in refused(
             project, "mounts: ['run:/x']"
         )
-    assert look(project, "mounts: ['plain:/x']").binds[1].target == "/x"
+    assert binds_of(look(project, "mounts: ['plain:/x']"))[1].target == "/x"
 
 
 class _inside:
@@ -325,11 +347,11 @@ def test_a_source_in_which_sandboxes_have_their_sockets_is_refused(
     (project / "moat.yaml").write_text(f"mounts: [{{source: '{named}', target: /x}}]")
     config = load(project, home=project.parent)
     with pytest.raises(ConfigError) as raised:
-        survey(config, home=project.parent, run_directories=runs)
+        resolve(config, home=project.parent, runs=runs)
     text = str(raised.value)
     assert f"is refused: sandboxes have their sockets in {run}; mount a directory of your" in text
     assert "moat.yaml:1:10: the source " in text
-    sources = {bind.target: bind.source for bind in survey(config, home=project.parent).binds}
+    sources = {bind.target: bind.source for bind in binds_of(resolve(config, home=project.parent))}
     assert sources["/x"] == os.path.realpath(named)
 
 
@@ -337,12 +359,12 @@ def test_a_project_that_is_the_home_directory_is_refused(project: Path) -> None:
     home = project.parent
     (home / "moat.yaml").touch()
     with pytest.raises(ConfigError, match="it is the home directory itself"):
-        survey(load(home, home=home), home=home)
+        resolve(load(home, home=home), home=home)
 
 
 def test_a_directory_of_the_home_directory_is_accepted(project: Path) -> None:
     make(project.parent, "data/")
-    assert look(project, "mounts: ['~/data:/data']").binds[1].source == f"{project.parent}/data"
+    assert binds_of(look(project, "mounts: ['~/data:/data']"))[1].source == f"{project.parent}/data"
 
 
 def test_a_missing_source_is_refused_with_its_resolved_path(project: Path) -> None:
@@ -363,7 +385,7 @@ def test_a_linked_source_is_refused_and_a_link_above_the_project_is_not(
     make(tmp_path, "disk/data/")
     (tmp_path / "mnt").symlink_to("disk")
     found = look(project, f"mounts: ['{tmp_path}/mnt/data:/x']")
-    assert found.binds[1].source == f"{tmp_path}/disk/data"
+    assert binds_of(found)[1].source == f"{tmp_path}/disk/data"
     assert "symbolic link in it" in refused(project, f"mounts: ['{tmp_path}/mnt:/x']")
 
 
@@ -376,7 +398,7 @@ def test_an_exclude_where_a_mount_stands_is_refused_and_a_glob_passes_it_by(
         project, workspace("data") + mount
     )
     found = look(project, workspace("da*") + mount)
-    assert found.covers == ()
+    assert excluded(found) == ()
 
 
 def test_all_problems_are_reported_at_once(project: Path) -> None:
@@ -408,8 +430,8 @@ def test_the_walk_of_a_glob_is_bounded(project: Path) -> None:
     many = "".join(f"- ./d:/workspace/m{i}\n" for i in range(99))
     message = "more than 100000 files to look at for this mount's globs; exclude large"
     assert message in refused(project, workspace("**/x") + many)
-    assert look(project, workspace("**/x", "d") + many).covers == (
-        Cover(target="/workspace/d", kind="directory"),
+    assert excluded(look(project, workspace("**/x", "d") + many)) == (
+        Tmpfs(target="/workspace/d", size=SIZE),
     )
 
 
@@ -449,8 +471,8 @@ def test_what_cannot_be_looked_at_is_refused(
         workspace(pattern).encode(), path=unreadable / "moat.yaml", home=Path("/home/ada")
     )
     if message is None:
-        assert survey(config, home=Path("/home/ada")).covers[0].target == "/workspace/closed"
+        assert excluded(resolve(config, home=Path("/home/ada")))[0].target == "/workspace/closed"
     else:
         with pytest.raises(ConfigError) as caught:
-            survey(config, home=Path("/home/ada"))
+            resolve(config, home=Path("/home/ada"))
         assert message in str(caught.value).replace(str(unreadable), "PROJECT")

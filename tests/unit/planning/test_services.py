@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -13,21 +13,24 @@ from typing import Any
 import pytest
 
 import moat_nb
-from moat_nb.config.model import Config, Service
+from moat_nb.config.model import Config, MountEntry, Service
 from moat_nb.config.reader import read_config
 from moat_nb.config.readiness import Command, LogLine, Port
 from moat_nb.errors import ConfigError, StartError
 from moat_nb.host.machine import Host, User
 from moat_nb.host.run_directory import RunDir
-from moat_nb.planning import layout, services
-from moat_nb.planning.kernel import make_spec
+from moat_nb.planning import kernel as kernel_module
+from moat_nb.planning import services
+from moat_nb.planning.capabilities import Capabilities
+from moat_nb.planning.kernel import plan_kernel
 from moat_nb.planning.limits import MIB, Hardening
 from moat_nb.planning.mounts import Bind, EmptyFile, MountPlan, Tmpfs, Volume
 from moat_nb.planning.services import ENTRYPOINT, SidecarPlan, plan_services
+from moat_nb.planning.spec import Instance
 from moat_nb.runtimes.docker.engine import EngineFacts
 from moat_nb.runtimes.docker.runtime import Docker
 from moat_nb.sandbox.pool import key_of
-from moat_nb.sandbox.project import Plan
+from moat_nb.sandbox.project import LaunchPlan
 
 ADA = User(os.getuid(), os.getgid()) if os.getuid() else User(1000, 1000)
 
@@ -65,7 +68,7 @@ def read(project: Path) -> Read:
 
 
 def plans(config: Config, host: Host) -> dict[str, SidecarPlan]:
-    kernel = make_spec(config, Docker("docker", {}, EngineFacts()), host, "why")
+    kernel = plan_kernel(config, host, Capabilities(name="docker")).spec
     return {plan.name: plan for plan in plan_services(config, kernel, host)}
 
 
@@ -110,7 +113,7 @@ def test_a_sidecar_is_rendered_in_the_network_of_the_sandbox_without_its_guest(
     read: Read, host: Host
 ) -> None:
     plan = plans(read("dependencies: [redis]"), host)["redis"]
-    instance = RunDir(Path("/run/moat-nb/0123abcd")).instance("7:99:boot")
+    instance = Instance.of(RunDir(Path("/run/moat-nb/0123abcd")), "7:99:boot")
     spec = plan.on(("docker-entrypoint.sh",), ("redis-server",), "TERM", ("/data",))
     spec = spec.instantiate(instance).joined_to("moat-p-0123abcd")
     rendered = Docker("docker", {}, EngineFacts()).render(spec)
@@ -305,11 +308,17 @@ def test_a_spare_with_another_env_of_a_service_is_another(read: Read, host: Host
         env = f"{{REDIS_PASSWORD: {password}}}"
         given = read(f"dependencies: [redis]\nservices: {{redis: {{env: {env}}}}}")
         runtime = Docker("docker", {}, EngineFacts())
-        spec = make_spec(given, runtime, host, "why")
+        spec = plan_kernel(given, host, Capabilities(name="docker")).spec
         sidecars = plan_services(given, spec, host)
         return key_of(
-            Plan(
-                config=given, runtime=runtime, spec=spec, secrets={}, environ={}, sidecars=sidecars
+            LaunchPlan(
+                config=given,
+                runtime=runtime,
+                why="why",
+                spec=spec,
+                image=None,
+                sidecars=sidecars,
+                environ={},
             )
         )
 
@@ -410,7 +419,7 @@ def test_models_are_pulled_by_the_kernels_way_out_and_kept_below_the_users_data(
     read: Read, host: Host
 ) -> None:
     config, trusting = read(OLLAMA + STRICT), replace(host, trust=("/etc/ca.pem",))
-    kernel = make_spec(config, Docker("docker", {}, EngineFacts()), trusting, "why")
+    kernel = plan_kernel(config, trusting, Capabilities(name="docker")).spec
     (plan,) = plan_services(config, kernel, trusting)
     spec, kept = plan.spec, str(host.data_dir / "volumes/p/ollama-models")
     assert (spec.image, spec.user, spec.keep_user) == ("ollama/ollama:latest", ADA, False)
@@ -423,7 +432,7 @@ def test_models_are_pulled_by_the_kernels_way_out_and_kept_below_the_users_data(
     assert (spec.egress, spec.trust, spec.network) == (kernel.egress, kernel.trust, "none")
     assert kernel.egress is not None
     assert spec.env == ()
-    instance = RunDir(Path("/run/moat-nb/0123abcd")).instance("7:99:boot")
+    instance = Instance.of(RunDir(Path("/run/moat-nb/0123abcd")), "7:99:boot")
     way_out = Bind(source="/run/moat-nb/0123abcd/n", target="/run/moat/network", read_only=True)
     assert way_out in tuple(spec.instantiate(instance).mounts)
     env = plan.hand_over(PASSWORD).env
@@ -614,19 +623,19 @@ def test_a_sidecars_mounts_come_from_the_very_function_the_kernels_come_from(
 ) -> None:
     """One function by both names, and all that it gives stands in the specs of both, with nothing
     between but a service's own data."""
-    assert services.make_mounts is layout.make_mounts
     given: list[MountPlan] = []
 
-    def make_mounts(config: Config, *rest: Any) -> MountPlan:
-        (mount,) = config.mounts
+    def lay_out(mounts: Sequence[MountEntry], *rest: Any, **options: Any) -> MountPlan:
+        (mount,) = mounts
         odd = Volume(name="odd", target=f"/of{mount.target}")
         given.append(MountPlan(mounts=(odd,), keep=(f"/kept{mount.target}",)))
         return given[-1]
 
-    monkeypatch.setattr(layout, "make_mounts", make_mounts)
-    monkeypatch.setattr(services, "make_mounts", make_mounts)
+    assert services.lay_out is kernel_module.lay_out
+    monkeypatch.setattr(kernel_module, "lay_out", lay_out)
+    monkeypatch.setattr(services, "lay_out", lay_out)
     config = read(MOUNTING.replace("{mounts}", "['./a:/srv']"))
-    kernel = make_spec(config, Docker("docker", {}, EngineFacts()), host, "why")
+    kernel = plan_kernel(config, host, Capabilities(name="docker")).spec
     (sidecar,) = plan_services(config, kernel, host)
     assert [mount.target for plan in given for mount in plan] == ["/of/workspace", "/of/srv"]
     assert [kernel.mounts, sidecar.spec.mounts] == given

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 import tests
-from moat_nb.errors import NotSupportedYet, StartError
+from moat_nb.config.model import Config
+from moat_nb.config.reader import read_config
 from moat_nb.host.machine import Host, User
 from moat_nb.planning.limits import MIB, Hardening, Limits
 from moat_nb.planning.mounts import Bind, EmptyFile, MountPlan, Tmpfs, Volume, build
@@ -89,8 +90,6 @@ def test_the_notices_name_what_the_virtual_machine_makes_up_for():
 @pytest.mark.parametrize(
     "change, words",
     [
-        ({"role": "sidecar"}, "no services; use docker"),
-        ({"image": None}, "no image is given"),
         ({"user": User(0, 0)}, "the kernel's user is root"),
         ({"limits": Limits(memory=1 << 30, cpus=1.5)}, "container.cpus 1.5: only whole"),
         ({"limits": Limits(memory=1 << 30, cpus=0.5)}, "container.cpus 0.5: only whole"),
@@ -107,10 +106,11 @@ def test_the_notices_name_what_the_virtual_machine_makes_up_for():
     ],
 )
 def test_what_container_cannot_honour_is_refused_and_never_dropped(change, words):
-    with pytest.raises(NotSupportedYet) as caught:
-        Apple(HOST).render(replace(SPEC, **change))
-    assert words in str(caught.value)
-    assert str(caught.value).startswith("/Users/ada/p/moat.yaml: apple: ")
+    config = Config(path=Path("/Users/ada/p/moat.yaml"), name="p", base_image="i")
+    (problem,) = Apple(HOST).check(replace(SPEC, **change), config)
+    assert problem.words.startswith("apple: ")
+    assert words in problem.words
+    assert not problem.supported
 
 
 # ------------------------------------------------------------------------ against the stub
@@ -184,13 +184,17 @@ def test_a_refusal_of_the_engine_is_told_in_its_own_words(stub, spec):
     leash.close()
 
 
-def test_a_bind_of_a_single_file_is_refused_before_anything_starts(stub, spec, tmp_path):
+def test_a_bind_of_a_single_file_is_refused(tmp_path):
     file = tmp_path / "file"
     file.write_text("")
-    mounts = spec.mounts.with_mounts(Bind(source=str(file), target="/file"))
-    with pytest.raises(StartError, match="file: apple binds directories only"):
-        stub.runtime.start(replace(spec, mounts=mounts), None)
-    assert not stub.log.exists()
+    text = f"name: p\nbase_image: i\nmounts: ['{file}:/file']\n".encode()
+    config = read_config(text, path=tmp_path / "moat.yaml", home=tmp_path)
+    mounts = MountPlan(mounts=(Bind(source=str(file), target="/file"),))
+    (problem,) = Apple(HOST).check(replace(SPEC, mounts=mounts), config)
+    assert str(problem) == (
+        f"moat.yaml:3:10: apple: {file}: a single file cannot be bound; bind the directory it is "
+        "in, or use docker"
+    )
 
 
 @pytest.mark.parametrize(

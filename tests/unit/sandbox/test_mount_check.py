@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from moat_nb.guest.mountinfo import mount_table, read_table
 from moat_nb.host.machine import User
-from moat_nb.planning.limits import MIB, Hardening, Limits
+from moat_nb.planning.limits import MIB, Limits
 from moat_nb.planning.mounts import Bind, MountPlan, Tmpfs, build
 from moat_nb.planning.spec import ContainerSpec
 from moat_nb.sandbox.mount_check import Source, place_of, swapped
@@ -76,21 +75,17 @@ def test_a_bind_shows_what_was_planned_or_is_named(spec: ContainerSpec, tmp_path
     planned = f"is mounted at /srv, where {tmp_path}/data was planned"
     assert f"{other.path} {planned}" in str(swapped(spec, {"/srv": other}))
     assert planned in str(swapped(spec, {"/srv": replace_device(data)}))
-    assert f"nothing {planned}" in str(swapped(spec, {}))
+    assert f"nothing {planned}" in str(swapped(spec, {}, comparable=False))
 
 
 def replace_device(source: Source) -> Source:
     return source._replace(device="0:99999")
 
 
-@pytest.mark.parametrize(
-    "own", [{"runtime": "apple"}, {"hardening": Hardening(isolation="gvisor")}]
-)
 def test_where_the_sandbox_has_a_kernel_of_its_own_a_link_is_looked_for(
-    spec: ContainerSpec, tmp_path: Path, own: dict[str, object]
+    spec: ContainerSpec, tmp_path: Path
 ) -> None:
-    spec = replace(spec, **own)  # type: ignore[arg-type] # two fields of different types
-    assert swapped(spec, {"/srv": Source("0:1", "/")}) is None
+    assert swapped(spec, {"/srv": Source("0:1", "/")}, comparable=False) is None
     (tmp_path / "data").rename(tmp_path / "aside")
     (tmp_path / "data").symlink_to("/etc")
-    assert f"{tmp_path}/data is a link to /etc by now" in str(swapped(spec, {}))
+    assert f"{tmp_path}/data is a link to /etc by now" in str(swapped(spec, {}, comparable=False))

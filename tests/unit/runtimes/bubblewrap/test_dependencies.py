@@ -10,12 +10,26 @@ from typing import Any
 import pytest
 
 from moat_nb.config.model import Config, Dependency, Hooks, KernelOptions
-from moat_nb.errors import ConfigError
-from moat_nb.host.machine import Host
-from moat_nb.host.reaper import Janitor
+from moat_nb.host.machine import Host, User
+from moat_nb.planning.limits import Limits
+from moat_nb.planning.mounts import MountPlan
+from moat_nb.planning.spec import ContainerSpec
 from moat_nb.runtimes.bubblewrap.dependencies import missing
 from moat_nb.runtimes.bubblewrap.runtime import Bubblewrap
-from moat_nb.text.progress import Silent
+
+SPEC = ContainerSpec(
+    name="project",
+    role="kernel",
+    project="/project",
+    runtime="bubblewrap",
+    image=None,
+    command=("python3",),
+    user=User(1000, 1000),
+    env=(),
+    workdir="/workspace",
+    mounts=MountPlan(mounts=()),
+    limits=Limits(memory=1 << 30),
+)
 
 HERE = f"{sys.version_info[0]}.{sys.version_info[1]}"
 
@@ -79,10 +93,9 @@ def test_everything_that_is_missing_is_named_at_once() -> None:
 def test_bubblewrap_refuses_what_needs_an_image_and_takes_a_hook_that_needs_none(
     asked: dict[str, Any],
 ) -> None:
-    runtime, janitor = Bubblewrap(Host.current()), Janitor()
-    try:
-        with pytest.raises(ConfigError, match="there are no images; use docker, or take it out"):
-            runtime.prepare(replace(config(), **asked), Silent(), janitor)
-        runtime.prepare(replace(config(), hooks=Hooks(pre_run="true")), Silent(), janitor)
-    finally:
-        janitor.finish()
+    runtime = Bubblewrap(host := Host.current())
+    user = host.user if host.user.uid else User(1000, 1000)
+    spec = replace(SPEC, user=user)
+    (problem,) = runtime.check(spec, replace(config(), **asked))
+    assert problem.words.endswith("there are no images; use docker, or take it out")
+    assert runtime.check(spec, replace(config(), hooks=Hooks(pre_run="true"))) == ()

@@ -21,7 +21,9 @@ from pathlib import Path
 import pytest
 
 import moat_nb
-from moat_nb.errors import NotSupportedYet, StartError
+from moat_nb.config.model import Config
+from moat_nb.config.reader import read_config
+from moat_nb.errors import StartError
 from moat_nb.host.machine import Host, User
 from moat_nb.planning.limits import MIB, Hardening, Limits
 from moat_nb.planning.mounts import Bind, EmptyFile, MountPlan, Tmpfs, Volume, build
@@ -186,14 +188,22 @@ def test_a_root_filesystem_that_may_be_written_is_left_writable():
 # -------------------------------------------------------------------------------- refused
 
 
+CONFIG = Config(path=Path("/home/ada/p/moat.yaml"), name="p")
+
+WRONG = """\
+name: p
+volumes: [{name: db, target: /db, type: volume}]
+container: {dns: ["1.1.1.1"]}
+kernel: {gpus: all}
+"""
+
+
 @pytest.mark.parametrize(
     "change, words",
     [
         ({"gpus": "all"}, "kernel.gpus all"),
         ({"dns": ("1.1.1.1",)}, "container.dns 1.1.1.1"),
         ({"network": "bridge"}, "network.policy bridge"),
-        ({"role": "sidecar"}, "there are no images and services"),
-        ({"image": "python:3.12"}, "python:3.12: there are no images"),
         ({"user": User(0, 0)}, "the kernel's user is root"),
         ({"user": User(1001, 1001)}, "only root can start as another user; launch as 1001:1001"),
         ({"limits": Limits(memory=1 << 30, cpus=2)}, "container.cpus 2 needs systemd"),
@@ -208,16 +218,21 @@ def test_a_root_filesystem_that_may_be_written_is_left_writable():
     ],
 )
 def test_what_bubblewrap_cannot_honour_is_refused_and_never_dropped(change, words):
-    with pytest.raises(NotSupportedYet) as caught:
-        Bubblewrap(HOST, FACTS).render(replace(SPEC, **change))
-    assert words in str(caught.value)
-    assert str(caught.value).startswith("/home/ada/p/moat.yaml: bubblewrap: ")
+    (problem,) = Bubblewrap(HOST, FACTS).check(replace(SPEC, **change), CONFIG)
+    assert problem.words.startswith("bubblewrap: ")
+    assert words in problem.words
+    assert not problem.supported
 
 
 def test_all_problems_are_told_at_once():
-    with pytest.raises(NotSupportedYet) as caught:
-        Bubblewrap(HOST, FACTS).render(replace(SPEC, gpus="all", dns=("1.1.1.1",)))
-    assert len(caught.value.problems) == 2
+    config = read_config(WRONG.encode(), path=Path("/p/agent.yaml"), home=Path("/home/ada"))
+    asked = replace(SPEC, gpus="all", dns=("1.1.1.1",))
+    volume = Volume(name="moat-p-db", target="/db")
+    asked = replace(asked, mounts=asked.mounts.with_mounts(volume))
+    problems = Bubblewrap(HOST, FACTS).check(asked, config)
+    assert [problem.where for problem in problems] == [
+        *("agent.yaml:4:10", "agent.yaml:3:1", "agent.yaml:2:11"),
+    ]
 
 
 @pytest.mark.parametrize(

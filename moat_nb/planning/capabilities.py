@@ -1,0 +1,23 @@
+"""What a runtime can do, as a value: planning asks this and never which runtime it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["Capabilities"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Capabilities:
+    """The defaults are a container engine's on this machine."""
+
+    name: str
+    """As users write it."""
+    images: bool = True
+    """Sandboxes are made of images; else of this machine's own programs."""
+    sidecars: bool = True
+    """Services can stand in the network namespace of a sandbox."""
+    shares_unix_sockets: bool = True
+    """A unix socket of this machine that is mounted into a sandbox can be connected to there."""
+    own_mount_table: bool = False
+    """Another kernel runs there: its mount table tells of filesystems of its own."""
