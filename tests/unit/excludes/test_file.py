@@ -154,7 +154,8 @@ def test_another_owner_is_not_taken_over(project: Project) -> None:
 
 SAVE = """\
 import os, resource, signal
-from moat_nb import moat_file, errors
+from moat_nb import errors
+from moat_nb.excludes import file as moat_file
 file = moat_file.read('.')
 {}
 try: moat_file.save(file, 'name: ' + 'n' * 5000)

@@ -330,7 +330,7 @@ def test_var_is_refused_when_the_home_directory_is_elsewhere(project: Path) -> N
     (project / "moat.yaml").write_text("mounts: [{source: /var, target: /x}]")
     home = Path("/home/moat")
     with pytest.raises(ConfigError, match=r"/moat.yaml:1:10: the source /var .*holds /var/run"):
-        survey(load(project, home=home), home=home)
+        resolve(load(project, home=home), home=home)
 
 
 @pytest.mark.parametrize("source", ["{run}", "{run}/0123abcd/s", "{above}", "{link}"])
