@@ -23,7 +23,7 @@ GET = """
 import sys, urllib.request
 for url in sys.argv[1:]:
     try:
-        with urllib.request.urlopen(url, timeout=30) as answer:
+        with urllib.request.urlopen(url, timeout=300) as answer:
             answer.read()
             print(answer.status)
     except OSError as error:
@@ -206,7 +206,7 @@ def test_a_companys_proxy_is_used_with_a_password_that_the_sandbox_does_not_see(
 SEEN = """
 import sys, urllib.request
 for url in sys.argv[1:]:
-    print(urllib.request.urlopen(url, timeout=30).readline().decode().strip())
+    print(urllib.request.urlopen(url, timeout=300).readline().decode().strip())
 """
 
 
@@ -215,7 +215,7 @@ for url in sys.argv[1:]:
 MUCH = """
 import hashlib, os, urllib.request
 size = 256 << 20
-with urllib.request.urlopen(f"https://pypi.test/bytes/{size}", timeout=60) as answer:
+with urllib.request.urlopen(f"https://pypi.test/bytes/{size}", timeout=300) as answer:
     digest, total = hashlib.sha256(), 0
     while data := answer.read(1 << 20):
         digest.update(data)

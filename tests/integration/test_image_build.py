@@ -290,7 +290,7 @@ def test_a_killed_launcher_leaves_no_container_of_its_build(
         engine.client.api.remove_image(image)
 
 
-def wait_for(done: Callable[[], bool], seconds: float = 30) -> None:
+def wait_for(done: Callable[[], bool], seconds: float = 300) -> None:
     give_up = time.monotonic() + seconds
     while not done():
         assert time.monotonic() < give_up
