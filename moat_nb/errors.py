@@ -54,7 +54,7 @@ class MoatError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """One thing that is wrong: where (``file:line:column``, 1-based), what, and how to mend it.
+    """One thing that is wrong: where (``file:line:column``, 1-based), what, and a hint.
 
     ``where`` is the file's name alone when the problem has no position, as with a file that is
     too large to be read.
@@ -62,14 +62,14 @@ class Problem:
 
     where: str
     what: str
-    mend: str = ""
+    hint: str = ""
     supported: bool = field(default=True, compare=False, repr=False)
     """False: nothing is wrong with the file, but this cannot be done (yet, or on this runtime)."""
 
     @property
     def words(self) -> str:
-        """What and how to mend it, for who sees the place already."""
-        return self.what + (f"; {self.mend}" if self.mend else "")
+        """What and what to do about it, for who sees the place already."""
+        return self.what + (f"; {self.hint}" if self.hint else "")
 
     def __str__(self) -> str:
         return f"{self.where}: {self.words}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from moat_nb.host.reaper import Janitor
+from moat_nb.host.reaper import Reaper
 from moat_nb.sandbox.project import plan_project
 from moat_nb.sandbox.sidecars import Sidecars
 from moat_nb.text.progress import for_user
@@ -13,13 +13,13 @@ __all__ = ["build"]
 def build(directory: str, runtime: str | None) -> int:
     """Raises what a start would, of the file, the runtime and the image."""
     plan = plan_project(directory, runtime)  # a file that cannot start builds nothing
-    janitor, progress = Janitor(), for_user()
+    reaper, progress = Reaper(), for_user()
     try:
-        image = plan.runtime.prepare(plan.image, progress, janitor)
+        image = plan.runtime.prepare(plan.image, progress, reaper)
         Sidecars.prepare(plan.sidecars, plan.runtime, progress)
     finally:
         progress.close()
-        janitor.finish()
+        reaper.finish()
     name = plan.runtime.capabilities.name
     print(image or f"nothing to build: {name} runs on the host's own files")
     return 0

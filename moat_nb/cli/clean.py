@@ -1,4 +1,4 @@
-"""`moat-nb clean`: what launchers left that died together with their janitors."""
+"""`moat-nb clean`: what launchers left that died together with their reapers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from moat_nb.errors import MoatError
-from moat_nb.host.run_directory import Owner, base_directory, notes, sweep
+from moat_nb.host.run_directory import Owner, base_directory, sandbox_states, sweep
 from moat_nb.planning.image import IMAGE_LABEL, REPOSITORY
 from moat_nb.planning.spec import SOCKETS_LABEL
 from moat_nb.runtimes.docker.engine import connect, engine_errors
@@ -42,8 +42,8 @@ def clean(*, images: bool) -> int:
 
 def unnoted(base: Path, now: float) -> Iterator[Path]:
     """Directories whose start never came to write its note."""
-    for run_dir, note in notes(base):
-        if note is None and now - run_dir.path.stat().st_mtime > STARTING_SECONDS:
+    for run_dir, sandbox_state in sandbox_states(base):
+        if sandbox_state is None and now - run_dir.path.stat().st_mtime > STARTING_SECONDS:
             yield run_dir.path
 
 

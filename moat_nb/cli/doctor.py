@@ -1,4 +1,4 @@
-"""`moat-nb doctor`: what can be used on this machine, and how to mend what cannot."""
+"""`moat-nb doctor`: what can be used on this machine, and what to do about what cannot."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from moat_nb.host.run_directory import LONGEST_SOCKET, SOCKET_PATH_LIMIT, base_d
 from moat_nb.runtimes.base import UNLIMITED_FILES
 from moat_nb.runtimes.docker.engine import connect, engine_errors
 from moat_nb.runtimes.registry import RUNTIMES
-from moat_nb.text.summary import Cell, Level, Mark, Sheet, Table, as_html
+from moat_nb.text.summary import Badge, Cell, Level, Summary, Table, as_html
 from moat_nb.text.tables import wrap
 
 __all__ = [
@@ -41,7 +41,7 @@ class Finding:
     verdict: Literal["ok", "warn", "no"]
     """``no``: it cannot be used; ``warn``: it can, and something should be done."""
     detail: str
-    mend: str = ""
+    hint: str = ""
 
     @property
     def makes_usable(self) -> bool:
@@ -82,7 +82,7 @@ def examine(host: Host, environ: Mapping[str, str]) -> Iterator[Finding]:
         found = runtime.available()
         verdict: Literal["ok", "no"] = "ok" if found.usable else "no"
         yield Finding(
-            group="runtimes", subject=name, verdict=verdict, detail=found.detail, mend=found.mend
+            group="runtimes", subject=name, verdict=verdict, detail=found.detail, hint=found.hint
         )
         if found.usable:
             usable.add(name)
@@ -94,9 +94,9 @@ def examine(host: Host, environ: Mapping[str, str]) -> Iterator[Finding]:
         yield Finding(group="bubblewrap", subject="limits", verdict="ok", detail=UNLIMITED_FILES)
     yield from _machine()
     yield _socket_directory(environ, host)
-    for subject, detail, mend in network(host, environ):
-        state: Literal["ok", "warn"] = "warn" if mend else "ok"
-        yield Finding(group="network", subject=subject, verdict=state, detail=detail, mend=mend)
+    for subject, detail, hint in network(host, environ):
+        state: Literal["ok", "warn"] = "warn" if hint else "ok"
+        yield Finding(group="network", subject=subject, verdict=state, detail=detail, hint=hint)
     yield from _jupyter()
 
 
@@ -109,8 +109,8 @@ def as_text(findings: Iterable[Finding]) -> str:
             lines += ["", group] if lines else [group]
         first = f"  {finding.subject:16} {finding.verdict:5} "
         lines.append(wrap(finding.detail, first, " " * len(first)))
-        if finding.mend:
-            lines.append(wrap(finding.mend, " " * len(first) + "> ", " " * len(first) + "  "))
+        if finding.hint:
+            lines.append(wrap(finding.hint, " " * len(first) + "> ", " " * len(first) + "  "))
     return "\n".join(lines)
 
 
@@ -125,8 +125,8 @@ def _ask_engine(name: str, socket: str) -> Iterator[Finding]:
         finally:
             client.close()
     except engine_errors() as error:
-        mend = "look into the engine's own log"
-        yield Finding(group=name, subject="engine", verdict="no", detail=str(error), mend=mend)
+        hint = "look into the engine's own log"
+        yield Finding(group=name, subject="engine", verdict="no", detail=str(error), hint=hint)
     else:
         yield from describe_engine(name, dict(version), dict(info))
 
@@ -172,7 +172,7 @@ def _versioned(group: str, subject: str, component: str, number: str, text: str)
         subject=subject,
         verdict="warn",
         detail=f"{text}: open to {cves} by its number",
-        mend=f"update to {floors} or newer, unless your distribution has mended its own",
+        hint=f"update to {floors} or newer, unless your distribution has mended its own",
     )
 
 
@@ -186,7 +186,7 @@ def _seccomp(group: str, options: list[str]) -> Finding:
         subject="seccomp",
         verdict="warn",
         detail="the engine has no seccomp filter, so every system call is open to kernels",
-        mend="start it with its default seccomp profile",
+        hint="start it with its default seccomp profile",
     )
 
 
@@ -208,7 +208,7 @@ def _limits(group: str, info: Mapping[str, Any], *, podman: bool) -> Finding:
         subject="limits",
         verdict="warn",
         detail=f"{detail}: it cannot limit {', '.join(missing)}",
-        mend="give it these controllers: rootless needs cgroup v2 and systemd's delegation; "
+        hint="give it these controllers: rootless needs cgroup v2 and systemd's delegation; "
         "swap on cgroup v1 needs swapaccount=1 on the kernel's command line",
     )
 
@@ -228,9 +228,9 @@ def _machine() -> Iterator[Finding]:
     closed = [name for name, value in _USER_NAMESPACES.items() if _sysctl(name) == value]
     if closed:
         detail = f"closed to ordinary users by {', '.join(closed)}"
-        mend = "only bubblewrap and rootless engines need them; see bubblewrap above"
+        hint = "only bubblewrap and rootless engines need them; see bubblewrap above"
         yield Finding(
-            group=group, subject="user namespaces", verdict="warn", detail=detail, mend=mend
+            group=group, subject="user namespaces", verdict="warn", detail=detail, hint=hint
         )
     else:
         yield Finding(group=group, subject="user namespaces", verdict="ok", detail="open")
@@ -257,8 +257,8 @@ def _socket_directory(environ: Mapping[str, str], host: Host) -> Finding:
     try:
         base = base_directory(environ, host.user.uid)
     except MoatError as error:
-        mend = "set XDG_RUNTIME_DIR to a short path that you can write to"
-        return Finding(group=group, subject=subject, verdict="no", detail=str(error), mend=mend)
+        hint = "set XDG_RUNTIME_DIR to a short path that you can write to"
+        return Finding(group=group, subject=subject, verdict="no", detail=str(error), hint=hint)
     left = SOCKET_PATH_LIMIT - len(os.fsencode(base)) - LONGEST_SOCKET
     detail = f"{base}: {left} of the {SOCKET_PATH_LIMIT} bytes of a path are left"
     return Finding(group=group, subject=subject, verdict="ok", detail=detail)
@@ -277,9 +277,9 @@ def _jupyter() -> Iterator[Finding]:
     if "moat" in names:
         yield Finding(group=group, subject="provisioner", verdict="ok", detail="registered")
     else:
-        mend = "install moat-nb into the environment of your Jupyter server"
+        hint = "install moat-nb into the environment of your Jupyter server"
         detail = "jupyter_client does not see moat's"
-        yield Finding(group=group, subject="provisioner", verdict="no", detail=detail, mend=mend)
+        yield Finding(group=group, subject="provisioner", verdict="no", detail=detail, hint=hint)
     yield from _kernelspecs()
 
 
@@ -293,20 +293,20 @@ def _kernelspecs() -> Iterator[Finding]:
             subject=spec.name,
             verdict="warn" if problem else "ok",
             detail=problem or f"{spec.display_name}, for {spec.project}",
-            mend=f"moat-nb uninstall {spec.name}, or install it again" if problem else "",
+            hint=f"moat-nb uninstall {spec.name}, or install it again" if problem else "",
         )
 
 
 _MARKS: dict[str, Level] = {"ok": "good", "warn": "warn", "no": "bad"}
 
 
-def of_findings(findings: Iterable[Finding]) -> Sheet:
+def of_findings(findings: Iterable[Finding]) -> Summary:
     groups = [(group, tuple(found)) for group, found in groupby(findings, lambda one: one.group)]
     usable = [one.subject for _, found in groups for one in found if one.makes_usable]
     words = f"runs sandboxes on {', '.join(usable)}" if usable else "no runtime can be used"
-    return Sheet(
+    return Summary(
         title="This machine",
-        mark=Mark(level="good" if usable else "bad", text=words),
+        mark=Badge(level="good" if usable else "bad", text=words),
         tables=tuple(
             Table(
                 title=group,
@@ -319,5 +319,5 @@ def of_findings(findings: Iterable[Finding]) -> Sheet:
 
 
 def _finding(finding: Finding) -> tuple[Cell, ...]:
-    verdict = Mark(level=_MARKS[finding.verdict], text=finding.verdict)
-    return finding.subject, verdict, finding.detail, finding.mend
+    verdict = Badge(level=_MARKS[finding.verdict], text=finding.verdict)
+    return finding.subject, verdict, finding.detail, finding.hint

@@ -13,18 +13,18 @@ __all__ = ["examine"]
 
 
 def examine(host: Host, environ: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
-    """``(subject, what is found, how to mend it)``; the last is empty where all is well."""
+    """``(subject, what is found, what to do about it)``; the last is empty where all is well."""
     if host.trust:
         yield "certificates", f"sandboxes trust what is in {', '.join(host.trust)}", ""
     else:
-        mend = "install ca-certificates, or name the file in SSL_CERT_FILE"
-        yield "certificates", "no file of them is found: sandboxes trust what images do", mend
+        hint = "install ca-certificates, or name the file in SSL_CERT_FILE"
+        yield "certificates", "no file of them is found: sandboxes trust what images do", hint
     yield _way_out(first(environ, UPSTREAM))
     try:
         if networks := reachable_from(environ):
             yield "reachable", f"not public, but allowed: {', '.join(networks)}", ""
     except MoatError as error:
-        yield "reachable", str(error), "mend the variable"
+        yield "reachable", str(error), "correct the variable"
     lacking = missing()
     words = "rules with methods and paths " + ("cannot be used" if lacking else "can be used")
     yield "interception", words + (f" (optional): {lacking}" if lacking else ""), ""
@@ -34,6 +34,6 @@ def _way_out(url: str) -> tuple[str, str, str]:
     """``url``: of the launcher's own proxy, of whose password nothing is said."""
     upstream = Upstream.parse(url)
     if url and upstream.problem:
-        return "way out", f"hosts cannot be reached: {upstream.problem}", "mend the variable"
+        return "way out", f"hosts cannot be reached: {upstream.problem}", "correct the variable"
     way = f"through the proxy at {upstream.host}:{upstream.port}" if url else "directly"
     return "way out", f"hosts are reached {way}, unless moat.yaml says network.policy: none", ""

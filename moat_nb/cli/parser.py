@@ -286,7 +286,7 @@ def _add_machine_commands(commands: _Commands) -> None:
     parser = _add(
         commands,
         "doctor",
-        "say what can be used here, and how to mend what cannot",
+        "say what can be used here, and what to do about the rest",
         "Exit code 0 if any runtime is usable.",
         "moat-nb doctor --json",
     )

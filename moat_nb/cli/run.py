@@ -1,7 +1,7 @@
 """`moat-nb run`: one command in a sandbox, as if it ran here.
 
 The main thread waits for the command; the link's thread writes its output, one thread feeds its
-stdin, and one passes signals on, since a signal handler must not wait for the leash itself.
+stdin, and one passes signals on, since a signal handler must not wait for the attach stream itself.
 """
 
 from __future__ import annotations
@@ -72,8 +72,8 @@ def _say(words: str) -> None:
 def _command(config: Config) -> tuple[str, ...]:
     if config.command:
         return config.command
-    mend = "give one: moat-nb run -- python3 -V; or set `command` in the file"
-    raise ConfigError([Problem(where=config.path.name, what="there is no command", mend=mend)])
+    hint = "give one: moat-nb run -- python3 -V; or set `command` in the file"
+    raise ConfigError([Problem(where=config.path.name, what="there is no command", hint=hint)])
 
 
 def _follow(box: Sandbox, argv: Sequence[str], signals: Signals) -> int:

@@ -49,7 +49,7 @@ def logs(which: str | None, *, follow: bool, service: str | None = None) -> int:
 
 
 def _log_of(service: str, one: Listed) -> Path:
-    services = one.note.services if one.note else ()
+    services = one.sandbox_state.services if one.sandbox_state else ()
     if service not in services:
         there = ", ".join(services) or "none"
         raise MoatError(f"{one.title}: it has no service {service}; there are: {there}")
@@ -91,9 +91,9 @@ def stop(which: str | None) -> int:
 
 
 def _stop(one: Listed) -> str:
-    if one.note is None:
+    if one.sandbox_state is None:
         raise MoatError(f"{one.title}: it is starting, and so far its launcher alone can stop it")
-    if not end(one.note, one.run_dir.sockets, os.environ):
+    if not end(one.sandbox_state, one.run_dir.sockets, os.environ):
         return "had ended already"
     return "stopped"
 
@@ -108,14 +108,24 @@ _COLUMNS = ("ID", "NAME", "STATE", "AGE", "RUNTIME", "OWNER", "PROJECT", "IMAGE"
 
 
 def _row(one: Listed) -> tuple[str, ...]:
-    note = one.note
-    if note is None:
+    sandbox_state = one.sandbox_state
+    if sandbox_state is None:
         return (one.run_dir.id, "-", one.state, *["-"] * (len(_COLUMNS) - 3))
-    age = duration(time.time() - note.started)
-    project = _short(note.project)
-    owner, image = str(note.owner.pid), note.image or "-"
-    services = ", ".join(note.services) or "-"
-    return (note.id, note.name, one.state, age, note.runtime, owner, project, image, services)
+    age = duration(time.time() - sandbox_state.started)
+    project = _short(sandbox_state.project)
+    owner, image = str(sandbox_state.owner.pid), sandbox_state.image or "-"
+    services = ", ".join(sandbox_state.services) or "-"
+    return (
+        sandbox_state.id,
+        sandbox_state.name,
+        one.state,
+        age,
+        sandbox_state.runtime,
+        owner,
+        project,
+        image,
+        services,
+    )
 
 
 def _short(path: str) -> str:
@@ -125,8 +135,8 @@ def _short(path: str) -> str:
 
 def _record(one: Listed) -> dict[str, Any]:
     """The note with ``state``, ``age`` in seconds and ``log``; of a start only these and ``id``."""
-    known = asdict(one.note) if one.note else {"id": one.run_dir.id}
-    age = round(time.time() - one.note.started, 3) if one.note else None
+    known = asdict(one.sandbox_state) if one.sandbox_state else {"id": one.run_dir.id}
+    age = round(time.time() - one.sandbox_state.started, 3) if one.sandbox_state else None
     return {**known, "state": one.state, "age": age, "log": str(one.run_dir.log)}
 
 
@@ -183,7 +193,7 @@ def _request_row(record: Record) -> tuple[str, ...]:
     status = str(record.status or "-")
     rule = record.rule
     if record.outcome != "passed":
-        words = "; ".join(filter(None, (record.reason, record.mend)))
+        words = "; ".join(filter(None, (record.reason, record.hint)))
         rule = f"{record.outcome}: {words}{f' ({record.address})' if record.address else ''}"
     return (
         time.strftime("%H:%M:%S", time.localtime(record.time)),

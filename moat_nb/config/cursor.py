@@ -61,8 +61,8 @@ class Cursor:
     def given(self) -> bool:
         return self.node is not None and not self.node.is_null
 
-    def fail(self, what: str, mend: str = "") -> None:
-        self.problems.add(self.where, f"{self.path}: {what}" if self.path else what, mend)
+    def fail(self, what: str, hint: str = "") -> None:
+        self.problems.add(self.where, f"{self.path}: {what}" if self.path else what, hint)
 
     def require(self) -> bool:
         """Whether a value is given; a problem when not."""
@@ -159,8 +159,8 @@ class Cursor:
         fields = Fields(entries=entries, owner=self)
         for name in entries.keys() - set(known):
             near = nearest(name, known)
-            mend = f"did you mean {near!r}?" if near else f"known here: {', '.join(known)}"
-            fields.unknown(name, mend)
+            hint = f"did you mean {near!r}?" if near else f"known here: {', '.join(known)}"
+            fields.unknown(name, hint)
         return fields
 
     def _merged(self, node: Node) -> Iterable[tuple[Node, Node]]:
@@ -205,10 +205,10 @@ class Fields:
     def read(self, field: Readable[_V]) -> _V:
         return field.read(self[field.name])
 
-    def unknown(self, name: str, mend: str) -> None:
+    def unknown(self, name: str, hint: str) -> None:
         inside = f" in {self.owner.path}" if self.owner.path else ""
         where = self.entries[name].key_where
-        self.owner.problems.add(where, f"unknown key {shown(name)}{inside}", mend)
+        self.owner.problems.add(where, f"unknown key {shown(name)}{inside}", hint)
 
     def where(self) -> dict[str, str]:
         """``file:line:column`` of each key that is given."""

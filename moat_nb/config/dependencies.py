@@ -76,7 +76,7 @@ def parse(text: str, *, where: str) -> Dependency | Problem:
         return Problem(
             where=where,
             what=f"{shown(text)} is not a dependency",
-            mend="write name, name@version, pip:NAME or npm:NAME",
+            hint="write name, name@version, pip:NAME or npm:NAME",
         )
     if colon:
         return _prefixed(text, prefix, where)
@@ -91,7 +91,7 @@ def _named(name: str, version: str | None, where: str) -> Dependency | Problem:
             return _near_miss(name, near, where)
     wrong = _wrong_version(name, version)
     if wrong:
-        return Problem(where=where, what=f"{shown(f'{name}@{version}')}: {wrong[0]}", mend=wrong[1])
+        return Problem(where=where, what=f"{shown(f'{name}@{version}')}: {wrong[0]}", hint=wrong[1])
     if name == "python":
         return Dependency(kind="python", name=name, version=version, where=where)
     if name in SERVICES:
@@ -102,7 +102,7 @@ def _named(name: str, version: str | None, where: str) -> Dependency | Problem:
 
 
 def _wrong_version(name: str, version: str | None) -> tuple[str, str] | None:
-    """The rule that a known name's version breaks, and how to mend it."""
+    """The rule that a known name's version breaks, and what to do about it."""
     if version is None:
         return None
     if name == "python" and not _PYTHON_VERSION.fullmatch(version):
@@ -125,7 +125,7 @@ def _prefixed(text: str, prefix: str, where: str) -> Dependency | Problem:
 
 def _near_miss(name: str, near: str, where: str) -> Problem:
     return Problem(
-        where=where, what=f"unknown dependency {shown(name)}", mend=f"did you mean {near!r}?"
+        where=where, what=f"unknown dependency {shown(name)}", hint=f"did you mean {near!r}?"
     )
 
 
@@ -134,15 +134,15 @@ def _pip(text: str, where: str) -> Dependency | Problem:
     from packaging.requirements import InvalidRequirement, Requirement
 
     what = f"{shown(f'pip:{text}')} is not a requirement of pip"
-    mend = "write pip:NAME, pip:NAME[EXTRA] or pip:NAME>=1,<2"
+    hint = "write pip:NAME, pip:NAME[EXTRA] or pip:NAME>=1,<2"
     try:
         requirement = Requirement(text)
     except InvalidRequirement as error:
         reason = str(error).splitlines()[0]
-        return Problem(where=where, what=f"{what}: {reason}", mend=mend)
+        return Problem(where=where, what=f"{what}: {reason}", hint=hint)
     if requirement.url or requirement.marker:
         part = "an address" if requirement.url else "a marker"
-        return Problem(where=where, what=f"{what} that may stand here: it has {part}", mend=mend)
+        return Problem(where=where, what=f"{what} that may stand here: it has {part}", hint=hint)
     extras = f"[{','.join(sorted(requirement.extras))}]" if requirement.extras else ""
     return Dependency(
         kind="pip",
@@ -158,6 +158,6 @@ def _npm(text: str, where: str) -> Dependency | Problem:
         return Problem(
             where=where,
             what=f"{shown(f'npm:{text}')} is not a package of npm",
-            mend="write npm:NAME, npm:@SCOPE/NAME or either with @VERSION",
+            hint="write npm:NAME, npm:@SCOPE/NAME or either with @VERSION",
         )
     return Dependency(kind="npm", name=found["name"], version=found["version"], where=where)

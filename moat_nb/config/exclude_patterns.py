@@ -13,14 +13,14 @@ from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 from typing import TypeAlias
 
-__all__ = ["States", "advance", "begin", "check", "check_all", "is_glob", "normalise"]
+__all__ = ["GlobStates", "advance", "begin", "check", "check_all", "is_glob", "normalise"]
 
 _UNSUPPORTED = re.compile(r"[^A-Za-z0-9/._*-]")
 # NAME_MAX of Linux's file systems, and a quarter of PATH_MAX, which leaves room for the target.
 _MAX_COMPONENT = 255
 _MAX_LENGTH = 1024
 
-States: TypeAlias = frozenset[tuple[int, tuple[str, ...]]]
+GlobStates: TypeAlias = frozenset[tuple[int, tuple[str, ...]]]
 """What is left to match of each glob: the glob's number, and its remaining components."""
 
 
@@ -78,12 +78,12 @@ def check_all(patterns: Sequence[str]) -> list[tuple[int, str]]:
     return sorted(words.items())
 
 
-def begin(patterns: Iterable[str]) -> States:
+def begin(patterns: Iterable[str]) -> GlobStates:
     """The states at the mount's target, of accepted patterns."""
     return frozenset((number, _components(pattern)) for number, pattern in enumerate(patterns))
 
 
-def advance(states: States, name: str) -> tuple[int | None, States]:
+def advance(states: GlobStates, name: str) -> tuple[int | None, GlobStates]:
     """Step down into the entry ``name``.
 
     Gives the lowest number of a glob that matches the entry itself, and the states below it.

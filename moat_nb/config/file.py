@@ -35,8 +35,8 @@ def find(start: Path) -> Path:
             if os.path.lexists(parent / name):
                 return parent / name
     what = f"no moat.yaml in {directory} or above it"
-    mend = "write one; an empty moat.yaml is a project with all defaults"
-    raise ConfigError([Problem(where=str(start), what=what, mend=mend)])
+    hint = "write one; an empty moat.yaml is a project with all defaults"
+    raise ConfigError([Problem(where=str(start), what=what, hint=hint)])
 
 
 def read_file(file: Path, label: str) -> bytes:
@@ -52,7 +52,7 @@ def read_file(file: Path, label: str) -> bytes:
     except OSError as error:
         if file.is_symlink():
             what = f"is a symbolic link to {file.readlink()}, and links are not followed"
-            problem = Problem(where=label, what=what, mend="put the file itself there")
+            problem = Problem(where=label, what=what, hint="put the file itself there")
         else:
             problem = Problem(where=label, what=f"cannot be read: {error.strerror}")
         raise ConfigError([problem]) from None

@@ -42,7 +42,7 @@ RESERVED = (
 """Refused as targets themselves; below them a mount may stand."""
 
 _Fail: TypeAlias = "Callable[..., None]"
-"""Called with what is wrong, and perhaps how to mend it."""
+"""Called with what is wrong, and perhaps what to do about it."""
 
 _FORM = "write source:target, source:target:ro or source:target:rw"
 # These separate the fields of an engine's mount options.
@@ -179,7 +179,7 @@ def git_problems(mounts: Sequence[MountEntry], workspace_mode: str) -> tuple[Pro
             where=exclude.where,
             what=f"{exclude.pattern!r} leaves .git out of the copy that workspace.mode: volume "
             "makes",
-            mend="remove it: half of .git is a broken repository",
+            hint="remove it: half of .git is a broken repository",
         )
         for mount in mounts
         if mount.target == WORKSPACE and workspace_mode == "volume"

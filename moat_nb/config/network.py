@@ -75,8 +75,8 @@ def _host(text: str, item: Cursor) -> str | None:
         )
         return None
     if len(host) > 253 or not _HOST.fullmatch(host):
-        mend = "write api.example.com or *.example.com, with no scheme and no path"
-        item.fail(f"{shown(text)} is not a host name", mend)
+        hint = "write api.example.com or *.example.com, with no scheme and no path"
+        item.fail(f"{shown(text)} is not a host name", hint)
         return None
     return host
 
@@ -86,8 +86,8 @@ def _line(item: Cursor) -> tuple[Literal["allow", "deny"], str, str] | None:
     found = _LINE.fullmatch(text)
     if found is None:
         if text:
-            mend = "write allow GET /path/** or deny * /**"
-            item.fail(f"{shown(text)} is not a rule", mend)
+            hint = "write allow GET /path/** or deny * /**"
+            item.fail(f"{shown(text)} is not a rule", hint)
         return None
     verdict = cast(Literal["allow", "deny"], found["verdict"])
     return verdict, found["method"].upper(), found["path"]

@@ -47,7 +47,7 @@ def override(
                 read[name] = _read(name, words, config, home)
     for name in sorted({secret.name for secret in config.secrets} & {*(env or ())}):
         what = f"{name} is a secret of {config.path.name}"
-        problems.append(Problem(where="env", what=what, mend="give it another name"))
+        problems.append(Problem(where="env", what=what, hint="give it another name"))
     if mounts:
         with collected(problems):
             config = with_mounts(config, mounts, home=home)

@@ -54,7 +54,7 @@ def dependencies(cursor: Cursor) -> tuple[Dependency, ...]:
         text = item.text(None)
         parsed = None if text is None else names.parse(text, where=item.where)
         if isinstance(parsed, Problem):
-            item.fail(parsed.what, parsed.mend)
+            item.fail(parsed.what, parsed.hint)
         elif parsed is not None:
             before = first.setdefault((parsed.kind, parsed.name), parsed)
             if before is not parsed:
@@ -77,8 +77,8 @@ def skipped(cursor: Cursor, known: Iterable[Dependency]) -> tuple[str, ...]:
             found.append(name)
         elif text:
             near = nearest(name, by_name)
-            mend = f"did you mean {near!r}?" if near else "remove it"
-            item.fail(f"{shown(text)} is not one of the dependencies", mend)
+            hint = f"did you mean {near!r}?" if near else "remove it"
+            item.fail(f"{shown(text)} is not one of the dependencies", hint)
     return tuple(found)
 
 
@@ -89,12 +89,12 @@ def services(cursor: Cursor, declared: Sequence[Dependency]) -> tuple[Service, .
     for name, entry in given.items():
         if name not in names.SERVICES:
             near = nearest(name, names.SERVICES)
-            mend = f"did you mean {near!r}?" if near else f"known: {', '.join(names.SERVICES)}"
-            cursor.problems.add(entry.key_where, f"unknown service {shown(name)}", mend)
+            hint = f"did you mean {near!r}?" if near else f"known: {', '.join(names.SERVICES)}"
+            cursor.problems.add(entry.key_where, f"unknown service {shown(name)}", hint)
         elif all(dependency.name != name for dependency in wanted):
             what = f"services.{name} is given, but {name} is not among the dependencies"
-            mend = f"add to dependencies: - {name}"
-            cursor.problems.add(entry.key_where, what, mend)
+            hint = f"add to dependencies: - {name}"
+            cursor.problems.add(entry.key_where, what, hint)
     parsed = {name: _service(name, entry) for name, entry in given.items()}
     return tuple(
         replace(

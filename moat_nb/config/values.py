@@ -189,8 +189,8 @@ def _ulimits(cursor: Cursor) -> tuple[tuple[str, int, int], ...]:
     entries = cursor.entries()
     for name in entries.keys() - set(_ULIMITS):
         near = nearest(name, _ULIMITS)
-        mend = f"did you mean {near!r}?" if near else f"known: {', '.join(_ULIMITS)}"
-        cursor.problems.add(entries[name].key_where, f"unknown ulimit {shown(name)}", mend)
+        hint = f"did you mean {near!r}?" if near else f"known: {', '.join(_ULIMITS)}"
+        cursor.problems.add(entries[name].key_where, f"unknown ulimit {shown(name)}", hint)
     found = ((name, _ulimit(value)) for name, value in entries.items())
     return tuple((name, *limits) for name, limits in found if limits)
 

@@ -84,12 +84,12 @@ class Problems:
     def where(self, node: Node | None) -> str:
         return f"{self.label}:{node.line}:{node.column}" if node else self.label
 
-    def add(self, where: str, what: str, mend: str = "") -> None:
-        self.found.append(Problem(where=where, what=what, mend=mend))
+    def add(self, where: str, what: str, hint: str = "") -> None:
+        self.found.append(Problem(where=where, what=what, hint=hint))
 
-    def stop(self, where: str, what: str, mend: str = "") -> ConfigError:
+    def stop(self, where: str, what: str, hint: str = "") -> ConfigError:
         """The error to raise when nothing further of the file can be understood."""
-        self.add(where, what, mend)
+        self.add(where, what, hint)
         return self.error()
 
     def error(self) -> ConfigError:

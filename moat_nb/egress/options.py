@@ -18,15 +18,15 @@ __all__ = [
     "REACHABLE",
     "Deadlines",
     "Interception",
-    "Order",
+    "ProxyOptions",
     "missing",
     "needed",
     "reachable_from",
 ]
 
 REACHABLE = "MOAT_NB_REACHABLE"
-"""The launcher's variable for :attr:`Order.reachable`. It is no key of moat.yaml, which a sandbox
-may be able to write."""
+"""The launcher's variable for :attr:`ProxyOptions.reachable`. It is no key of moat.yaml, which a
+sandbox may be able to write."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +53,7 @@ class Deadlines:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Order:
+class ProxyOptions:
     listen_fd: int
     """A listening unix socket, inherited."""
     network: NetworkPolicy
@@ -77,7 +77,7 @@ class Order:
         return json.dumps(asdict(self)).encode() + b"\n"
 
     @classmethod
-    def parse(cls, line: bytes) -> Order:
+    def parse(cls, line: bytes) -> ProxyOptions:
         """Trusts its author, the launcher; KeyError or TypeError when they do not fit together."""
         given: dict[str, Any] = json.loads(line)
         intercept = given.get("intercept")

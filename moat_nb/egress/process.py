@@ -1,8 +1,8 @@
 """The launcher's side of a sandbox's way out: a socket, and the proxy's process behind it.
 
-The proxy parses what a sandbox sends, so it is a process of its own; and as most sandboxes never
-ask for anything, it is started at the first connection. Its stdin is its leash: it ends when that
-ends, by whatever death of the launcher. One that died is started again at the next connection.
+The proxy parses what a sandbox sends, so it is a process of its own. Most sandboxes never ask for
+anything, so it is started at the first connection. It ends when its stdin ends, by whatever death
+of the launcher. A proxy that died is started again at the next connection.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from moat_nb.egress.options import Order
+from moat_nb.egress.options import ProxyOptions
 from moat_nb.host.package import PACKAGE
 
-__all__ = ["Gate", "command"]
+__all__ = ["ProxyProcess", "command"]
 
 END_SECONDS = 2.0
 """How long the proxy may take to end once its stdin did, before it is killed."""
@@ -40,7 +40,7 @@ TAIL_LINES = 20
 logger = logging.getLogger("moat_nb")
 
 
-class Gate:
+class ProxyProcess:
     """One sandbox's; it stands from its making to :meth:`close`.
 
     ``hear`` gets each line of the proxy's, a refusal or a failure, from a thread of its own.
@@ -49,11 +49,11 @@ class Gate:
     def __init__(
         self,
         listener: socket.socket,
-        order: Order,
+        options: ProxyOptions,
         hear: Callable[[dict[str, Any]], None],
     ) -> None:
         self._listener = listener
-        self._order = order
+        self._options = options
         self._hear = hear
         self._command = command()
         self._process: subprocess.Popen[bytes] | None = None
@@ -104,7 +104,7 @@ class Gate:
             os.close(self._ended)
 
     def _wait(self, *descriptors: int, seconds: float | None = None) -> bool:
-        """Until a descriptor can be read from, or so many seconds; False once the gate closed."""
+        """Until a descriptor can be read from, or so many seconds; False once the proxy closed."""
         poll = select.poll()
         for descriptor in (self._ended, *descriptors):
             poll.register(descriptor, select.POLLIN)
@@ -112,7 +112,7 @@ class Gate:
         return self._ended not in found
 
     def _start(self) -> subprocess.Popen[bytes] | None:
-        """None once the gate closed."""
+        """None once the proxy closed."""
         with self._lock:
             if self._closed:
                 return None
@@ -128,7 +128,7 @@ class Gate:
             )
             assert process.stdin is not None
             with contextlib.suppress(BrokenPipeError):
-                process.stdin.write(self._order.line())
+                process.stdin.write(self._options.line())
                 process.stdin.flush()
         return process
 

@@ -12,7 +12,7 @@ __all__ = ["Outcome", "Record", "printable", "read"]
 Outcome = Literal["passed", "refused", "failed"]
 
 _LIMITS = {
-    **{"method": 16, "host": 253, "path": 400, "rule": 300, "reason": 350, "mend": 400},
+    **{"method": 16, "host": 253, "path": 400, "rule": 300, "reason": 350, "hint": 400},
     "address": 45,
 }
 """Characters of each text. A line of JSON stays below 4096 bytes, which a pipe takes whole."""
@@ -38,7 +38,7 @@ class Record:
     outcome: Outcome
     rule: str
     reason: str
-    mend: str
+    hint: str
     address: str = ""
     """To which the name resolved, where that is why it was refused; no sandbox is told."""
     tls: bool = False

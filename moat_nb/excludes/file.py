@@ -145,7 +145,7 @@ def _changed(file: MoatFile, how: str) -> FileChanged:
 
 def _refused(file: MoatFile, error: OSError) -> EditError:
     forbidden = isinstance(error, PermissionError)
-    mend = ": its owner must be able to write in its directory" if forbidden else ""
+    hint = ": its owner must be able to write in its directory" if forbidden else ""
     return EditError(
-        f"{file.label}: cannot be replaced ({error.strerror}); nothing was changed{mend}"
+        f"{file.label}: cannot be replaced ({error.strerror}); nothing was changed{hint}"
     )

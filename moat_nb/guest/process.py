@@ -20,7 +20,7 @@ CHANNEL = 3
 """Over this descriptor a child tells the guest how its start went."""
 
 
-class Order(NamedTuple):
+class SpawnRequest(NamedTuple):
     """What the launcher asked for."""
 
     id: str
@@ -64,20 +64,20 @@ class BecomeKernel(Exception):
 # ---------------------------------------------------------------- start
 
 
-def start(order: Order) -> Process:
+def start(request: SpawnRequest) -> Process:
     """Start what was asked for; OSError, its ``filename`` the step that failed."""
     ends: Dict[str, int] = {}
     try:
-        open_pipes(ends, order.stdin)
+        open_pipes(ends, request.stdin)
         ends["channel"], ends["child's channel"] = os.pipe()
-        pid = fork(ends, order)
+        pid = fork(ends, request)
         _await_start(pid, ends.pop("channel"))
     except OSError:
         for descriptor in ends.values():
             os.close(descriptor)
         raise
     return Process(
-        order.id, pid, {ends["out"]: 1, ends["err"]: 2}, ends.get("in"), order.connection_file
+        request.id, pid, {ends["out"]: 1, ends["err"]: 2}, ends.get("in"), request.connection_file
     )
 
 
@@ -109,18 +109,18 @@ def open_pipes(ends: Dict[str, int], stdin: bool) -> None:
         ends["child's in"] = os.open(os.devnull, os.O_RDONLY)
 
 
-def fork(ends: Dict[str, int], order: Order, spare: bool = False) -> int:
+def fork(ends: Dict[str, int], request: SpawnRequest, spare: bool = False) -> int:
     """The pid of the child; its ends are closed here."""
     pid = os.fork()
     if pid == 0:
         names = ("in", "out", "err", "channel")
-        _enter_child([ends["child's " + name] for name in names], order, spare)
+        _enter_child([ends["child's " + name] for name in names], request, spare)
     for name in [name for name in ends if name.startswith("child's ")]:
         os.close(ends.pop(name))
     return pid
 
 
-def _enter_child(ends: List[int], order: Order, spare: bool) -> NoReturn:
+def _enter_child(ends: List[int], request: SpawnRequest, spare: bool) -> NoReturn:
     """In the forked child: cut every tie to the guest, then become the process.
 
     ``ends`` become descriptors 0, 1, 2 and CHANNEL, which tells the guest of an error, or ends
@@ -137,10 +137,10 @@ def _enter_child(ends: List[int], order: Order, spare: bool) -> NoReturn:
         os.closerange(CHANNEL + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
         raise_oom_score()
         step = "chdir"
-        os.chdir(order.cwd)
+        os.chdir(request.cwd)
         step = "exec"
-        if not order.fork:
-            os.execvpe(order.argv[0], order.argv, order.env)
+        if not request.fork:
+            os.execvpe(request.argv[0], request.argv, request.env)
     except (OSError, ValueError, IndexError) as error:
         # A NUL in a word, a "=" in a variable's name, no words at all: Python's own refusals.
         code = error.errno if isinstance(error, OSError) else errno.EINVAL
@@ -149,8 +149,8 @@ def _enter_child(ends: List[int], order: Order, spare: bool) -> NoReturn:
     if not spare:
         os.close(CHANNEL)
     os.environ.clear()
-    os.environ.update(order.env)
-    raise BecomeKernel(order.argv, spare)
+    os.environ.update(request.env)
+    raise BecomeKernel(request.argv, spare)
 
 
 def raise_oom_score() -> None:
@@ -161,11 +161,14 @@ def raise_oom_score() -> None:
         pass
 
 
-def describe(error: OSError, order: Order) -> str:
+def describe(error: OSError, request: SpawnRequest) -> str:
     if error.filename == "chdir":
-        return "%s: the working directory %s" % (error.strerror, order.cwd)
+        return "%s: the working directory %s" % (error.strerror, request.cwd)
     if error.filename == "exec":
-        return "%s: %s" % (error.strerror, order.argv[0] if order.argv else "no command was given")
+        return "%s: %s" % (
+            error.strerror,
+            request.argv[0] if request.argv else "no command was given",
+        )
     return str(error)
 
 

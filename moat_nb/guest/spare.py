@@ -19,8 +19,8 @@ from .kernel import become_python, see_new_packages, set_arguments
 from .process import (
     CHANNEL,
     CHUNK,
-    Order,
     Process,
+    SpawnRequest,
     fork,
     open_pipes,
     unlink_quietly,
@@ -49,14 +49,16 @@ class Spare:
         connection: Dict[str, Any] = {port: number for number, port in enumerate(PORTS, start=1)}
         connection.update(transport="ipc", ip=prefix, key=os.urandom(32).hex())
         self.connection_file = write_connection_file("spare", connection, env)
-        order = Order("", ["python3", *LAUNCHER, "-f", self.connection_file], env, "/", fork=True)
+        request = SpawnRequest(
+            "", ["python3", *LAUNCHER, "-f", self.connection_file], env, "/", fork=True
+        )
         self.ends: Dict[str, int] = {}
         try:
             open_pipes(self.ends, stdin=False)
             ours, childs = socket.socketpair()
             self.ends["channel"], self.ends["child's channel"] = ours.detach(), childs.detach()
             os.set_blocking(self.channel, False)
-            self.pid = fork(self.ends, order, spare=True)
+            self.pid = fork(self.ends, request, spare=True)
         except OSError:
             self.close()
             raise
@@ -82,22 +84,22 @@ class Spare:
             self.ready = False  # it was killed
         return self.ready
 
-    def fits(self, order: Order, connection: Optional[Dict[str, Any]]) -> bool:
+    def fits(self, request: SpawnRequest, connection: Optional[Dict[str, Any]]) -> bool:
         """Whether it would be what a fork for this order is."""
-        if not (self.ready and order.fork and connection is not None):
+        if not (self.ready and request.fork and connection is not None):
             return False
         usual = {port: number for number, port in enumerate(PORTS, start=1)}
         return (
-            order.argv[1:] == [*LAUNCHER, "-f", order.connection_file]
+            request.argv[1:] == [*LAUNCHER, "-f", request.connection_file]
             and connection.get("transport") == "ipc"
             and "curve_secretkey" not in connection
             and {port: connection.get(port) for port in PORTS} == usual
-            and _read_early(order.env) == _read_early(self.env)
+            and _read_early(request.env) == _read_early(self.env)
         )
 
-    def hand_over(self, order: Order, connection: Dict[str, Any]) -> Optional[Process]:
+    def hand_over(self, request: SpawnRequest, connection: Dict[str, Any]) -> Optional[Process]:
         """Make it the kernel that was ordered; None when it cannot be, and it has ended then."""
-        words = order._replace(id="")._asdict()
+        words = request._replace(id="")._asdict()
         line = json.dumps(dict(words, connection=connection)).encode() + b"\n"
         if not self._ask(line):
             try:
@@ -106,7 +108,7 @@ class Spare:
                 pass
             return None
         pipes = {self.ends.pop("out"): 1, self.ends.pop("err"): 2}
-        return Process(order.id, self.pid, pipes, None, order.connection_file)
+        return Process(request.id, self.pid, pipes, None, request.connection_file)
 
     def _ask(self, line: bytes) -> bool:
         give_up = time.monotonic() + ANSWER_SECONDS
@@ -153,12 +155,12 @@ def run_spare(argv: List[str]) -> None:
     added = {name: value for name, value in os.environ.items() if before.get(name) != value}
     read = _configuration(app)
     os.write(CHANNEL, READY)
-    order = _order()
-    if order is None or _configuration(app) != read:
+    request = _order()
+    if request is None or _configuration(app) != read:
         os._exit(0)
-    if any(order["env"].get(name) != before.get(name) for name in added):
+    if any(request["env"].get(name) != before.get(name) for name in added):
         os._exit(0)  # which of the two ipykernel would have kept is its own to know
-    _become(app, order, added)
+    _become(app, request, added)
     os.write(CHANNEL, DONE)
     os.close(CHANNEL)
     app.init_code()
@@ -179,8 +181,8 @@ def _order() -> Optional[Dict[str, Any]]:
         if not part:
             return None
         line += part
-    order: Dict[str, Any] = json.loads(line)
-    return order
+    request: Dict[str, Any] = json.loads(line)
+    return request
 
 
 def _configuration(app: Any) -> List[Tuple[str, int, int]]:
@@ -198,25 +200,27 @@ def _configuration(app: Any) -> List[Tuple[str, int, int]]:
     return found
 
 
-def _become(app: Any, order: Dict[str, Any], added: Dict[str, str]) -> None:
+def _become(app: Any, request: Dict[str, Any], added: Dict[str, str]) -> None:
     """What ``initialize`` would have made otherwise, had it known the order.
 
     ``added``: the variables that it set itself.
     """
-    os.chdir(order["cwd"])
+    os.chdir(request["cwd"])
     os.environ.clear()
-    os.environ.update(dict(order["env"], **added))
-    set_arguments(order["argv"])
+    os.environ.update(dict(request["env"], **added))
+    set_arguments(request["argv"])
     see_new_packages()
-    connection = order["connection"]
+    connection = request["connection"]
     app.session.key = connection["key"].encode()
     app.session.signature_scheme = connection.get("signature_scheme", "hmac-sha256")
     for mine, wanted in zip(_sockets(app.ip), _sockets(connection["ip"])):
         os.rename(mine, wanted)
     app.ip = connection["ip"]
-    app.connection_file = order["connection_file"]
+    app.connection_file = request["connection_file"]
     shell = app.shell
-    shell.starting_dir = order["cwd"]
+    shell.starting_dir = request["cwd"]
     history = shell.history_manager
     if history is not None:
-        history.dir_hist[:] = [type(history.dir_hist[0])(order["cwd"])] if history.dir_hist else []
+        history.dir_hist[:] = (
+            [type(history.dir_hist[0])(request["cwd"])] if history.dir_hist else []
+        )

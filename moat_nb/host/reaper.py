@@ -1,6 +1,6 @@
 """Cleaning up after a sandbox, the same whether it was stopped or its launcher was killed.
 
-Run as a program this file is the janitor: a child of the launcher in a session of its own, which
+Run as a program this file is the reaper: a child of the launcher in a session of its own, which
 reads on its stdin what a start is *about* to make and, once stdin ends, removes all of it in
 reverse order. A launcher that stops closes that pipe and waits; a launcher that dies closes it
 too. So there is one way to clean up, and a SIGKILL takes it as well.
@@ -23,7 +23,7 @@ import threading
 import time
 from typing import Any
 
-__all__ = ["LOOK_ONLY", "Janitor", "UnixConnection"]
+__all__ = ["LOOK_ONLY", "Reaper", "UnixConnection"]
 
 LOOK_ONLY = getattr(os, "O_PATH", os.O_RDONLY)
 """Opens a directory that may not be read, where the system can (macOS cannot)."""
@@ -33,11 +33,11 @@ LINGER_SECONDS = 2.0
 that was under way shows up as a container after the first look."""
 
 
-class Janitor:
+class Reaper:
     """The launcher's side. Tell it first, act then; thread-safe."""
 
     def __init__(self) -> None:
-        self._duties: list[dict[str, Any]] = []
+        self._tasks: list[dict[str, Any]] = []
         self._lock = threading.Lock()
         self._process = subprocess.Popen(
             [sys.executable, "-I", "-S", __file__],
@@ -52,30 +52,30 @@ class Janitor:
 
     def container(self, socket_path: str, name: str) -> None:
         """A container called ``name`` is about to be made by the engine at a unix socket."""
-        self._promise({"kind": "container", "socket": socket_path, "name": name})
+        self._tell({"kind": "container", "socket": socket_path, "name": name})
 
     def directory(self, path: str) -> None:
         """A directory is about to be made: it goes with all that is in it."""
-        self._promise({"kind": "directory", "path": path})
+        self._tell({"kind": "directory", "path": path})
 
     def mount_point(
-        self, root: str, relative: str, inode: tuple[int, int] | None, note: str = ""
+        self, root: str, relative: str, inode: tuple[int, int] | None, state_file: str = ""
     ) -> None:
         """``root/relative`` is about to be made; told again with what was made (device, inode).
 
         It goes if it is still that, and empty, and no other sandbox whose note stands beside
-        ``note`` has a mount there. ``(0, 0)``: somebody else made it meanwhile.
+        ``state_file`` has a mount there. ``(0, 0)``: somebody else made it meanwhile.
         """
-        duty = {"kind": "mount_point", "root": root, "relative": relative}
-        self._promise({**duty, "inode": inode, "note": note})
+        task = {"kind": "mount_point", "root": root, "relative": relative}
+        self._tell({**task, "inode": inode, "note": state_file})
 
-    def _promise(self, duty: dict[str, Any]) -> None:
+    def _tell(self, task: dict[str, Any]) -> None:
         with self._lock:
-            self._duties.append(duty)
+            self._tasks.append(task)
             assert self._process.stdin is not None
-            # A janitor that was killed is made up for in finish().
+            # A reaper that was killed is made up for in finish().
             with contextlib.suppress(BrokenPipeError):
-                self._process.stdin.write(json.dumps(duty).encode() + b"\n")
+                self._process.stdin.write(json.dumps(task).encode() + b"\n")
 
     def finish(self) -> None:
         """Remove everything, and return when it is gone; harmless when it already is."""
@@ -87,25 +87,25 @@ class Janitor:
                 self._process.stdin.write(b'{"kind": "launcher_done"}\n')
             self._process.stdin.close()
             if self._process.wait() != 0:
-                clean(self._duties, linger=0)
-            self._duties.clear()
+                clean(self._tasks, linger=0)
+            self._tasks.clear()
 
 
-def clean(duties: list[dict[str, Any]], linger: float) -> None:
-    """Carry out ``duties``, last one first; what cannot be removed does not stop the rest."""
+def clean(tasks: list[dict[str, Any]], linger: float) -> None:
+    """Carry out ``tasks``, last one first; what cannot be removed does not stop the rest."""
     settled = time.monotonic() + linger
-    made = {(d["root"], d["relative"]) for d in duties if d.get("inode") is not None}
-    for duty in reversed(duties):
+    made = {(d["root"], d["relative"]) for d in tasks if d.get("inode") is not None}
+    for task in reversed(tasks):
         with contextlib.suppress(OSError, http.client.HTTPException):
-            if duty["kind"] == "container":
-                remove_container(duty["socket"], duty["name"], settled)
-            elif duty["kind"] == "directory":
-                remove_tree(duty["path"])
-            elif duty["inode"] is not None or (duty["root"], duty["relative"]) not in made:
+            if task["kind"] == "container":
+                remove_container(task["socket"], task["name"], settled)
+            elif task["kind"] == "directory":
+                remove_tree(task["path"])
+            elif task["inode"] is not None or (task["root"], task["relative"]) not in made:
                 # A bubblewrap that was just being started would make it again, as its own.
                 time.sleep(max(0.0, settled - time.monotonic()))
-                if not in_use(f"{duty['root']}/{duty['relative']}", duty.get("note", "")):
-                    remove_mount_point(duty["root"], duty["relative"], duty["inode"])
+                if not in_use(f"{task['root']}/{task['relative']}", task.get("note", "")):
+                    remove_mount_point(task["root"], task["relative"], task["inode"])
 
 
 class UnixConnection(http.client.HTTPConnection):
@@ -136,11 +136,11 @@ def remove_container(socket_path: str, name: str, settled: float) -> None:
         time.sleep(0.02 if time.monotonic() >= settled else 0.2)
 
 
-def in_use(path: str, note: str) -> bool:
+def in_use(path: str, state_file: str) -> bool:
     """Whether another sandbox has a mount at or below ``path``; it removes it in its turn."""
-    if not note:
+    if not state_file:
         return False
-    own = os.path.dirname(note)  # noqa: PTH120 - pathlib takes 5 ms to import
+    own = os.path.dirname(state_file)  # noqa: PTH120 - pathlib takes 5 ms to import
     base = os.path.dirname(own)  # noqa: PTH120
     for name in os.listdir(base):  # noqa: PTH208
         if f"{base}/{name}" == own:
@@ -242,17 +242,17 @@ def main() -> None:
         # A service manager ends all processes of the launcher's at once, and this one must stay
         # until the launcher's end.
         signal.signal(signum, signal.SIG_IGN)
-    duties = []
+    tasks = []
     launcher_died = True
     for line in sys.stdin.buffer:
         if not line.endswith(b"\n"):
             break  # the launcher died while it wrote this, so it did not act on it
-        duty = json.loads(line)
-        if duty["kind"] == "launcher_done":
+        task = json.loads(line)
+        if task["kind"] == "launcher_done":
             launcher_died = False
         else:
-            duties.append(duty)
-    clean(duties, linger=LINGER_SECONDS if launcher_died else 0)
+            tasks.append(task)
+    clean(tasks, linger=LINGER_SECONDS if launcher_died else 0)
 
 
 if __name__ == "__main__":

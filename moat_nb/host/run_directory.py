@@ -27,9 +27,18 @@ from typing import NamedTuple
 
 from moat_nb.errors import StartError
 from moat_nb.host.machine import User, run_directories
-from moat_nb.host.reaper import Janitor, remove_tree
+from moat_nb.host.reaper import Reaper, remove_tree
 
-__all__ = ["Made", "Note", "Owner", "RunDir", "base_directory", "make_base", "notes", "sweep"]
+__all__ = [
+    "Made",
+    "Owner",
+    "RunDir",
+    "SandboxState",
+    "base_directory",
+    "make_base",
+    "sandbox_states",
+    "sweep",
+]
 
 SOCKET_PATH_LIMIT = 107
 LONGEST_SOCKET = len("/12345678/s/123456-5")
@@ -83,7 +92,7 @@ class Made(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Note:
+class SandboxState:
     """What is written down about a live sandbox for other processes of the same user."""
 
     id: str
@@ -129,10 +138,10 @@ class RunDir:
         return self.path / f"{name}.log"
 
     @classmethod
-    def make(cls, base: Path, kernel_user: User, janitor: Janitor) -> RunDir:
-        """Make the directories of one sandbox; the janitor knows of them first."""
+    def make(cls, base: Path, kernel_user: User, reaper: Reaper) -> RunDir:
+        """Make the directories of one sandbox; the reaper knows of them first."""
         run_dir = cls(base / secrets.token_hex(4))
-        janitor.directory(str(run_dir.path))
+        reaper.directory(str(run_dir.path))
         try:
             make_base(base)
             # Kernels of another user must get through to s/, and see nothing beside it.
@@ -150,23 +159,23 @@ class RunDir:
         return self.path.name
 
     @property
-    def note(self) -> Path:
+    def state_file(self) -> Path:
         return self.path / "sandbox.json"
 
-    def write_note(self, note: Note) -> None:
+    def write_state(self, sandbox_state: SandboxState) -> None:
         """Replace the note in one step: others read it at any time."""
         new = self.path / "sandbox.new"
-        new.write_text(json.dumps(asdict(note)))
-        new.replace(self.note)
+        new.write_text(json.dumps(asdict(sandbox_state)))
+        new.replace(self.state_file)
 
-    def read_note(self) -> Note:
+    def read_state(self) -> SandboxState:
         """OSError, ValueError, TypeError or KeyError when there is no whole note."""
-        fields = json.loads(self.note.read_text())
+        fields = json.loads(self.state_file.read_text())
         fields["owner"] = Owner(**fields["owner"])
         fields["covers"] = tuple(fields["covers"])
         fields["services"] = tuple(fields.get("services", ()))
         fields["made"] = tuple(Made(*made) for made in fields["made"])
-        return Note(**fields)
+        return SandboxState(**fields)
 
 
 def base_directory(environ: Mapping[str, str], uid: int) -> Path:
@@ -192,20 +201,20 @@ def make_base(base: Path) -> None:
     base.chmod(0o711 if os.getuid() == 0 else 0o700)
 
 
-def notes(base: Path) -> Iterator[tuple[RunDir, Note | None]]:
+def sandbox_states(base: Path) -> Iterator[tuple[RunDir, SandboxState | None]]:
     """The sandboxes below ``base``; a note is None while a start is under way."""
     for path in sorted(base.glob("[0-9a-f]" * 8)):
         try:
-            yield RunDir(path), RunDir(path).read_note()
+            yield RunDir(path), RunDir(path).read_state()
         except (OSError, ValueError, TypeError, KeyError):
             yield RunDir(path), None
 
 
 def sweep(base: Path) -> list[str]:
-    """Remove directories whose launcher died together with its janitor; their ids."""
+    """Remove directories whose launcher died together with its reaper; their ids."""
     swept = []
-    for run_dir, note in notes(base):
-        if note is not None and not note.owner.alive:
+    for run_dir, sandbox_state in sandbox_states(base):
+        if sandbox_state is not None and not sandbox_state.owner.alive:
             with contextlib.suppress(OSError):
                 remove_tree(str(run_dir.path))
             swept.append(run_dir.id)

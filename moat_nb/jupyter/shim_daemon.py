@@ -1,7 +1,7 @@
 """The keeper of a sandbox for shims: it outlives one shim for as long as a restart takes.
 
-It holds the sandbox's leash, and relays the ports of the client's connection file to the kernel's
-unix sockets. It serves one shim at a time over a unix socket of JSON lines:
+It holds the sandbox's attach stream, and relays the ports of the client's connection file to the
+kernel's unix sockets. It serves one shim at a time over a unix socket of JSON lines:
 
     from the shim: {connection, cwd, env}, then {signal}
     to the shim:   {log}, then {exited}

@@ -179,10 +179,10 @@ class _Conversation:
     def _look_after_kernel(self) -> None:
         why = self._kernel.why_ended()
         if why is not None:
-            mend = "`%moat restart` starts another kernel"
+            hint = "`%moat restart` starts another kernel"
             if self._kernel.sandbox.gone is not None:
-                mend = "`%moat reset` starts the sandbox again"
-            raise SandboxGone(f"{why}\n{mend}")
+                hint = "`%moat reset` starts the sandbox again"
+            raise SandboxGone(f"{why}\n{hint}")
 
     # -------- what arrives
 

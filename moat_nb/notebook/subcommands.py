@@ -263,7 +263,7 @@ def plan(sessions: Sessions, arguments: Namespace) -> None:
 
 @magic_arguments(name="moat doctor")
 def doctor(sessions: Sessions, arguments: Namespace) -> None:
-    """Say what can be used here, and how to mend what cannot."""
+    """Say what can be used here, and what to do about what cannot."""
     from moat_nb.cli.doctor import report
 
     display(report())

@@ -20,11 +20,11 @@ from moat_nb.planning.spec import HOME, ContainerSpec
 
 __all__ = [
     "ADDRESS",
+    "BUILTIN_SERVICES",
     "MODELS",
-    "RECIPES",
     "REGISTRY",
-    "Handover",
-    "Recipe",
+    "BuiltinService",
+    "ServiceInputs",
     "command_of",
     "generic",
     "image_of",
@@ -40,8 +40,8 @@ IMAGE_USER = User(999, 999)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Handover:
-    """What one start hands over the leashes; it holds the password, so its repr holds nothing."""
+class ServiceInputs:
+    """What one start gives a service on its stdin. It holds the password, so its repr is empty."""
 
     env: Mapping[str, str] = field(default_factory=dict, repr=False)
     """To the sidecar's entrypoint."""
@@ -54,7 +54,7 @@ class Handover:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
+class BuiltinService:
     image: str
     """A repository of Docker Hub's."""
     version: str
@@ -67,7 +67,7 @@ class Recipe:
     data: tuple[str, ...]
     """Directories that it writes: each a tmpfs, unless a volume or a mount stands there."""
     command: tuple[str, ...] = ()
-    hand_over: Callable[[Mapping[str, str], str], Handover]
+    inputs: Callable[[Mapping[str, str], str], ServiceInputs]
     """From the file's env and a new password."""
 
 
@@ -78,7 +78,7 @@ def variables(name: str, port: int | None, **more: str) -> dict[str, str]:
     return {f"{prefix}_{word}": value for word, value in words.items()}
 
 
-def _postgres(given: Mapping[str, str], new_password: str) -> Handover:
+def _postgres(given: Mapping[str, str], new_password: str) -> ServiceInputs:
     password = given.get("POSTGRES_PASSWORD") or new_password
     user = given.get("POSTGRES_USER") or "postgres"
     database = given.get("POSTGRES_DB") or user
@@ -91,7 +91,7 @@ def _postgres(given: Mapping[str, str], new_password: str) -> Handover:
     url = _url("postgresql", user, password, 5432, database)
     more = {"USER": user, "PASSWORD": password, "DB": database, "URL": url}
     kernel = variables("postgres", 5432, **more)
-    return Handover(env=env, kernel=kernel, secrets=(password,))
+    return ServiceInputs(env=env, kernel=kernel, secrets=(password,))
 
 
 def _postgres_ready(given: Mapping[str, str]) -> Ready:
@@ -102,7 +102,7 @@ def _postgres_ready(given: Mapping[str, str]) -> Ready:
     return Command(argv=("pg_isready", "--quiet", "--host", ADDRESS, *who))
 
 
-def _mysql(given: Mapping[str, str], new_password: str) -> Handover:
+def _mysql(given: Mapping[str, str], new_password: str) -> ServiceInputs:
     user = given.get("MYSQL_USER") or "root"
     own = "MYSQL_ROOT_PASSWORD" if user == "root" else "MYSQL_PASSWORD"
     password = given.get(own) or new_password
@@ -112,10 +112,10 @@ def _mysql(given: Mapping[str, str], new_password: str) -> Handover:
     url = _url("mysql", user, password, 3306, database)
     more = {"USER": user, "PASSWORD": password, "DB": database, "URL": url}
     kernel = variables("mysql", 3306, **more)
-    return Handover(env=env, kernel=kernel, secrets=(password, root))
+    return ServiceInputs(env=env, kernel=kernel, secrets=(password, root))
 
 
-def _redis(given: Mapping[str, str], new_password: str) -> Handover:
+def _redis(given: Mapping[str, str], new_password: str) -> ServiceInputs:
     # The image knows no variable for it, and a command line is read by all; so is its config
     # read from stdin. REDIS_PASSWORD is the name that other images of Redis have for it.
     password = given.get("REDIS_PASSWORD") or new_password
@@ -129,10 +129,10 @@ def _redis(given: Mapping[str, str], new_password: str) -> Handover:
     )
     more = {"PASSWORD": password, "URL": f"redis://:{quote(password, safe='')}@{ADDRESS}:6379"}
     kernel = variables("redis", 6379, **more)
-    return Handover(env=env, stdin=stdin, kernel=kernel, secrets=(password,))
+    return ServiceInputs(env=env, stdin=stdin, kernel=kernel, secrets=(password,))
 
 
-def _ollama(given: Mapping[str, str], new_password: str) -> Handover:
+def _ollama(given: Mapping[str, str], new_password: str) -> ServiceInputs:
     env = {
         "OLLAMA_HOST": f"{ADDRESS}:11434",
         "OLLAMA_MODELS": MODELS,
@@ -142,7 +142,7 @@ def _ollama(given: Mapping[str, str], new_password: str) -> Handover:
         **given,
     }
     url = {"URL": f"http://{ADDRESS}:11434"}
-    return Handover(env=env, kernel=variables("ollama", 11434, **url))
+    return ServiceInputs(env=env, kernel=variables("ollama", 11434, **url))
 
 
 def _url(scheme: str, user: str, password: str, port: int, database: str) -> str:
@@ -160,17 +160,17 @@ MODELS = "/models"
 REGISTRY = "registry.ollama.ai"
 """Where a model's name leads that has no host in it; it redirects to the hosts of its storage."""
 
-RECIPES: Mapping[str, Recipe] = {
-    "postgres": Recipe(
+BUILTIN_SERVICES: Mapping[str, BuiltinService] = {
+    "postgres": BuiltinService(
         image="postgres",
         version="17",
         port=5432,
         user=IMAGE_USER,
         ready=_postgres_ready,
         data=(PG_HOME, "/var/run/postgresql"),
-        hand_over=_postgres,
+        inputs=_postgres,
     ),
-    "mysql": Recipe(
+    "mysql": BuiltinService(
         image="mysql",
         version="8",
         port=3306,
@@ -178,9 +178,9 @@ RECIPES: Mapping[str, Recipe] = {
         # The server that the entrypoint starts for itself at first has no port.
         ready=lambda env: Port(port=3306, timeout=120.0),
         data=("/var/lib/mysql", "/var/run/mysqld"),
-        hand_over=_mysql,
+        inputs=_mysql,
     ),
-    "redis": Recipe(
+    "redis": BuiltinService(
         image="redis",
         version="7",
         port=6379,
@@ -188,9 +188,9 @@ RECIPES: Mapping[str, Recipe] = {
         ready=lambda env: Port(port=6379),
         data=("/data",),
         command=("redis-server", "-"),
-        hand_over=_redis,
+        inputs=_redis,
     ),
-    "ollama": Recipe(
+    "ollama": BuiltinService(
         image="ollama/ollama",
         version="latest",
         port=11434,
@@ -198,41 +198,41 @@ RECIPES: Mapping[str, Recipe] = {
         user=None,
         ready=lambda env: Port(port=11434),
         data=(MODELS,),
-        hand_over=_ollama,
+        inputs=_ollama,
     ),
 }
 
 
-def generic(service: Service) -> Handover:
+def generic(service: Service) -> ServiceInputs:
     """What a service of ``kernel.services`` is handed: its own env, and where it is."""
     port = service.ports[0] if service.ports else None
-    return Handover(env=dict(service.env), kernel=variables(service.name, port))
+    return ServiceInputs(env=dict(service.env), kernel=variables(service.name, port))
 
 
 def ports_of(service: Service) -> tuple[int, ...]:
     """Where it listens, in the sandbox."""
-    recipe = RECIPES.get(service.name)
-    return service.ports if recipe is None else (recipe.port, *service.ports)
+    builtin = BUILTIN_SERVICES.get(service.name)
+    return service.ports if builtin is None else (builtin.port, *service.ports)
 
 
 def image_of(service: Service) -> str:
     """The tag, by which the engine knows it or pulls it."""
     if service.image is not None:
         return service.image
-    recipe = RECIPES[service.name]
-    return f"{recipe.image}:{service.version or recipe.version}"
+    builtin = BUILTIN_SERVICES[service.name]
+    return f"{builtin.image}:{service.version or builtin.version}"
 
 
 def command_of(service: Service) -> tuple[str, ...]:
     """What follows the image's entrypoint; empty for the image's own command."""
-    recipe = RECIPES.get(service.name)
-    return service.command or (recipe.command if recipe else ())
+    builtin = BUILTIN_SERVICES.get(service.name)
+    return service.command or (builtin.command if builtin else ())
 
 
 def user_of(service: Service, kernel: ContainerSpec) -> tuple[User, bool]:
     """Who it runs as, and whether that is one of the image's own."""
     if service.user is not None:
         return service.user, True
-    recipe = RECIPES.get(service.name)
-    known = recipe and recipe.user
+    builtin = BUILTIN_SERVICES.get(service.name)
+    known = builtin and builtin.user
     return (known, True) if known else (kernel.user, False)

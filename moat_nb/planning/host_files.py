@@ -86,8 +86,8 @@ def _list(path: str | None) -> list[tuple[str, bool]]:
         return []
 
 
-def refusal(where: str, what: str, mend: str = "") -> ConfigError:
-    return ConfigError([Problem(where=where, what=what, mend=mend)])
+def refusal(where: str, what: str, hint: str = "") -> ConfigError:
+    return ConfigError([Problem(where=where, what=what, hint=hint)])
 
 
 def mode_of(path: str, where: str) -> int:

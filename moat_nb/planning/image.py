@@ -198,7 +198,7 @@ def _cannot_install(item: Dependency) -> Problem:
     return Problem(
         where=item.where,
         what=f"moat_nb cannot install the dependency {item.name!r}",
-        mend="name an image that has it as base_image, or list it under "
+        hint="name an image that has it as base_image, or list it under "
         "kernel.skip_dependencies if the kernel can do without it",
     )
 

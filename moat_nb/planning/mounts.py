@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Literal, TypeAlias
 
-from moat_nb.text.summary import Sheet, Table, bundle
+from moat_nb.text.summary import Summary, Table, bundle
 from moat_nb.text.tables import amount
 
 __all__ = [
@@ -147,8 +147,8 @@ def _place(mount: Mount) -> tuple[int, bool, str]:
     return len(PurePosixPath(mount.target).parts), covers, mount.target
 
 
-def of_mounts(plan: MountPlan) -> Sheet:
-    return Sheet(
+def of_mounts(plan: MountPlan) -> Summary:
+    return Summary(
         title=f"Mount plan, {len(plan.mounts)} mounts",
         tables=(
             Table(

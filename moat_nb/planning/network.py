@@ -11,18 +11,18 @@ from moat_nb.egress.options import missing, needed
 from moat_nb.egress.policy.hostnames import HOST_GATEWAY
 from moat_nb.egress.policy.network_policy import NetworkPolicy
 from moat_nb.errors import Problem
+from moat_nb.guest.settings import PortForward
 
 __all__ = [
     "BUNDLE",
     "PLACE",
     "PROXY",
     "PROXY_PORT",
-    "Door",
     "NetworkPlan",
-    "doors",
     "intercepts",
     "notice",
     "plan_network",
+    "port_forwards",
     "proxy_variables",
     "trust_variables",
     "way_out_variables",
@@ -37,10 +37,6 @@ SHOWN_HOSTS = 3
 
 _NO_SOCKETS = ": no socket of this machine reaches into its virtual machine"
 
-Door = tuple[int, str, str]
-"""A port that the guest listens on, the unix socket it carries connections to, and the
-``host:port`` that it asks the proxy for first; empty for the proxy itself."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkPlan:
@@ -52,7 +48,7 @@ class NetworkPlan:
     """What may be reached through the proxy; a sandbox without it has no proxy."""
     trust: tuple[str, ...]
     """Host files with certificates, where there is a way out that they are of use for."""
-    doors: tuple[Door, ...]
+    port_forwards: tuple[PortForward, ...]
     env: tuple[tuple[str, str], ...]
     """The variables by which programs inside find the way out."""
     notices: tuple[str, ...]
@@ -73,7 +69,7 @@ def plan_network(
         network="bridge" if bridged else "none",
         egress=egress,
         trust=trusted,
-        doors=doors(egress),
+        port_forwards=port_forwards(egress),
         env=tuple(way_out_variables(egress, trusted, services).items()),
         notices=(notice(config, egress),),
         problems=(*_problems(config), *refused),
@@ -94,12 +90,13 @@ def _policy(config: Config) -> NetworkPolicy | None:
     )
 
 
-def doors(egress: NetworkPolicy | None) -> tuple[Door, ...]:
-    """What the guest listens on."""
+def port_forwards(egress: NetworkPolicy | None) -> tuple[PortForward, ...]:
+    """The ports that the guest listens on: the proxy's own, and those of the host."""
     if egress is None:
         return ()
-    proxy = [(PROXY_PORT, PROXY, "")] if egress.policy != "none" else []
-    return (*proxy, *((port, PROXY, f"{HOST_GATEWAY}:{port}") for port in egress.host_ports))
+    proxy = [PortForward(PROXY_PORT, PROXY, "")] if egress.policy != "none" else []
+    host = (PortForward(port, PROXY, f"{HOST_GATEWAY}:{port}") for port in egress.host_ports)
+    return (*proxy, *host)
 
 
 def notice(config: Config, egress: NetworkPolicy | None) -> str:
@@ -138,21 +135,21 @@ def _problems(config: Config) -> Iterator[Problem]:
         given = {"rules": network.rules, "host": network.host_ports}
         for key in (key for key, value in given.items() if value):
             what = f"network.{key} does not hold with policy bridge, where nothing is refused"
-            yield Problem(where=where, what=what, mend=f"say policy: strict, or take {key} out")
+            yield Problem(where=where, what=what, hint=f"say policy: strict, or take {key} out")
     elif config.container.dns:
         what = "container.dns: the sandbox asks no name server, its proxy resolves names"
-        mend = "take dns out, or say network: {policy: bridge}"
-        yield Problem(where=config.container.where, what=what, mend=mend)
+        hint = "take dns out, or say network: {policy: bridge}"
+        yield Problem(where=config.container.where, what=what, hint=hint)
     if network.policy == "none" and network.rules:
         what = "network.rules: with policy none they allow nothing"
-        yield Problem(where=where, what=what, mend="say policy: strict, or take rules out")
+        yield Problem(where=where, what=what, hint="say policy: strict, or take rules out")
     if network.policy != "none" and needed(network.rules) and (install := missing()):
         rule = next(rule for rule in network.rules if rule.lines)
         what = f"{rule.host}: rules with methods and paths need TLS to be opened"
-        yield Problem(where=rule.where, what=what, mend=f"run {install}, or allow the whole host")
+        yield Problem(where=rule.where, what=what, hint=f"run {install}, or allow the whole host")
     if PROXY_PORT in network.host_ports and network.policy != "none":
         what = f"network.host {PROXY_PORT} is the port of the sandbox's own proxy"
-        yield Problem(where=where, what=what, mend="have the host's program listen elsewhere")
+        yield Problem(where=where, what=what, hint="have the host's program listen elsewhere")
 
 
 def _problems_without_sockets(config: Config, runtime: str) -> Iterator[Problem]:
@@ -161,8 +158,8 @@ def _problems_without_sockets(config: Config, runtime: str) -> Iterator[Problem]
     if network.policy not in (None, "none") or network.host_ports:
         asked = "network.host" if network.policy == "none" else f"network.policy {network.policy}"
         what = f"{runtime}: {asked}: its virtual machine reaches no socket of this machine's"
-        mend = "use docker, or say network: {policy: none}"
-        yield Problem(where=network.where, what=what, mend=mend)
+        hint = "use docker, or say network: {policy: none}"
+        yield Problem(where=network.where, what=what, hint=hint)
 
 
 BUNDLE = f"{PLACE}/ca.pem"

@@ -175,7 +175,7 @@ def _excluded(
     """What one mount excludes, and what that is; what is wrong goes to ``problems``."""
     if kind == "file":
         what = f"the source {mount.source} is a file, and only a directory can have excludes"
-        problems.append(Problem(where=mount.where, what=what, mend="remove exclude"))
+        problems.append(Problem(where=mount.where, what=what, hint="remove exclude"))
         return {}
     globs = [exclude for exclude in mount.exclude if exclude_patterns.is_glob(exclude.pattern)]
     targets = {

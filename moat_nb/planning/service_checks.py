@@ -8,10 +8,17 @@ from collections.abc import Iterator
 from moat_nb.config.model import Config, MountEntry, Service, VolumeEntry
 from moat_nb.errors import Problem
 from moat_nb.host.machine import Host
-from moat_nb.planning.builtin_services import MODELS, RECIPES, REGISTRY, Recipe, ports_of, user_of
+from moat_nb.planning.builtin_services import (
+    BUILTIN_SERVICES,
+    MODELS,
+    REGISTRY,
+    BuiltinService,
+    ports_of,
+    user_of,
+)
 from moat_nb.planning.mount_paths import hidden
 from moat_nb.planning.mounts import is_below
-from moat_nb.planning.network import doors
+from moat_nb.planning.network import port_forwards
 from moat_nb.planning.spec import ContainerSpec
 
 __all__ = ["refusals"]
@@ -35,7 +42,7 @@ def _isolated(config: Config) -> Iterator[Problem]:
         what = (
             f"{service.name} could not be reached: under gVisor each container has its own loopback"
         )
-        yield Problem(where=service.where, what=what, mend="take kernel.isolation out")
+        yield Problem(where=service.where, what=what, hint="take kernel.isolation out")
 
 
 def _clashes(config: Config) -> Iterator[Problem]:
@@ -45,17 +52,17 @@ def _clashes(config: Config) -> Iterator[Problem]:
             before = first.setdefault(port, service)
             if before is not service:
                 what = f"{service.name} listens at port {port}, as {before.name} ({before.where})"
-                mend = "they share 127.0.0.1: give one of them another port"
-                yield Problem(where=service.where, what=what, mend=mend)
+                hint = "they share 127.0.0.1: give one of them another port"
+                yield Problem(where=service.where, what=what, hint=hint)
 
 
 def _taken_ports(config: Config, kernel: ContainerSpec) -> Iterator[Problem]:
-    taken = {port: target or "the proxy" for port, _, target in doors(kernel.egress)}
+    taken = {port: target or "the proxy" for port, _, target in port_forwards(kernel.egress)}
     for service in config.wanted_services:
         for port in (port for port in ports_of(service) if port in taken):
             what = f"{service.name} listens at port {port}, which leads to {taken[port]}"
-            mend = "give it another port, or take that one out of network.host"
-            yield Problem(where=service.where, what=what, mend=mend)
+            hint = "give it another port, or take that one out of network.host"
+            yield Problem(where=service.where, what=what, hint=hint)
 
 
 def _hidden_sources(config: Config, covers: tuple[str, ...]) -> Iterator[Problem]:
@@ -65,30 +72,32 @@ def _hidden_sources(config: Config, covers: tuple[str, ...]) -> Iterator[Problem
             source = os.path.realpath(mount.source)
             if over := next((c for c in covers if source == c or is_below(source, c)), None):
                 what = f"{service.name} mounts {mount.source}, and {over} is excluded"
-                mend = "what the kernel may not see no sidecar may; take one of the two out"
-                yield Problem(where=mount.where, what=what, mend=mend)
+                hint = "what the kernel may not see no sidecar may; take one of the two out"
+                yield Problem(where=mount.where, what=what, hint=hint)
 
 
 def _kept_without_password(config: Config) -> Iterator[Problem]:
     """Databases that outlive a start, with a password that does not."""
     for service in config.wanted_services:
-        recipe = RECIPES.get(service.name)
-        if recipe is None or not (new := _new_passwords(recipe, dict(service.env))):
+        builtin = BUILTIN_SERVICES.get(service.name)
+        if builtin is None or not (new := _new_passwords(builtin, dict(service.env))):
             continue
         entries: list[MountEntry | VolumeEntry] = [*service.mounts, *service.volumes]
         for entry in entries:
-            kept = any(entry.target == data or _related(entry.target, data) for data in recipe.data)
+            kept = any(
+                entry.target == data or _related(entry.target, data) for data in builtin.data
+            )
             if kept and not entry.read_only:
                 what = (
                     f"{service.name} keeps its data there, and a start's new password is not in it"
                 )
-                mend = f"give yours in services.{service.name}.env: {', '.join(new)}"
-                yield Problem(where=entry.where, what=what, mend=mend)
+                hint = f"give yours in services.{service.name}.env: {', '.join(new)}"
+                yield Problem(where=entry.where, what=what, hint=hint)
 
 
-def _new_passwords(recipe: Recipe, env: dict[str, str]) -> list[str]:
+def _new_passwords(builtin: BuiltinService, env: dict[str, str]) -> list[str]:
     """The variables of the entrypoint that are another at each start."""
-    one, other = (recipe.hand_over(env, password).env for password in "ab")
+    one, other = (builtin.inputs(env, password).env for password in "ab")
     return [name for name in one if one[name] != other[name]]
 
 
@@ -99,7 +108,7 @@ def _volumes_of_others(config: Config, kernel: ContainerSpec, host: Host) -> Ite
         for volume in service.volumes if host.user.uid not in (0, user.uid) else ():
             if volume.type == "bind":
                 what = f"{service.name} runs as {user}, and cannot write to a directory of yours"
-                yield Problem(where=volume.where, what=what, mend="say type: volume")
+                yield Problem(where=volume.where, what=what, hint="say type: volume")
 
 
 def _models(config: Config, kernel: ContainerSpec) -> Iterator[Problem]:
@@ -108,18 +117,18 @@ def _models(config: Config, kernel: ContainerSpec) -> Iterator[Problem]:
     for service in config.wanted_services:
         if service.models and not reaches and kernel.network != "bridge":
             what = f"{service.name}: models are pulled at the start, and network.policy is none"
-            mend = (
+            hint = (
                 f"say strict, with {REGISTRY} in network.rules, or take models out and mount "
                 f"those you have: kernel.services.{service.name}.mounts: [DIRECTORY:{MODELS}:ro]"
             )
-            yield Problem(where=service.where, what=what, mend=mend)
+            yield Problem(where=service.where, what=what, hint=hint)
         if service.models and not service.wait:
             what = f"{service.name}: models are waited for, and wait is false"
-            yield Problem(where=service.where, what=what, mend="take one of the two out")
+            yield Problem(where=service.where, what=what, hint="take one of the two out")
         if service.models and service.user is not None:
             what = f"{service.name}: only the kernel's user can pull models"
-            mend = f"take user out of kernel.services.{service.name}"
-            yield Problem(where=service.where, what=what, mend=mend)
+            hint = f"take user out of kernel.services.{service.name}"
+            yield Problem(where=service.where, what=what, hint=hint)
 
 
 def _related(one: str, other: str) -> bool:

@@ -15,9 +15,9 @@ from moat_nb.config.readiness import Port, Ready
 from moat_nb.errors import ConfigError, StartError, collected
 from moat_nb.host.machine import Host
 from moat_nb.planning.builtin_services import (
+    BUILTIN_SERVICES,
     MODELS,
-    RECIPES,
-    Handover,
+    ServiceInputs,
     command_of,
     generic,
     image_of,
@@ -60,7 +60,7 @@ _moat_child=$!
 unset _moat_input _moat_script
 wait "$_moat_child"
 """
-"""The leash of a container that has no guest: it ends its program when stdin does.
+"""The attach stream of a container that has no guest: it ends its program when stdin does.
 
 It shows its mounts before anything of the image runs; then it reads, in a number of lines that the
 first line says, assignments for the entrypoint's environment, so that no secret stands in a command
@@ -89,13 +89,13 @@ class SidecarPlan:
     """Bytes of each tmpfs for what it writes."""
     where: str
 
-    def hand_over(self, password: str) -> Handover:
-        recipe = RECIPES.get(self.name)
-        if recipe is None:
+    def inputs(self, password: str) -> ServiceInputs:
+        builtin = BUILTIN_SERVICES.get(self.name)
+        if builtin is None:
             return generic(self.service)
-        handover = recipe.hand_over(dict(self.service.env), password)
+        inputs = builtin.inputs(dict(self.service.env), password)
         way_out = way_out_variables(self.spec.egress, self.spec.trust)
-        return replace(handover, env={**way_out, **handover.env})
+        return replace(inputs, env={**way_out, **inputs.env})
 
     @property
     def ports(self) -> tuple[int, ...]:
@@ -182,10 +182,10 @@ def _volumes_of(service: Service) -> tuple[VolumeEntry, ...]:
 
 
 def _plan(service: Service, config: Config, kernel: ContainerSpec, host: Host) -> SidecarPlan:
-    recipe = RECIPES.get(service.name)
+    builtin = BUILTIN_SERVICES.get(service.name)
     ready = service.ready
-    if ready is None and recipe is not None:
-        ready = recipe.ready(dict(service.env))
+    if ready is None and builtin is not None:
+        ready = builtin.ready(dict(service.env))
     elif ready is None and service.ports:
         ready = Port(port=service.ports[0])
     limits = kernel.limits
@@ -231,9 +231,9 @@ def _plan(service: Service, config: Config, kernel: ContainerSpec, host: Host) -
 def _data(
     service: Service, mounts: tuple[Mount, ...], config: Config, limits: Limits
 ) -> Iterator[Tmpfs]:
-    recipe = RECIPES.get(service.name)
+    builtin = BUILTIN_SERVICES.get(service.name)
     taken = {mount.target for mount in mounts}
     size = exclude_size(config, limits)
-    for target in recipe.data if recipe else ():
+    for target in builtin.data if builtin else ():
         if target not in taken:
             yield Tmpfs(target=target, size=size, role="data")

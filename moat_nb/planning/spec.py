@@ -40,7 +40,7 @@ class Instance:
     owner: str
     """``pid:start-time:boot-id`` of the launcher."""
     spare: bool = False
-    """Started ahead of need, so that nobody waits for it."""
+    """RunningSandbox ahead of need, so that nobody waits for it."""
 
     @classmethod
     def of(cls, run_dir: RunDir, owner: str, *, spare: bool = False) -> Instance:
@@ -68,7 +68,7 @@ class ContainerSpec:
     keep_user: bool = False
     """The user is one that the image knows, so a rootless engine's 0 must not take its place."""
     env: tuple[tuple[str, str], ...]
-    """Never a secret: those travel over the leash, with the kernel that needs them."""
+    """Never a secret: those travel over the attach stream, with the kernel that needs them."""
     workdir: str
     mounts: MountPlan
     limits: Limits

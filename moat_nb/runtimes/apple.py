@@ -26,12 +26,12 @@ from moat_nb.planning.limits import MIB
 from moat_nb.planning.mounts import TMPFS_MODE, Bind, EmptyFile, Mount, Tmpfs, Volume
 from moat_nb.planning.spec import GUEST_PATH, ContainerSpec
 from moat_nb.runtimes.base import UNLIMITED_FILES, Availability, Runtime
-from moat_nb.runtimes.pipes import PipeLeash, spawn
+from moat_nb.runtimes.pipes import PipeStream, spawn
 from moat_nb.runtimes.rlimits import rlimits
 
 if TYPE_CHECKING:
     from moat_nb.config.model import Config
-    from moat_nb.host.reaper import Janitor
+    from moat_nb.host.reaper import Reaper
     from moat_nb.text.progress import Progress
 
 __all__ = ["Apple"]
@@ -60,24 +60,24 @@ class Apple(Runtime):
         self.program = program
 
     def available(self) -> Availability:
-        mend = "install container 1.0 or newer from github.com/apple/container/releases"
+        hint = "install container 1.0 or newer from github.com/apple/container/releases"
         if shutil.which(self.program) is None:
             detail = f"{self.program}: not installed"
-            return Availability(usable=False, detail=detail, mend=mend)
+            return Availability(usable=False, detail=detail, hint=hint)
         words = self._run("--version", seconds=PROBE_SECONDS)
         match = re.search(r"(\d+)\.(\d+)\.(\d+)", words or "")
         if match is None:
-            return Availability(usable=False, detail=f"{self.program} does not answer", mend=mend)
+            return Availability(usable=False, detail=f"{self.program} does not answer", hint=hint)
         version = tuple(int(number) for number in match.groups())
         if version < OLDEST:
             detail = f"container {match[0]} is too old"
-            return Availability(usable=False, detail=detail, mend=mend)
+            return Availability(usable=False, detail=detail, hint=hint)
         if self._run("system", "status", seconds=PROBE_SECONDS) is None:
             detail = f"container {match[0]}: its services are not running"
-            return Availability(usable=False, detail=detail, mend="run container system start")
+            return Availability(usable=False, detail=detail, hint="run container system start")
         return Availability(usable=True, detail=f"container {match[0]}")
 
-    def prepare(self, image: ImagePlan | None, progress: Progress, janitor: Janitor) -> str:
+    def prepare(self, image: ImagePlan | None, progress: Progress, reaper: Reaper) -> str:
         """The base image, which has all that is asked for: none is built here yet."""
         assert image is not None
         return image.base
@@ -96,16 +96,16 @@ class Apple(Runtime):
 
     def check(self, spec: ContainerSpec, config: Config) -> tuple[Problem, ...]:
         return tuple(
-            Problem(where=where, what=f"apple: {what}", mend=mend, supported=False)
-            for where, what, mend in (*_needs_build(config), *_unsupported(spec, config))
+            Problem(where=where, what=f"apple: {what}", hint=hint, supported=False)
+            for where, what, hint in (*_needs_build(config), *_unsupported(spec, config))
         )
 
     def render(self, spec: ContainerSpec) -> list[str]:
         """The whole command line."""
         return [self.program, "run", *_options(spec), str(spec.image), *spec.command[1:]]
 
-    def start(self, spec: ContainerSpec, janitor: Janitor) -> PipeLeash:
-        """Start it. The janitor speaks to engines' sockets and there is none: ``--rm`` removes
+    def start(self, spec: ContainerSpec, reaper: Reaper) -> PipeStream:
+        """Start it. The reaper speaks to engines' sockets and there is none: ``--rm`` removes
         the container when the guest ends, and the guest ends with the pipes."""
         return _Container(spawn(self.render(spec), os.environ), self, spec.name)
 
@@ -122,8 +122,8 @@ class Apple(Runtime):
         return None
 
 
-class _Container(PipeLeash):
-    """A leash whose child is only the client: the container itself runs under a service."""
+class _Container(PipeStream):
+    """A attach stream whose child is only the client: the container itself runs under a service."""
 
     def __init__(self, process: subprocess.Popen[bytes], runtime: Apple, name: str) -> None:
         super().__init__(process)

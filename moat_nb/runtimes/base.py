@@ -1,7 +1,7 @@
 """What every way to start a ContainerSpec is: its protocol. ``registry.py`` names them.
 
 A runtime's duty is small: say whether it can be used, put a spec into the engine's words, start
-it and hand over its leash. Spawning, signalling, waiting and proving are the guest's.
+it and hand over its attach stream. Spawning, signalling, waiting and proving are the guest's.
 """
 
 from __future__ import annotations
@@ -12,29 +12,29 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from moat_nb.config.model import Config
     from moat_nb.errors import Problem
-    from moat_nb.host.reaper import Janitor
+    from moat_nb.host.reaper import Reaper
     from moat_nb.planning.capabilities import Capabilities
     from moat_nb.planning.image import ImagePlan
     from moat_nb.planning.spec import ContainerSpec
     from moat_nb.text.progress import Progress
 
-__all__ = ["UNLIMITED_FILES", "Availability", "Leash", "Runtime"]
+__all__ = ["UNLIMITED_FILES", "AttachStream", "Availability", "Runtime"]
 
 UNLIMITED_FILES = "an exclude's size is limited, but not the number of files in it"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Availability:
-    """``detail`` is the version and facts when usable, else the reason; ``mend`` what to do."""
+    """``detail`` is the version and facts when usable, else the reason; ``hint`` what to do."""
 
     usable: bool
     detail: str
-    mend: str = ""
+    hint: str = ""
     socket: str = ""
     """The engine's, where there is one."""
 
 
-class Leash(Protocol):
+class AttachStream(Protocol):
     """The guest's stdin and stdout as one duplex byte stream, held for the sandbox's life.
 
     When it ends, by :meth:`close` or by the launcher's death, the guest ends and the container
@@ -61,7 +61,7 @@ class Runtime(Protocol):
     def available(self) -> Availability:
         """Looks at the machine, at most a second; never raises."""
 
-    def prepare(self, image: ImagePlan | None, progress: Progress, janitor: Janitor) -> str | None:
+    def prepare(self, image: ImagePlan | None, progress: Progress, reaper: Reaper) -> str | None:
         """Have ``image`` ready: its tag; None on a runtime without images.
 
         Raises ImageError.
@@ -81,8 +81,8 @@ class Runtime(Protocol):
     def render(self, spec: ContainerSpec) -> Any:
         """The engine's words for ``spec``: JSON-serialisable, whole, and pure."""
 
-    def start(self, spec: ContainerSpec, janitor: Janitor) -> Leash:
-        """Start it. What must be removed whatever happens is told to the janitor *first*.
+    def start(self, spec: ContainerSpec, reaper: Reaper) -> AttachStream:
+        """Start it. What must be removed whatever happens is told to the reaper *first*.
 
         Raises StartError with the engine's own words; nothing stays behind then.
         """

@@ -1,4 +1,4 @@
-"""A leash over the pipes of a child process: bubblewrap's, and Apple's ``container run``."""
+"""An attach stream over the pipes of a child process: bubblewrap, and Apple's ``container run``."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from concurrent.futures import Future
 from typing import Any
 
 from moat_nb.errors import StartError
-from moat_nb.runtimes.base import Leash
+from moat_nb.runtimes.base import AttachStream
 
-__all__ = ["PipeLeash", "spawn"]
+__all__ = ["PipeStream", "spawn"]
 
 STDERR_TAIL = 64 << 10
 """Bytes of stderr that are kept for last_words; an engine's error is a few lines."""
@@ -25,8 +25,8 @@ GRACE_SECONDS = 3.0
 _CHUNK = 64 << 10
 
 
-class PipeLeash(Leash):
-    """The leash over a child started by :func:`spawn`."""
+class PipeStream(AttachStream):
+    """The attach stream over a child started by :func:`spawn`."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from moat_nb.egress.options import Interception, Order, reachable_from
+from moat_nb.egress.options import Interception, ProxyOptions, reachable_from
 from moat_nb.egress.policy.network_policy import NetworkPolicy
 from moat_nb.egress.upstream import UNPROXIED, UPSTREAM, first
 from moat_nb.errors import StartError
@@ -17,7 +17,7 @@ from moat_nb.host.run_directory import RunDir
 from moat_nb.planning.network import BUNDLE, PROXY, intercepts
 from moat_nb.planning.spec import ContainerSpec
 
-__all__ = ["furnish"]
+__all__ = ["set_up_proxy"]
 
 BACKLOG = 1024
 """Connections that may wait for the proxy to begin; the system may allow fewer."""
@@ -27,9 +27,9 @@ RECORDS_LIMIT = 4 << 20
 """Bytes of the file with all that was asked for."""
 
 
-def furnish(
+def set_up_proxy(
     run_dir: RunDir, spec: ContainerSpec, environ: Mapping[str, str]
-) -> tuple[socket.socket, Order] | None:
+) -> tuple[socket.socket, ProxyOptions] | None:
     """Make it all; the listening socket and the order of the proxy, where there is one.
 
     ``environ`` is the launcher's. Raises StartError.
@@ -37,20 +37,20 @@ def furnish(
     try:
         intercept = _authority(run_dir, spec)
         _make_directory(run_dir, spec, intercept)
-        order = (
+        options = (
             None
             if spec.egress is None
-            else _order(spec.egress, spec.trust, environ, run_dir, intercept)
+            else _options(spec.egress, spec.trust, environ, run_dir, intercept)
         )
-        listener = None if order is None else _listen(run_dir)
+        listener = None if options is None else _listen(run_dir)
         # The last step: what the new owner puts there, a link say, nobody here follows.
         if os.getuid() == 0:
             os.chown(run_dir.network, spec.user.uid, spec.user.gid)
     except OSError as error:
         raise StartError(f"{run_dir.network}: cannot be made: {error.strerror}") from error
-    if listener is None or order is None:
+    if listener is None or options is None:
         return None
-    return listener, replace(order, listen_fd=listener.fileno())
+    return listener, replace(options, listen_fd=listener.fileno())
 
 
 def _authority(run_dir: RunDir, spec: ContainerSpec) -> Interception | None:
@@ -84,17 +84,17 @@ def _listen(run_dir: RunDir) -> socket.socket:
     return listener
 
 
-def _order(
+def _options(
     network: NetworkPolicy,
     trust: tuple[str, ...],
     environ: Mapping[str, str],
     run_dir: RunDir,
     intercept: Interception | None,
-) -> Order:
+) -> ProxyOptions:
     """But for the socket, of which there is none before all else is known to be right."""
     upstream = first(environ, UPSTREAM) or None
     checks = intercept is not None or (upstream or "").lower().startswith("https:")
-    return Order(
+    return ProxyOptions(
         listen_fd=-1,
         network=network,
         intercept=intercept,

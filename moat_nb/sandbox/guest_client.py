@@ -1,4 +1,4 @@
-"""The launcher's end of the leash: the guest's messages, and the processes it runs for us.
+"""The launcher's end of the attach stream: the guest's messages, and the processes it runs for us.
 
 What arrives here comes from a sandbox, whose kernels may have taken the guest over: a line has a
 length limit, a field a type and a range, and whatever does not fit ends the sandbox.
@@ -17,13 +17,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from moat_nb.errors import ProgramNotFound, ProofError, SandboxGone, StartError
-from moat_nb.runtimes.base import Leash
+from moat_nb.guest import protocol
+from moat_nb.runtimes.base import AttachStream
 from moat_nb.sandbox.mount_check import Source
 from moat_nb.sandbox.usage import Vitals
 from moat_nb.text.terminal import last_lines, plain_lines
 from moat_nb.text.untrusted import MAX_PATH, number, text
 
-__all__ = ["Exit", "Link", "MountProof", "Process"]
+__all__ = ["Exit", "GuestClient", "MountProof", "Process"]
 
 MAX_LINE = 4 << 20
 """Bytes. The guest's own longest message, 64 KiB of output in base64, is far below it."""
@@ -116,8 +117,8 @@ def _signal_name(number: int) -> str:
 class Process:
     """A process in the sandbox, led by the guest."""
 
-    def __init__(self, link: Link, id: str, on_output: Output | None) -> None:
-        self._link = link
+    def __init__(self, link: GuestClient, id: str, on_output: Output | None) -> None:
+        self._guest = link
         self.id = id
         self.on_output = on_output
         self.spawned: Future[int] = Future()
@@ -135,7 +136,7 @@ class Process:
     def signal(self, signum: int) -> None:
         """Signal the whole process group; harmless when it has ended."""
         if not self.exited.done():
-            self._link.send("signal", id=self.id, signum=int(signum))
+            self._guest.send(protocol.SIGNAL, id=self.id, signum=int(signum))
 
     def write(self, data: bytes | None) -> None:
         """Write to its stdin, at most 64 KiB a call, once the last piece was taken; None ends
@@ -144,7 +145,7 @@ class Process:
             if self.exited.done():
                 return
         text = None if data is None else base64.b64encode(data).decode()
-        self._link.send("input", id=self.id, data=text)
+        self._guest.send(protocol.INPUT, id=self.id, data=text)
 
     def hear(self, stream: int, data: bytes) -> None:
         """What it wrote."""
@@ -169,15 +170,15 @@ def _final_words(stderr: str) -> str:
     return "\n".join(plain_lines(stderr[crash:])[:STDERR_LINES])
 
 
-class Link:
-    """Owns the leash: one thread reads it, any thread may send.
+class GuestClient:
+    """Owns the attach stream: one thread reads it, any thread may send.
 
     ``on_event(kind, fields)`` hears what concerns the sandbox as a whole: ``mount_lost`` with
-    the exclude's path, and ``gone`` with the reason, once, when the leash has ended.
+    the exclude's path, and ``gone`` with the reason, once, when the attach stream has ended.
     """
 
-    def __init__(self, leash: Leash, on_event: Callable[[str, str], None]) -> None:
-        self._leash = leash
+    def __init__(self, attach_stream: AttachStream, on_event: Callable[[str, str], None]) -> None:
+        self._attach_stream = attach_stream
         self._on_event = on_event
         self._processes: dict[str, Process] = {}
         self._answers: dict[tuple[str, str], Future[Any]] = {}
@@ -195,7 +196,7 @@ class Link:
         self.ready: Future[tuple[MountProof, ...]] = Future()
         self.spare_ready = threading.Event()
         """A kernel that was made ahead of need listens."""
-        self.thread = threading.Thread(target=self._read, name="moat-leash", daemon=True)
+        self.thread = threading.Thread(target=self._read, name="moat-guest", daemon=True)
         self.thread.start()
 
     # -------- to the guest
@@ -205,7 +206,7 @@ class Link:
         line = json.dumps({"type": kind, **fields}).encode() + b"\n"
         with self._lock:
             try:
-                self._leash.send(line)
+                self._attach_stream.send(line)
             except OSError as error:
                 raise SandboxGone(self.gone or f"the sandbox has ended: {error}") from error
 
@@ -229,7 +230,7 @@ class Link:
         if self.gone is not None:
             raise SandboxGone(self.gone)
         self.send(
-            "spawn",
+            protocol.SPAWN,
             id=id,
             argv=list(argv),
             env=dict(env),
@@ -243,17 +244,17 @@ class Link:
 
     def usage(self, timeout: float = 5.0) -> dict[str, tuple[int, int]]:
         """``{path: (size, used)}`` in bytes of the excludes now."""
-        use: dict[str, tuple[int, int]] = self._ask("usage", "usage", timeout)
+        use: dict[str, tuple[int, int]] = self._ask(protocol.USAGE, protocol.USAGE, timeout)
         return use
 
     def vitals(self, timeout: float = 5.0) -> Vitals:
         """The kernels' memory and CPU, of the last two minutes."""
-        found: Vitals = self._ask("vitals", "vitals", timeout)
+        found: Vitals = self._ask(protocol.VITALS, protocol.VITALS, timeout)
         return found
 
     def prove(self, timeout: float = 5.0) -> tuple[MountProof, ...]:
         """Have the excludes proved once more; ProofError when one does not hold any more."""
-        proofs: tuple[MountProof, ...] = self._ask("prove", "proved", timeout)
+        proofs: tuple[MountProof, ...] = self._ask(protocol.PROVE, protocol.PROVED, timeout)
         _refuse_broken(proofs)
         return proofs
 
@@ -296,37 +297,37 @@ class Link:
                 f"the guest sent what no guest of ours sends ({type(error).__name__}: "
                 f"{error!s:.200}), so it was ended"
             )
-        self._leash.close()
+        self._attach_stream.close()
         self._end(reason)
 
     def _receive(self) -> bytes:
         try:
-            return self._leash.receive()
+            return self._attach_stream.receive()
         except OSError as error:
-            self._broken = f"the leash broke: {error}"
+            self._broken = f"the attach stream broke: {error}"
             return b""
 
     def _handle(self, message: dict[str, Any]) -> None:
         kind = message["type"]
-        if kind in ("ready", "refused"):
+        if kind in (protocol.READY, protocol.REFUSED):
             self.sources = _parse_sources(message)
-            self._started(kind, tuple(MountProof.parse(found) for found in message["mounts"]))
-        elif kind == "mount_lost":
+            self._running(kind, tuple(MountProof.parse(found) for found in message["mounts"]))
+        elif kind == protocol.MOUNT_LOST:
             path = text(message["path"], MAX_PATH)
             self._watched.remove(path)
             self.lost.add(path)
             self._on_event("mount_lost", path)
-        elif kind == "usage":
+        elif kind == protocol.USAGE:
             self._answer(
                 kind, message["id"], dict(_parse_use(found) for found in message["mounts"])
             )
-        elif kind == "proved":
+        elif kind == protocol.PROVED:
             self.sources = _parse_sources(message)
             mounts = tuple(MountProof.parse(found) for found in message["mounts"])
             self._answer(kind, message["id"], mounts)
-        elif kind == "vitals":
+        elif kind == protocol.VITALS:
             self._answer(kind, message["id"], Vitals.parse(message))
-        elif kind == "spare":
+        elif kind == protocol.SPARE:
             self.spare_ready.set()
         else:
             self._handle_process(kind, self._processes[message["id"]], message)
@@ -336,7 +337,7 @@ class Link:
         if answer is not None:  # or it came after the one who asked had given up
             answer.set_result(result)
 
-    def _started(self, kind: str, mounts: tuple[MountProof, ...]) -> None:
+    def _running(self, kind: str, mounts: tuple[MountProof, ...]) -> None:
         if self.ready.done():
             raise ValueError("ready twice")
         try:
@@ -344,26 +345,26 @@ class Link:
         except ProofError as error:
             self.ready.set_exception(error)
             return
-        if kind == "refused":
+        if kind == protocol.REFUSED:
             raise ValueError("refused for no reason")
         self._watched = {mount.path for mount in mounts}
         self.ready.set_result(mounts)
 
     def _handle_process(self, kind: str, process: Process, message: dict[str, Any]) -> None:
-        if kind == "output":
+        if kind == protocol.OUTPUT:
             stream, data = message["stream"], base64.b64decode(message["data"], validate=True)
             if stream not in (STDOUT, STDERR):
                 raise ValueError(f"no stream {stream!r:.40}")
             process.hear(stream, data)
-        elif kind == "spawned":
+        elif kind == protocol.SPAWNED:
             process.spawned.set_result(number(message["pid"]))
-        elif kind == "failed":
+        elif kind == protocol.FAILED:
             kind_of = ProgramNotFound if message["missing"] is True else StartError
             process.spawned.set_exception(kind_of(text(message["error"], 2000)))
             self._processes.pop(process.id)
-        elif kind == "input_taken":
+        elif kind == protocol.INPUT_TAKEN:
             process._input_taken.release()
-        elif kind == "exited":
+        elif kind == protocol.EXITED:
             signum, code = message["signal"], message["code"]
             ended = -number(signum) if signum is not None else number(code)
             process.ended(ended, oom=bool(message["oom"]))
@@ -372,7 +373,9 @@ class Link:
             raise ValueError(f"unknown message {kind!r:.40}")
 
     def _end(self, reason: str) -> None:
-        words = "" if reason == STOPPED else last_lines(self._leash.last_words(), ENGINE_LINES)
+        words = (
+            "" if reason == STOPPED else last_lines(self._attach_stream.last_words(), ENGINE_LINES)
+        )
         self.gone = f"{reason}: {words}" if words else reason
         if not self.ready.done():
             self.ready.set_exception(StartError(self.gone))

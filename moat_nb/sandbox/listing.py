@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from moat_nb.errors import MoatError
-from moat_nb.host.run_directory import Note, RunDir, notes
+from moat_nb.host.run_directory import RunDir, SandboxState, sandbox_states
 from moat_nb.sandbox.stop import is_running
 
 __all__ = ["Listed", "find", "sandboxes"]
@@ -22,31 +22,45 @@ to it; ``stale``: its launcher is dead."""
 @dataclass(frozen=True, kw_only=True)
 class Listed:
     run_dir: RunDir
-    note: Note | None
+    sandbox_state: SandboxState | None
     state: State
 
     @property
     def title(self) -> str:
-        return f"{self.run_dir.id} ({self.note.name})" if self.note else self.run_dir.id
+        return (
+            f"{self.run_dir.id} ({self.sandbox_state.name})"
+            if self.sandbox_state
+            else self.run_dir.id
+        )
 
 
 def sandboxes(base: Path, environ: Mapping[str, str]) -> tuple[Listed, ...]:
     """Those below ``base``, oldest first; ``environ`` names the engine, as for a start."""
     found = [
-        Listed(run_dir=run_dir, note=note, state=_state(run_dir, note, environ))
-        for run_dir, note in notes(base)
+        Listed(
+            run_dir=run_dir,
+            sandbox_state=sandbox_state,
+            state=_state(run_dir, sandbox_state, environ),
+        )
+        for run_dir, sandbox_state in sandbox_states(base)
     ]
-    return tuple(sorted(found, key=lambda one: one.note.started if one.note else float("inf")))
+    return tuple(
+        sorted(
+            found, key=lambda one: one.sandbox_state.started if one.sandbox_state else float("inf")
+        )
+    )
 
 
-def _state(run_dir: RunDir, note: Note | None, environ: Mapping[str, str]) -> State:
-    if note is None:
+def _state(
+    run_dir: RunDir, sandbox_state: SandboxState | None, environ: Mapping[str, str]
+) -> State:
+    if sandbox_state is None:
         return "starting"
-    if not note.owner.alive:
+    if not sandbox_state.owner.alive:
         return "stale"
-    if not is_running(note, run_dir.sockets, environ):
+    if not is_running(sandbox_state, run_dir.sockets, environ):
         return "ended"
-    return "spare" if note.spare else "running"
+    return "spare" if sandbox_state.spare else "running"
 
 
 def find(which: str, among: tuple[Listed, ...]) -> Listed:
@@ -58,7 +72,11 @@ def find(which: str, among: tuple[Listed, ...]) -> Listed:
         one
         for one in among
         if which == one.run_dir.id
-        or (one.note is not None and not one.note.spare and which == one.note.name)
+        or (
+            one.sandbox_state is not None
+            and not one.sandbox_state.spare
+            and which == one.sandbox_state.name
+        )
     ]
     if not matching:
         there = ", ".join(one.title for one in among) or "none"

@@ -22,7 +22,7 @@ from moat_nb.sandbox.guest_client import STDOUT, Exit
 from moat_nb.sandbox.refusals import refusal
 from moat_nb.text.untrusted import number, text
 
-__all__ = ["Pull", "mend", "taking_turns"]
+__all__ = ["Pull", "hint", "taking_turns"]
 
 PROGRAM = """
 import json, sys, urllib.error, urllib.request
@@ -117,7 +117,7 @@ class Pull:
         return None
 
 
-def mend(requests: Iterable[Record]) -> str:
+def hint(requests: Iterable[Record]) -> str:
     """What a user can do about a model that could not be pulled, as the end of a sentence.
 
     Had the proxy refused something, it is that; ``requests`` are all of the sandbox's.

@@ -19,7 +19,7 @@ from moat_nb.planning.mounts import Bind
 from moat_nb.planning.spec import ContainerSpec
 from moat_nb.text.terminal import one_line
 
-__all__ = ["Source", "swapped"]
+__all__ = ["Source", "verify_mounts"]
 
 
 class Source(NamedTuple):
@@ -31,7 +31,7 @@ class Source(NamedTuple):
     """In that filesystem."""
 
 
-def swapped(
+def verify_mounts(
     spec: ContainerSpec, found: Mapping[str, Source], *, comparable: bool = True
 ) -> str | None:
     """In words, the first bind of ``spec`` whose source another has taken the place of.

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from moat_nb.errors import StartError
 from moat_nb.host.machine import User
-from moat_nb.host.reaper import LOOK_ONLY, Janitor
-from moat_nb.host.run_directory import Made, Note, RunDir, notes
+from moat_nb.host.reaper import LOOK_ONLY, Reaper
+from moat_nb.host.run_directory import Made, RunDir, SandboxState, sandbox_states
 from moat_nb.planning.mount_paths import covered
 from moat_nb.planning.mounts import MountPlan, MountPoint
 
@@ -20,13 +20,16 @@ _DIRECTORY = LOOK_ONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def make_mount_points(
-    plans: Sequence[tuple[MountPlan, User]], janitor: Janitor, run_dir: RunDir, note: Note
+    plans: Sequence[tuple[MountPlan, User]],
+    reaper: Reaper,
+    run_dir: RunDir,
+    sandbox_state: SandboxState,
 ) -> None:
     """Make each missing mount point as the user of the first plan, the kernel's, and have the
-    janitor remove it at the end; a volume's directory is made as its own plan's user.
+    reaper remove it at the end; a volume's directory is made as its own plan's user.
 
     What another sandbox of the project made, and this one needs, is removed by whichever ends
-    last; for that it all stands in the sandboxes' notes, this one's ``note`` among them.
+    last; for that it all stands in the sandboxes' notes, this one's ``sandbox_state`` among them.
 
     Raises StartError when a directory cannot be written, or when something stands in the way
     that was not there when the plan was made. No link is followed: the plan refused links, and
@@ -43,32 +46,32 @@ def make_mount_points(
             ) from error
     # Written before the others are read: of two that meet here each sees the other.
     covers = (point for plan, _ in plans for point in covered(plan))
-    note = replace(note, covers=tuple(dict.fromkeys(covers)))
-    run_dir.write_note(note)
-    made = _adopt(note, run_dir, janitor)
+    sandbox_state = replace(sandbox_state, covers=tuple(dict.fromkeys(covers)))
+    run_dir.write_state(sandbox_state)
+    made = _adopt(sandbox_state, run_dir, reaper)
     for point in dict.fromkeys(point for plan, _ in plans for point in plan.missing):
         try:
-            made += _make(point, owner, janitor, str(run_dir.note))
+            made += _make(point, owner, reaper, str(run_dir.state_file))
         except OSError as error:
             raise StartError(
                 f"{point.root}/{point.relative}: cannot make the mount point: {error.strerror}; "
                 "make it yourself, or take it out of moat.yaml"
             ) from error
-    run_dir.write_note(replace(note, made=tuple(made)))
+    run_dir.write_state(replace(sandbox_state, made=tuple(made)))
 
 
-def _adopt(note: Note, run_dir: RunDir, janitor: Janitor) -> list[Made]:
+def _adopt(sandbox_state: SandboxState, run_dir: RunDir, reaper: Reaper) -> list[Made]:
     """What other sandboxes made of what this one covers, each once: those who adopted it before
     have it in their notes too."""
     adopted: dict[Made, None] = {}
-    for other, their in notes(run_dir.path.parent):
+    for other, their in sandbox_states(run_dir.path.parent):
         for made in their.made if their is not None and other != run_dir else ():
             path = f"{made.root}/{made.relative}/"
-            if any(f"{point}/".startswith(path) for point in note.covers):
+            if any(f"{point}/".startswith(path) for point in sandbox_state.covers):
                 adopted[made] = None
     for made in adopted:
         inode = (made.device, made.inode)
-        janitor.mount_point(made.root, made.relative, inode, str(run_dir.note))
+        reaper.mount_point(made.root, made.relative, inode, str(run_dir.state_file))
     return list(adopted)
 
 
@@ -78,7 +81,7 @@ def _keep(directory: str, owner: User) -> None:
         os.chown(directory, owner.uid, owner.gid)
 
 
-def _make(point: MountPoint, owner: User, janitor: Janitor, note: str) -> list[Made]:
+def _make(point: MountPoint, owner: User, reaper: Reaper, sandbox_state: str) -> list[Made]:
     made = []
     parts = point.relative.split("/")
     directory = os.open(point.root, _DIRECTORY & ~os.O_NOFOLLOW)
@@ -87,9 +90,9 @@ def _make(point: MountPoint, owner: User, janitor: Janitor, note: str) -> list[M
             kind = point.kind if depth == len(parts) else "directory"
             relative = "/".join(parts[:depth])
             if not _exists(name, directory):
-                janitor.mount_point(point.root, relative, None, note)
+                reaper.mount_point(point.root, relative, None, sandbox_state)
                 inode = _make_one(name, kind, directory, owner)
-                janitor.mount_point(point.root, relative, inode, note)
+                reaper.mount_point(point.root, relative, inode, sandbox_state)
                 made.append(Made(point.root, relative, *inode))
             if kind == "directory":
                 below = os.open(name, _DIRECTORY, dir_fd=directory)

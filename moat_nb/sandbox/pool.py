@@ -18,7 +18,7 @@ from dataclasses import replace
 from moat_nb.egress.upstream import READ_VARIABLES
 from moat_nb.errors import MoatError
 from moat_nb.sandbox.project import LaunchPlan
-from moat_nb.sandbox.running import Started
+from moat_nb.sandbox.running import RunningSandbox
 from moat_nb.text.progress import Progress, Silent
 
 __all__ = ["POOL", "Pool", "key_of"]
@@ -41,7 +41,7 @@ def key_of(plan: LaunchPlan) -> str:
         for spec in (plan.spec, *plan.sidecar_specs)
     ]
     outside = [plan.environ.get(name) for name in ("DOCKER_HOST", *READ_VARIABLES)]
-    # What a service is handed over its leash is in its config alone, and its env in no repr.
+    # What a service is given on its stdin is in its config alone, and its env in no repr.
     services = [(service, service.env) for service in plan.config.services]
     text = f"{specs} {plan.image} {outside} {services}"
     return hashlib.sha256(text.encode()).hexdigest()
@@ -52,21 +52,21 @@ class Pool:
 
     def __init__(self) -> None:
         self._forget()
-        # A forked child must not hand out what its parent holds the leash of.
+        # A forked child must not hand out what its parent holds the attach stream of.
         os.register_at_fork(after_in_child=self._forget)
 
     def _forget(self) -> None:
-        self._spares: dict[str, list[Started]] = {}
+        self._spares: dict[str, list[RunningSandbox]] = {}
         self._filling: set[str] = set()
         self._lock = threading.Lock()
 
     @property
-    def spares(self) -> tuple[Started, ...]:
+    def spares(self) -> tuple[RunningSandbox, ...]:
         """Those that are ready to be handed out."""
         with self._lock:
             return tuple(spare for each in self._spares.values() for spare in each)
 
-    def take(self, plan: LaunchPlan, progress: Progress) -> Started | None:
+    def take(self, plan: LaunchPlan, progress: Progress) -> RunningSandbox | None:
         """A spare that is what ``plan`` would start, proved now; None when there is none.
 
         Spares of the same project that are something else are ended.
@@ -83,7 +83,7 @@ class Pool:
                 return spare
         return None
 
-    def _pop(self, key: str, project: str) -> Started | None:
+    def _pop(self, key: str, project: str) -> RunningSandbox | None:
         with self._lock:
             old = [
                 other
@@ -127,7 +127,7 @@ class Pool:
         with self._lock:
             return len(self._spares.get(key_of(plan), ())) < plan.config.kernel.pool
 
-    def _add(self, key: str, spare: Started) -> None:
+    def _add(self, key: str, spare: RunningSandbox) -> None:
         with self._lock:
             self._spares.setdefault(key, []).append(spare)
 
@@ -140,12 +140,12 @@ class Pool:
             spare.stop()
 
 
-def _start(plan: LaunchPlan) -> Started:
-    spare = Started.start(plan, Silent(), spare=True)
+def _start(plan: LaunchPlan) -> RunningSandbox:
+    spare = RunningSandbox.start(plan, Silent(), spare=True)
     try:
         if plan.forks_kernels:
             spare.make_spare_kernel(after=0)
-            if not spare.link.spare_ready.wait(KERNEL_SECONDS):
+            if not spare.guest.spare_ready.wait(KERNEL_SECONDS):
                 raise MoatError(f"its kernel was not ready after {KERNEL_SECONDS:.0f} s")
     except BaseException:
         spare.stop()
@@ -153,7 +153,7 @@ def _start(plan: LaunchPlan) -> Started:
     return spare
 
 
-def _end(spares: list[Started]) -> None:
+def _end(spares: list[RunningSandbox]) -> None:
     """Without having the one who starts a sandbox wait for it."""
 
     def stop() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from moat_nb.text.terminal import one_line
 
-__all__ = ["News", "refusal"]
+__all__ = ["RefusalNotices", "refusal"]
 
 QUIET_SECONDS = 5.0
 """What was refused within so many seconds is the same program trying again: pip's pauses between
@@ -26,12 +26,12 @@ def refusal(record: Mapping[str, Any]) -> str | None:
     if record.get("outcome") != "refused":
         return None
     words = f"refused: {record.get('host')} {record.get('reason')}"
-    if mend := record.get("mend"):
-        words += f"; {mend}, and start the sandbox anew"
+    if hint := record.get("hint"):
+        words += f"; {hint}, and start the sandbox anew"
     return one_line(words[:LONGEST])
 
 
-class News:
+class RefusalNotices:
     """Says whether a text is news; thread-safe."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -39,7 +39,7 @@ class News:
         self._last: dict[str, float] = {}
         self._lock = threading.Lock()
 
-    def is_news(self, text: str) -> bool:
+    def is_new(self, text: str) -> bool:
         """Whether it was not told in the last :data:`QUIET_SECONDS`, nor too much else."""
         with self._lock:
             now = self._clock()

@@ -13,25 +13,25 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from moat_nb.egress.process import Gate
+from moat_nb.egress.process import ProxyProcess
 from moat_nb.errors import ProofError, SandboxGone, StartError
-from moat_nb.host.reaper import Janitor
+from moat_nb.host.reaper import Reaper
 from moat_nb.host.rotating_log import BoundedLog
-from moat_nb.host.run_directory import Note, Owner, RunDir, base_directory, sweep
+from moat_nb.host.run_directory import Owner, RunDir, SandboxState, base_directory, sweep
 from moat_nb.planning.mount_paths import hidden
 from moat_nb.planning.mounts import Bind
 from moat_nb.planning.spec import ContainerSpec, Instance
-from moat_nb.runtimes.base import Leash
-from moat_nb.sandbox.egress import furnish
-from moat_nb.sandbox.guest_client import Link, MountProof, Process
-from moat_nb.sandbox.mount_check import swapped
+from moat_nb.runtimes.base import AttachStream
+from moat_nb.sandbox.egress import set_up_proxy
+from moat_nb.sandbox.guest_client import GuestClient, MountProof, Process
+from moat_nb.sandbox.mount_check import verify_mounts
 from moat_nb.sandbox.mount_points import make_mount_points
 from moat_nb.sandbox.project import LaunchPlan
-from moat_nb.sandbox.refusals import News, refusal
+from moat_nb.sandbox.refusals import RefusalNotices, refusal
 from moat_nb.sandbox.sidecars import Sidecars
 from moat_nb.text.progress import Progress
 
-__all__ = ["Started"]
+__all__ = ["RunningSandbox"]
 
 START_TIMEOUT = 60.0
 """Seconds from the engine's start to the guest's proof; it takes 0.25 where nothing is wrong."""
@@ -41,11 +41,11 @@ Inode = tuple[int, int]
 
 
 @dataclass(kw_only=True)
-class Started:
+class RunningSandbox:
     """A container with the guest in it, and all that was made for it; it ends with :meth:`stop`."""
 
     plan: LaunchPlan
-    janitor: Janitor
+    reaper: Reaper
     spec: ContainerSpec
     """The plan's, with its image and instance."""
     run_dir: RunDir
@@ -55,57 +55,57 @@ class Started:
     """What the binds' sources and the sidecars' covers were."""
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Values by variable; a spare has none until it is handed out."""
-    leash: Leash | None = None
-    gate: Gate | None = None
+    attach_stream: AttachStream | None = None
+    proxy: ProxyProcess | None = None
     """None where there is no proxy for it."""
-    news: News = field(default_factory=News)
+    refusal_notices: RefusalNotices = field(default_factory=RefusalNotices)
     """What the proxy refused."""
-    _link: Link | None = None
+    _guest: GuestClient | None = None
     proofs: tuple[MountProof, ...] = ()
     kernels: tuple[Process, ...] = ()
     """Those that run, and those that have ended since the last was started."""
     on_event: Callable[[str, str], None] = lambda kind, text: None
-    """Hears what the :class:`Link` says of the sandbox as a whole."""
+    """Hears what the :class:`GuestClient` says of the sandbox as a whole."""
     _sockets: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @classmethod
-    def start(cls, plan: LaunchPlan, progress: Progress, *, spare: bool = False) -> Started:
+    def start(cls, plan: LaunchPlan, progress: Progress, *, spare: bool = False) -> RunningSandbox:
         """Start it; when this raises, nothing is left. ``spare``: nobody waits for it yet."""
         owner = Owner.of(os.getpid())
         assert owner is not None
         base = base_directory(plan.environ, os.getuid())
         sweep(base)
-        janitor = Janitor()
-        started = None
+        reaper = Reaper()
+        running = None
         try:
-            run_dir = RunDir.make(base, plan.spec.user, janitor)
-            image = plan.runtime.prepare(plan.image, progress, janitor)
+            run_dir = RunDir.make(base, plan.spec.user, reaper)
+            image = plan.runtime.prepare(plan.image, progress, reaper)
             sidecars = Sidecars.prepare(plan.sidecars, plan.runtime, progress)
             instance = Instance.of(run_dir, str(owner), spare=spare)
-            started = cls(
+            running = cls(
                 plan=plan,
-                janitor=janitor,
+                reaper=reaper,
                 spec=replace(plan.spec, image=image).instantiate(instance),
                 run_dir=run_dir,
                 log=BoundedLog(run_dir.log),
                 sidecars=sidecars,
             )
-            plans = [(spec.mounts, spec.user) for spec in (started.spec, *plan.sidecar_specs)]
-            make_mount_points(plans, janitor, run_dir, started._note(owner, spare))
-            started._open_gate()
-            started._bring_up(progress)
-            sidecars.start(started.spec, instance, started.link, run_dir, janitor, progress)
+            plans = [(spec.mounts, spec.user) for spec in (running.spec, *plan.sidecar_specs)]
+            make_mount_points(plans, reaper, run_dir, running._sandbox_state(owner, spare))
+            running._start_proxy()
+            running._bring_up(progress)
+            sidecars.start(running.spec, instance, running.guest, run_dir, reaper, progress)
         except BaseException:
-            if started is None:
-                janitor.finish()
+            if running is None:
+                reaper.finish()
             else:
-                started.stop()
+                running.stop()
             raise
-        return started
+        return running
 
-    def _note(self, owner: Owner, spare: bool) -> Note:
-        return Note(
+    def _sandbox_state(self, owner: Owner, spare: bool) -> SandboxState:
+        return SandboxState(
             id=self.run_dir.id,
             name=self.plan.spec.name,
             project=self.spec.project,
@@ -118,20 +118,20 @@ class Started:
             spare=spare,
         )
 
-    def _open_gate(self) -> None:
+    def _start_proxy(self) -> None:
         if not self.spec.has_way_out:
             return
-        made = furnish(self.run_dir, self.spec, self.plan.environ)
+        made = set_up_proxy(self.run_dir, self.spec, self.plan.environ)
         if made is not None:
-            self.gate = Gate(*made, self._hear_proxy)
+            self.proxy = ProxyProcess(*made, self._hear_proxy)
 
     def _bring_up(self, progress: Progress) -> None:
         progress.stage(f"starting {self.spec.name}")
         self.inodes = _inodes(self.plan)
-        self.leash = self.plan.runtime.start(self.spec, self.janitor)
-        self._link = Link(self.leash, self._hear)
+        self.attach_stream = self.plan.runtime.start(self.spec, self.reaper)
+        self._guest = GuestClient(self.attach_stream, self._hear)
         try:
-            self.proofs = self._link.ready.result(timeout=START_TIMEOUT)
+            self.proofs = self._guest.ready.result(timeout=START_TIMEOUT)
         except FutureTimeout:
             raise StartError(f"the guest gave no sign in {START_TIMEOUT:.0f} s") from None
         self._check(self.proofs)
@@ -139,7 +139,7 @@ class Started:
     def _hear_proxy(self, record: Mapping[str, Any]) -> None:
         """Tell of a refusal in the cells that run, and to whoever listens."""
         words = refusal(record)
-        if words is None or self._link is None or not self.news.is_news(words):
+        if words is None or self._guest is None or not self.refusal_notices.is_new(words):
             return
         self._tell_cells(words)
         self._hear("refused", words)
@@ -159,9 +159,9 @@ class Started:
 
     def _tell_cells(self, words: str) -> None:
         """Where the user looks: in the cells that run."""
-        if self._link is not None:
+        if self._guest is not None:
             with contextlib.suppress(SandboxGone):
-                self._link.send("note", text=f"moat: {words}")
+                self._guest.send("note", text=f"moat: {words}")
 
     def _check(self, proofs: tuple[MountProof, ...]) -> None:
         promised = {mount.target for mount in self.spec.mounts.excludes}
@@ -171,7 +171,9 @@ class Started:
             self.plan.runtime.capabilities.own_mount_table
             or self.spec.hardening.isolation is not None
         )
-        if words := swapped(self.plan.spec, self.link.sources, comparable=not another_kernel):
+        if words := verify_mounts(
+            self.plan.spec, self.guest.sources, comparable=not another_kernel
+        ):
             raise ProofError(words)
 
     @property
@@ -180,9 +182,9 @@ class Started:
         return {**self.secrets, **self.sidecars.kernel_env}
 
     @property
-    def link(self) -> Link:
-        assert self._link is not None
-        return self._link
+    def guest(self) -> GuestClient:
+        assert self._guest is not None
+        return self._guest
 
     def next_socket_prefix(self) -> str:
         """A path for one kernel's sockets, ``PREFIX-1`` to ``PREFIX-5``."""
@@ -197,15 +199,15 @@ class Started:
 
     def make_spare_kernel(self, *, after: float) -> None:
         """Have the guest make a kernel ahead of need, after so many seconds, unless it has one."""
-        self.link.spare_ready.clear()
-        self.link.send("spare", prefix=self.next_socket_prefix(), after=after)
+        self.guest.spare_ready.clear()
+        self.guest.send("spare", prefix=self.next_socket_prefix(), after=after)
 
     def prove_again(self, plan: LaunchPlan, progress: Progress) -> None:
         """That it still is what ``plan`` would start; StartError, ProofError or SandboxGone."""
         # The guest looks at the excludes while the engine is asked for the image.
         with ThreadPoolExecutor(1) as beside:
-            proofs = beside.submit(self.link.prove)
-            if plan.runtime.prepare(plan.image, progress, self.janitor) != self.spec.image:
+            proofs = beside.submit(self.guest.prove)
+            if plan.runtime.prepare(plan.image, progress, self.reaper) != self.spec.image:
                 raise StartError("its image is another now")
             self.sidecars.prove_again(progress)
             if _inodes(plan) != self.inodes:
@@ -215,21 +217,21 @@ class Started:
 
     def hand_out(self) -> None:
         """From now on it is no spare, for those who list sandboxes."""
-        self.run_dir.write_note(replace(self.run_dir.read_note(), spare=False))
+        self.run_dir.write_state(replace(self.run_dir.read_state(), spare=False))
 
     def stop(self) -> None:
         """End it, and return when nothing of it is left."""
         with self._lock:
-            if self._link is not None:
-                self._link.stopping = True
+            if self._guest is not None:
+                self._guest.stopping = True
             self.sidecars.stop()
-            if self.leash is not None:
-                self.leash.close()
-            if self.gate is not None:
-                self.gate.close()
-            self.janitor.finish()
-            if self._link is not None:
-                self._link.thread.join(timeout=5)
+            if self.attach_stream is not None:
+                self.attach_stream.close()
+            if self.proxy is not None:
+                self.proxy.close()
+            self.reaper.finish()
+            if self._guest is not None:
+                self._guest.thread.join(timeout=5)
             self.sidecars.join()
             self.log.close()
 

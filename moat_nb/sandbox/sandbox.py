@@ -27,10 +27,10 @@ from moat_nb.planning.mount_paths import to_sandbox
 from moat_nb.planning.network import notice
 from moat_nb.planning.spec import ContainerSpec
 from moat_nb.sandbox.connection import IPYKERNEL, PORTS
-from moat_nb.sandbox.guest_client import Link, MountProof, Output, Process
+from moat_nb.sandbox.guest_client import GuestClient, MountProof, Output, Process
 from moat_nb.sandbox.pool import POOL
 from moat_nb.sandbox.project import LaunchPlan, plan_project
-from moat_nb.sandbox.running import Started
+from moat_nb.sandbox.running import RunningSandbox
 from moat_nb.sandbox.secrets import fetch
 from moat_nb.sandbox.sidecar import Sidecar
 from moat_nb.sandbox.usage import Vitals
@@ -82,7 +82,7 @@ class Sandbox:
         self._pooled = pooled
         self._refusals: list[Callable[[str], None]] = []
         first = plan()
-        self._started = self._start(first, _secrets(first))
+        self._running = self._start(first, _secrets(first))
 
     @classmethod
     def launch(
@@ -123,37 +123,37 @@ class Sandbox:
 
     # -------- starting and stopping
 
-    def _start(self, plan: LaunchPlan, secrets: Mapping[str, str]) -> Started:
+    def _start(self, plan: LaunchPlan, secrets: Mapping[str, str]) -> RunningSandbox:
         progress = self._new_progress()
-        started = None
+        running = None
         try:
             if self._pooled:
-                started = POOL.take(plan, progress)
-            if started is None:
-                started = Started.start(plan, progress)
-            started.plan, started.secrets = plan, secrets
-            started.listen(self._hear)
+                running = POOL.take(plan, progress)
+            if running is None:
+                running = RunningSandbox.start(plan, progress)
+            running.plan, running.secrets = plan, secrets
+            running.listen(self._hear)
             if plan.config.hooks.pre_run is not None:
                 progress.stage("hooks.pre_run")
-                self._pre_run(started, plan.config.hooks.pre_run)
+                self._pre_run(running, plan.config.hooks.pre_run)
         except BaseException:
-            if started is not None:
-                started.stop()
+            if running is not None:
+                running.stop()
             raise
         finally:
             progress.close()
-        return started
+        return running
 
-    def _pre_run(self, started: Started, script: str) -> None:
-        process = started.link.spawn(
+    def _pre_run(self, running: RunningSandbox, script: str) -> None:
+        process = running.guest.spawn(
             ["/bin/sh", "-c", script],
-            env=started.env,
-            cwd=started.spec.workdir,
-            on_output=lambda stream, data: self._show(started.log, data),
+            env=running.env,
+            cwd=running.spec.workdir,
+            on_output=lambda stream, data: self._show(running.log, data),
         )
         how = process.wait()
         if how.code != 0:
-            tail = last_lines(started.log.tail(), HOOK_LINES)
+            tail = last_lines(running.log.tail(), HOOK_LINES)
             raise StartError(f"hooks.pre_run ({shlex.quote(script)}): {how}\n{tail}")
 
     def _show(self, log: BoundedLog, data: bytes) -> None:
@@ -175,7 +175,7 @@ class Sandbox:
 
     def stop(self) -> None:
         """End the sandbox with all that runs in it, and return when nothing is left of it."""
-        self._started.stop()
+        self._running.stop()
 
     def reset(self, *, before: Callable[[], None] | None = None) -> None:
         """A new container in place of this one, as moat.yaml says now: what was in its tmpfs is
@@ -186,7 +186,7 @@ class Sandbox:
             before()
         self.stop()
         # Planned once more: the mount points that it had made on the host are gone with it.
-        self._started = self._start(self._plan(), secrets)
+        self._running = self._start(self._plan(), secrets)
 
     def __enter__(self) -> Self:
         return self
@@ -201,7 +201,7 @@ class Sandbox:
 
     def __repr__(self) -> str:
         state = "running" if self.gone is None else "gone"
-        return f"<Sandbox {self._started.spec.name} on {self.spec.runtime}, {state}>"
+        return f"<Sandbox {self._running.spec.name} on {self.spec.runtime}, {state}>"
 
     def _repr_mimebundle_(self, **options: object) -> dict[str, str]:
         """Its state, mounts, limits and kernels as they are now; asks the guest."""
@@ -211,45 +211,45 @@ class Sandbox:
 
     @property
     def config(self) -> Config:
-        return self._started.plan.config
+        return self._running.plan.config
 
     @property
     def spec(self) -> ContainerSpec:
-        return self._started.spec
+        return self._running.spec
 
     @property
     def id(self) -> str:
-        return self._started.run_dir.id
+        return self._running.run_dir.id
 
     @property
     def sockets(self) -> Path:
         """The host directory for kernels' sockets; at the same path inside."""
-        return self._started.run_dir.sockets
+        return self._running.run_dir.sockets
 
     @property
     def gone(self) -> str | None:
         """Why it ended, or None while it runs."""
-        return self._link.gone
+        return self._guest.gone
 
     @property
     def sidecars(self) -> tuple[Sidecar, ...]:
         """The services beside it, as its moat.yaml has them; those that ended too."""
-        return tuple(self._started.sidecars)
+        return tuple(self._running.sidecars)
 
     @property
     def log(self) -> BoundedLog:
-        return self._started.log
+        return self._running.log
 
     @property
-    def _link(self) -> Link:
-        return self._started.link
+    def _guest(self) -> GuestClient:
+        return self._running.guest
 
     def requests(self) -> tuple[Record, ...]:
         """What was asked for of the network, with what became of it, the oldest first.
 
         Those that have ended, and of many the last; none with ``network.policy`` bridge.
         """
-        return read(self._started.run_dir.requests)
+        return read(self._running.run_dir.requests)
 
     @contextlib.contextmanager
     def refusals(self, tell: Callable[[str], None]) -> Iterator[None]:
@@ -263,14 +263,14 @@ class Sandbox:
 
     def begin_cell(self) -> None:
         """From now on a refusal is told again though it was told a moment ago."""
-        self._started.news.forget()
+        self._running.refusal_notices.forget()
 
     def mounts(self) -> tuple[MountProof, ...]:
         """What the guest proved of each exclude, with its use as it is now.
 
         One that came undone has a ``problem`` that says so, and no size.
         """
-        usage, lost = self._link.usage(), self._link.lost
+        usage, lost = self._guest.usage(), self._guest.lost
 
         def now(proof: MountProof) -> MountProof:
             if proof.path in lost:
@@ -278,16 +278,16 @@ class Sandbox:
             size, used = usage.get(proof.path, (proof.size, proof.used))
             return replace(proof, size=size, used=used)
 
-        return tuple(map(now, self._started.proofs))
+        return tuple(map(now, self._running.proofs))
 
     def vitals(self) -> Vitals:
         """The memory in use, and each kernel's memory and CPU over the last two minutes."""
-        return self._link.vitals()
+        return self._guest.vitals()
 
     @property
     def kernels(self) -> tuple[Process, ...]:
         """Those that run, and those that have ended since the last was started."""
-        return self._started.kernels
+        return self._running.kernels
 
     # -------- what runs in it
 
@@ -299,11 +299,11 @@ class Sandbox:
         cwd: str | None = None,
         **options: Any,
     ) -> Process:
-        """Start a process; ``options`` are :meth:`Link.spawn`'s. ``cwd`` is a path inside."""
-        return self._link.spawn(
+        """Start a process. ``options``: see :meth:`GuestClient.spawn`; ``cwd`` is a path inside."""
+        return self._guest.spawn(
             argv,
-            env={**self._started.env, **(env or {})},
-            cwd=cwd or self._started.spec.workdir,
+            env={**self._running.env, **(env or {})},
+            cwd=cwd or self._running.spec.workdir,
             **options,
         )
 
@@ -349,8 +349,8 @@ class Sandbox:
         ``{connection_file}`` in ``argv`` becomes a file inside; ``host_cwd`` is mapped to where
         the sandbox has it, if it has. What the kernel writes to its own stdout goes to the log.
         """
-        started = self._started
-        cwd = to_sandbox(host_cwd, started.spec.mounts) if host_cwd else None
+        running = self._running
+        cwd = to_sandbox(host_cwd, running.spec.mounts) if host_cwd else None
         fork = tuple(argv[: len(IPYKERNEL)]) == IPYKERNEL
         process = self.spawn(
             argv,
@@ -358,24 +358,24 @@ class Sandbox:
             cwd=cwd,
             fork=fork,
             connection=connection,
-            on_output=lambda stream, data: started.log.write(data),
+            on_output=lambda stream, data: running.log.write(data),
         )
-        started.keep_kernel(process)
+        running.keep_kernel(process)
         _await_sockets(connection["ip"], process)
-        if fork and started.plan.config.kernel.spare:
-            started.make_spare_kernel(after=SPARE_SECONDS)
-        if self._pooled and started.plan.config.kernel.pool:
-            POOL.refill(self._plan, started.spec.project)
+        if fork and running.plan.config.kernel.spare:
+            running.make_spare_kernel(after=SPARE_SECONDS)
+        if self._pooled and running.plan.config.kernel.pool:
+            POOL.refill(self._plan, running.spec.project)
         return process
 
     def await_spare(self, timeout: float = 30.0) -> bool:
         """Wait until a kernel is ready for the next start or restart; whether one is, after so
         many seconds. One is made a second after a kernel's start (``kernel.spare``)."""
-        return self._link.spare_ready.wait(timeout)
+        return self._guest.spare_ready.wait(timeout)
 
     def next_socket_prefix(self) -> str:
         """A path for one kernel's sockets, ``PREFIX-1`` to ``PREFIX-5``."""
-        return self._started.next_socket_prefix()
+        return self._running.next_socket_prefix()
 
 
 def _secrets(plan: LaunchPlan) -> dict[str, str]:

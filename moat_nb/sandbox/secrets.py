@@ -1,5 +1,5 @@
-"""Fetching secrets at launch. Their values go over the leash to the kernels that need them, and
-nowhere else: not into a label, a log, a repr, an image or the engine's own record of the env."""
+"""Fetching secrets at launch. Their values go over the attach stream to the kernels that need them,
+and nowhere else: not into a label, a log, a repr, an image or the engine's record of the env."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One live sidecar: a container without a guest, on the leash that services.WRAPPER is.
+"""One live sidecar: a container without a guest, on the attach stream that services.WRAPPER is.
 
 What it prints is hostile. It is read for the mounts that the wrapper shows before anything of the
 image runs; after that it is a bounded log, into which no password gets, and of which the last lines
@@ -18,18 +18,18 @@ from moat_nb.config.readiness import LogLine
 from moat_nb.errors import ProofError, StartError
 from moat_nb.guest.mountinfo import NOTHING, read_table
 from moat_nb.host.rotating_log import BoundedLog
-from moat_nb.planning.builtin_services import Handover
+from moat_nb.planning.builtin_services import ServiceInputs
 from moat_nb.planning.mounts import EmptyFile
 from moat_nb.planning.services import END_OF_MOUNTS, SidecarPlan
 from moat_nb.planning.spec import ContainerSpec
-from moat_nb.runtimes.base import Leash
+from moat_nb.runtimes.base import AttachStream
 from moat_nb.sandbox.model_pull import Pull
-from moat_nb.sandbox.mount_check import Source, swapped
+from moat_nb.sandbox.mount_check import Source, verify_mounts
 from moat_nb.text.redaction import Redactor
 from moat_nb.text.terminal import last_lines
 
 if TYPE_CHECKING:
-    from moat_nb.host.reaper import Janitor
+    from moat_nb.host.reaper import Reaper
     from moat_nb.runtimes.base import Runtime
 
 __all__ = ["Cancelled", "Sidecar"]
@@ -70,22 +70,22 @@ class Sidecar:
         self,
         plan: SidecarPlan,
         spec: ContainerSpec,
-        handover: Handover,
+        inputs: ServiceInputs,
         log: Path,
         on_end: Callable[[Sidecar], None],
     ) -> None:
         self.plan = plan
         self.spec = spec
-        self.kernel_env: Mapping[str, str] = handover.kernel
+        self.kernel_env: Mapping[str, str] = inputs.kernel
         self.log = BoundedLog(log)
         self.gone: str | None = None
         """How it ended, in plain text, or None while it runs."""
         self.pull: Pull | None = None
         """Of the model that was asked for last."""
-        self._handover = handover
-        self._redactor = Redactor(handover.secrets)
+        self._handover = inputs
+        self._redactor = Redactor(inputs.secrets)
         self._on_end = on_end
-        self._leash: Leash | None = None
+        self._attach_stream: AttachStream | None = None
         self._closing = False
         self._mounts = bytearray()
         self._shown = threading.Event()
@@ -96,12 +96,12 @@ class Sidecar:
 
     # -------- starting and stopping
 
-    def start(self, runtime: Runtime, janitor: Janitor, cancelled: threading.Event) -> None:
+    def start(self, runtime: Runtime, reaper: Reaper, cancelled: threading.Event) -> None:
         """Start it, prove what it does not see, and have its program run.
 
         Raises Cancelled when ``cancelled`` is set while its first words are waited for.
         """
-        self._leash = runtime.start(self.spec, janitor)
+        self._attach_stream = runtime.start(self.spec, reaper)
         self._thread.start()
         give_up = time.monotonic() + MOUNTS_SECONDS
         while not self._shown.wait(LOOK_SECONDS):
@@ -113,7 +113,7 @@ class Sidecar:
             raise StartError(self.describe("did not start"))
         self._prove()
         try:
-            self._leash.send(_lines(self._handover))
+            self._attach_stream.send(_lines(self._handover))
         except OSError as error:
             raise StartError(self.describe(f"ended before its program ran: {error}")) from error
 
@@ -133,14 +133,14 @@ class Sidecar:
                 what = f"sees {mount.target}, which is excluded: {kind} is mounted there"
                 raise ProofError(self.describe(what))
         found = {point: Source(there.device, there.root) for point, there in table.items()}
-        if words := swapped(self.plan.spec, found):
+        if words := verify_mounts(self.plan.spec, found):
             raise ProofError(self.describe(f"was not started: {words}"))
 
     def close(self) -> None:
         """Have it end: its program is told to stop, and killed 5 s later."""
         self._closing = True
-        if self._leash is not None:
-            self._leash.close()
+        if self._attach_stream is not None:
+            self._attach_stream.close()
 
     def ends_within(self, seconds: float) -> bool:
         """Whether it ends, or has ended; waits for it."""
@@ -149,7 +149,7 @@ class Sidecar:
 
     def join(self, timeout: float) -> None:
         """Wait until it has ended."""
-        if self._leash is not None:
+        if self._attach_stream is not None:
             self._thread.join(timeout)
         self.log.close()
 
@@ -177,22 +177,22 @@ class Sidecar:
     # -------- what it prints
 
     def _read(self) -> None:
-        assert self._leash is not None
-        while data := self._receive(self._leash):
+        assert self._attach_stream is not None
+        while data := self._receive(self._attach_stream):
             rest = data if self._shown.is_set() else self._read_mounts(data)
             self.log.write(self._redactor.feed(rest))
             self.printed.feed(rest)
         self.log.write(self._redactor.rest())
-        words = self._redactor.text(self._leash.last_words())
-        self._leash.close()
+        words = self._redactor.text(self._attach_stream.last_words())
+        self._attach_stream.close()
         self.gone = last_lines(words, LAST_LINES) or "it ended"
         self._shown.set()
         if not self._closing:
             self._on_end(self)
 
-    def _receive(self, leash: Leash) -> bytes:
+    def _receive(self, attach_stream: AttachStream) -> bytes:
         try:
-            return leash.receive()
+            return attach_stream.receive()
         except OSError:
             return b""  # close() shut it
 
@@ -206,9 +206,9 @@ class Sidecar:
         return rest
 
 
-def _lines(handover: Handover) -> bytes:
+def _lines(inputs: ServiceInputs) -> bytes:
     """What the wrapper reads: how many lines, and as many of shell."""
-    words = [f"export {name}={shlex.quote(value)}" for name, value in handover.env.items()]
-    words.append(f"_moat_input={shlex.quote(handover.stdin)}")
+    words = [f"export {name}={shlex.quote(value)}" for name, value in inputs.env.items()]
+    words.append(f"_moat_input={shlex.quote(inputs.stdin)}")
     script = "\n".join(words)
     return f"{script.count(chr(10)) + 1}\n{script}\n".encode(errors="surrogateescape")

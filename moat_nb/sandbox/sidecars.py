@@ -20,17 +20,17 @@ from moat_nb.errors import ImageError, SandboxGone, StartError
 from moat_nb.planning.mounts import Bind, Volume
 from moat_nb.planning.services import SidecarPlan
 from moat_nb.planning.spec import ContainerSpec, Instance
-from moat_nb.runtimes.docker.containers import ImageWords, begin, exit_code, look_up
+from moat_nb.runtimes.docker.containers import ImageConfig, begin, exit_code, look_up
 from moat_nb.runtimes.docker.runtime import Docker
-from moat_nb.sandbox.model_pull import Pull, mend, taking_turns
+from moat_nb.sandbox.model_pull import Pull, hint, taking_turns
 from moat_nb.sandbox.sidecar import Cancelled, Sidecar
 from moat_nb.text.progress import Progress
 
 if TYPE_CHECKING:
-    from moat_nb.host.reaper import Janitor
+    from moat_nb.host.reaper import Reaper
     from moat_nb.host.run_directory import RunDir
     from moat_nb.runtimes.base import Runtime
-    from moat_nb.sandbox.guest_client import Link, Output, Process
+    from moat_nb.sandbox.guest_client import GuestClient, Output, Process
 
 __all__ = ["Sidecars"]
 
@@ -62,12 +62,12 @@ class Sidecars:
     """All of one start, or none of them: an iterable of those that were started."""
 
     def __init__(
-        self, plans: tuple[SidecarPlan, ...], runtime: Runtime, images: dict[str, ImageWords]
+        self, plans: tuple[SidecarPlan, ...], runtime: Runtime, images: dict[str, ImageConfig]
     ) -> None:
         self._plans = plans
         self._runtime = runtime
         self._images = images
-        self._started: tuple[Sidecar, ...] = ()
+        self._running: tuple[Sidecar, ...] = ()
         self._cancelled = threading.Event()
         self._lock = threading.Lock()
         self._hear: Callable[[str, str], None] | None = None
@@ -81,7 +81,7 @@ class Sidecars:
         return cls(plans, runtime, _look_up(plans, runtime, progress))
 
     def __iter__(self) -> Iterator[Sidecar]:
-        return iter(self._started)
+        return iter(self._running)
 
     @property
     def kernel_env(self) -> dict[str, str]:
@@ -94,9 +94,9 @@ class Sidecars:
         self,
         kernel: ContainerSpec,
         instance: Instance,
-        link: Link,
+        link: GuestClient,
         run_dir: RunDir,
-        janitor: Janitor,
+        reaper: Reaper,
         progress: Progress,
     ) -> None:
         """Start all beside the sandbox that runs already, and wait for those to be waited for.
@@ -106,19 +106,19 @@ class Sidecars:
         """
         if not self._plans:
             return
-        self._started = tuple(
+        self._running = tuple(
             Sidecar(
                 plan,
                 self._spec(plan).instantiate(instance).joined_to(kernel.name),
-                plan.hand_over(_new_password()),
+                plan.inputs(_new_password()),
                 run_dir.service_log(plan.name),
                 self._ended,
             )
             for plan in self._plans
         )
-        with ThreadPoolExecutor(len(self._started), thread_name_prefix="moat-sidecar") as pool:
+        with ThreadPoolExecutor(len(self._running), thread_name_prefix="moat-sidecar") as pool:
             futures = {
-                pool.submit(self._start, one, link, run_dir.requests, janitor): one for one in self
+                pool.submit(self._start, one, link, run_dir.requests, reaper): one for one in self
             }
             try:
                 _follow(futures, progress)
@@ -133,8 +133,8 @@ class Sidecars:
         image = self._images[plan.name]
         return plan.on(image.entrypoint, image.command, image.stop_signal, image.volumes)
 
-    def _start(self, sidecar: Sidecar, link: Link, requests: Path, janitor: Janitor) -> None:
-        sidecar.start(self._runtime, janitor, self._cancelled)
+    def _start(self, sidecar: Sidecar, link: GuestClient, requests: Path, reaper: Reaper) -> None:
+        sidecar.start(self._runtime, reaper, self._cancelled)
         ready = sidecar.plan.ready
         if not sidecar.plan.wait or ready is None:
             return
@@ -155,7 +155,7 @@ class Sidecars:
         if self._cancelled.wait(LOOK_SECONDS):
             raise sidecar.given_up()
 
-    def _pull(self, sidecar: Sidecar, pull: Pull, link: Link, requests: Path) -> None:
+    def _pull(self, sidecar: Sidecar, pull: Pull, link: GuestClient, requests: Path) -> None:
         """Have its server pull a model, however long that takes."""
         sidecar.pull = pull
         (port, *_) = sidecar.plan.ports
@@ -172,7 +172,7 @@ class Sidecars:
             return
         if how.code != 0 and sidecar.ends_within(END_SECONDS):
             raise StartError(sidecar.describe(ended))
-        what = f"could not pull {pull.model}: {problem}{mend(read(requests))}"
+        what = f"could not pull {pull.model}: {problem}{hint(read(requests))}"
         raise StartError(sidecar.describe(what))
 
     # -------- watching
@@ -231,7 +231,7 @@ def _new_password() -> str:
 
 def _look_up(
     plans: tuple[SidecarPlan, ...], runtime: Runtime, progress: Progress
-) -> dict[str, ImageWords]:
+) -> dict[str, ImageConfig]:
     images = {}
     for plan in plans:
         assert isinstance(runtime, Docker) and plan.spec.image is not None
@@ -267,7 +267,7 @@ def _words(waited_for: list[Sidecar]) -> str:
 
 
 @contextlib.contextmanager
-def _check(sidecar: Sidecar, link: Link, runtime: Runtime) -> Iterator[Callable[[], bool]]:
+def _check(sidecar: Sidecar, link: GuestClient, runtime: Runtime) -> Iterator[Callable[[], bool]]:
     """A question to ask until it is answered with yes."""
     ready = sidecar.plan.ready
     if isinstance(ready, Port):
@@ -281,7 +281,7 @@ def _check(sidecar: Sidecar, link: Link, runtime: Runtime) -> Iterator[Callable[
 
 
 @contextlib.contextmanager
-def _running(link: Link, argv: list[str], hear: Output | None = None) -> Iterator[Process]:
+def _running(link: GuestClient, argv: list[str], hear: Output | None = None) -> Iterator[Process]:
     """A program in the sandbox, which is not to outlive the interest in it."""
     process = link.spawn(argv, env={}, cwd="/", on_output=hear)
     try:
@@ -307,7 +307,7 @@ class CommandCheck:
                 self._running = begin(self._engine, self._container, self._argv)
             code = exit_code(self._engine, self._running)
         except StartError:
-            code = 1  # the container ends, which its leash tells
+            code = 1  # the container ends, which its attach stream tells
         if code is not None:
             self._running = None
         return code == 0

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from moat_nb.errors import MoatError
 from moat_nb.host.reaper import UnixConnection, remove_container
-from moat_nb.host.run_directory import Note
+from moat_nb.host.run_directory import SandboxState
 from moat_nb.runtimes.docker.engine import sockets as engine_sockets
 
 __all__ = ["end", "is_running"]
@@ -29,41 +29,46 @@ END_SECONDS = 5.0
 """A process that was sent SIGKILL is gone in milliseconds unless it waits for a disk."""
 
 
-def is_running(note: Note, sockets: Path, environ: Mapping[str, str]) -> bool:
-    """Whether the sandbox of ``note`` is there; ``sockets`` is its socket directory.
+def is_running(sandbox_state: SandboxState, sockets: Path, environ: Mapping[str, str]) -> bool:
+    """Whether the sandbox of ``sandbox_state`` is there; ``sockets`` is its socket directory.
 
     An apple container counts as running, since only its launcher can tell quickly.
     """
-    if note.runtime == "bubblewrap":
+    if sandbox_state.runtime == "bubblewrap":
         descriptor = _first_process(sockets)
         if descriptor is not None:
             os.close(descriptor)
         return descriptor is not None
-    return note.runtime == "apple" or _engine_with(note.container, environ) is not None
+    return (
+        sandbox_state.runtime == "apple"
+        or _engine_with(sandbox_state.container, environ) is not None
+    )
 
 
-def end(note: Note, sockets: Path, environ: Mapping[str, str]) -> bool:
+def end(sandbox_state: SandboxState, sockets: Path, environ: Mapping[str, str]) -> bool:
     """End the sandbox and return when it is gone; False when it had ended already.
 
     Raises MoatError when it cannot be ended.
     """
-    if note.runtime == "bubblewrap":
-        return _end_first_process(note, sockets)
-    if note.runtime == "apple":
+    if sandbox_state.runtime == "bubblewrap":
+        return _end_first_process(sandbox_state, sockets)
+    if sandbox_state.runtime == "apple":
         from moat_nb.host.machine import Host
         from moat_nb.runtimes.apple import Apple
 
-        Apple(Host.current()).remove(note.container)
+        Apple(Host.current()).remove(sandbox_state.container)
         return True
-    engine = _engine_with(note.container, environ)
+    engine = _engine_with(sandbox_state.container, environ)
     if engine is None:
         return False
     try:
-        remove_container(engine, note.container, settled=time.monotonic())
+        remove_container(engine, sandbox_state.container, settled=time.monotonic())
     except (OSError, http.client.HTTPException) as error:
-        raise MoatError(f"{note.container}: {engine} did not remove it: {error}") from error
-    if _engine_with(note.container, environ) is not None:
-        raise MoatError(f"{note.container}: {engine} did not remove it; look into its log")
+        raise MoatError(
+            f"{sandbox_state.container}: {engine} did not remove it: {error}"
+        ) from error
+    if _engine_with(sandbox_state.container, environ) is not None:
+        raise MoatError(f"{sandbox_state.container}: {engine} did not remove it; look into its log")
     return True
 
 
@@ -87,7 +92,7 @@ def _engine_with(container: str, environ: Mapping[str, str]) -> str | None:
 # ---------------------------------------------------------------- bubblewrap
 
 
-def _end_first_process(note: Note, sockets: Path) -> bool:
+def _end_first_process(sandbox_state: SandboxState, sockets: Path) -> bool:
     descriptor = _first_process(sockets)
     if descriptor is None:
         return False
@@ -96,7 +101,7 @@ def _end_first_process(note: Note, sockets: Path) -> bool:
             # With it the kernel ends all of its process namespace.
             signal.pidfd_send_signal(descriptor, signal.SIGKILL)
         if not select.select([descriptor], [], [], END_SECONDS)[0]:
-            raise MoatError(f"{note.container}: it did not end in {END_SECONDS:.0f} s")
+            raise MoatError(f"{sandbox_state.container}: it did not end in {END_SECONDS:.0f} s")
     finally:
         os.close(descriptor)
     return True

@@ -11,7 +11,7 @@ from moat_nb.planning.mounts import MOUNT_COLUMNS, EmptyFile, Mount, mount_row
 from moat_nb.planning.spec import ContainerSpec
 from moat_nb.sandbox.guest_client import Exit, MountProof
 from moat_nb.sandbox.usage import Sample
-from moat_nb.text.summary import Cell, Level, Mark, Sheet, Table, Trend
+from moat_nb.text.summary import Badge, Cell, Level, Sparkline, Summary, Table
 from moat_nb.text.tables import amount
 
 if TYPE_CHECKING:
@@ -56,9 +56,9 @@ class SandboxView:
     sidecars: tuple[SidecarView, ...] = ()
 
 
-def of_sandbox(view: SandboxView) -> Sheet:
+def of_sandbox(view: SandboxView) -> Summary:
     proofs = {proof.path: proof for proof in view.proofs}
-    return Sheet(
+    return Summary(
         title=f"Sandbox {view.name} ({view.id})",
         mark=_state(view),
         words="\n".join(_words(view)),
@@ -83,14 +83,14 @@ def of_sandbox(view: SandboxView) -> Sheet:
     )
 
 
-def _state(view: SandboxView) -> Mark:
+def _state(view: SandboxView) -> Badge:
     if view.gone is not None:
-        return Mark(level="bad", text="ended")
+        return Badge(level="bad", text="ended")
     if not view.answers:
-        return Mark(level="warn", text="running, but its guest does not answer")
+        return Badge(level="warn", text="running, but its guest does not answer")
     if any(proof.problem for proof in view.proofs):
-        return Mark(level="bad", text="running, but an exclude does not hold")
-    return Mark(level="good", text="running")
+        return Badge(level="bad", text="running, but an exclude does not hold")
+    return Badge(level="good", text="running")
 
 
 def _words(view: SandboxView) -> Iterator[str]:
@@ -119,7 +119,7 @@ def _use(mount: Mount, proofs: Mapping[str, MountProof]) -> Cell:
     if proof is None:
         return ""
     if proof.problem is not None:
-        return Mark(level="bad", text=proof.problem)
+        return Badge(level="bad", text=proof.problem)
     if isinstance(mount, EmptyFile):
         return "covered"
     return f"{amount(proof.used)} of {amount(proof.size)}"
@@ -128,8 +128,8 @@ def _use(mount: Mount, proofs: Mapping[str, MountProof]) -> Cell:
 def _kernel(kernel: KernelView) -> tuple[Cell, ...]:
     if kernel.ended is not None:
         level: Level = "none" if kernel.ended.code == 0 else "bad"
-        return str(kernel.pid), Mark(level=level, text=str(kernel.ended)), "", ""
-    state = Mark(level="good", text="running")
+        return str(kernel.pid), Badge(level=level, text=str(kernel.ended)), "", ""
+    state = Badge(level="good", text="running")
     if not kernel.samples:
         return str(kernel.pid), state, "not measured yet", ""
     rates = [(one.age, one.cpu) for one in kernel.samples if one.cpu is not None]
@@ -141,10 +141,10 @@ def _kernel(kernel: KernelView) -> tuple[Cell, ...]:
 
 
 def _sidecar(sidecar: SidecarView) -> tuple[Cell, ...]:
-    state = Mark(level="good" if sidecar.running else "bad", text=sidecar.state)
+    state = Badge(level="good" if sidecar.running else "bad", text=sidecar.state)
     return sidecar.name, state, sidecar.image
 
 
-def _trend(text: str, points: list[tuple[float, float]]) -> Trend:
+def _trend(text: str, points: list[tuple[float, float]]) -> Sparkline:
     seconds = points[0][0] - points[-1][0] if points else 0.0
-    return Trend(text=text, values=tuple(value for _, value in points), seconds=seconds)
+    return Sparkline(text=text, values=tuple(value for _, value in points), seconds=seconds)

@@ -1,4 +1,4 @@
-"""Sheets: facts and tables of one thing, as HTML for a notebook and as text for a terminal.
+"""Summaries: facts and tables of one thing, as HTML for a notebook and as text for a terminal.
 
 The HTML stands by itself: no script, no style sheet, no colour of the page's is assumed, so it
 reads in light and in dark, in a saved notebook, and where a front end strips all but the tables.
@@ -16,14 +16,24 @@ from typing import Literal, TypeAlias
 from moat_nb.text import tables
 from moat_nb.text.terminal import one_line
 
-__all__ = ["Cell", "Level", "Mark", "Sheet", "Table", "Trend", "as_html", "as_text", "bundle"]
+__all__ = [
+    "Badge",
+    "Cell",
+    "Level",
+    "Sparkline",
+    "Summary",
+    "Table",
+    "as_html",
+    "as_text",
+    "bundle",
+]
 
 
 Level: TypeAlias = Literal["good", "warn", "bad", "none"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mark:
+class Badge:
     """A word with a dot before it that says how good that is."""
 
     level: Level
@@ -31,7 +41,7 @@ class Mark:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trend:
+class Sparkline:
     """An amount, and how it came to be: ``values`` are of one unit, the oldest first."""
 
     text: str
@@ -40,7 +50,7 @@ class Trend:
     """Between the first and the last."""
 
 
-Cell: TypeAlias = str | Mark | Trend
+Cell: TypeAlias = str | Badge | Sparkline
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,9 +61,9 @@ class Table:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sheet:
+class Summary:
     title: str
-    mark: Mark | None = None
+    mark: Badge | None = None
     words: str = ""
     """A paragraph below the title, with line breaks of its own."""
     facts: tuple[tuple[str, Cell], ...] = ()
@@ -61,9 +71,9 @@ class Sheet:
     """Those without rows are left out."""
 
 
-def bundle(sheet: Sheet) -> dict[str, str]:
+def bundle(summary: Summary) -> dict[str, str]:
     """What ``_repr_mimebundle_`` returns."""
-    return {"text/plain": as_text(sheet), "text/html": as_html(sheet)}
+    return {"text/plain": as_text(summary), "text/html": as_html(summary)}
 
 
 # ---------------------------------------------------------------- text
@@ -73,14 +83,14 @@ BLOCKS_SHOWN = 12
 """Characters; more values than that are put together, the largest of each."""
 
 
-def as_text(sheet: Sheet) -> str:
-    title = sheet.title + (f", {sheet.mark.text}" if sheet.mark else "")
-    lines = [one_line(title), *(one_line(line) for line in sheet.words.splitlines())]
+def as_text(summary: Summary) -> str:
+    title = summary.title + (f", {summary.mark.text}" if summary.mark else "")
+    lines = [one_line(title), *(one_line(line) for line in summary.words.splitlines())]
     parts = ["\n".join(lines)]
-    if sheet.facts:
-        facts = ((one_line(name), _plain(value)) for name, value in sheet.facts)
+    if summary.facts:
+        facts = ((one_line(name), _plain(value)) for name, value in summary.facts)
         parts[0] += "\n" + tables.fields(facts)
-    for table in sheet.tables:
+    for table in summary.tables:
         if table.rows:
             head = tuple(column.upper() for column in table.columns)
             rows = [head, *(tuple(map(_plain, row)) for row in table.rows)]
@@ -89,7 +99,7 @@ def as_text(sheet: Sheet) -> str:
 
 
 def _plain(cell: Cell) -> str:
-    if isinstance(cell, Trend):
+    if isinstance(cell, Sparkline):
         return f"{_blocks(cell.values)} {cell.text}".strip()
     return cell if isinstance(cell, str) else cell.text
 
@@ -127,17 +137,19 @@ WIDTH, HEIGHT = 72, 16
 """Pixels of a curve."""
 
 
-def as_html(sheet: Sheet) -> str:
-    parts = [f"<div><b>{_escaped(sheet.title)}</b>"]
-    if sheet.mark:
-        parts.append(f" &nbsp;{_html(sheet.mark)}")
+def as_html(summary: Summary) -> str:
+    parts = [f"<div><b>{_escaped(summary.title)}</b>"]
+    if summary.mark:
+        parts.append(f" &nbsp;{_html(summary.mark)}")
     parts.append("</div>")
-    if sheet.words:
-        words = "\n".join(_escaped(line) for line in sheet.words.splitlines())
+    if summary.words:
+        words = "\n".join(_escaped(line) for line in summary.words.splitlines())
         parts.append(f'<pre style="{WORDS}">{words}</pre>')
-    if sheet.facts:
-        parts.append(_table((_fact(name, value) for name, value in sheet.facts), label=sheet.title))
-    for table in sheet.tables:
+    if summary.facts:
+        parts.append(
+            _table((_fact(name, value) for name, value in summary.facts), label=summary.title)
+        )
+    for table in summary.tables:
         if table.rows:
             parts.append(f'<div style="margin-top:8px"><b>{_escaped(table.title)}</b></div>')
             parts.append(_table(_rows(table), label=table.title))
@@ -173,11 +185,11 @@ def _row(cells: Iterable[str]) -> str:
 
 
 def _html(cell: Cell) -> str:
-    if isinstance(cell, Mark):
+    if isinstance(cell, Badge):
         # Of the text's own characters, so that it shows where styles are stripped.
         dot = f'<span style="color:{DOTS[cell.level]}" aria-hidden="true">&#9679;</span>'
         return f"{dot} {_escaped(cell.text)}"
-    if isinstance(cell, Trend):
+    if isinstance(cell, Sparkline):
         return f"{_escaped(cell.text)} {_curve(cell)}".strip()
     return _escaped(cell)
 
@@ -186,7 +198,7 @@ def _escaped(text: str) -> str:
     return html.escape(one_line(text))
 
 
-def _curve(trend: Trend) -> str:
+def _curve(trend: Sparkline) -> str:
     """An image, which front ends keep where they take SVG out of the page."""
     if len(trend.values) < 2:
         return ""

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from moat_nb.config.model import Rule
-from moat_nb.egress.options import Order
+from moat_nb.egress.options import ProxyOptions
 from moat_nb.egress.policy.network_policy import NetworkPolicy
 from moat_nb.egress.process import command
 from tests.egress.internet import Internet
@@ -137,21 +137,21 @@ def rules(*entries: str | tuple[str, tuple[str, ...]]) -> tuple[Rule, ...]:
 
 
 @contextlib.contextmanager
-def running(internet: Internet, directory: Path, **order: Any) -> Iterator[Running]:
+def running(internet: Internet, directory: Path, **options: Any) -> Iterator[Running]:
     """As the launcher starts it: a socket that listens, and the order on stdin."""
     path = directory / "egress"
     records = directory / "records"
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(path))
         listening.listen(1000)
-        policy = {key: order.pop(key) for key in NETWORK & order.keys()}
-        given = Order(
+        policy = {key: options.pop(key) for key in NETWORK & options.keys()}
+        given = ProxyOptions(
             **{
                 "listen_fd": listening.fileno(),
                 "network": NetworkPolicy(**{"policy": "permissive", **policy}),
                 "records": str(records),
                 "limit": 1 << 20,
-                **order,
+                **options,
             }
         )
         process = subprocess.Popen(

@@ -95,8 +95,8 @@ BEHAVIOURS = {
         excludes.test_a_kernels_restart_keeps_what_was_installed,
     ),
     "reset empties them": (excludes.test_reset_empties_the_excludes_and_leaves_the_workspace,),
-    "leash: a killed launcher leaves nothing": (
-        killed.test_a_launcher_killed_with_its_janitor_leaves_what_the_next_start_sweeps,
+    "attach stream: a killed launcher leaves nothing": (
+        killed.test_a_launcher_killed_with_its_reaper_leaves_what_the_next_start_sweeps,
     ),
     "services": (test_a_service_is_reached_by_name_sees_no_exclude_and_ends_with_the_sandbox,),
     "kernel.runtime: podman, or an error": (
@@ -134,7 +134,7 @@ CANNOT = {
         not in {
             excludes.test_an_excluded_file_is_neither_read_nor_written,
             sandbox.test_a_command_out_of_memory_is_reported_as_that_and_the_sandbox_lives,
-            killed.test_a_launcher_killed_with_its_janitor_leaves_what_the_next_start_sweeps,
+            killed.test_a_launcher_killed_with_its_reaper_leaves_what_the_next_start_sweeps,
             test_a_wish_for_podman_is_met_by_podman_and_by_nothing_else,
         }
     },

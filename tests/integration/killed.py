@@ -4,7 +4,7 @@
     python -m tests.integration.killed kill RUNTIME < lines of {step, project}
 
 ``steps`` prints what the steps of one life are: every call, before and after it is made, that
-changes something outside the launcher, from the janitor's start to the sandbox's end. They are
+changes something outside the launcher, from the reaper's start to the sandbox's end. They are
 found by running it, so a step that is added later is among them. ``kill`` prints for each line
 what was still left half a minute after the launcher's death: five seconds are promised, but not
 of ten launchers at once.
@@ -29,7 +29,7 @@ from urllib.parse import quote
 import docker  # noqa: F401 - takes half a second, and is there in each fork this way
 
 from moat_nb import Sandbox
-from moat_nb.host.reaper import Janitor, UnixConnection
+from moat_nb.host.reaper import Reaper, UnixConnection
 from moat_nb.text.progress import Silent
 
 SECONDS = 30.0
@@ -140,11 +140,11 @@ def kill_at(step: int, runtime: str, project: str) -> dict[str, Any]:
 
 
 def die_at(step: int, runtime: str, project: str, tell: int) -> None:
-    """Live until ``step``; tells its name, and the directories promised to the janitor by then."""
+    """Live until ``step``; tells its name, and the directories promised to the reaper by then."""
     made: list[str] = []
-    promise = Janitor.directory
+    promise = Reaper.directory
 
-    def directory(self: Janitor, path: str) -> None:
+    def directory(self: Reaper, path: str) -> None:
         made.append(path)
         promise(self, path)
 
@@ -153,7 +153,7 @@ def die_at(step: int, runtime: str, project: str, tell: int) -> None:
             os.write(tell, json.dumps({"name": name(), "made": made}).encode())
             os.kill(os.getpid(), signal.SIGKILL)
 
-    Janitor.directory = directory  # type: ignore[method-assign]
+    Reaper.directory = directory  # type: ignore[method-assign]
     live(runtime, project, on_step)
     os._exit(0)
 

@@ -167,7 +167,7 @@ def test_an_attack_ends_as_expected_and_the_sandbox_lives(launcher, attack, tabl
         container={"memory": MEMORY_MB},
         kernel={"tmpfs_size": TMPFS_MB, "pids": PIDS},
     )
-    furnish(project, lures)
+    set_up_proxy(project, lures)
     box = launcher.launch(project)
     expected = expectation(attack, box)
     inside = {**lures, "scratch": "node_modules", "mounted": "/workspace/node_modules"}
@@ -217,7 +217,7 @@ def lures(run_directory):
         yield {"marker": str(marker), "port": port, "abstract": abstract}
 
 
-def furnish(project: Path, lures: dict[str, str]) -> None:
+def set_up_proxy(project: Path, lures: dict[str, str]) -> None:
     shutil.copy(attacks_file(), project / "attacks.py")
     (project / ".env").write_text("PASSWORD=hunter2")
     (project / "out").symlink_to(lures["marker"])
@@ -234,7 +234,7 @@ def control(engine, lures, run_directory):
     """``control(attack)``: what happens where nothing stops it; each is tried once."""
     project = Path(tempfile.mkdtemp(dir=run_directory))
     project.chmod(0o755)
-    furnish(project, lures)
+    set_up_proxy(project, lures)
     found = {}
     words = {**lures, "scratch": "/tmp", "mounted": "/dev/shm", "workspace": str(project)}
     container = engine.client.containers.create(

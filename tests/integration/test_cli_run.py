@@ -384,15 +384,15 @@ def test_a_directory_of_a_dead_launcher_is_removed(launcher):
     """What a power cut leaves: a directory with a note, and nobody behind it."""
     base = base_directory(os.environ, os.getuid())
     box = launcher.launch(launcher.project())
-    note = json.loads((base / box.id / "sandbox.json").read_text())
+    sandbox_state = json.loads((base / box.id / "sandbox.json").read_text())
     pid, start, boot = dead_owner().split(":")
-    note |= {"owner": {"pid": int(pid), "start": start, "boot": boot}}
+    sandbox_state |= {"owner": {"pid": int(pid), "start": start, "boot": boot}}
 
     def removed() -> bool:
         left = base / secrets.token_hex(4)
         left.mkdir()
         try:
-            (left / "sandbox.json").write_text(json.dumps({**note, "id": left.name}))
+            (left / "sandbox.json").write_text(json.dumps({**sandbox_state, "id": left.name}))
             said = moat("clean").stdout
             assert not left.exists()
             return f"removed directory {left}\n".encode() in said

@@ -251,7 +251,7 @@ with ThreadPoolExecutor(MANY) as pool:
 
 
 @pytest.mark.parametrize("launcher", ["bubblewrap"], indirect=True)
-def test_much_passes_the_carrier_and_the_proxy_as_it_was_sent(launch):
+def test_much_passes_the_forwarder_and_the_proxy_as_it_was_sent(launch):
     box = launch(None)
     digest = hashlib.sha256(b"moat" * (64 << 20)).hexdigest()
     assert box("run", ["python3", "-c", MUCH])[1:] == [f"True {digest}\n", ""]

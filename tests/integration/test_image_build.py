@@ -226,10 +226,10 @@ def test_a_failing_hook_shows_its_step_and_its_last_words_and_leaves_nothing(
     first, *rest = str(caught.value).splitlines()
     assert "failed at step" in first
     assert first.endswith(r'RUN ["/bin/sh", "-ec", "seq 100 >&2\necho no compiler >&2\nexit 7"]')
-    words, mend = rest[: wheels.TAIL_LINES], rest[-1]
+    words, hint = rest[: wheels.TAIL_LINES], rest[-1]
     assert words == [*(str(number) for number in range(72, 101)), "no compiler"]
     assert rest[-2].endswith("returned a non-zero code: 7")
-    assert "/srv/survey/moat.yaml" in mend
+    assert "/srv/survey/moat.yaml" in hint
     assert traces() == []
 
 
@@ -348,12 +348,12 @@ def test_a_build_has_a_network_only_if_a_step_needs_one(
     engine: Engine, network_steps: tuple[str, ...], alone: bool
 ) -> None:
     tag = f"moat-nb/test-network:{secrets.token_hex(4)}"
-    order = build.Order(
+    request = build.BuildRequest(
         tag=tag,
         dockerfile=f"FROM {engine.base_image}\nRUN ls /sys/class/net > /interfaces\n",
         network_steps=network_steps,
     )
-    build.build(order, None, engine.client, Silent(), None)
+    build.build(request, None, engine.client, Silent(), None)
     try:
         assert (run(engine, tag, "cat", "/interfaces").split() == ["lo"]) is alone
     finally:

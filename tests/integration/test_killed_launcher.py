@@ -37,9 +37,7 @@ def kill_at(launcher, orders):
 @pytest.mark.timeout(600)
 def test_a_launcher_killed_at_any_step_leaves_nothing(launcher):
     steps = steps_of(launcher, launcher.project("lib", network=None))
-    assert {"before fork_exec in janitor.__init__", "after fork_exec in janitor.__init__"} <= {
-        *steps
-    }
+    assert {"before fork_exec in reaper.__init__", "after fork_exec in reaper.__init__"} <= {*steps}
     assert "after fork_exec in gate._start" in steps
     assert len(steps) > 20
     orders = [
@@ -90,21 +88,21 @@ def test_a_launcher_killed_while_two_sidecars_and_a_volume_start_leaves_nothing_
 HOLD = """
 import sys, moat_nb
 box = moat_nb.Sandbox.launch(sys.argv[1], sys.argv[2])
-print(box.sockets.parent, box._started.janitor._process.pid, flush=True)
+print(box.sockets.parent, box._started.reaper._process.pid, flush=True)
 sys.stdin.read()
 """
 
 
-def test_a_launcher_killed_with_its_janitor_leaves_what_the_next_start_sweeps(launcher):
+def test_a_launcher_killed_with_its_reaper_leaves_what_the_next_start_sweeps(launcher):
     project = launcher.project()
     argv = [sys.executable, "-c", HOLD, project, launcher.runtime]
     process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     with process:
-        directory, janitor = process.stdout.readline().split()
-        os.kill(int(janitor), signal.SIGKILL)
+        directory, reaper = process.stdout.readline().split()
+        os.kill(int(reaper), signal.SIGKILL)
         process.kill()
-    # The leash ends the sandbox itself; only the directory has nobody to remove it, but a start
-    # of somebody else's.
+    # The attach stream ends the sandbox itself. Only the directory stays, until somebody starts
+    # another sandbox.
     assert wait_until(lambda: {*launcher.left(project, seconds=0)} <= {f"directory {directory}"})
     launcher.launch(launcher.project()).stop()
     assert launcher.left(project) == []

@@ -169,12 +169,12 @@ def test_a_sandbox_killed_from_outside_is_gone_with_a_reason(launcher):
 
 def kill_from_outside(launcher, box):
     if launcher.runtime == "docker":
-        name = dict(box._started.spec.labels)["moat.nb.sandbox"]
+        name = dict(box._running.spec.labels)["moat.nb.sandbox"]
         filters = {"label": f"moat.nb.sandbox={name}"}
         (container,) = launcher.engine.client.containers.list(filters=filters)
         container.kill()
     else:
-        os.kill(box._started.leash.pid, signal.SIGKILL)
+        os.kill(box._running.attach_stream.pid, signal.SIGKILL)
 
 
 def test_an_engine_that_is_lost_ends_the_sandbox(on_docker):
@@ -299,7 +299,7 @@ def test_a_umask_of_077_does_not_close_the_sandbox(launcher):
             assert reply["content"]["status"] == "ok"
     finally:
         os.umask(before)
-    assert stat.S_IMODE(box._started.run_dir.path.parent.stat().st_mode) & 0o066 == 0
+    assert stat.S_IMODE(box._running.run_dir.path.parent.stat().st_mode) & 0o066 == 0
 
 
 def test_a_directory_of_a_sandbox_shows_nothing_to_others_and_is_removed(launcher):

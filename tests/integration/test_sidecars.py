@@ -94,7 +94,7 @@ def test_the_password_is_in_no_record_of_the_engines_and_in_no_repr_log_or_proce
         password = found.decode().strip()
         assert len(password) == 32
         assert password.isalnum()
-        started = box._started
+        started = box._running
         assert started.run_dir.service_log(name).read_bytes()
         records = [
             json.dumps(containers(engine, project)),
@@ -397,12 +397,12 @@ def test_what_a_sidecar_prints_cannot_steer_the_terminal_that_shows_it(on_docker
 # ---------------------------------------------------------------- life and death
 
 
-def test_a_launcher_killed_with_its_janitor_leaves_no_sidecar(on_docker, with_redis):
+def test_a_launcher_killed_with_its_reaper_leaves_no_sidecar(on_docker, with_redis):
     argv = [sys.executable, "-c", HOLD, with_redis]
     process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     with process:
-        directory, janitor = process.stdout.readline().split()
-        os.kill(int(janitor), 9)
+        directory, reaper = process.stdout.readline().split()
+        os.kill(int(reaper), 9)
         process.kill()
     assert wait_until(lambda: on_docker.left(with_redis, seconds=0) == [f"directory {directory}"])
     on_docker.launch(on_docker.project()).stop()
@@ -411,7 +411,7 @@ def test_a_launcher_killed_with_its_janitor_leaves_no_sidecar(on_docker, with_re
 HOLD = """
 import sys, moat_nb
 box = moat_nb.Sandbox.launch(sys.argv[1], "docker")
-print(box.sockets.parent, box._started.janitor._process.pid, flush=True)
+print(box.sockets.parent, box._started.reaper._process.pid, flush=True)
 sys.stdin.read()
 """
 

@@ -65,10 +65,10 @@ def box(launcher):
 
 def make_spare(box):
     """Make one now, and wait until it listens; its pid."""
-    link = box._started.link
+    link = box._running.guest
     link.spare_ready.clear()
     before = processes(box)
-    box._started.make_spare_kernel(after=0)
+    box._running.make_spare_kernel(after=0)
     assert link.spare_ready.wait(30)
     (made,) = processes(box) - before
     return made
@@ -188,7 +188,7 @@ def test_a_running_sandbox_makes_the_next_spare_by_itself_unless_it_is_told_not_
         )
         box = launcher.launch(project)
         with Kernel.start(box):
-            assert box._started.link.spare_ready.wait(60 if keeps else 3) is keeps
+            assert box._running.guest.spare_ready.wait(60 if keeps else 3) is keeps
 
 
 def test_a_package_of_the_users_is_seen_by_the_kernels_after_its_installation(launcher):

@@ -18,16 +18,16 @@ def swap(monkeypatch):
     def arm(role, path, to):
         aside = path.with_name("aside")
 
-        def start(self, spec, janitor, original):
+        def start(self, spec, reaper, original):
             if spec.role != role:
-                return original(self, spec, janitor)
+                return original(self, spec, reaper)
             path.rename(aside)
             path.symlink_to(to)
-            leash = original(self, spec, janitor)
+            attach_stream = original(self, spec, reaper)
             if isinstance(self, Docker):  # else it may not have been mounted yet
                 path.unlink()
                 aside.rename(path)
-            return leash
+            return attach_stream
 
         for runtime in (Docker, Bubblewrap):
             original = runtime.start

@@ -93,7 +93,7 @@ def test_every_error_derives_from_the_root() -> None:
 
 
 def test_problems_are_told_with_where_what_and_the_mend() -> None:
-    problem = errors.Problem(where="moat.yaml:3:1", what="no", mend="say yes")
+    problem = errors.Problem(where="moat.yaml:3:1", what="no", hint="say yes")
     bare = errors.Problem(where="moat.yaml", what="too large")
     error = errors.ConfigError([problem, bare])
     assert error.problems == (problem, bare)

@@ -20,7 +20,7 @@ from moat_nb.cli.bench.peers import Peers, ready_peers
 from moat_nb.config.model import Config
 from moat_nb.config.reader import load
 from moat_nb.errors import MoatError, RuntimeUnavailable
-from moat_nb.host.reaper import Janitor
+from moat_nb.host.reaper import Reaper
 from moat_nb.sandbox.project import plan_project
 from moat_nb.text.progress import for_user
 from moat_nb.text.tables import table
@@ -118,20 +118,20 @@ def _peers(config: Config, stack: ExitStack) -> Peers | None:
 def _image(config: Config, name: str) -> str | None:
     """The project's image on a runtime, empty where there are none; None when the project cannot
     be started there, and the reason is told."""
-    janitor = Janitor()
+    reaper = Reaper()
     progress = for_user()
     try:
         plan = plan_project(config, name)
         found = plan.runtime.available()
         if not found.usable:
             raise RuntimeUnavailable(found.detail)
-        return plan.runtime.prepare(plan.image, progress, janitor) or ""
+        return plan.runtime.prepare(plan.image, progress, reaper) or ""
     except MoatError as error:
         print(f"moat-nb: {name} is left out: {error}", file=sys.stderr)
         return None
     finally:
         progress.close()
-        janitor.finish()
+        reaper.finish()
 
 
 def measure(

@@ -1,6 +1,6 @@
 """``python -m moat_nb.cli.bench.egress``: bytes through the proxy, beside a direct connection.
 
-Client and server are this process; the proxy, and the guest's carrier, which comes before it in a
+Client and server are this process; the proxy, and the guest's forwarder, which comes before it in a
 sandbox, are processes of their own, as there.
 """
 
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO
 
 from moat_nb.config.model import Rule
-from moat_nb.egress.options import Order, missing
+from moat_nb.egress.options import ProxyOptions, missing
 from moat_nb.egress.policy.hostnames import HOST_GATEWAY
 from moat_nb.egress.policy.network_policy import NetworkPolicy
 from moat_nb.egress.process import command
@@ -37,8 +37,9 @@ _MIB = 1 << 20
 _OPENED = Rule(host="localhost", lines=(("allow", "GET", "/**"),))
 _CARRY = """\
 import sys
-from moat_nb.guest.port_forward import Carrier, Door
-Carrier([Door(int(sys.argv[1]), sys.argv[2], "")], 1024).run()
+from moat_nb.guest.port_forward import Forwarder, Listener
+from moat_nb.guest.settings import PortForward
+Forwarder([Listener(int(sys.argv[1]), PortForward(0, sys.argv[2], ""))], 1024).run()
 """
 Connect = Callable[[], socket.socket]
 
@@ -73,12 +74,12 @@ def _ways(undo: contextlib.ExitStack, size: int) -> dict[str, Connect]:
     port = undo.enter_context(_server(size, None))
     tls_port = undo.enter_context(_server(size, tls.server)) if tls else 0
     path = undo.enter_context(_proxy(directory, port, tls))
-    carrier = undo.enter_context(_carrier(path))
+    forwarder = undo.enter_context(_forwarder(path))
     ways: dict[str, Connect] = {
         "direct": lambda: _asked(_tcp(port)),
         "plain HTTP": lambda: _asked(_unix(path), f"http://localhost:{port}/"),
         "CONNECT": lambda: _asked(_tunnel(_unix(path), HOST_GATEWAY, port)),
-        "carrier and CONNECT": lambda: _asked(_tunnel(_tcp(carrier), HOST_GATEWAY, port)),
+        "forwarder and CONNECT": lambda: _asked(_tunnel(_tcp(forwarder), HOST_GATEWAY, port)),
     }
     if tls is not None:
         direct, opened = tls.trusting_server, tls.trusting_proxy
@@ -175,7 +176,7 @@ def _proxy(directory: Path, port: int, tls: _Tls | None) -> Iterator[str]:
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(path)
         listening.listen()
-        order = Order(
+        options = ProxyOptions(
             listen_fd=listening.fileno(),
             network=NetworkPolicy(
                 policy="permissive",
@@ -198,7 +199,7 @@ def _proxy(directory: Path, port: int, tls: _Tls | None) -> Iterator[str]:
         )
     with process:
         assert process.stdin is not None
-        process.stdin.write(order.line())
+        process.stdin.write(options.line())
         process.stdin.flush()
         try:
             yield path
@@ -207,8 +208,8 @@ def _proxy(directory: Path, port: int, tls: _Tls | None) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def _carrier(path: str) -> Iterator[int]:
-    """The port at which the guest's carrier listens, as in a sandbox."""
+def _forwarder(path: str) -> Iterator[int]:
+    """The port at which the guest's forwarder listens, as in a sandbox."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         fd, port = listening.fileno(), listening.getsockname()[1]
         process = subprocess.Popen([sys.executable, "-c", _CARRY, str(fd), path], pass_fds=[fd])

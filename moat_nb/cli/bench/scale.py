@@ -17,7 +17,7 @@ from pathlib import Path
 from jupyter_core.utils import ensure_event_loop
 
 from moat_nb.cli.bench.kernels import first_reply
-from moat_nb.host.run_directory import base_directory, notes
+from moat_nb.host.run_directory import base_directory, sandbox_states
 from moat_nb.jupyter.kernel_manager import Kernel
 from moat_nb.sandbox.sandbox import Sandbox
 from moat_nb.text.progress import Silent
@@ -46,7 +46,8 @@ class Held:
             threads=threading.active_count(),
             children=len(" ".join(children).split()),
             run_directories=sum(
-                note is not None and note.owner.pid == os.getpid() for _, note in notes(base)
+                sandbox_state is not None and sandbox_state.owner.pid == os.getpid()
+                for _, sandbox_state in sandbox_states(base)
             ),
         )
 

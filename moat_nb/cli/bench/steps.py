@@ -20,7 +20,7 @@ from moat_nb.jupyter.kernel_manager import Kernel
 from moat_nb.runtimes.bubblewrap.runtime import Bubblewrap
 from moat_nb.runtimes.docker.runtime import Docker
 from moat_nb.sandbox import running, sandbox
-from moat_nb.sandbox.guest_client import Link
+from moat_nb.sandbox.guest_client import GuestClient
 from moat_nb.text.progress import Silent
 from moat_nb.text.tables import table
 
@@ -33,8 +33,8 @@ ENDS: tuple[tuple[Any, str, str], ...] = (
     (running, "make_mount_points", "run directory, image looked up, mount points"),
     (Docker, "start", "the container: create and start"),
     (Bubblewrap, "start", "the container: create and start"),
-    (running.Started, "_bring_up", "the guest is up and has proved the excludes"),
-    (Link, "spawn", "the guest imports what kernels need, and forks"),
+    (running.RunningSandbox, "_bring_up", "the guest is up and has proved the excludes"),
+    (GuestClient, "spawn", "the guest imports what kernels need, and forks"),
     (sandbox, "_await_sockets", "the kernel listens"),
 )
 """Whose end is the end of which step, in their order."""

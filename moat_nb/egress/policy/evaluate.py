@@ -16,13 +16,13 @@ from moat_nb.egress.policy.network_policy import NetworkPolicy
 from moat_nb.egress.policy.pathmatch import WHOLE_SERVER, path_matches, readings
 from moat_nb.egress.policy.verdict import Verdict
 
-__all__ = ["Judge", "host_matches"]
+__all__ = ["PolicyEvaluator", "host_matches"]
 
 Line = tuple[Literal["allow", "deny"], str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judge:
+class PolicyEvaluator:
     network: NetworkPolicy
 
     def entry(self, host: str) -> Rule | None:
@@ -63,7 +63,7 @@ class Judge:
             allowed=port in self.network.host_ports,
             rule="network.host",
             reason=f"port {port} of this machine is not in network.host",
-            mend=f"add {port} to network.host",
+            hint=f"add {port} to network.host",
         )
 
     def _lines(self, entry: Rule, host: str, method: str, segments: Sequence[str]) -> Verdict:
@@ -79,7 +79,7 @@ class Judge:
                 allowed=False,
                 rule=rule,
                 reason=f"refuses {method} {path} by the rule {' '.join(line)!r}",
-                mend=f'add "allow {method} {path}" above "{" ".join(line)}"{_at(entry)}',
+                hint=f'add "allow {method} {path}" above "{" ".join(line)}"{_at(entry)}',
             )
         if self.network.policy == "permissive":
             return Verdict(allowed=True, rule="policy permissive")
@@ -88,7 +88,7 @@ class Judge:
             allowed=False,
             rule="policy strict",
             reason=f"has no rule that allows {method} {path} (policy strict)",
-            mend=f'add "allow {method} {path}" to the lines of {entry.host}{_at(entry)}',
+            hint=f'add "allow {method} {path}" to the lines of {entry.host}{_at(entry)}',
         )
 
     def _default(self, host: str, entry: Rule | None) -> Verdict:
@@ -97,11 +97,11 @@ class Judge:
             return Verdict(allowed=True, rule="policy permissive")
         if policy == "none":
             reason = "cannot be reached (policy none)"
-            mend = f'set network.policy to strict and add "- {host}" to network.rules in {file}'
+            hint = f'set network.policy to strict and add "- {host}" to network.rules in {file}'
         else:
             reason = "is not in network.rules (policy strict)"
-            mend = f'add "- {host}" to network.rules in {file}'
-        return Verdict(allowed=False, rule=f"policy {policy}", reason=reason, mend=mend)
+            hint = f'add "- {host}" to network.rules in {file}'
+        return Verdict(allowed=False, rule=f"policy {policy}", reason=reason, hint=hint)
 
 
 def host_matches(pattern: str, host: str) -> bool:

@@ -22,7 +22,7 @@ class Verdict:
     """The rule that decided: its place and text in the file, the policy, or a check's name."""
     reason: str = ""
     """Why not, in words that follow the host's name or stand alone."""
-    mend: str = ""
+    hint: str = ""
     """What to write where in moat.yaml; empty when nothing there would help."""
     address: str = ""
     """To which the name resolved; for the record alone, as it may be one of a private network,

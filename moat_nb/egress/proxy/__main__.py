@@ -1,6 +1,7 @@
 """The proxy's process, started by the launcher with the command of ``isolated.py``.
 
-The first line of stdin is its :class:`~moat_nb.egress.options.Order`; when stdin ends, so does it.
+The first line of stdin is its :class:`~moat_nb.egress.options.ProxyOptions`; when stdin ends, so
+does it.
 On stdout it writes a :class:`~moat_nb.egress.records.Record` a line for what was refused or
 failed; the file of the order has all of them.
 """
@@ -16,7 +17,7 @@ import socket
 import sys
 from pathlib import Path
 
-from moat_nb.egress.options import Order
+from moat_nb.egress.options import ProxyOptions
 from moat_nb.egress.proxy.server import Proxy
 from moat_nb.egress.records import Record
 from moat_nb.host.rotating_log import BoundedLog
@@ -31,11 +32,11 @@ SPARE_DESCRIPTORS = 100
 def main() -> None:
     # Ctrl-C in a terminal goes to the launcher, which decides what ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    order = Order.parse(sys.stdin.buffer.readline())
-    listening = socket.socket(fileno=order.listen_fd)
+    options = ProxyOptions.parse(sys.stdin.buffer.readline())
+    listening = socket.socket(fileno=options.listen_fd)
     listening.set_inheritable(False)
     os.set_blocking(sys.stdout.fileno(), False)
-    records = BoundedLog(Path(order.records), limit=order.limit)
+    records = BoundedLog(Path(options.records), limit=options.limit)
 
     def on_record(record: Record) -> None:
         records.write(record.line())
@@ -44,7 +45,7 @@ def main() -> None:
             with contextlib.suppress(OSError):
                 os.write(sys.stdout.fileno(), record.line())
 
-    proxy = Proxy(order, on_record, _connections())
+    proxy = Proxy(options, on_record, _connections())
     asyncio.run(_serve(proxy, listening))
     # A thread that waits for a name server would hold the process for seconds.
     os._exit(0)

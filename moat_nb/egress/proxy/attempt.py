@@ -22,7 +22,7 @@ class Attempt:
     rule: str = ""
     status: int | None = None
     reason: str = ""
-    mend: str = ""
+    hint: str = ""
     address: str = ""
     tls: bool = False
     outcome: Outcome = "passed"
@@ -50,7 +50,7 @@ class Attempt:
             outcome=self.outcome,
             rule=text["rule"],
             reason=text["reason"],
-            mend=text["mend"],
+            hint=text["hint"],
             address=text["address"],
             tls=self.tls,
         )

@@ -15,7 +15,7 @@ from moat_nb.egress.policy.verdict import Ended, Failed, Malformed, Refused, Ver
 from moat_nb.egress.proxy.attempt import Attempt
 from moat_nb.egress.proxy.exchange import Origin
 from moat_nb.egress.proxy.happy_eyeballs import connect_first
-from moat_nb.egress.proxy.http1 import Side, has_body
+from moat_nb.egress.proxy.http1 import Http1Connection, has_body
 from moat_nb.egress.proxy.request import Means, allow, carry_unseen, forward
 from moat_nb.egress.proxy.resolver import Address
 from moat_nb.egress.proxy.sniff import ACCESS_DENIED, opening
@@ -33,14 +33,14 @@ class Visit:
         """The CONNECT whose requests are recorded in its place, if any come."""
 
     async def run(self) -> None:
-        await self._requests(Side(self._client, h11.SERVER), None)
+        await self._requests(Http1Connection(self._client, h11.SERVER), None)
 
     async def turn_away(self) -> None:
-        side = Side(self._client, h11.SERVER)
+        side = Http1Connection(self._client, h11.SERVER)
         async with self._recorded(side, Attempt(method="", host="", port=0)):
             raise Failed("too many connections at once", 503)
 
-    async def _requests(self, side: Side, through: Origin | None) -> None:
+    async def _requests(self, side: Http1Connection, through: Origin | None) -> None:
         """``through``: the CONNECT's host that they came through, None for requests to a proxy."""
         while (request := await self._request(side, through)) is not None:
             attempt = _attempt(through, request.method.decode("latin-1"))
@@ -53,7 +53,7 @@ class Visit:
                 return
             side.http.start_next_cycle()
 
-    async def _request(self, side: Side, through: Origin | None) -> h11.Request | None:
+    async def _request(self, side: Http1Connection, through: Origin | None) -> h11.Request | None:
         """The next one; None when there is none, or it was none and is recorded."""
         late = Failed("no request came")
         try:
@@ -67,7 +67,7 @@ class Visit:
             return None
         return event if isinstance(event, h11.Request) else None
 
-    async def _connect(self, side: Side, request: h11.Request, attempt: Attempt) -> None:
+    async def _connect(self, side: Http1Connection, request: h11.Request, attempt: Attempt) -> None:
         async with self._recorded(side, attempt):
             attempt.host = request.target.decode("latin-1")
             attempt.host, attempt.port = authority(attempt.host, None)
@@ -82,7 +82,7 @@ class Visit:
                 await inside.stream.end()
                 attempt.reason = "no request came"  # recorded only where none did
 
-    async def _tunnel(self, side: Side, attempt: Attempt) -> Side | None:
+    async def _tunnel(self, side: Http1Connection, attempt: Attempt) -> Http1Connection | None:
         """Carry what is in TLS to its end, unseen; a Side for requests that are to be seen."""
         host, port = attempt.host, attempt.port
         if host == HOST_GATEWAY:
@@ -98,9 +98,13 @@ class Visit:
             return None
         if attempt.server is not None:
             attempt.server.close()  # each request gets one of its own
-        return await self._opened(begun, host) if tls else Side(self._client, h11.SERVER, begun)
+        return (
+            await self._opened(begun, host)
+            if tls
+            else Http1Connection(self._client, h11.SERVER, begun)
+        )
 
-    async def _to_this_machine(self, side: Side, attempt: Attempt) -> None:
+    async def _to_this_machine(self, side: Http1Connection, attempt: Attempt) -> None:
         port = attempt.port
         allow(attempt, self._means.judge.this_machine(port))
         loopback = Address(family=socket.AF_INET, sockaddr=("127.0.0.1", port))
@@ -108,7 +112,7 @@ class Visit:
         begun = await self._established(side, attempt)
         await carry_unseen(attempt, self._client, attempt.server, begun)
 
-    async def _established(self, side: Side, attempt: Attempt) -> bytes:
+    async def _established(self, side: Http1Connection, attempt: Attempt) -> bytes:
         """Say that the tunnel stands; what the sandbox has said into it already."""
         while not isinstance(await side.event(), h11.EndOfMessage):
             pass
@@ -116,12 +120,12 @@ class Visit:
         attempt.status = 200
         return side.http.trailing_data[0]
 
-    async def _opened(self, begun: bytes, host: str) -> Side:
+    async def _opened(self, begun: bytes, host: str) -> Http1Connection:
         if self._means.interceptor is None:
             await self._client.write(ACCESS_DENIED)
             reason = "has rules with methods or paths, which TLS hides"
             raise Refused(
-                Verdict(allowed=False, rule="interception", reason=reason, mend=f"run {INSTALL}")
+                Verdict(allowed=False, rule="interception", reason=reason, hint=f"run {INSTALL}")
             )
         stream = Tls(self._client, self._means.interceptor.for_sandbox(host), begun=begun)
         late = Failed("the sandbox does not finish its TLS handshake", 504)
@@ -130,17 +134,17 @@ class Visit:
         except OSError as error:
             reason = f"the sandbox does not trust its authority, or hung up: {error}"
             raise Failed(reason) from None
-        return Side(stream, h11.SERVER)
+        return Http1Connection(stream, h11.SERVER)
 
     @contextlib.asynccontextmanager
-    async def _recorded(self, side: Side, attempt: Attempt) -> AsyncIterator[None]:
+    async def _recorded(self, side: Http1Connection, attempt: Attempt) -> AsyncIterator[None]:
         """Answer with what ended the attempt, if anything did, and record it."""
         try:
             yield
         except Refused as refused:
             verdict = refused.verdict
             attempt.outcome, attempt.rule = "refused", verdict.rule
-            attempt.reason, attempt.mend = verdict.reason, verdict.mend
+            attempt.reason, attempt.hint = verdict.reason, verdict.hint
             attempt.address = verdict.address
             await self._say(side, refused, attempt)
         except Ended as ended:
@@ -164,11 +168,11 @@ class Visit:
             if attempt.outcome != "passed" or not attempt.itemised:
                 self._means.on_record(attempt.record())
 
-    async def _say(self, side: Side, ended: Ended, attempt: Attempt) -> None:
+    async def _say(self, side: Http1Connection, ended: Ended, attempt: Attempt) -> None:
         words = (word for word in ("moat:", attempt.host, attempt.reason) if word)
-        mend = f"; {attempt.mend}" if attempt.mend else ""
+        hint = f"; {attempt.hint}" if attempt.hint else ""
         try:
-            said = await side.answer(ended, " ".join(words) + mend)
+            said = await side.answer(ended, " ".join(words) + hint)
         except (OSError, h11.LocalProtocolError):
             said = False
         if said:

@@ -10,7 +10,7 @@ from moat_nb.egress.options import Deadlines
 from moat_nb.egress.policy.hostnames import is_local_name
 from moat_nb.egress.policy.verdict import Failed, Refused, Verdict
 from moat_nb.egress.proxy.happy_eyeballs import connect_first
-from moat_nb.egress.proxy.http1 import Side
+from moat_nb.egress.proxy.http1 import Http1Connection
 from moat_nb.egress.proxy.resolver import Resolver
 from moat_nb.egress.proxy.streams import Plain, within
 from moat_nb.egress.upstream import Upstream
@@ -81,7 +81,7 @@ class Dialer:
 
 
 async def _tunnel(stream: Plain, upstream: Upstream, host: str, port: int) -> None:
-    side = Side(stream, h11.CLIENT)
+    side = Http1Connection(stream, h11.CLIENT)
     name = f"{host}:{port}"
     headers = [(b"host", name.encode()), *upstream.headers]
     await side.send(h11.Request(method="CONNECT", target=name, headers=headers))

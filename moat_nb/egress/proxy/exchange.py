@@ -15,7 +15,7 @@ from moat_nb.egress.proxy.http1 import (
     SWITCH,
     WEBSOCKET,
     Headers,
-    Side,
+    Http1Connection,
     end_to_end,
     two_frames,
     upgrades,
@@ -82,8 +82,8 @@ def check_host(request: h11.Request, origin: Origin) -> None:
 
 
 async def exchange(
-    client: Side,
-    server: Side,
+    client: Http1Connection,
+    server: Http1Connection,
     request: h11.Request,
     target: str,
     headers: Headers,
@@ -110,7 +110,7 @@ async def exchange(
         await asyncio.gather(body, answer, return_exceptions=True)
 
 
-async def _send_body(client: Side, server: Side) -> None:
+async def _send_body(client: Http1Connection, server: Http1Connection) -> None:
     """Then watch whether the sandbox hangs up: Malformed when it does. Returns never."""
     try:
         while not isinstance(
@@ -131,13 +131,13 @@ async def _send_body(client: Side, server: Side) -> None:
     raise Malformed("the sandbox hung up before the answer came")
 
 
-async def _offer(server: Side, event: h11.Event) -> None:
+async def _offer(server: Http1Connection, event: h11.Event) -> None:
     """A server that takes no more may have answered already; its answer tells."""
     with contextlib.suppress(OSError):
         await server.send(event)
 
 
-async def _answer(client: Side, server: Side, attempt: Attempt) -> None:
+async def _answer(client: Http1Connection, server: Http1Connection, attempt: Attempt) -> None:
     while True:
         event = await _next(server)
         if isinstance(event, (h11.InformationalResponse, h11.Response)):
@@ -173,7 +173,7 @@ def _check_switch(event: h11.InformationalResponse | h11.Response) -> None:
         raise Failed("switched to another protocol than the one that it was offered")
 
 
-async def _next(server: Side) -> h11.Event | type[h11.PAUSED]:
+async def _next(server: Http1Connection) -> h11.Event | type[h11.PAUSED]:
     seconds = server.stream.deadlines.idle
     late = Failed(f"said nothing for {seconds:.0f} seconds", 504)
     try:

@@ -12,8 +12,8 @@ __all__ = [
     "SWITCH",
     "WEBSOCKET",
     "Headers",
+    "Http1Connection",
     "Message",
-    "Side",
     "end_to_end",
     "has_body",
     "two_frames",
@@ -40,7 +40,7 @@ SWITCH: Headers = [(b"connection", b"Upgrade"), (b"upgrade", WEBSOCKET)]
 """What is said for a switch to websockets, whoever says it, and in whatever words he was told."""
 
 
-class Side:
+class Http1Connection:
     """``begun``: what was read from the stream already."""
 
     def __init__(

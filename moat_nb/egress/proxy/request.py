@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import h11
 
-from moat_nb.egress.policy.evaluate import Judge
+from moat_nb.egress.policy.evaluate import PolicyEvaluator
 from moat_nb.egress.policy.verdict import Failed, Malformed, Refused, Verdict
 from moat_nb.egress.proxy.attempt import Attempt
 from moat_nb.egress.proxy.dialer import Dialer
@@ -17,7 +17,7 @@ from moat_nb.egress.proxy.http1 import (
     SWITCH,
     WEBSOCKET,
     Headers,
-    Side,
+    Http1Connection,
     end_to_end,
     two_frames,
     upgrades,
@@ -36,7 +36,7 @@ __all__ = ["Means", "allow", "carry_unseen", "forward"]
 class Means:
     """What all connections of the sandbox share."""
 
-    judge: Judge
+    judge: PolicyEvaluator
     dialer: Dialer
     interceptor: Interceptor | None
     on_record: Callable[[Record], None]
@@ -49,7 +49,11 @@ def allow(attempt: Attempt, verdict: Verdict) -> None:
 
 
 async def forward(
-    means: Means, side: Side, request: h11.Request, attempt: Attempt, through: Origin | None
+    means: Means,
+    side: Http1Connection,
+    request: h11.Request,
+    attempt: Attempt,
+    through: Origin | None,
 ) -> None:
     """``through``: the CONNECT's host that the request came through, None for one to the proxy."""
     attempt.host = request.target.decode("latin-1") if through is None else through.host
@@ -66,7 +70,7 @@ async def forward(
         # "*" of a server is its URL without a path (RFC 9112, section 3.2.4).
         path = f"http://{origin.name}{path.removeprefix('*')}"
         headers += upstream.headers
-    server = Side(await _spoken_to(means, origin, attempt.server), h11.CLIENT)
+    server = Http1Connection(await _spoken_to(means, origin, attempt.server), h11.CLIENT)
     await exchange(side, server, request, path, headers, attempt)
     if side.http.our_state is h11.SWITCHED_PROTOCOL:
         await side.stream.write(server.http.trailing_data[0])

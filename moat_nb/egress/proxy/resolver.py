@@ -112,20 +112,20 @@ class Resolver:
         if not own and (kind is None or any(parsed in network for network in self._reachable)):
             return
         if own and kind in (None, "private"):
-            kind, mend = (
+            kind, hint = (
                 "this machine's own",
                 "list the port in network.host and use $MOAT_HOST_GATEWAY",
             )
         elif kind in ("private", "reserved"):
-            mend = f"if that is meant, put the address, which moat-nb trace has, into {REACHABLE}"
+            hint = f"if that is meant, put the address, which moat-nb trace has, into {REACHABLE}"
         else:
-            mend = ""
+            hint = ""
         raise Refused(
             Verdict(
                 allowed=False,
                 rule="public addresses only",
                 reason=f"resolves to an address that may not be reached ({kind})",
-                mend=mend,
+                hint=hint,
                 address=str(parsed),
             )
         )

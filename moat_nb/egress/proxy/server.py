@@ -7,8 +7,8 @@ import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from moat_nb.egress.options import Interception, Order
-from moat_nb.egress.policy.evaluate import Judge
+from moat_nb.egress.options import Interception, ProxyOptions
+from moat_nb.egress.policy.evaluate import PolicyEvaluator
 from moat_nb.egress.proxy.connection import Visit
 from moat_nb.egress.proxy.dialer import Dialer
 from moat_nb.egress.proxy.request import Means
@@ -26,22 +26,24 @@ __all__ = ["Proxy"]
 class Proxy:
     """``on_record`` hears of each request when it has ended, however it did."""
 
-    def __init__(self, order: Order, on_record: Callable[[Record], None], limit: int) -> None:
-        intercept = order.intercept
+    def __init__(
+        self, options: ProxyOptions, on_record: Callable[[Record], None], limit: int
+    ) -> None:
+        intercept = options.intercept
         self._means = Means(
-            judge=Judge(network=order.network),
+            judge=PolicyEvaluator(network=options.network),
             dialer=Dialer(
-                Resolver(order.reachable),
-                order.deadlines,
-                Upstream.parse(order.upstream) if order.upstream else None,
-                order.no_proxy,
-                order.trust,
+                Resolver(options.reachable),
+                options.deadlines,
+                Upstream.parse(options.upstream) if options.upstream else None,
+                options.no_proxy,
+                options.trust,
             ),
-            interceptor=_interceptor(intercept, order.trust) if intercept else None,
+            interceptor=_interceptor(intercept, options.trust) if intercept else None,
             on_record=on_record,
         )
         self._limit = limit
-        self._deadlines = order.deadlines
+        self._deadlines = options.deadlines
         self._open: set[asyncio.Task[None]] = set()
 
     async def serve(self, listening: socket.socket) -> None:

@@ -46,8 +46,8 @@ async def _http(client: Plain, begun: bytes) -> bytes:
         begun += await _more(client)
     if not _HTTP.match(begun):
         reason = "is spoken to in neither TLS nor HTTP"
-        mend = "set network.policy to bridge for other protocols"
-        raise Refused(Verdict(allowed=False, rule="HTTP or TLS only", reason=reason, mend=mend))
+        hint = "set network.policy to bridge for other protocols"
+        raise Refused(Verdict(allowed=False, rule="HTTP or TLS only", reason=reason, hint=hint))
     return begun
 
 

@@ -46,7 +46,7 @@ def inside(target: str, pattern: str, proofs: Sequence[MountProof]) -> str:
     return f"{used} of {amount(tmpfs[0].size)} used inside"
 
 
-def _matches(states: exclude_patterns.States, target: str, path: str) -> bool:
+def _matches(states: exclude_patterns.GlobStates, target: str, path: str) -> bool:
     if not is_below(path, target):
         return False
     *above, last = path.removeprefix(target).strip("/").split("/")

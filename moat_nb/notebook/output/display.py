@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from moat_nb.errors import MoatError
 from moat_nb.notebook.output.figures import FIGURE, LIBRARY, Figures
-from moat_nb.notebook.output.safe import harmless
+from moat_nb.notebook.output.safe import sanitise_mimebundle
 from moat_nb.text.terminal import for_terminal
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class Replay:
         data.pop(WIDGET, None)
         if not self._trust:
             figure = data.pop(FIGURE, None)
-            data, metadata, hints = harmless(data, metadata)
+            data, metadata, hints = sanitise_mimebundle(data, metadata)
             for hint in hints:
                 self._hint_once(hint)
             if figure is not None:

@@ -12,7 +12,7 @@ import gzip
 import json
 from typing import Any
 
-from moat_nb.notebook.output.iframe import frame
+from moat_nb.notebook.output.iframe import iframe
 
 __all__ = ["FIGURE", "LIBRARY", "Figures"]
 
@@ -54,4 +54,4 @@ class Figures:
             return None
         # In a script `<` may begin the script's end.
         text = json.dumps(figure).replace("<", "\\u003c")
-        return frame(DRAW.format(library=self._library, figure=text))
+        return iframe(DRAW.format(library=self._library, figure=text))

@@ -16,7 +16,7 @@ from __future__ import annotations
 import html
 import secrets
 
-__all__ = ["frame"]
+__all__ = ["iframe"]
 
 HEIGHT = 450
 """Pixels until the content says its own: plotly's default."""
@@ -58,7 +58,7 @@ FIT = (
 )
 
 
-def frame(content: str) -> str:
+def iframe(content: str) -> str:
     """HTML that shows ``content`` (HTML, with scripts if it likes) in a frame of its own."""
     inner = html.escape(f"<!DOCTYPE html>{NO_LOOKUPS}{NO_WEBRTC}{STYLE}{MEASURE}<body>{content}")
     outer = html.escape(

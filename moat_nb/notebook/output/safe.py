@@ -14,11 +14,11 @@ import re
 from typing import Any
 
 from moat_nb.notebook.output import markdown
-from moat_nb.notebook.output.iframe import frame
+from moat_nb.notebook.output.iframe import iframe
 from moat_nb.notebook.output.sanitise import is_plain_latex, sanitised
 from moat_nb.text.terminal import one_line
 
-__all__ = ["harmless"]
+__all__ = ["sanitise_mimebundle"]
 
 PASSIVE = frozenset(
     {"text/plain", "application/json", "application/pdf"}
@@ -37,7 +37,7 @@ HANDLED = frozenset(
 )
 
 
-def harmless(
+def sanitise_mimebundle(
     data: dict[str, Any], metadata: dict[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
     """A display's data and metadata as they may be shown, and hints for the user."""
@@ -46,7 +46,7 @@ def harmless(
     page = _page(data)
     if page is not None:
         plain = sanitised(page)
-        shown["text/html"] = frame(page) if plain is None else plain
+        shown["text/html"] = iframe(page) if plain is None else plain
     elif (drawing := _text(data.get("image/svg+xml"))) is not None:
         shown["text/html"] = _image(drawing)
     latex = _text(data.get("text/latex"))

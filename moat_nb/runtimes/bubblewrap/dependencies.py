@@ -37,20 +37,20 @@ def missing(config: Config, path: str) -> tuple[Problem, ...]:
     for item in config.dependencies:
         if item.name not in skipped:
             problems += [
-                Problem(where=item.where, what=f"{item.name}: {what}", mend=mend)
-                for what, mend in _lacks(item, path)
+                Problem(where=item.where, what=f"{item.name}: {what}", hint=hint)
+                for what, hint in _lacks(item, path)
             ]
     where = config.kernel.where.get("packages", config.path.name)
     for requirement in config.kernel.packages:
         problems += [
-            Problem(where=where, what=f"kernel.packages: {what}", mend=mend)
-            for what, mend in _lacks_distribution(requirement)
+            Problem(where=where, what=f"kernel.packages: {what}", hint=hint)
+            for what, hint in _lacks_distribution(requirement)
         ]
     return tuple(problems)
 
 
 def _lacks(item: Dependency, path: str) -> Iterator[tuple[str, str]]:
-    """What is wrong and the mend, if anything is."""
+    """What is wrong and the hint, if anything is."""
     if item.kind == "python":
         here = f"{sys.version_info[0]}.{sys.version_info[1]}"
         if item.version is not None and item.version != here:
@@ -78,11 +78,11 @@ def _lacks_distribution(text: str) -> Iterator[tuple[str, str]]:
     from packaging.requirements import Requirement
 
     requirement = Requirement(text)
-    mend = f"{sys.executable} -m pip install '{text}'"
+    hint = f"{sys.executable} -m pip install '{text}'"
     try:
         version = importlib.metadata.version(requirement.name)
     except importlib.metadata.PackageNotFoundError:
-        yield f"{requirement.name} is not installed for the launcher's python", mend
+        yield f"{requirement.name} is not installed for the launcher's python", hint
         return
     if not requirement.specifier.contains(version, prereleases=True):
-        yield f"{requirement.name} is here in version {version}, not {requirement.specifier}", mend
+        yield f"{requirement.name} is here in version {version}, not {requirement.specifier}", hint

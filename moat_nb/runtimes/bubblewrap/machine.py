@@ -17,7 +17,7 @@ from moat_nb.host.machine import Host
 from moat_nb.host.package import PACKAGE
 from moat_nb.planning.mounts import is_below
 
-__all__ = ["NAMESPACES", "OUTSIDE", "BubblewrapFacts", "discover", "mend", "probe"]
+__all__ = ["NAMESPACES", "OUTSIDE", "BubblewrapFacts", "discover", "hint", "probe"]
 
 PROBE_SECONDS = 1.0
 
@@ -218,9 +218,9 @@ def probe(drop: list[str], facts: BubblewrapFacts) -> str:
     return "" if done.returncode == 0 else done.stderr.strip() or f"exit code {done.returncode}"
 
 
-def mend() -> str:
-    for name, (forbidden, mend) in _SYSCTLS.items():
+def hint() -> str:
+    for name, (forbidden, hint) in _SYSCTLS.items():
         with contextlib.suppress(OSError):
             if Path("/proc/sys", name).read_text().strip() == forbidden:
-                return mend
+                return hint
     return "bubblewrap needs unprivileged user namespaces and a /proc that nothing covers"

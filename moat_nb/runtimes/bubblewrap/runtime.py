@@ -28,15 +28,15 @@ from moat_nb.runtimes.bubblewrap.machine import (
     OUTSIDE,
     BubblewrapFacts,
     discover,
-    mend,
+    hint,
     probe,
 )
-from moat_nb.runtimes.pipes import PipeLeash, spawn
+from moat_nb.runtimes.pipes import PipeStream, spawn
 from moat_nb.runtimes.rlimits import rlimits
 
 if TYPE_CHECKING:
     from moat_nb.config.model import Config
-    from moat_nb.host.reaper import Janitor
+    from moat_nb.host.reaper import Reaper
     from moat_nb.planning.image import ImagePlan
     from moat_nb.text.progress import Progress
 
@@ -67,32 +67,32 @@ class Bubblewrap(Runtime):
         facts = self.facts
         found = f"bubblewrap {'.'.join(map(str, facts.version))}"
         if facts.bwrap is None:
-            return Availability(usable=False, detail="bwrap is not installed", mend=_INSTALL)
+            return Availability(usable=False, detail="bwrap is not installed", hint=_INSTALL)
         if facts.version < OLDEST:
             newer = f"install {'.'.join(map(str, OLDEST))} or newer"
-            return Availability(usable=False, detail=f"{found} is too old", mend=newer)
+            return Availability(usable=False, detail=f"{found} is too old", hint=newer)
         needed = ("prlimit",) if self.host.user.uid else ("prlimit", "setpriv", "unshare")
         missing = [name for name in needed if getattr(facts, name) is None]
         if missing:
             detail = f"{', '.join(missing)}: not installed"
-            return Availability(usable=False, detail=detail, mend="install util-linux")
+            return Availability(usable=False, detail=detail, hint="install util-linux")
         if facts.machine not in seccomp.MACHINES:
             detail = f"no seccomp filter for {facts.machine}"
-            return Availability(usable=False, detail=detail, mend="use docker")
+            return Availability(usable=False, detail=detail, hint="use docker")
         failure = probe(self._drop(MOAT_USER), facts)
         if failure:
-            return Availability(usable=False, detail=f"{found}: {failure}", mend=mend())
+            return Availability(usable=False, detail=f"{found}: {failure}", hint=hint())
         limits = "prlimit" if facts.limiter == "none" else "systemd-run"
         return Availability(usable=True, detail=f"{found}, limits by {limits}")
 
-    def prepare(self, image: ImagePlan | None, progress: Progress, janitor: Janitor) -> None:
+    def prepare(self, image: ImagePlan | None, progress: Progress, reaper: Reaper) -> None:
         """Nothing: what the host lacks, :meth:`check` has named."""
 
     def check(self, spec: ContainerSpec, config: Config) -> tuple[Problem, ...]:
         path = os.pathsep.join((str(Path(self.host.executable).parent), OUTSIDE["PATH"]))
         refused = (
-            Problem(where=config.place(key), what=f"bubblewrap: {what}", mend=mend, supported=False)
-            for key, what, mend in (
+            Problem(where=config.place(key), what=f"bubblewrap: {what}", hint=hint, supported=False)
+            for key, what, hint in (
                 *_needs_image(config),
                 *_unsupported(spec),
                 *self._unsupported_here(spec),
@@ -102,7 +102,7 @@ class Bubblewrap(Runtime):
             Problem(
                 where=config.place_of(mount.target),
                 what=f"bubblewrap: volume {mount.name}: there are no named volumes",
-                mend="use type bind, or docker",
+                hint="use type bind, or docker",
                 supported=False,
             )
             for mount in spec.mounts
@@ -139,8 +139,8 @@ class Bubblewrap(Runtime):
             "files": _files(spec),
         }
 
-    def start(self, spec: ContainerSpec, janitor: Janitor) -> PipeLeash:
-        """Start it. The janitor has no duty here: the sandbox dies with its pipes."""
+    def start(self, spec: ContainerSpec, reaper: Reaper) -> PipeStream:
+        """Start it. The reaper has no duty here: the sandbox dies with its pipes."""
         places, stage = staging.stage(self._unreachable(spec))
         contents = {name: text.encode() for name, text in _files(spec).items()}
         contents["seccomp"] = seccomp.program(self.facts.machine)
@@ -151,7 +151,7 @@ class Bubblewrap(Runtime):
             fds["arguments"] = _memory_file(stack, words)
             environ = {**OUTSIDE, **dict(self.facts.bus)}
             process = spawn(self._argv(spec, stage, fds), environ, [int(fd) for fd in fds.values()])
-        return PipeLeash(process)
+        return PipeStream(process)
 
     def _argv(
         self, spec: ContainerSpec, stage: tuple[str, ...], fds: Mapping[str, str]

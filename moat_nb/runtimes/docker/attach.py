@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 STDERR_TAIL = 64 << 10
 
 
-class DockerLeash:
+class DockerStream:
     """The attach stream of a container that was made with ``StdinOnce``.
 
     Attached before the start, so that nothing is missed; the engine frames stdout and stderr

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
     from moat_nb.runtimes.docker.runtime import Docker
 
-__all__ = ["ImageWords", "begin", "exit_code", "look_up"]
+__all__ = ["ImageConfig", "begin", "exit_code", "look_up"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageWords:
+class ImageConfig:
     """What an image says of itself."""
 
     id: str
@@ -31,7 +31,7 @@ class ImageWords:
     volumes: tuple[str, ...]
 
     @classmethod
-    def of(cls, found: dict[str, Any]) -> ImageWords:
+    def of(cls, found: dict[str, Any]) -> ImageConfig:
         """From the engine's inspection."""
         config = found.get("Config") or {}
         return cls(
@@ -43,7 +43,7 @@ class ImageWords:
         )
 
 
-def look_up(engine: Docker, image: str, progress: Progress) -> ImageWords:
+def look_up(engine: Docker, image: str, progress: Progress) -> ImageConfig:
     """Of an image that is on the engine when this returns; ImageError when it cannot be had."""
     from moat_nb.runtimes.images import build
 
@@ -57,7 +57,7 @@ def look_up(engine: Docker, image: str, progress: Progress) -> ImageWords:
                     f"{image} is not on this machine, and pulling it failed: "
                     f"{failure or 'the engine does not have it afterwards'}"
                 )
-        return ImageWords.of(found)
+        return ImageConfig.of(found)
 
 
 def begin(engine: Docker, container: str, argv: tuple[str, ...]) -> str:

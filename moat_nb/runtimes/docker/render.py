@@ -64,8 +64,8 @@ def _host_config(spec: ContainerSpec, facts: EngineFacts) -> dict[str, Any]:
         "Ulimits": [
             {"Name": name, "Soft": soft, "Hard": hard} for name, soft, hard in limits.ulimits
         ],
-        # The leash runs over stdout, and kernels' own output over the leash: the launcher keeps
-        # a bounded log of it, so the engine need not keep another.
+        # Kernels' output runs over the attach stream, and the launcher keeps a bounded log of it;
+        # the engine need not keep another.
         "LogConfig": {"Type": "none"},
         "Mounts": _mounts(spec),
         "Tmpfs": _tmpfs(spec, facts),

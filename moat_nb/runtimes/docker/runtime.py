@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from moat_nb.config.model import Config
 from moat_nb.errors import ImageError, Problem, RuntimeUnavailable, StartError
-from moat_nb.host.reaper import Janitor
+from moat_nb.host.reaper import Reaper
 from moat_nb.planning.capabilities import Capabilities
 from moat_nb.planning.image import ImagePlan
 from moat_nb.planning.spec import ContainerSpec
 from moat_nb.runtimes.base import UNLIMITED_FILES, Availability
-from moat_nb.runtimes.docker.attach import DockerLeash
+from moat_nb.runtimes.docker.attach import DockerStream
 from moat_nb.runtimes.docker.engine import (
     ENGINE_TIMEOUT,
     EngineFacts,
@@ -54,7 +54,7 @@ class Docker:
                 return Availability(
                     usable=False,
                     detail=f"DOCKER_HOST is {path}: an engine on another machine",
-                    mend="only engines on a unix socket of this machine are supported yet",
+                    hint="only engines on a unix socket of this machine are supported yet",
                 )
             try:
                 self._facts = ask_facts(path)
@@ -71,17 +71,17 @@ class Docker:
         return Availability(
             usable=False,
             detail="; ".join(failures) or "no socket of an engine",
-            mend="start the engine, and be in its group (`id -nG` shows yours)",
+            hint="start the engine, and be in its group (`id -nG` shows yours)",
         )
 
-    def prepare(self, image: ImagePlan | None, progress: Progress, janitor: Janitor) -> str:
+    def prepare(self, image: ImagePlan | None, progress: Progress, reaper: Reaper) -> str:
         assert image is not None
         path = self._socket()
         if (found := existing_image(image, partial(image_id, path))) is not None:
             return found
         client = self.connect()
         try:
-            return ensure_image(image, client, progress, janitor)
+            return ensure_image(image, client, progress, reaper)
         except engine_errors() as error:
             raise ImageError(f"{self.name} at {self.socket}: {error}") from error
         finally:
@@ -123,7 +123,7 @@ class Docker:
         if self.socket is None:
             found = self.available()
             if not found.usable:
-                raise RuntimeUnavailable(f"{self.name}: {found.detail}; {found.mend}")
+                raise RuntimeUnavailable(f"{self.name}: {found.detail}; {found.hint}")
         assert self.socket is not None
         return self.socket
 
@@ -131,7 +131,7 @@ class Docker:
         """The body of ``POST /containers/create``, and the name it goes under."""
         return {"name": spec.name, "body": body(spec, self._known)}
 
-    def start(self, spec: ContainerSpec, janitor: Janitor) -> DockerLeash:
+    def start(self, spec: ContainerSpec, reaper: Reaper) -> DockerStream:
         import docker.errors
 
         try:
@@ -140,10 +140,10 @@ class Docker:
                 undo.callback(client.close)
                 words = self.render(spec)
                 assert self.socket is not None
-                janitor.container(self.socket, spec.name)
+                reaper.container(self.socket, spec.name)
                 client.create_container_from_config(words["body"], words["name"])
-                leash = DockerLeash(client, spec.name)
-                undo.callback(leash.close)
+                attach_stream = DockerStream(client, spec.name)
+                undo.callback(attach_stream.close)
                 client.start(spec.name)
                 undo.pop_all()
         except docker.errors.ImageNotFound as error:
@@ -152,7 +152,7 @@ class Docker:
             raise StartError(f"{self.name} refused: {error.explanation}") from error
         except engine_errors() as error:
             raise StartError(f"{self.name} at {self.socket}: {error}") from error
-        return leash
+        return attach_stream
 
 
 def _reason(error: Exception) -> str:

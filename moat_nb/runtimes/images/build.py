@@ -31,10 +31,10 @@ from moat_nb.text.terminal import for_terminal
 if TYPE_CHECKING:
     from docker import DockerClient
 
-    from moat_nb.host.reaper import Janitor
+    from moat_nb.host.reaper import Reaper
     from moat_nb.text.progress import Progress
 
-__all__ = ["BuildLog", "Order", "PullTally", "build", "pull"]
+__all__ = ["BuildLog", "BuildRequest", "PullTally", "build", "pull"]
 
 INTERRUPT_SECONDS = 30.0
 """For an engine to end a step whose build was given up: 0.3 s were seen on Docker 20.10."""
@@ -136,7 +136,7 @@ def _remove(layer: str, client: DockerClient) -> bool:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Order:
+class BuildRequest:
     """One build."""
 
     tag: str
@@ -167,26 +167,26 @@ def pull(image: str, client: DockerClient, progress: Progress) -> str | None:
 
 
 def build(
-    order: Order,
+    request: BuildRequest,
     target: wheels.Target | None,
     client: DockerClient,
     progress: Progress,
-    janitor: Janitor | None,
+    reaper: Reaper | None,
 ) -> None:
-    """Build ``order``; ``target`` is needed when it has requirements.
+    """Build ``request``; ``target`` is needed when it has requirements.
 
     Raises ImageError with the failing step's own words; no container, layer or directory stays
-    behind. ``janitor`` sees to the directory of the wheels if the launcher is killed.
+    behind. ``reaper`` sees to the directory of the wheels if the launcher is killed.
     """
     # A file without a name: nothing of it can be left behind.
     with tempfile.TemporaryFile() as context:
         with tarfile.open(fileobj=context, mode="w") as tar:
-            _add_text(tar, "Dockerfile", order.dockerfile.encode())
+            _add_text(tar, "Dockerfile", request.dockerfile.encode())
             if target is not None:
                 _add_text(tar, f"{FILES}/ca.pem", _trusted())
-                _add_wheels(tar, order.requirements, target, progress, janitor)
+                _add_wheels(tar, request.requirements, target, progress, reaper)
         context.seek(0)
-        _run(order, context, client, progress)
+        _run(request, context, client, progress)
 
 
 def _add_text(tar: tarfile.TarFile, name: str, text: bytes) -> None:
@@ -206,11 +206,11 @@ def _add_wheels(
     requirements: tuple[str, ...],
     target: wheels.Target,
     progress: Progress,
-    janitor: Janitor | None,
+    reaper: Reaper | None,
 ) -> None:
     directory = Path(tempfile.gettempdir(), f"moat-nb-wheels-{secrets.token_hex(8)}")
-    if janitor is not None:
-        janitor.directory(str(directory))
+    if reaper is not None:
+        reaper.directory(str(directory))
     directory.mkdir(mode=0o700)
     try:
         progress.stage(f"fetching wheels for {target}")
@@ -233,20 +233,22 @@ def _anonymous(entry: tarfile.TarInfo) -> tarfile.TarInfo:
     return entry
 
 
-def _run(order: Order, context: IO[bytes], client: DockerClient, progress: Progress) -> None:
+def _run(
+    request: BuildRequest, context: IO[bytes], client: DockerClient, progress: Progress
+) -> None:
     from docker.errors import APIError
 
-    network = ", ".join(order.network_steps)
-    progress.stage(f"building {order.tag}" + (f" with network, for {network}" if network else ""))
+    network = ", ".join(request.network_steps)
+    progress.stage(f"building {request.tag}" + (f" with network, for {network}" if network else ""))
     log = BuildLog(progress)
     try:
         stream = client.api.build(
             fileobj=context,
             custom_context=True,
-            tag=order.tag,
+            tag=request.tag,
             rm=True,
             forcerm=True,
-            labels=order.labels,
+            labels=request.labels,
             network_mode=_network_mode(client) if network else "none",
             use_config_proxy=bool(network),
             decode=True,
@@ -262,7 +264,7 @@ def _run(order: Order, context: IO[bytes], client: DockerClient, progress: Progr
         raise
     if failure is not None:
         log.discard_layers(client)
-        raise ImageError(f"building {order.tag} failed {log.describe(failure)}")
+        raise ImageError(f"building {request.tag} failed {log.describe(failure)}")
 
 
 def _network_mode(client: DockerClient) -> str | None:

@@ -13,7 +13,7 @@ from moat_nb.planning.image import PROJECT_LABEL, ImagePlan
 if TYPE_CHECKING:
     from docker import DockerClient
 
-    from moat_nb.host.reaper import Janitor
+    from moat_nb.host.reaper import Reaper
     from moat_nb.text.progress import Progress
 
 __all__ = ["ensure_image", "existing_image"]
@@ -32,12 +32,12 @@ def existing_image(plan: ImagePlan, look_up: Callable[[str], str | None]) -> str
 
 
 def ensure_image(
-    plan: ImagePlan, client: DockerClient, progress: Progress, janitor: Janitor | None = None
+    plan: ImagePlan, client: DockerClient, progress: Progress, reaper: Reaper | None = None
 ) -> str:
     """The name of ``plan``'s image, which is on the engine when this returns.
 
     The base image is pulled if it is missing, and ours is built. Raises ImageError with the
-    failing step's own words; no container, layer or directory stays behind. ``janitor`` sees to
+    failing step's own words; no container, layer or directory stays behind. ``reaper`` sees to
     the directory if the launcher is killed.
     """
     # Not at the top: plans are made without them, and they take half of a plan's time to import.
@@ -52,7 +52,7 @@ def ensure_image(
         repository, _, version = tag.rpartition(":")
         client.api.tag(base_id, repository, version)
         return tag
-    order = build.Order(
+    request = build.BuildRequest(
         tag=tag,
         dockerfile=plan.dockerfile,
         requirements=plan.requirements,
@@ -60,7 +60,7 @@ def ensure_image(
         network_steps=plan.network_steps,
     )
     try:
-        build.build(order, target, client, progress, janitor)
+        build.build(request, target, client, progress, reaper)
     except ImageError as error:
         raise ImageError(f"{error}\nThe image is what {plan.config} asks for") from error
     return tag

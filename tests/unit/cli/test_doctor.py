@@ -151,7 +151,7 @@ def test_the_exit_code_is_0_when_any_runtime_is_usable_and_1_when_none_is():
 
 
 def test_the_text_groups_findings_and_puts_the_mend_below():
-    mended = Finding(group="docker", subject="runc", verdict="warn", detail="old", mend="update")
+    mended = Finding(group="docker", subject="runc", verdict="warn", detail="old", hint="update")
     assert as_text([finding("runtimes", "ok"), mended]) == (
         "runtimes\n"
         "  s                ok    d\n"
@@ -175,7 +175,7 @@ def test_every_runtime_is_named_with_its_mend_where_it_cannot_be_used():
     assert list(found) == ["docker", "podman", "bubblewrap", "apple"]
     assert found["docker"]["verdict"] == "no"
     assert "/nonexistent/docker.sock: nothing answers there" in found["docker"]["detail"]
-    assert all(bool(f["mend"]) is (f["verdict"] == "no") for f in found.values())
+    assert all(bool(f["hint"]) is (f["verdict"] == "no") for f in found.values())
     assert done.returncode == (0 if any(f["verdict"] == "ok" for f in found.values()) else 1)
 
 

@@ -15,7 +15,7 @@ from moat_nb.cli.plan import Rendered, as_text
 from moat_nb.config.model import Config, Secret, UnusedKey
 from moat_nb.errors import MoatError
 from moat_nb.host.machine import User
-from moat_nb.host.run_directory import Note, Owner, RunDir
+from moat_nb.host.run_directory import Owner, RunDir, SandboxState
 from moat_nb.planning.image import ImagePlan
 from moat_nb.planning.limits import MIB, Hardening, Limits
 from moat_nb.planning.mounts import Bind, EmptyFile, MountPlan, MountPoint, Tmpfs, build
@@ -381,8 +381,8 @@ def test_a_table_without_rows_is_empty_and_its_lines_have_no_trailing_space():
 DEAD = Owner(pid=1, start="0", boot="another-boot")
 
 
-def note(id, name, owner, started=0.0):
-    return Note(
+def sandbox_state(id, name, owner, started=0.0):
+    return SandboxState(
         id=id,
         name=name,
         project="/p",
@@ -399,9 +399,9 @@ def base(tmp_path):
     """A stale sandbox, one that ended under its launcher, and one that is starting."""
     for id in ("aaaaaaaa", "bbbbbbbb", "cccccccc"):
         (tmp_path / id).mkdir()
-    RunDir(tmp_path / "aaaaaaaa").write_note(note("aaaaaaaa", "box", DEAD, started=2.0))
+    RunDir(tmp_path / "aaaaaaaa").write_state(sandbox_state("aaaaaaaa", "box", DEAD, started=2.0))
     me = Owner.of(os.getpid())
-    RunDir(tmp_path / "bbbbbbbb").write_note(note("bbbbbbbb", "box", me, started=1.0))
+    RunDir(tmp_path / "bbbbbbbb").write_state(sandbox_state("bbbbbbbb", "box", me, started=1.0))
     return tmp_path
 
 

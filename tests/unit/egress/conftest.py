@@ -24,13 +24,13 @@ def net() -> Iterator[Internet]:
 
 @pytest.fixture
 def start(net: Internet) -> Iterator[Start]:
-    """``start(policy=..., rules=..., ...)``: any field of the Order and of its NetworkPolicy."""
+    """``start(policy=..., rules=..., ...)``: any field of the options and their policy."""
     with contextlib.ExitStack() as undo:
 
-        def started(**order: Any) -> Running:
+        def started(**options: Any) -> Running:
             # pytest's own are longer than a socket's path may be.
             path = undo.enter_context(tempfile.TemporaryDirectory(prefix="moat-egress-"))
-            return undo.enter_context(running(net, Path(path), **order))
+            return undo.enter_context(running(net, Path(path), **options))
 
         yield started
 

@@ -16,15 +16,15 @@ import pytest
 
 from moat_nb.egress import process
 from moat_nb.egress import process as module
-from moat_nb.egress.options import Order
+from moat_nb.egress.options import ProxyOptions
 from moat_nb.egress.policy.network_policy import NetworkPolicy
-from moat_nb.egress.process import Gate, command
+from moat_nb.egress.process import ProxyProcess, command
 from tests.egress.running import SECONDS, everything
 
 ASK = b"GET http://pypi.test/ HTTP/1.1\r\nHost: pypi.test\r\nConnection: close\r\n\r\n"
 REFUSED = b"HTTP/1.1 403 moat: pypi.test is not in network.rules"
 
-Open = Callable[..., tuple[Gate, str]]
+Open = Callable[..., tuple[ProxyProcess, str]]
 
 
 @pytest.fixture
@@ -33,7 +33,9 @@ def opened() -> Iterator[Open]:
     with ExitStack() as undo:
         undo.callback(process._places.cache_clear)
 
-        def made(hear: Callable[[dict[str, Any]], None] = lambda record: None) -> tuple[Gate, str]:
+        def made(
+            hear: Callable[[dict[str, Any]], None] = lambda record: None,
+        ) -> tuple[ProxyProcess, str]:
             # pytest's own are longer than a socket's path may be.
             path = undo.enter_context(TemporaryDirectory(prefix="moat-gate-"))
             listener = socket.socket(socket.AF_UNIX)
@@ -41,8 +43,8 @@ def opened() -> Iterator[Open]:
             listener.listen()
             fd, records = listener.fileno(), f"{path}/records"
             network = NetworkPolicy(policy="strict")
-            order = Order(listen_fd=fd, network=network, records=records, limit=1 << 20)
-            gate = Gate(listener, order, hear)
+            options = ProxyOptions(listen_fd=fd, network=network, records=records, limit=1 << 20)
+            gate = ProxyProcess(listener, options, hear)
             undo.callback(gate.close)
             return gate, f"{path}/proxy"
 

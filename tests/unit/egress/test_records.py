@@ -28,7 +28,7 @@ RECORDS = [
     record(port=8443, tls=True),
     record(method="CONNECT", port=443, path=None),
     record(method="CONNECT", port=80, path=None),
-    record(outcome="refused", status=403, reason="is none", mend="add it", address="10.9.9.9"),
+    record(outcome="refused", status=403, reason="is none", hint="add it", address="10.9.9.9"),
     record(outcome="failed", status=None, reason="broke"),
 ]
 

@@ -25,6 +25,7 @@ import pytest
 from jupyter_client.blocking.client import BlockingKernelClient
 
 import moat_nb
+from moat_nb.guest.settings import Exclude, PortForward, Settings
 from moat_nb.guest.usage import HISTORY, Vitals
 
 pytestmark = pytest.mark.machine  # a guest is the first process of a namespace
@@ -49,20 +50,17 @@ class Guest:
         *,
         excludes: Sequence[tuple[str, Path]] = (),
         preload: Sequence[str] = (),
-        doors: Sequence[tuple[int, str, str]] = (),
+        port_forwards: Sequence[PortForward] = (),
         setup: str = "",
         python: str = sys.executable,
         env: dict[str, str] | None = None,
-        words: Sequence[str] = (),
+        in_no_hurry: bool = False,
     ) -> None:
         self.directory = directory
         self.stderr = directory / "guest.stderr"
-        config = {
-            "excludes": [{"kind": kind, "path": str(path)} for kind, path in excludes],
-            "preload": list(preload),
-            "doors": list(doors),
-        }
-        command = shlex.join([python, str(GUEST), json.dumps(config), *words])
+        covered = [Exclude(str(path), kind) for kind, path in excludes]
+        settings = Settings(covered, preload, port_forwards, in_no_hurry)
+        command = shlex.join([python, str(GUEST), *settings.to_argv()])
         with self.stderr.open("wb") as stderr:
             self.process = subprocess.Popen(
                 [*NAMESPACES, "sh", "-ec", f"{setup}\nexec {command}"],
@@ -142,7 +140,7 @@ class Guest:
         return [f"{s[2]} {s[1]}" for s in stats if s[0] != "1" and s[1] not in ("(sh)", "(cat)")]
 
     def end(self) -> int:
-        """Let go of the leash; the exit code."""
+        """Let go of the attach stream; the exit code."""
         assert self.process.stdin is not None
         self.process.stdin.close()
         return self.process.wait(timeout=300)
@@ -659,7 +657,7 @@ def test_out_of_descriptors_is_told_leaks_none_and_passes(start: Start) -> None:
     assert guest.open_descriptors() == before
 
 
-# ---------------------------------------------------------------- the end of the leash
+# ---------------------------------------------------------------- the end of the attach stream
 
 
 def alive(marker: str) -> list[str]:
@@ -772,7 +770,7 @@ FACTS = """{
     "stdin": __import__("os").readlink("/proc/self/fd/0"),
     "frozen": __import__("gc").get_freeze_count(),
     "name": __name__,
-    "leash": [fd for fd in __import__("os").listdir("/proc/self/fd")
+    "attach stream": [fd for fd in __import__("os").listdir("/proc/self/fd")
               if __import__("os").path.exists("/proc/self/fd/" + fd)
               and "mountinfo" in __import__("os").readlink("/proc/self/fd/" + fd)],
 }"""
@@ -865,14 +863,14 @@ PRIORITY = (
 PRIORITIES = "[__import__('preloaded').found, __import__('os').getpriority(0, 0)]"
 
 
-@pytest.mark.parametrize(("words", "found"), [((), None), (("--in-no-hurry",), 19)])
+@pytest.mark.parametrize(("in_no_hurry", "found"), [(False, None), (True, 19)])
 def test_a_spare_sandbox_imports_at_low_priority_and_its_kernels_run_at_the_usual_one(
-    start: Start, tmp_path: Path, sockets: str, words: tuple[str, ...], found: int | None
+    start: Start, tmp_path: Path, sockets: str, in_no_hurry: bool, found: int | None
 ) -> None:
     usual = os.getpriority(os.PRIO_PROCESS, 0)  # a run of the tests may be nice itself
     (tmp_path / "preloaded.py").write_text(PRIORITY)
     env = {"PYTHONPATH": str(tmp_path)}
-    guest = start(preload=[*PRELOAD, "preloaded"], env=env, words=words)
+    guest = start(preload=[*PRELOAD, "preloaded"], env=env, in_no_hurry=in_no_hurry)
     guest.hear("ready")
     guest.spawn(KERNEL, fork=True, connection=connection(f"{sockets}/k"))
     assert ask(f"{sockets}/k", PRIORITIES) == [usual if found is None else found, usual]
@@ -885,13 +883,15 @@ def test_what_wants_the_main_thread_is_imported_by_it_in_no_hurry_too(
         "import signal; signal.signal(signal.SIGUSR1, signal.SIG_IGN)"
     )
     env = {"PYTHONPATH": str(tmp_path)}
-    guest = start(preload=[*PRELOAD, "preloaded"], env=env, words=["--in-no-hurry"])
+    guest = start(preload=[*PRELOAD, "preloaded"], env=env, in_no_hurry=True)
     guest.hear("ready")
     guest.spawn(KERNEL, fork=True, connection=connection(f"{sockets}/k"))
     assert ask(f"{sockets}/k", "'preloaded' in __import__('sys').modules") is True
 
 
-def test_what_a_preload_prints_does_not_reach_the_leash(start: Start, tmp_path: Path) -> None:
+def test_what_a_preload_prints_does_not_reach_the_attach_stream(
+    start: Start, tmp_path: Path
+) -> None:
     (tmp_path / "preloaded.py").write_text("print('noise', flush=True)")
     guest = start(preload=["preloaded"], env={"PYTHONPATH": str(tmp_path)})
     guest.hear("ready")

@@ -17,8 +17,8 @@ from pathlib import Path
 import docker.errors
 import pytest
 
-from moat_nb.host import reaper as janitor_module
-from moat_nb.host.reaper import Janitor, clean, remove_mount_point, remove_tree
+from moat_nb.host import reaper as reaper_module
+from moat_nb.host.reaper import Reaper, clean, remove_mount_point, remove_tree
 from tests.conftest import Engine
 
 SECONDS = 30.0
@@ -26,10 +26,10 @@ SECONDS = 30.0
 
 
 @pytest.fixture
-def janitor() -> Iterator[Janitor]:
-    janitor = Janitor()
-    yield janitor
-    janitor.finish()
+def reaper() -> Iterator[Reaper]:
+    reaper = Reaper()
+    yield reaper
+    reaper.finish()
 
 
 def await_true(true: Callable[[], bool], seconds: float = SECONDS) -> None:
@@ -44,58 +44,58 @@ def identity(path: Path) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def make(janitor: Janitor, root: Path, relative: str) -> None:
+def make(reaper: Reaper, root: Path, relative: str) -> None:
     """A mount point, promised and made as a start does it."""
-    janitor.mount_point(str(root), relative, None)
+    reaper.mount_point(str(root), relative, None)
     path = root / relative
     if relative.endswith("file"):
         path.touch()
     else:
         path.mkdir()
-    janitor.mount_point(str(root), relative, identity(path))
+    reaper.mount_point(str(root), relative, identity(path))
 
 
 # ---------------------------------------------------------------- a launcher that stops
 
 
 def test_finish_removes_all_that_was_promised_and_nothing_beside_it(tmp_path: Path) -> None:
-    janitor = Janitor()
+    reaper = Reaper()
     (tmp_path / "kept").mkdir()
     run = tmp_path / "run"
-    janitor.directory(str(run))
+    reaper.directory(str(run))
     (run / "s").mkdir(parents=True)
     (run / "log").write_text("x")
     for relative in ("a", "a/b", "a/file"):
-        make(janitor, tmp_path, relative)
-    janitor.finish()
+        make(reaper, tmp_path, relative)
+    reaper.finish()
     assert [path.name for path in tmp_path.iterdir()] == ["kept"]
 
 
 def test_finish_may_be_called_again(tmp_path: Path) -> None:
-    janitor = Janitor()
-    janitor.directory(str(tmp_path / "run"))
+    reaper = Reaper()
+    reaper.directory(str(tmp_path / "run"))
     (tmp_path / "run").mkdir()
-    janitor.finish()
-    janitor.finish()
+    reaper.finish()
+    reaper.finish()
     assert list(tmp_path.iterdir()) == []
 
 
 def test_what_was_promised_and_never_made_does_no_harm(tmp_path: Path) -> None:
-    janitor = Janitor()
-    janitor.container(str(tmp_path / "no.sock"), "x")
-    janitor.directory(str(tmp_path / "run"))
-    janitor.mount_point(str(tmp_path), "a/b", None)
-    janitor.mount_point(str(tmp_path / "nowhere"), "a", None)
+    reaper = Reaper()
+    reaper.container(str(tmp_path / "no.sock"), "x")
+    reaper.directory(str(tmp_path / "run"))
+    reaper.mount_point(str(tmp_path), "a/b", None)
+    reaper.mount_point(str(tmp_path / "nowhere"), "a", None)
     (tmp_path / "last").mkdir()
-    janitor.directory(str(tmp_path / "last"))
-    janitor.finish()
+    reaper.directory(str(tmp_path / "last"))
+    reaper.finish()
     assert list(tmp_path.iterdir()) == []
 
 
 def test_one_thread_may_finish_while_others_promise(tmp_path: Path) -> None:
-    janitor = Janitor()
+    reaper = Reaper()
     threads = [
-        threading.Thread(target=lambda n=n: janitor.directory(str(tmp_path / str(n))))  # type: ignore[misc]
+        threading.Thread(target=lambda n=n: reaper.directory(str(tmp_path / str(n))))  # type: ignore[misc]
         for n in range(20)
     ]
     for n, thread in enumerate(threads):
@@ -103,18 +103,18 @@ def test_one_thread_may_finish_while_others_promise(tmp_path: Path) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    janitor.finish()
+    reaper.finish()
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_janitor_that_was_killed_is_made_up_for_by_the_launcher(tmp_path: Path) -> None:
-    janitor = Janitor()
-    make(janitor, tmp_path, "before")
-    janitor._process.kill()
-    janitor._process.wait()
-    make(janitor, tmp_path, "after")
-    janitor.finish()
-    janitor.finish()
+def test_a_reaper_that_was_killed_is_made_up_for_by_the_launcher(tmp_path: Path) -> None:
+    reaper = Reaper()
+    make(reaper, tmp_path, "before")
+    reaper._process.kill()
+    reaper._process.wait()
+    make(reaper, tmp_path, "after")
+    reaper.finish()
+    reaper.finish()
     assert list(tmp_path.iterdir()) == []
 
 
@@ -122,14 +122,14 @@ def test_a_janitor_that_was_killed_is_made_up_for_by_the_launcher(tmp_path: Path
 def test_a_signal_to_all_of_the_launchers_processes_does_not_keep_it_from_its_work(
     tmp_path: Path, signum: signal.Signals
 ) -> None:
-    janitor = Janitor()
-    make(janitor, tmp_path, "a")
-    await_true(lambda: ignores(janitor._process.pid, signum))
-    janitor._process.send_signal(signum)
+    reaper = Reaper()
+    make(reaper, tmp_path, "a")
+    await_true(lambda: ignores(reaper._process.pid, signum))
+    reaper._process.send_signal(signum)
     time.sleep(0.1)
-    assert janitor._process.poll() is None
-    janitor.finish()
-    assert janitor._process.returncode == 0
+    assert reaper._process.poll() is None
+    reaper.finish()
+    assert reaper._process.returncode == 0
     assert list(tmp_path.iterdir()) == []
 
 
@@ -145,7 +145,7 @@ def ignores(pid: int, signum: int) -> bool:
 LAUNCHER = """
 import os, signal, sys
 from pathlib import Path
-from moat_nb.host.reaper import Janitor
+from moat_nb.host.reaper import Reaper
 
 base, steps = Path(sys.argv[1]), int(sys.argv[2])
 
@@ -159,20 +159,20 @@ def identity(path):
     status = path.lstat()
     return status.st_dev, status.st_ino
 
-janitor = Janitor()
-print(janitor._process.pid, flush=True)
+reaper = Reaper()
+print(reaper._process.pid, flush=True)
 step()
-janitor.directory(str(base / "run"))
+reaper.directory(str(base / "run"))
 step()
 (base / "run").mkdir()
 (base / "run" / "log").write_text("x")
 step()
 for name in ("a", "a/b"):
-    janitor.mount_point(str(base), name, None)
+    reaper.mount_point(str(base), name, None)
     step()
     (base / name).mkdir()
     step()
-    janitor.mount_point(str(base), name, identity(base / name))
+    reaper.mount_point(str(base), name, identity(base / name))
     step()
 sys.stdin.read()
 """
@@ -213,7 +213,7 @@ def test_a_promise_that_the_launcher_died_in_the_middle_of_was_not_acted_on(
         json.dumps({"kind": "directory", "path": str(tmp_path / name)}).encode()
         for name in ("whole", "half")
     )
-    words = [sys.executable, "-I", "-S", janitor_module.__file__]
+    words = [sys.executable, "-I", "-S", reaper_module.__file__]
     subprocess.run(words, input=whole + b"\n" + half, check=True, timeout=300)
     assert [path.name for path in tmp_path.iterdir()] == ["half"]
 
@@ -348,7 +348,7 @@ def test_a_tree_with_closed_directories_is_removed_by_its_owner(run_directory: P
     shared = run_directory / f"closed-{secrets.token_hex(4)}"
     shared.mkdir()
     shared.chmod(0o777)
-    (shared / "reaper.py").write_text(Path(janitor_module.__file__).read_text())
+    (shared / "reaper.py").write_text(Path(reaper_module.__file__).read_text())
     python = "/usr/bin/python3" if os.getuid() == 0 else sys.executable
     words = [python, "-I", "-c", AS_ORDINARY_USER, str(shared / "run"), str(shared)]
     done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=300)
@@ -381,10 +381,10 @@ def test_a_link_in_the_place_of_a_promised_directory_is_left_alone(tmp_path: Pat
 
 CONTAINER_LAUNCHER = """
 import os, signal, sys
-from moat_nb.host.reaper import Janitor
+from moat_nb.host.reaper import Reaper
 
-janitor = Janitor()
-janitor.container(sys.argv[1], sys.argv[2])
+reaper = Reaper()
+reaper.container(sys.argv[1], sys.argv[2])
 print("promised", flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -420,12 +420,12 @@ def create(engine: Engine, name: str) -> None:
 @pytest.mark.engine
 @pytest.mark.parametrize("running", [False, True])
 def test_finish_removes_a_container(engine: Engine, name: str, running: bool) -> None:
-    janitor = Janitor()
-    janitor.container(engine.url.removeprefix("unix://"), name)
+    reaper = Reaper()
+    reaper.container(engine.url.removeprefix("unix://"), name)
     create(engine, name)
     if running:
         engine.client.api.start(name)
-    janitor.finish()
+    reaper.finish()
     assert not exists(engine, name)
 
 
@@ -447,9 +447,9 @@ def test_a_container_that_the_engine_makes_after_the_launchers_death_is_removed(
 def test_an_engine_that_does_not_answer_keeps_nothing_else_from_being_removed(
     tmp_path: Path,
 ) -> None:
-    janitor = Janitor()
-    janitor.directory(str(tmp_path / "run"))
+    reaper = Reaper()
+    reaper.directory(str(tmp_path / "run"))
     (tmp_path / "run").mkdir()
-    janitor.container(str(tmp_path / "no.sock"), "x")
-    janitor.finish()
+    reaper.container(str(tmp_path / "no.sock"), "x")
+    reaper.finish()
     assert list(tmp_path.iterdir()) == []

@@ -15,18 +15,26 @@ import pytest
 
 from moat_nb.errors import StartError
 from moat_nb.host.machine import User
-from moat_nb.host.reaper import Janitor
-from moat_nb.host.run_directory import Note, Owner, RunDir, base_directory, make_base, notes, sweep
+from moat_nb.host.reaper import Reaper
+from moat_nb.host.run_directory import (
+    Owner,
+    RunDir,
+    SandboxState,
+    base_directory,
+    make_base,
+    sandbox_states,
+    sweep,
+)
 
 ROOT = os.getuid() == 0
 KERNEL = User(12345, 12346) if ROOT else User(os.getuid(), os.getgid())
 
 
 @pytest.fixture
-def janitor() -> Iterator[Janitor]:
-    janitor = Janitor()
-    yield janitor
-    janitor.finish()
+def reaper() -> Iterator[Reaper]:
+    reaper = Reaper()
+    yield reaper
+    reaper.finish()
 
 
 def own() -> Owner:
@@ -35,8 +43,8 @@ def own() -> Owner:
     return owner
 
 
-def note(owner: Owner, id: str = "0123abcd") -> Note:
-    return Note(
+def sandbox_state(owner: Owner, id: str = "0123abcd") -> SandboxState:
+    return SandboxState(
         id=id,
         name="p",
         project="/home/ada/p",
@@ -156,11 +164,11 @@ def test_a_base_of_somebody_else_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("umask", [0o022, 0o077, 0o000])
 def test_only_the_sockets_directory_is_the_kernels(
-    tmp_path: Path, janitor: Janitor, umask: int
+    tmp_path: Path, reaper: Reaper, umask: int
 ) -> None:
     before = os.umask(umask)
     try:
-        run_dir = RunDir.make(tmp_path / "base", KERNEL, janitor)
+        run_dir = RunDir.make(tmp_path / "base", KERNEL, reaper)
     finally:
         os.umask(before)
     assert (mode(run_dir.path), mode(run_dir.sockets)) == (0o711, 0o700)
@@ -168,13 +176,13 @@ def test_only_the_sockets_directory_is_the_kernels(
     status = run_dir.sockets.stat()
     assert (status.st_uid, status.st_gid) == (KERNEL.uid, KERNEL.gid)
     assert len(run_dir.id) == 8
-    janitor.finish()
+    reaper.finish()
     assert list((tmp_path / "base").iterdir()) == []
 
 
-def test_a_directory_that_cannot_be_made_is_said_to_be_so(janitor: Janitor) -> None:
+def test_a_directory_that_cannot_be_made_is_said_to_be_so(reaper: Reaper) -> None:
     with pytest.raises(StartError, match=r"^/proc/nope/[0-9a-f]{8}: cannot be made: No such file"):
-        RunDir.make(Path("/proc/nope"), KERNEL, janitor)
+        RunDir.make(Path("/proc/nope"), KERNEL, reaper)
 
 
 # ---------------------------------------------------------------- notes
@@ -183,8 +191,8 @@ def test_a_directory_that_cannot_be_made_is_said_to_be_so(janitor: Janitor) -> N
 def test_a_note_is_read_as_it_was_written(tmp_path: Path) -> None:
     run_dir = RunDir(tmp_path / "0123abcd")
     run_dir.path.mkdir()
-    run_dir.write_note(note(own()))
-    assert list(notes(tmp_path)) == [(run_dir, note(own()))]
+    run_dir.write_state(sandbox_state(own()))
+    assert list(sandbox_states(tmp_path)) == [(run_dir, sandbox_state(own()))]
 
 
 @pytest.mark.parametrize("text", [None, "", "{", "[]", "3", "{}", '{"owner": null}', "\0", "\xff"])
@@ -193,7 +201,7 @@ def test_a_note_that_is_missing_or_half_written_is_none(tmp_path: Path, text: st
     path.mkdir()
     if text is not None:
         (path / "sandbox.json").write_bytes(text.encode("latin-1"))
-    assert list(notes(tmp_path)) == [(RunDir(path), None)]
+    assert list(sandbox_states(tmp_path)) == [(RunDir(path), None)]
     assert sweep(tmp_path) == []
     assert path.exists()
 
@@ -201,15 +209,15 @@ def test_a_note_that_is_missing_or_half_written_is_none(tmp_path: Path, text: st
 def test_what_is_no_sandboxs_directory_is_not_looked_at(tmp_path: Path) -> None:
     for name in ("0123abc", "0123abcde", "0123ABCD", "other"):
         (tmp_path / name).mkdir()
-    assert list(notes(tmp_path)) == []
-    assert list(notes(tmp_path / "nowhere")) == []
+    assert list(sandbox_states(tmp_path)) == []
+    assert list(sandbox_states(tmp_path / "nowhere")) == []
 
 
 def test_the_sweep_takes_what_a_dead_launcher_left_and_nothing_else(tmp_path: Path) -> None:
     dead = replace(own(), start="1")
     for id, owner in (("00000001", dead), ("00000002", own())):
         (tmp_path / id / "s").mkdir(parents=True)
-        RunDir(tmp_path / id).write_note(note(owner, id))
+        RunDir(tmp_path / id).write_state(sandbox_state(owner, id))
     (tmp_path / "00000003").mkdir()  # a start that is under way
     assert sweep(tmp_path) == ["00000001"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["00000002", "00000003"]

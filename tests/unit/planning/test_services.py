@@ -261,10 +261,10 @@ def test_a_built_in_service_gets_its_images_variables_and_the_kernel_where_it_is
     to_kernel: dict[str, str],
 ) -> None:
     given = read(f"dependencies: [{name}]\nservices: {{{name}: {{env: {json.dumps(env)}}}}}")
-    handover = plans(given, host)[name].hand_over(PASSWORD)
-    assert dict(handover.env) == to_sidecar
-    assert dict(handover.kernel) == to_kernel
-    assert PASSWORD not in repr(handover)
+    inputs = plans(given, host)[name].inputs(PASSWORD)
+    assert dict(inputs.env) == to_sidecar
+    assert dict(inputs.kernel) == to_kernel
+    assert PASSWORD not in repr(inputs)
 
 
 @pytest.mark.parametrize(
@@ -278,17 +278,17 @@ def test_how_postgres_lets_in_who_comes_from_127_0_0_1_is_the_files_to_say(
     read: Read, host: Host, env: dict[str, str], arguments: str
 ) -> None:
     given = read(f"dependencies: [postgres]\nservices: {{postgres: {{env: {json.dumps(env)}}}}}")
-    handover = plans(given, host)["postgres"].hand_over(PASSWORD)
-    assert handover.env["POSTGRES_INITDB_ARGS"] == arguments
+    inputs = plans(given, host)["postgres"].inputs(PASSWORD)
+    assert inputs.env["POSTGRES_INITDB_ARGS"] == arguments
 
 
 def test_redis_is_told_its_password_by_its_config_and_by_no_variable(
     read: Read, host: Host
 ) -> None:
     given = read("dependencies: [redis]\nservices: {redis: {env: {REDIS_PASSWORD: 'a\"b'}}}")
-    handover = plans(given, host)["redis"].hand_over(PASSWORD)
-    assert handover.stdin.splitlines()[0] == 'requirepass "a\\"b"'
-    assert handover.env == {}
+    inputs = plans(given, host)["redis"].inputs(PASSWORD)
+    assert inputs.stdin.splitlines()[0] == 'requirepass "a\\"b"'
+    assert inputs.env == {}
 
 
 def test_a_password_is_neither_in_a_plan_nor_in_what_is_printed_of_it(
@@ -357,8 +357,8 @@ def test_any_other_service_is_given_under_kernel_and_a_built_in_one_is_told_more
     assert search.ports == (9200, 9300)
     assert (search.spec.user, search.wait) == (User(1000, 1001), False)
     assert search.ready == LogLine(text="started", timeout=5.0)
-    assert search.hand_over(PASSWORD).env == {"MODE": "single"}
-    assert search.hand_over(PASSWORD).kernel == {
+    assert search.inputs(PASSWORD).env == {"MODE": "single"}
+    assert search.inputs(PASSWORD).kernel == {
         "MOAT_SEARCH_HOST": "127.0.0.1",
         "MOAT_SEARCH_PORT": "9200",
     }
@@ -435,7 +435,7 @@ def test_models_are_pulled_by_the_kernels_way_out_and_kept_below_the_users_data(
     instance = Instance.of(RunDir(Path("/run/moat-nb/0123abcd")), "7:99:boot")
     way_out = Bind(source="/run/moat-nb/0123abcd/n", target="/run/moat/network", read_only=True)
     assert way_out in tuple(spec.instantiate(instance).mounts)
-    env = plan.hand_over(PASSWORD).env
+    env = plan.inputs(PASSWORD).env
     assert env["HTTPS_PROXY"] == "http://127.0.0.1:30128"
     assert env["SSL_CERT_FILE"] == "/run/moat/network/ca.pem"
     assert env["OLLAMA_MODELS"] == "/models"
@@ -447,14 +447,14 @@ def test_an_ollama_without_models_has_no_way_out_and_keeps_nothing(read: Read, h
     assert (plan.spec.egress, plan.spec.trust, plan.spec.has_way_out) == (None, (), False)
     assert Tmpfs(target="/models", size=1024 * MIB, role="data") in tuple(plan.spec.mounts)
     assert plan.spec.mounts.keep == ()
-    assert "HTTPS_PROXY" not in plan.hand_over(PASSWORD).env
+    assert "HTTPS_PROXY" not in plan.inputs(PASSWORD).env
 
 
 def test_what_the_file_says_of_ollamas_variables_wins_over_the_way_outs(
     read: Read, host: Host
 ) -> None:
     text = OLLAMA.replace("models", "env: {HTTPS_PROXY: 'http://127.0.0.1:9'}, models")
-    assert plans(read(text), host)["ollama"].hand_over(PASSWORD).env["HTTPS_PROXY"].endswith(":9")
+    assert plans(read(text), host)["ollama"].inputs(PASSWORD).env["HTTPS_PROXY"].endswith(":9")
 
 
 def test_on_the_engines_network_models_need_no_proxy_but_the_certificates(
@@ -463,7 +463,7 @@ def test_on_the_engines_network_models_need_no_proxy_but_the_certificates(
     text = f"{OLLAMA}network: {{policy: bridge}}"
     plan = plans(read(text), replace(host, trust=("/etc/ca.pem",)))["ollama"]
     assert (plan.spec.egress, plan.spec.has_way_out) == (None, True)
-    env = plan.hand_over(PASSWORD).env
+    env = plan.inputs(PASSWORD).env
     assert "HTTPS_PROXY" not in env
     assert env["SSL_CERT_FILE"] == "/run/moat/network/ca.pem"
     assert not plans(read(text), host)["ollama"].spec.has_way_out
@@ -564,7 +564,7 @@ def test_the_moat_yaml_of_the_documentation_is_planned_as_it_says(
     assert with_models["ollama"].service.models == ("qwen:7b", "nomic-embed-text")
     assert set(found) == {"postgres", "redis", "search"}
     assert found["search"].ports == (9200,)
-    assert "MOAT_SEARCH_PORT" in found["search"].hand_over(PASSWORD).kernel
+    assert "MOAT_SEARCH_PORT" in found["search"].inputs(PASSWORD).kernel
 
 
 # ---------------------------------------------------------------- mounts

@@ -157,11 +157,11 @@ def spec(tmp_path):
 
 def test_every_argument_is_documented_and_bytes_go_both_ways(stub, spec, monkeypatch):
     monkeypatch.setattr("moat_nb.runtimes.pipes.GRACE_SECONDS", 60)
-    leash = stub.runtime.start(spec, None)
-    leash.send(b"hello\n")
-    assert leash.receive() == b"HELLO\n"
-    leash.close()
-    assert leash.last_words() == "exit code 0"
+    attach_stream = stub.runtime.start(spec, None)
+    attach_stream.send(b"hello\n")
+    assert attach_stream.receive() == b"HELLO\n"
+    attach_stream.close()
+    assert attach_stream.last_words() == "exit code 0"
     assert stub.calls == [
         stub.runtime.render(spec)[1:],
         ["delete", "--force", "moat-p-0a1b2c3d"],
@@ -170,18 +170,20 @@ def test_every_argument_is_documented_and_bytes_go_both_ways(stub, spec, monkeyp
 
 def test_the_guests_environment_is_the_specs(stub, spec):
     code = "import json, os; print(json.dumps(dict(os.environ)))"
-    leash = stub.runtime.start(replace(spec, command=(sys.executable, "-c", code)), None)
-    found = json.loads(b"".join(iter(leash.receive, b"")))
-    leash.close()
+    attach_stream = stub.runtime.start(replace(spec, command=(sys.executable, "-c", code)), None)
+    found = json.loads(b"".join(iter(attach_stream.receive, b"")))
+    attach_stream.close()
     found.pop("LC_CTYPE", None)  # Python's own
     assert found == dict(SPEC.env)
 
 
 def test_a_refusal_of_the_engine_is_told_in_its_own_words(stub, spec):
-    leash = stub.runtime.start(replace(spec, name="!"), None)
-    assert leash.receive() == b""
-    assert leash.last_words() == "exit code 64: Error: The value '!' is invalid for '--name'"
-    leash.close()
+    attach_stream = stub.runtime.start(replace(spec, name="!"), None)
+    assert attach_stream.receive() == b""
+    assert (
+        attach_stream.last_words() == "exit code 64: Error: The value '!' is invalid for '--name'"
+    )
+    attach_stream.close()
 
 
 def test_a_bind_of_a_single_file_is_refused(tmp_path):
@@ -220,7 +222,7 @@ def test_the_stub_refuses_what_is_not_documented(stub, words):
 
 
 @pytest.mark.parametrize(
-    "answers, detail, mend",
+    "answers, detail, hint",
     [
         ({}, "container 1.0.0", ""),
         ({"version": "container CLI version 0.12.3"}, "too old", "install container 1.0"),
@@ -228,16 +230,16 @@ def test_the_stub_refuses_what_is_not_documented(stub, words):
         ({"status": 1}, "services are not running", "container system start"),
     ],
 )
-def test_available_says_what_is_missing(stub, monkeypatch, answers, detail, mend):
+def test_available_says_what_is_missing(stub, monkeypatch, answers, detail, hint):
     monkeypatch.setattr("moat_nb.runtimes.apple.PROBE_SECONDS", 60)
     monkeypatch.setenv("APPLE_STUB", json.dumps(answers))
     found = stub.runtime.available()
     assert found.usable is (answers == {})
     assert detail in found.detail
-    assert mend in found.mend
+    assert hint in found.hint
 
 
 def test_without_the_command_it_is_not_available(tmp_path):
     found = Apple(HOST, str(tmp_path / "nothing")).available()
     assert (found.usable, "not installed" in found.detail) == (False, True)
-    assert "install container" in found.mend
+    assert "install container" in found.hint

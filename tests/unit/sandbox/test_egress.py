@@ -9,35 +9,35 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from moat_nb.config.reader import load
-from moat_nb.egress.options import Order
+from moat_nb.egress.options import ProxyOptions
 from moat_nb.errors import StartError
 from moat_nb.host.run_directory import RunDir
-from moat_nb.sandbox.egress import furnish
+from moat_nb.sandbox.egress import set_up_proxy
 from moat_nb.sandbox.project import plan
 
-Ordered = Callable[[Mapping[str, str]], Order]
+Ordered = Callable[[Mapping[str, str]], ProxyOptions]
 
 
 @pytest.fixture
 def ordered() -> Iterator[Ordered]:
     """What the proxy reads at its start, for a launcher with this environment."""
 
-    def order(environ: Mapping[str, str]) -> Order:
+    def options(environ: Mapping[str, str]) -> ProxyOptions:
         # pytest's own directories are longer than a socket's path may be.
         with TemporaryDirectory(prefix="moat-furnish-", dir="/var/tmp") as path:
             project, run_dir = Path(path, "p"), RunDir(Path(path, "run"))
             project.mkdir()
             run_dir.path.mkdir()
             (project / "moat.yaml").write_text("name: p\n")
-            spec = plan(load(project), "bubblewrap", environ=environ)
-            made = furnish(run_dir, spec, environ)
+            spec = plan(load(project), "bubblewrap", environ=environ).spec
+            made = set_up_proxy(run_dir, spec, environ)
             assert made is not None
             listener, found = made
             listener.close()
             assert spec.egress is not None and "hunter2" not in repr((spec, found))
-            return Order.parse(found.line())
+            return ProxyOptions.parse(found.line())
 
-    yield order
+    yield options
 
 
 @pytest.mark.parametrize(

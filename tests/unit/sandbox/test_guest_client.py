@@ -1,6 +1,6 @@
 """link.py against guests of every kind: ours, which behaves, and ones that do not.
 
-The leash is a real stream, one end of a socket pair, as an engine's attach is.
+The attach stream is a real stream, one end of a socket pair, as an engine's attach is.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from moat_nb.errors import ProofError, SandboxGone, StartError
-from moat_nb.sandbox.guest_client import MAX_LINE, Exit, Link, MountProof, Process
+from moat_nb.sandbox.guest_client import MAX_LINE, Exit, GuestClient, MountProof, Process
 from moat_nb.sandbox.usage import Vitals
 
 PROOF = {
@@ -58,13 +58,15 @@ class SocketLeash:
 
 
 class Far:
-    """The guest's end of the leash, and the link at the other."""
+    """The guest's end of the attach stream, and the link at the other."""
 
     def __init__(self) -> None:
         near, self.socket = socket.socketpair()
-        self.leash = SocketLeash(near)
+        self.attach_stream = SocketLeash(near)
         self.events: queue.Queue[tuple[str, str]] = queue.Queue()
-        self.link = Link(self.leash, lambda kind, text: self.events.put((kind, text)))
+        self.guest = GuestClient(
+            self.attach_stream, lambda kind, text: self.events.put((kind, text))
+        )
         self._lines = self.socket.makefile("rb")
         self.pool = ThreadPoolExecutor()
 
@@ -80,12 +82,12 @@ class Far:
 
     def ready(self, *mounts: dict[str, Any]) -> None:
         self.tell("ready", mounts=list(mounts), python=[3, 11, 2])
-        self.link.ready.result(timeout=300)
+        self.guest.ready.result(timeout=300)
 
     def spawn(self, **options: Any) -> Process:
         """A process that the guest says has started."""
         options = {"env": {}, "cwd": "/", **options}
-        pending = self.pool.submit(self.link.spawn, ["x"], **options)
+        pending = self.pool.submit(self.guest.spawn, ["x"], **options)
         self.tell("spawned", id=self.hear()["id"], pid=7)
         return pending.result(timeout=300)
 
@@ -97,9 +99,9 @@ class Far:
         """Why the link says that the sandbox has ended; its thread is done then."""
         kind, reason = self.events.get(timeout=300)
         assert kind == "gone"
-        self.link.thread.join(timeout=300)
-        assert not self.link.thread.is_alive()
-        assert self.link.gone == reason
+        self.guest.thread.join(timeout=300)
+        assert not self.guest.thread.is_alive()
+        assert self.guest.gone == reason
         return reason
 
 
@@ -107,9 +109,9 @@ class Far:
 def far() -> Iterator[Far]:
     far = Far()
     yield far
-    far.leash.close()
+    far.attach_stream.close()
     far.end()
-    far.link.thread.join(timeout=300)
+    far.guest.thread.join(timeout=300)
     far.pool.shutdown()
 
 
@@ -118,7 +120,7 @@ def far() -> Iterator[Far]:
 
 def test_ready_gives_the_proofs(far: Far) -> None:
     far.tell("ready", mounts=[PROOF], python=[3, 11, 2])
-    assert far.link.ready.result(timeout=300) == (
+    assert far.guest.ready.result(timeout=300) == (
         MountProof(
             path="/workspace/.venv",
             type="tmpfs",
@@ -135,7 +137,7 @@ def test_a_broken_promise_names_the_exclude_what_was_found_and_the_mend(far: Far
     broken = {"path": "/w/e", "type": "ext4", "problem": "it is ext4, not a tmpfs of its own"}
     far.tell("refused", mounts=[PROOF, broken])
     with pytest.raises(ProofError) as raised:
-        far.link.ready.result(timeout=300)
+        far.guest.ready.result(timeout=300)
     assert str(raised.value) == (
         "/w/e: the exclude does not hold: it is ext4, not a tmpfs of its own; the sandbox was not "
         "started. `moat-nb doctor` shows what this engine can do; bubblewrap (`--runtime "
@@ -147,7 +149,7 @@ def test_a_process_runs_writes_and_exits(far: Far) -> None:
     far.ready()
     written: list[tuple[int, bytes]] = []
     pending = far.pool.submit(
-        far.link.spawn,
+        far.guest.spawn,
         ["ls", "-l"],
         env={"A": "b"},
         cwd="/workspace",
@@ -175,7 +177,7 @@ def test_a_process_runs_writes_and_exits(far: Far) -> None:
 
 def test_a_process_that_cannot_be_started_raises_the_guests_words(far: Far) -> None:
     far.ready()
-    pending = far.pool.submit(far.link.spawn, ["x"], env={}, cwd="/")
+    pending = far.pool.submit(far.guest.spawn, ["x"], env={}, cwd="/")
     far.tell("failed", id=far.hear()["id"], error="No such file or directory: x", missing=True)
     with pytest.raises(StartError, match=r"^No such file or directory: x$"):
         pending.result(timeout=300)
@@ -236,7 +238,7 @@ def test_input_that_is_never_taken_waits_no_longer_than_the_process_lives(far: F
 
 def test_usage_is_asked_for_and_told(far: Far) -> None:
     far.ready()
-    pending = far.pool.submit(far.link.usage)
+    pending = far.pool.submit(far.guest.usage)
     far.tell("usage", id=far.hear()["id"], mounts=[{"path": "/e", "size": 5, "used": 3}])
     assert pending.result(timeout=300) == {"/e": (5, 3)}
 
@@ -244,14 +246,14 @@ def test_usage_is_asked_for_and_told(far: Far) -> None:
 def test_usage_that_comes_too_late_does_no_harm(far: Far) -> None:
     far.ready()
     with pytest.raises(SandboxGone, match="does not answer"):
-        far.link.usage(timeout=0.05)
+        far.guest.usage(timeout=0.05)
     far.tell("usage", id=far.hear()["id"], mounts=[])
     assert far.spawn().poll() is None
 
 
 def test_an_answer_to_another_question_is_none(far: Far) -> None:
     far.ready()
-    pending = far.pool.submit(far.link.usage, timeout=0.2)
+    pending = far.pool.submit(far.guest.usage, timeout=0.2)
     id = far.hear()["id"]
     far.tell("vitals", id=id, memory=None, kernels=[])
     far.tell("proved", id=id, mounts=[])
@@ -261,7 +263,7 @@ def test_an_answer_to_another_question_is_none(far: Far) -> None:
 
 def test_vitals_are_asked_for_and_told(far: Far) -> None:
     far.ready()
-    pending = far.pool.submit(far.link.vitals)
+    pending = far.pool.submit(far.guest.vitals)
     asked = far.hear()
     assert asked["type"] == "vitals"
     far.tell("vitals", id=asked["id"], memory=5, kernels=[])
@@ -295,7 +297,7 @@ def test_of_a_crash_the_beginning_of_pythons_report_is_told(far: Far) -> None:
 
 def test_a_sandbox_that_is_ended_on_purpose_says_that_and_no_more(far: Far) -> None:
     far.ready()
-    far.link.stopping = True
+    far.guest.stopping = True
     far.end()
     assert far.gone() == "it was stopped"
 
@@ -309,13 +311,13 @@ def test_an_exclude_that_came_undone_is_heard_of(far: Far) -> None:
 def test_messages_come_in_any_pieces(far: Far) -> None:
     for byte in json.dumps({"type": "ready", "mounts": [PROOF]}).encode() + b"\n":
         far.tell_raw(bytes([byte]))
-    assert len(far.link.ready.result(timeout=300)) == 1
+    assert len(far.guest.ready.result(timeout=300)) == 1
 
 
 def test_what_would_steer_a_terminal_is_taken_out_of_texts(far: Far) -> None:
     far.tell("refused", mounts=[{"path": "/e", "type": "x", "problem": "\x1b[2J\nmoat: fine"}])
     with pytest.raises(ProofError) as raised:
-        far.link.ready.result(timeout=300)
+        far.guest.ready.result(timeout=300)
     assert "not hold: \ufffd[2J\ufffdmoat: fine;" in str(raised.value)
 
 
@@ -332,9 +334,9 @@ class Waiters:
         submit = far.pool.submit
         self.wait = submit(self.process.wait)
         self.write = submit(self.process.write, b"y")
-        self.spawn = submit(far.link.spawn, ["x"], env={}, cwd="/")
+        self.spawn = submit(far.guest.spawn, ["x"], env={}, cwd="/")
         far.hear()
-        self.usage = submit(far.link.usage, timeout=300)
+        self.usage = submit(far.guest.usage, timeout=300)
         far.hear()
 
     def all_heard(self, far: Far) -> None:
@@ -344,8 +346,8 @@ class Waiters:
                 pending.result(timeout=300)
         assert self.write.exception(timeout=300) is None
         for call in (
-            lambda: far.link.spawn(["x"], env={}, cwd="/"),
-            far.link.usage,
+            lambda: far.guest.spawn(["x"], env={}, cwd="/"),
+            far.guest.usage,
         ):
             with pytest.raises(SandboxGone, match="exit code 137"):
                 call()
@@ -362,11 +364,11 @@ def test_every_waiter_hears_of_the_end(far: Far) -> None:
 def test_an_end_before_ready_is_a_start_that_failed(far: Far) -> None:
     far.end()
     with pytest.raises(StartError, match="the sandbox has ended: exit code 137"):
-        far.link.ready.result(timeout=300)
+        far.guest.ready.result(timeout=300)
     far.gone()
 
 
-def test_a_leash_that_breaks_ends_the_sandbox() -> None:
+def test_a_attach_stream_that_breaks_ends_the_sandbox() -> None:
     class Broken(SocketLeash):
         def receive(self) -> bytes:
             raise ConnectionResetError(104, "Connection reset by peer")
@@ -374,9 +376,9 @@ def test_a_leash_that_breaks_ends_the_sandbox() -> None:
     near, other = socket.socketpair()
     events: queue.Queue[tuple[str, str]] = queue.Queue()
     with other:
-        link = Link(Broken(near), lambda *event: events.put(event))
+        link = GuestClient(Broken(near), lambda *event: events.put(event))
         kind, reason = events.get(timeout=300)
-        assert (kind, reason.split(":")[0]) == ("gone", "the leash broke")
+        assert (kind, reason.split(":")[0]) == ("gone", "the attach stream broke")
         assert isinstance(link.ready.exception(timeout=300), StartError)
         link.thread.join(timeout=300)
 
@@ -390,7 +392,7 @@ def test_the_sandbox_ends_when_its_output_cannot_be_delivered(far: Far) -> None:
     far.tell("output", id=process.id, stream=1, data="YQ==")
     assert "No space left on device" in far.gone()
     assert process.wait(timeout=300) == Exit(code=-9)
-    assert far.leash.closed.is_set()
+    assert far.attach_stream.closed.is_set()
 
 
 # ---------------------------------------------------------------- hostile guests
@@ -448,8 +450,8 @@ def test_a_guest_that_is_hostile_from_the_start_is_ended(far: Far, line: bytes) 
     far.pool.submit(far.tell_raw, line + b"\n")
     assert "no guest of ours sends" in far.gone()
     with pytest.raises(StartError, match="no guest of ours sends"):
-        far.link.ready.result(timeout=300)
-    assert far.leash.closed.is_set()
+        far.guest.ready.result(timeout=300)
+    assert far.attach_stream.closed.is_set()
 
 
 HOSTILE_LATER: dict[str, Callable[[str], bytes]] = {
@@ -496,7 +498,7 @@ def test_a_guest_that_turns_hostile_is_ended_and_every_waiter_hears_of_it(
     waiters = Waiters(far)
     far.pool.submit(far.tell_raw, line(waiters.process.id) + b"\n")
     assert "no guest of ours sends" in far.gone()
-    assert far.leash.closed.is_set()
+    assert far.attach_stream.closed.is_set()
     waiters.all_heard(far)
 
 

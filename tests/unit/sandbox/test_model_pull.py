@@ -17,7 +17,7 @@ from moat_nb.egress.proxy.attempt import Attempt
 from moat_nb.errors import StartError
 from moat_nb.planning.mounts import Bind, MountPlan
 from moat_nb.sandbox.guest_client import STDERR, STDOUT, Exit
-from moat_nb.sandbox.model_pull import LONGEST_LINE, Pull, mend, taking_turns
+from moat_nb.sandbox.model_pull import LONGEST_LINE, Pull, hint, taking_turns
 
 WELL = Exit(code=0)
 
@@ -111,20 +111,20 @@ def test_neither_layers_nor_a_line_without_end_take_memory() -> None:
 
 def test_what_can_be_done_is_the_rule_to_add_where_the_proxy_refused_a_host() -> None:
     def attempt(host: str, outcome: Any) -> Any:
-        words = {"reason": "is not in network.rules", "mend": f'add "- {host}" to network.rules'}
+        words = {"reason": "is not in network.rules", "hint": f'add "- {host}" to network.rules'}
         return Attempt(method="CONNECT", host=host, port=443, outcome=outcome, **words).record()
 
-    nothing = mend([attempt("a.test", "passed"), attempt("b.test", "failed")])
+    nothing = hint([attempt("a.test", "passed"), attempt("b.test", "failed")])
     assert nothing == (
         "; correct its name, see that registry.ollama.ai can be reached, or take it out of models"
     )
-    assert mend([attempt("a.test", "refused")] * 3).splitlines() == [
+    assert hint([attempt("a.test", "refused")] * 3).splitlines() == [
         "",
         'refused: a.test is not in network.rules; add "- a.test" to network.rules, '
         "and start the sandbox anew",
         "a model comes from registry.ollama.ai, and from the hosts of its storage",
     ]
-    many = mend(attempt(f"{n}.test", "refused") for n in range(99))
+    many = hint(attempt(f"{n}.test", "refused") for n in range(99))
     assert (len(many.splitlines()), "98.test" in many) == (7, True)
 
 

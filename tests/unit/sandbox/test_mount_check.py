@@ -11,7 +11,7 @@ from moat_nb.host.machine import User
 from moat_nb.planning.limits import MIB, Limits
 from moat_nb.planning.mounts import Bind, MountPlan, Tmpfs, build
 from moat_nb.planning.spec import ContainerSpec
-from moat_nb.sandbox.mount_check import Source, place_of, swapped
+from moat_nb.sandbox.mount_check import Source, place_of, verify_mounts
 
 HERE = read_table(
     [
@@ -71,11 +71,11 @@ def place(path: Path) -> Source:
 
 def test_a_bind_shows_what_was_planned_or_is_named(spec: ContainerSpec, tmp_path: Path) -> None:
     data, other = place(tmp_path / "data"), place(tmp_path / "other")
-    assert swapped(spec, {"/srv": data}) is None
+    assert verify_mounts(spec, {"/srv": data}) is None
     planned = f"is mounted at /srv, where {tmp_path}/data was planned"
-    assert f"{other.path} {planned}" in str(swapped(spec, {"/srv": other}))
-    assert planned in str(swapped(spec, {"/srv": replace_device(data)}))
-    assert f"nothing {planned}" in str(swapped(spec, {}, comparable=False))
+    assert f"{other.path} {planned}" in str(verify_mounts(spec, {"/srv": other}))
+    assert planned in str(verify_mounts(spec, {"/srv": replace_device(data)}))
+    assert f"nothing {planned}" in str(verify_mounts(spec, {}))
 
 
 def replace_device(source: Source) -> Source:
@@ -85,7 +85,9 @@ def replace_device(source: Source) -> Source:
 def test_where_the_sandbox_has_a_kernel_of_its_own_a_link_is_looked_for(
     spec: ContainerSpec, tmp_path: Path
 ) -> None:
-    assert swapped(spec, {"/srv": Source("0:1", "/")}, comparable=False) is None
+    assert verify_mounts(spec, {"/srv": Source("0:1", "/")}, comparable=False) is None
     (tmp_path / "data").rename(tmp_path / "aside")
     (tmp_path / "data").symlink_to("/etc")
-    assert f"{tmp_path}/data is a link to /etc by now" in str(swapped(spec, {}, comparable=False))
+    assert f"{tmp_path}/data is a link to /etc by now" in str(
+        verify_mounts(spec, {}, comparable=False)
+    )

@@ -11,8 +11,8 @@ import pytest
 
 from moat_nb.errors import StartError
 from moat_nb.host.machine import User
-from moat_nb.host.reaper import Janitor
-from moat_nb.host.run_directory import Note, Owner, RunDir, notes
+from moat_nb.host.reaper import Reaper
+from moat_nb.host.run_directory import Owner, RunDir, SandboxState, sandbox_states
 from moat_nb.planning.mounts import Bind, EmptyFile, Mount, MountPlan, MountPoint, Tmpfs, build
 from moat_nb.sandbox.mount_points import make_mount_points
 
@@ -24,13 +24,13 @@ OWNER = User(12345, 12346) if ROOT else User(os.getuid(), os.getgid())
 class Start:
     """One sandbox's part of a start: what it promises, and where its note is."""
 
-    janitor: Janitor
+    reaper: Reaper
     run_dir: RunDir
 
     def make(self, plan: MountPlan) -> None:
         owner = Owner.of(os.getpid())
         assert owner is not None
-        note = Note(
+        sandbox_state = SandboxState(
             id=self.run_dir.id,
             name="p",
             project="/p",
@@ -40,7 +40,7 @@ class Start:
             started=0.0,
             owner=owner,
         )
-        make_mount_points([(plan, OWNER)], self.janitor, self.run_dir, note)
+        make_mount_points([(plan, OWNER)], self.reaper, self.run_dir, sandbox_state)
 
 
 @pytest.fixture
@@ -48,11 +48,11 @@ def starts(tmp_path: Path) -> Iterator[list[Start]]:
     base = tmp_path / "base"
     made = []
     for _ in range(4):
-        janitor = Janitor()
-        made.append(Start(janitor, RunDir.make(base, OWNER, janitor)))
+        reaper = Reaper()
+        made.append(Start(reaper, RunDir.make(base, OWNER, reaper)))
     yield made
     for start in made:
-        start.janitor.finish()
+        start.reaper.finish()
     assert list(base.iterdir()) == []
 
 
@@ -92,14 +92,14 @@ def test_missing_mount_points_are_made_as_the_user_and_removed_at_the_end(
         status = path.stat()
         assert (status.st_uid, status.st_gid) == (OWNER.uid, OWNER.gid)
         assert path.is_file() == (path.name == ".env")
-    start.janitor.finish()
+    start.reaper.finish()
     assert tree(project) == []
 
 
 def test_what_was_there_stays_there(start: Start, project: Path) -> None:
     (project / "a" / "node_modules").mkdir(parents=True)
     start.make(plan(project, "a/node_modules", "a/.venv"))
-    start.janitor.finish()
+    start.reaper.finish()
     assert tree(project) == ["a", "a/node_modules"]
 
 
@@ -107,7 +107,7 @@ def test_what_was_filled_meanwhile_stays_there(start: Start, project: Path) -> N
     start.make(plan(project, "a/node_modules", file="a/.env"))
     (project / "a" / ".env").write_text("KEY=1")
     (project / "a" / "node_modules" / "x").touch()
-    start.janitor.finish()
+    start.reaper.finish()
     assert tree(project) == ["a", "a/.env", "a/node_modules", "a/node_modules/x"]
 
 
@@ -120,7 +120,7 @@ def test_a_link_that_appeared_since_the_plan_is_refused(
     (project / "link").symlink_to(outside)
     with pytest.raises(StartError, match=f"^{project}/{relative}: cannot make the mount point"):
         start.make(plan(project, relative))
-    start.janitor.finish()
+    start.reaper.finish()
     assert tree(outside) == []
     assert tree(project) == ["link"]
 
@@ -135,7 +135,7 @@ def test_a_file_in_the_place_of_a_directory_is_refused_with_the_mend(
         f"{project}/a/b: cannot make the mount point: Not a directory; "
         "make it yourself, or take it out of moat.yaml"
     )
-    start.janitor.finish()
+    start.reaper.finish()
     assert tree(project) == ["a"]
 
 
@@ -148,7 +148,7 @@ def test_volumes_directories_are_made_and_kept(start: Start, tmp_path: Path) -> 
     directory = tmp_path / "data" / "volumes" / "p" / "cache"
     for _ in range(2):
         start.make(MountPlan(mounts=(), keep=(str(directory),)))
-    start.janitor.finish()
+    start.reaper.finish()
     status = directory.stat()
     assert (status.st_uid, status.st_gid) == (OWNER.uid, OWNER.gid)
 
@@ -164,9 +164,9 @@ def test_of_two_sandboxes_of_a_project_the_last_to_end_removes_what_the_first_ma
 ) -> None:
     starts[0].make(plan(project, "a/node_modules"))
     starts[1].make(plan(project, "a/node_modules"))  # planned while there was none
-    starts[first_to_end].janitor.finish()
+    starts[first_to_end].reaper.finish()
     assert tree(project) == ["a", "a/node_modules"]
-    starts[1 - first_to_end].janitor.finish()
+    starts[1 - first_to_end].reaper.finish()
     assert tree(project) == []
 
 
@@ -175,8 +175,10 @@ def test_however_many_sandboxes_share_a_mount_point_each_note_has_it_once(
 ) -> None:
     for start in starts:
         start.make(plan(project, "a"))
-    written = dict(notes(tmp_path / "base"))
-    assert [len(note.made) for note in written.values() if note is not None] == [1, 1, 1, 1]
+    written = dict(sandbox_states(tmp_path / "base"))
+    assert [
+        len(sandbox_state.made) for sandbox_state in written.values() if sandbox_state is not None
+    ] == [1, 1, 1, 1]
 
 
 def test_sandboxes_that_share_nothing_each_remove_their_own(
@@ -184,9 +186,9 @@ def test_sandboxes_that_share_nothing_each_remove_their_own(
 ) -> None:
     starts[0].make(plan(project, "a"))
     starts[1].make(plan(project, "b"))
-    starts[0].janitor.finish()
+    starts[0].reaper.finish()
     assert tree(project) == ["b"]
-    starts[1].janitor.finish()
+    starts[1].reaper.finish()
     assert tree(project) == []
 
 
@@ -195,7 +197,7 @@ def test_the_note_tells_what_is_covered_and_what_was_made(
 ) -> None:
     (project / "there").mkdir()
     start.make(plan(project, "there", "a/b"))
-    written = dict(notes(tmp_path / "base"))[start.run_dir]
+    written = dict(sandbox_states(tmp_path / "base"))[start.run_dir]
     assert written is not None
     assert sorted(written.covers) == [f"{project}/a/b", f"{project}/there"]
     made = [(made.root, made.relative, made.inode) for made in written.made]

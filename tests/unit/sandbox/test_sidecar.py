@@ -1,5 +1,5 @@
-"""sidecar.py and the wrapper of services.py: the leash of a program that knows of none, over the
-pipes of a shell of this machine."""
+"""sidecar.py and the wrapper of services.py: a program that knows of no attach stream is held by
+one, over the pipes of a shell of this machine."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from moat_nb.config.model import Service
 from moat_nb.config.readiness import LogLine
 from moat_nb.errors import ProofError
 from moat_nb.host.machine import User
-from moat_nb.host.reaper import Janitor
-from moat_nb.planning.builtin_services import Handover
+from moat_nb.host.reaper import Reaper
+from moat_nb.planning.builtin_services import ServiceInputs
 from moat_nb.planning.limits import MIB, Limits
 from moat_nb.planning.mounts import MountPlan, Tmpfs, build
 from moat_nb.planning.services import SidecarPlan
 from moat_nb.planning.spec import ContainerSpec
-from moat_nb.runtimes.base import Leash
-from moat_nb.runtimes.pipes import PipeLeash, spawn
+from moat_nb.runtimes.base import AttachStream
+from moat_nb.runtimes.pipes import PipeStream, spawn
 from moat_nb.sandbox.sidecar import Cancelled, LineWatch, Sidecar
 
 SHELLS = [path for name in ("dash", "bash") if (path := shutil.which(name)) is not None]
@@ -31,15 +31,17 @@ HOSTILE = "a b'c\"d\\e$(touch /tmp/x)\n`id`\n\n  end "
 
 
 class Here:
-    """Starts a spec's command as a child, and reads none of the rest; or gives ``leash``."""
+    """Starts a spec's command as a child, and reads none of the rest; or gives its stream."""
 
-    def __init__(self, shell: str, leash: Leash | None) -> None:
+    def __init__(self, shell: str, attach_stream: AttachStream | None) -> None:
         self.name = shell
         self._shell = shell
-        self._leash = leash
+        self._attach_stream = attach_stream
 
-    def start(self, spec: ContainerSpec, janitor: Janitor) -> Leash:
-        return self._leash or PipeLeash(spawn([self._shell, *spec.command[1:]], env=os.environ))
+    def start(self, spec: ContainerSpec, reaper: Reaper) -> AttachStream:
+        return self._attach_stream or PipeStream(
+            spawn([self._shell, *spec.command[1:]], env=os.environ)
+        )
 
 
 Start = Callable[..., Sidecar]
@@ -49,14 +51,14 @@ Start = Callable[..., Sidecar]
 def start(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Start]:
     """``start(*argv, handover=..., mounts=...)``, under each shell; all end with the test."""
     running: list[Sidecar] = []
-    janitor = Janitor()
+    reaper = Reaper()
 
     def begin(
         *argv: str,
-        handover: Handover | None = None,
+        inputs: ServiceInputs | None = None,
         mounts: MountPlan | None = None,
         on_end: Callable[[Sidecar], None] = lambda sidecar: None,
-        leash: Leash | None = None,
+        attach_stream: AttachStream | None = None,
         cancelled: threading.Event | None = None,
     ) -> Sidecar:
         spec = ContainerSpec(
@@ -82,13 +84,13 @@ def start(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Start]:
             where="moat.yaml:1:1",
         )
         whole = plan.on((), argv, "TERM", ())
-        handover = handover or Handover()
-        sidecar = Sidecar(plan, replace(whole, mounts=spec.mounts), handover, log(), on_end)
+        inputs = inputs or ServiceInputs()
+        sidecar = Sidecar(plan, replace(whole, mounts=spec.mounts), inputs, log(), on_end)
         running.append(sidecar)
-        runtime = Here(request.param, leash)
+        runtime = Here(request.param, attach_stream)
         sidecar.start(
             runtime,  # type: ignore[arg-type] # all it needs of one
-            janitor,
+            reaper,
             cancelled or threading.Event(),
         )
         return sidecar
@@ -100,7 +102,7 @@ def start(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Start]:
     for sidecar in running:
         sidecar.close()
         sidecar.join(10)
-    janitor.finish()
+    reaper.finish()
 
 
 def ended(sidecar: Sidecar) -> str:
@@ -110,10 +112,10 @@ def ended(sidecar: Sidecar) -> str:
 
 
 def test_the_program_gets_its_env_and_its_stdin_as_they_are(start: Start, tmp_path: Path) -> None:
-    handover = Handover(env={"A": HOSTILE, "B": ""}, stdin=HOSTILE)
+    inputs = ServiceInputs(env={"A": HOSTILE, "B": ""}, stdin=HOSTILE)
     env, given = tmp_path / "env", tmp_path / "given"
     script = f'printf "%s" "$A$B" >{env}; cat >{given}; exit 3'
-    sidecar = start("sh", "-c", script, handover=handover)
+    sidecar = start("sh", "-c", script, inputs=inputs)
     assert "3" in ended(sidecar)
     assert env.read_text() == HOSTILE
     assert given.read_text() == HOSTILE
@@ -122,14 +124,14 @@ def test_the_program_gets_its_env_and_its_stdin_as_they_are(start: Start, tmp_pa
 def test_no_name_of_a_variable_is_the_wrappers_own(start: Start, tmp_path: Path) -> None:
     """Its program gets each as it is, and is told to stop by the signal that its image names."""
     names = ("signal", "input", "script", "count", "line", "child")
-    handover = Handover(env={**dict.fromkeys(names, "INT")}, stdin="config")
+    inputs = ServiceInputs(env={**dict.fromkeys(names, "INT")}, stdin="config")
     seen, stopped = tmp_path / "seen", tmp_path / "stopped"
     script = (
         f"trap 'touch {stopped}; exit 0' TERM; trap 'exit 1' INT; "
         f'echo "$(cat) $signal $input $script $count $line $child" >{seen}.new; '
         f"mv {seen}.new {seen}; while :; do sleep 0.05; done"
     )
-    sidecar = start("sh", "-c", script, handover=handover)
+    sidecar = start("sh", "-c", script, inputs=inputs)
     while not seen.exists():
         assert sidecar.gone is None
     assert seen.read_text() == "config INT INT INT INT INT INT\n"
@@ -138,7 +140,7 @@ def test_no_name_of_a_variable_is_the_wrappers_own(start: Start, tmp_path: Path)
     assert stopped.exists()
 
 
-class Mute(Leash):
+class Mute(AttachStream):
     """Says nothing until it is closed."""
 
     def __init__(self, waited_for: Callable[[], None]) -> None:
@@ -163,13 +165,13 @@ class Mute(Leash):
 def test_a_start_that_is_given_up_does_not_wait_for_a_mute_one(start: Start) -> None:
     cancelled = threading.Event()
     with pytest.raises(Cancelled, match="was given up"):
-        start("true", leash=Mute(cancelled.set), cancelled=cancelled)
+        start("true", attach_stream=Mute(cancelled.set), cancelled=cancelled)
 
 
 def test_what_is_handed_over_stands_in_no_command_line(start: Start, tmp_path: Path) -> None:
-    handover = Handover(env={"A": "hunter2"}, stdin="hunter3")
+    inputs = ServiceInputs(env={"A": "hunter2"}, stdin="hunter3")
     there = tmp_path / "there"
-    sidecar = start("sh", "-c", f"touch {there}; exec sleep 100", handover=handover)
+    sidecar = start("sh", "-c", f"touch {there}; exec sleep 100", inputs=inputs)
     while not there.exists():
         assert sidecar.gone is None
     lines = []
@@ -191,7 +193,7 @@ def test_its_output_and_its_errors_are_its_log_and_its_end_is_told_once(start: S
     assert told == [sidecar]
 
 
-def test_a_program_is_told_to_stop_when_the_leash_ends_and_nobody_is_told_of_it(
+def test_a_program_is_told_to_stop_when_the_attach_stream_ends_and_nobody_is_told_of_it(
     start: Start, tmp_path: Path
 ) -> None:
     told: list[Sidecar] = []
@@ -219,13 +221,13 @@ def test_an_exclude_without_its_cover_is_found_before_the_program_runs(
 def test_a_password_that_a_program_prints_is_neither_shown_nor_in_its_log(
     start: Start, tmp_path: Path
 ) -> None:
-    handover = Handover(env={"A": "hunter2"}, secrets=("hunter2",))
+    inputs = ServiceInputs(env={"A": "hunter2"}, secrets=("hunter2",))
     there, go_on = tmp_path / "there", tmp_path / "go-on"
     script = (
         f"echo password: $A; printf hun; touch {there}; "
         f"while ! [ -e {go_on} ]; do sleep 0.02; done; printf 'ter2 hun'"
     )
-    sidecar = start("sh", "-c", script, handover=handover)
+    sidecar = start("sh", "-c", script, inputs=inputs)
     while not there.exists():
         assert sidecar.gone is None
     go_on.touch()
@@ -244,8 +246,8 @@ def test_what_a_sidecar_says_of_itself_steers_no_terminal_and_shows_no_password(
     told = start("printf", "%s", f"a\n{spoof}")
     ended(told)
     assert told.last_lines() == "a\nspoof"
-    handover = Handover(env={f"A-{spoof}": "hunter2"}, secrets=("hunter2",))
-    failed = start("true", handover=handover)
+    inputs = ServiceInputs(env={f"A-{spoof}": "hunter2"}, secrets=("hunter2",))
+    failed = start("true", inputs=inputs)
     assert "spoof" in ended(failed)
     words = failed.describe("ended")
     assert words.replace("\n", "").isprintable()

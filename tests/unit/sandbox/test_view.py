@@ -185,15 +185,15 @@ made on the host at the start, where missing
 
 
 FINDINGS = (
-    Finding(group="runtimes", subject="docker", verdict="no", detail="nothing answers", mend="x"),
+    Finding(group="runtimes", subject="docker", verdict="no", detail="nothing answers", hint="x"),
     Finding(group="runtimes", subject="bubblewrap", verdict="ok", detail="0.8.0"),
     Finding(group="machine", subject="cgroups", verdict="ok", detail="v2"),
 )
 
 
 def test_findings_are_shown_in_a_page_by_group_with_what_can_be_used_first() -> None:
-    sheet = of_findings(FINDINGS)
-    assert as_text(sheet) == (
+    summary = of_findings(FINDINGS)
+    assert as_text(summary) == (
         """\
 This machine, runs sandboxes on bubblewrap
 

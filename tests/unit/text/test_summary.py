@@ -8,15 +8,24 @@ import re
 import pytest
 
 from moat_nb.text import summary
-from moat_nb.text.summary import Mark, Sheet, Table, Trend, as_html, as_text, bundle
+from moat_nb.text.summary import (
+    BLOCKS_SHOWN,
+    Badge,
+    Sparkline,
+    Summary,
+    Table,
+    as_html,
+    as_text,
+    bundle,
+)
 
-SHEET = Sheet(
+SHEET = Summary(
     title="A thing",
-    mark=Mark(level="warn", text="odd"),
+    mark=Badge(level="warn", text="odd"),
     words="first\nsecond",
-    facts=(("name", "value"), ("load", Trend(text="5%", values=(0.0, 2.0, 1.0), seconds=90))),
+    facts=(("name", "value"), ("load", Sparkline(text="5%", values=(0.0, 2.0, 1.0), seconds=90))),
     tables=(
-        Table(title="parts", columns=("of", "is"), rows=(("a", Mark(level="bad", text="lost")),)),
+        Table(title="parts", columns=("of", "is"), rows=(("a", Badge(level="bad", text="lost")),)),
         Table(title="none", columns=("of",), rows=()),
     ),
 )
@@ -66,14 +75,14 @@ def test_a_curve_is_an_svg_image_with_words() -> None:
 
 @pytest.mark.parametrize("values", [(), (3.0,)])
 def test_of_less_than_two_values_there_is_no_curve(values: tuple[float, ...]) -> None:
-    sheet = Sheet(title="A thing", facts=(("load", Trend(text="5%", values=values)),))
-    assert as_text(sheet) == "A thing\nload        5%"
-    assert "<img" not in as_html(sheet)
+    summary = Summary(title="A thing", facts=(("load", Sparkline(text="5%", values=values)),))
+    assert as_text(summary) == "A thing\nload        5%"
+    assert "<img" not in as_html(summary)
 
 
 def test_values_that_are_all_zero_are_a_flat_line() -> None:
-    sheet = Sheet(title="A thing", facts=(("load", Trend(text="0%", values=(0.0,) * 60)),))
-    assert as_text(sheet) == f"A thing\nload        {'▁' * summary.BLOCKS_SHOWN} 0%"
+    summary = Summary(title="A thing", facts=(("load", Sparkline(text="0%", values=(0.0,) * 60)),))
+    assert as_text(summary) == f"A thing\nload        {'▁' * BLOCKS_SHOWN} 0%"
 
 
 HOSTILE = "\x1b]0;x\x07<script>alert(1)</script>\n<img src=x onerror=alert(1)>\" '"
@@ -81,14 +90,14 @@ HOSTILE = "\x1b]0;x\x07<script>alert(1)</script>\n<img src=x onerror=alert(1)>\"
 
 def test_nothing_in_a_sheet_acts_in_a_page_or_steers_a_terminal() -> None:
     """Wherever it stands."""
-    sheet = Sheet(
+    summary = Summary(
         title=HOSTILE,
-        mark=Mark(level="good", text=HOSTILE),
+        mark=Badge(level="good", text=HOSTILE),
         words=HOSTILE,
-        facts=((HOSTILE, HOSTILE), ("x", Trend(text=HOSTILE, values=(1, 2)))),
+        facts=((HOSTILE, HOSTILE), ("x", Sparkline(text=HOSTILE, values=(1, 2)))),
         tables=(Table(title=HOSTILE, columns=(HOSTILE,), rows=((HOSTILE,),)),),
     )
-    shown = bundle(sheet)
+    shown = bundle(summary)
     assert set(shown) == {"text/plain", "text/html"}
     assert "\x1b" not in shown["text/plain"] + shown["text/html"]
     names = re.findall(r"<([a-z]+)", shown["text/html"])

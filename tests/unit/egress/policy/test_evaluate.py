@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moat_nb.config.model import ProxyPolicy, Rule
-from moat_nb.egress.policy.evaluate import Judge, Line, host_matches
+from moat_nb.egress.policy.evaluate import Line, PolicyEvaluator, host_matches
 from moat_nb.egress.policy.network_policy import NetworkPolicy
 from moat_nb.egress.policy.pathmatch import MOST_TEXTS, path_matches, readings
 from moat_nb.egress.policy.verdict import Malformed
@@ -24,8 +24,10 @@ GITHUB = Rule(
 )
 
 
-def judge(policy: ProxyPolicy, *rules: Rule) -> Judge:
-    return Judge(network=NetworkPolicy(policy=policy, rules=rules, file="/srv/demo/moat.yaml"))
+def judge(policy: ProxyPolicy, *rules: Rule) -> PolicyEvaluator:
+    return PolicyEvaluator(
+        network=NetworkPolicy(policy=policy, rules=rules, file="/srv/demo/moat.yaml")
+    )
 
 
 def segments(path: str) -> list[str]:
@@ -200,7 +202,7 @@ def test_a_path_that_can_be_read_in_too_many_ways_is_no_path() -> None:
 def test_a_star_for_a_path_is_all_that_a_server_has(lines: tuple[Line, ...], allowed: bool) -> None:
     found = judge("strict", Rule(host="a.test", lines=lines)).request("a.test", "OPTIONS", "*")
     assert found.allowed is allowed
-    assert allowed or "OPTIONS /**" in found.mend
+    assert allowed or "OPTIONS /**" in found.hint
 
 
 @pytest.mark.parametrize(
@@ -214,8 +216,8 @@ def test_a_refusal_says_what_to_add_and_where() -> None:
     host = judge("strict").host("pypi.org")
     line = judge("strict", GITHUB).request("api.github.com", "POST", "/gists")
     assert host.reason == "is not in network.rules (policy strict)"
-    assert host.mend == 'add "- pypi.org" to network.rules in moat.yaml'
-    assert line.mend == 'add "allow POST /gists" above "deny * /**" at moat.yaml:4:7'
+    assert host.hint == 'add "- pypi.org" to network.rules in moat.yaml'
+    assert line.hint == 'add "allow POST /gists" above "deny * /**" at moat.yaml:4:7'
 
 
 SEGMENT = st.sampled_from(["a", "b", "c"])
@@ -249,7 +251,7 @@ def test_any_text_for_a_path_gets_a_verdict(pattern: list[str], text: str) -> No
         verdict = judge("strict", rule).request("a.test", "GET", text)
     except Malformed:
         return
-    assert verdict.allowed or verdict.mend
+    assert verdict.allowed or verdict.hint
 
 
 PIECE = st.sampled_from(

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from moat_nb.egress.options import Order
+from moat_nb.egress.options import ProxyOptions
 from moat_nb.egress.policy.network_policy import NetworkPolicy
 from moat_nb.egress.upstream import Upstream
 from tests.egress.internet import PUBLIC
@@ -18,8 +18,8 @@ from tests.unit.egress.conftest import Start
 PROXY = f"http://ada:lu%73@{PUBLIC}:3128"
 
 
-def through(start: Start, **order: Any) -> Running:
-    return start(**{"upstream": PROXY, **order})
+def through(start: Start, **options: Any) -> Running:
+    return start(**{"upstream": PROXY, **options})
 
 
 def test_plain_http_goes_to_the_upstream_proxy_with_the_launchers_password(start: Start) -> None:
@@ -112,11 +112,11 @@ def test_the_password_is_in_no_repr() -> None:
     assert (upstream.host, upstream.port, upstream.tls) == ("proxy.example.com", 443, True)
     assert "Basic" not in repr(upstream)
     network = NetworkPolicy(policy="none")
-    order = Order(
+    options = ProxyOptions(
         listen_fd=3, network=network, records="/r", limit=1, upstream="http://ada:lace@p:1"
     )
-    assert "lace" not in repr(order)
-    assert b"lace" in order.line()
+    assert "lace" not in repr(options)
+    assert b"lace" in options.line()
 
 
 @pytest.mark.parametrize(

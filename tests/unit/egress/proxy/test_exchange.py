@@ -279,7 +279,7 @@ def test_a_refusal_says_what_to_add_in_its_first_line_and_its_body(start: Start)
     assert (answer.status, answer.reason) == (403, words)
     assert answer.read().decode() == f"{words}\n"
     (record,) = proxy.news()
-    assert record["mend"] == 'add "- other.test" to network.rules in moat.yaml'
+    assert record["hint"] == 'add "- other.test" to network.rules in moat.yaml'
     assert (record["method"], record["path"], record["status"]) == ("GET", "/page", 403)
 
 

@@ -20,8 +20,8 @@ from moat_nb.config.model import Rule
 from moat_nb.egress import options
 from moat_nb.egress.options import Interception
 from moat_nb.egress.proxy.interception import make_authority
-from tests.egress.carrier import carrier
 from tests.egress.internet import PUBLIC, Internet
+from tests.egress.port_forward import forwarded
 from tests.egress.running import Running, everything, rules
 from tests.unit.egress.conftest import Start
 
@@ -44,9 +44,9 @@ class Opening:
     def certificate(self) -> Path:
         return Path(self.given.certificate)
 
-    def proxy(self, **order: Any) -> Running:
+    def proxy(self, **options: Any) -> Running:
         given = {"rules": RULES, "intercept": self.given, "trust": self.trust}
-        return self.start(**{"policy": "strict", **given, **order})
+        return self.start(**{"policy": "strict", **given, **options})
 
 
 @pytest.fixture
@@ -157,7 +157,7 @@ def test_without_the_authority_nothing_is_opened_and_nothing_passes(opening: Ope
         proxy.https("pypi.test")
     (record,) = proxy.records()
     assert record["reason"] == "has rules with methods or paths, which TLS hides"
-    assert record["mend"] == "run pip install 'moat-nb[intercept]'"
+    assert record["hint"] == "run pip install 'moat-nb[intercept]'"
 
 
 def test_addresses_are_checked_behind_interception_too(opening: Opening) -> None:
@@ -204,7 +204,7 @@ def test_curl_and_python_take_the_certificates_strictly(opening: Opening) -> Non
     sock, _ = proxy.tunnel("pypi.test")
     with context.wrap_socket(sock, server_hostname="pypi.test") as tls:
         assert asked(tls, "GET /page").startswith(b"HTTP/1.1 200 OK")
-    with carrier(proxy.path) as port:
+    with forwarded(proxy.path) as port:
         command = ["curl", "-sS", "--proxy", f"http://127.0.0.1:{port}", "--noproxy", ""]
         command += ["--cacert", str(opening.certificate), "https://pypi.test/page"]
         done = subprocess.run(command, capture_output=True, check=True)

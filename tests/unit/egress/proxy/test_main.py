@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from moat_nb.egress.options import Order, reachable_from
+from moat_nb.egress.options import ProxyOptions, reachable_from
 from moat_nb.egress.policy.network_policy import NetworkPolicy
 from moat_nb.egress.proxy.__main__ import CONNECTIONS
 from moat_nb.egress.proxy.attempt import Attempt
@@ -26,7 +26,7 @@ def record(path: str = "/") -> Record:
 
 
 def test_an_order_arrives_as_it_was_given() -> None:
-    given = Order(
+    given = ProxyOptions(
         listen_fd=3,
         network=NetworkPolicy(
             policy="strict",
@@ -38,7 +38,7 @@ def test_an_order_arrives_as_it_was_given() -> None:
         limit=9,
         reachable=("10.0.0.0/8",),
     )
-    assert Order.parse(given.line()) == given
+    assert ProxyOptions.parse(given.line()) == given
 
 
 def test_the_networks_that_may_be_reached_are_the_launchers_to_name() -> None:
@@ -130,7 +130,7 @@ def test_a_records_texts_are_bounded_and_printable() -> None:
 def test_every_text_at_its_longest_fits_into_one_write_to_a_pipe() -> None:
     longest = Attempt(
         **dict.fromkeys(
-            ("method", "host", "path", "rule", "reason", "mend", "address"), '"' * 9999
+            ("method", "host", "path", "rule", "reason", "hint", "address"), '"' * 9999
         ),
         port=65535,
     )

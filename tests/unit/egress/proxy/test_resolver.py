@@ -148,7 +148,7 @@ def test_a_refused_address_is_told_to_the_launcher_and_not_to_the_sandbox(start:
     assert told["address"] == PRIVATE
     assert PRIVATE not in str(refusal(told))  # which the cell shows, inside
     found = requests_as_text([Record(**told)])
-    assert f"refused: {told['reason']}; {told['mend']} ({PRIVATE})" in found
+    assert f"refused: {told['reason']}; {told['hint']} ({PRIVATE})" in found
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moat_nb.notebook.output.markdown import LONGEST, as_html
-from moat_nb.notebook.output.safe import harmless
+from moat_nb.notebook.output.safe import sanitise_mimebundle
 from tests.unit.notebook.output.test_sanitise import PIECES, assert_harmless
 
 PLAIN_MARKDOWN = [
@@ -50,7 +50,7 @@ ACTIVE_MARKDOWN = [
 
 
 def shown(text: str) -> str:
-    data, _, hints = harmless({"text/markdown": text}, {})
+    data, _, hints = sanitise_mimebundle({"text/markdown": text}, {})
     assert set(data) == {"text/html"} and hints == []
     return str(data["text/html"])
 
@@ -105,7 +105,9 @@ def test_it_becomes_what_it_says_and_formulas_stay_as_they_are(text: str, page: 
 
 def test_markdown_that_is_too_long_is_shown_as_its_text() -> None:
     text = "x" * (LONGEST + 1)
-    data, _, (hint,) = harmless({"text/markdown": text, "text/plain": "<Markdown object>"}, {})
+    data, _, (hint,) = sanitise_mimebundle(
+        {"text/markdown": text, "text/plain": "<Markdown object>"}, {}
+    )
     assert data == {"text/plain": text}
     assert "--trust" in hint
 

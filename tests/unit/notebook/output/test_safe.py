@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 
 from moat_nb.notebook.cells import without_surrogates
 from moat_nb.notebook.output.figures import Figures
-from moat_nb.notebook.output.iframe import MAX_HEIGHT, frame
-from moat_nb.notebook.output.safe import HANDLED, PASSIVE, harmless
+from moat_nb.notebook.output.iframe import MAX_HEIGHT, iframe
+from moat_nb.notebook.output.safe import HANDLED, PASSIVE, sanitise_mimebundle
 from moat_nb.text.terminal import for_terminal
 
 
 def shown(data: dict[str, Any], metadata: dict[str, Any] | None = None) -> dict[str, Any]:
-    return harmless(data, metadata or {})[0]
+    return sanitise_mimebundle(data, metadata or {})[0]
 
 
 def framed(page: str) -> str:
@@ -53,13 +53,13 @@ def test_an_image_that_is_none_is_left_out(image: Any) -> None:
     ],
 )
 def test_a_type_that_is_not_known_to_be_harmless_is_left_out_with_a_hint(kind: str) -> None:
-    data, _, hints = harmless({kind: "x", "text/plain": "words"}, {})
+    data, _, hints = sanitise_mimebundle({kind: "x", "text/plain": "words"}, {})
     assert data == {"text/plain": "words"}
     assert hints == [f"not shown: {kind}, which runs in your page; --trust shows it"]
 
 
 def test_no_hint_where_another_form_of_it_is_shown() -> None:
-    assert harmless({"application/vnd.x+json": {}, "image/png": "AA=="}, {})[2] == []
+    assert sanitise_mimebundle({"application/vnd.x+json": {}, "image/png": "AA=="}, {})[2] == []
 
 
 def test_html_with_a_script_is_framed_and_plain_html_is_not() -> None:
@@ -95,7 +95,7 @@ def test_of_metadata_an_images_size_passes_and_nothing_else() -> None:
         "text/html": {"isolated": True},
         "tags": ["x"],
     }
-    assert harmless(data, metadata)[1] == {"image/png": {"width": 10}, "text/html": {}}
+    assert sanitise_mimebundle(data, metadata)[1] == {"image/png": {"width": 10}, "text/html": {}}
 
 
 # Halves of characters too: JSON can say them, and no encoding.
@@ -112,7 +112,9 @@ KINDS = st.sampled_from([*sorted(PASSIVE | HANDLED), "x/y"])
 def test_whatever_types_its_fields_have_a_display_is_shown_or_left_out(
     data: dict[str, Any], metadata: dict[str, Any]
 ) -> None:
-    found, options, hints = harmless(without_surrogates(data), without_surrogates(metadata))
+    found, options, hints = sanitise_mimebundle(
+        without_surrogates(data), without_surrogates(metadata)
+    )
     json.dumps([found, options, hints], ensure_ascii=False).encode()
     assert set(found) <= PASSIVE | {"text/html", "text/latex"}
     assert all(isinstance(value, str) for kind, value in found.items() if "json" not in kind)
@@ -127,7 +129,7 @@ def test_half_a_character_is_shown_as_one_that_is_missing(kind: str) -> None:
 
 
 def test_a_frame_has_no_rights_a_strict_policy_and_a_bounded_height() -> None:
-    page = frame("<p>content</p>")
+    page = iframe("<p>content</p>")
     assert page.count("<iframe") == 1 and 'sandbox="allow-scripts"' in page
     assert f"{MAX_HEIGHT}) + 'px'" in page
     outer = html.unescape(re.findall('srcdoc="([^"]*)"', page)[0])
@@ -141,7 +143,7 @@ def test_a_frame_has_no_rights_a_strict_policy_and_a_bounded_height() -> None:
 
 def test_content_cannot_break_out_of_its_frame() -> None:
     content = "\"></iframe><script>alert(1)</script>&quot;&amp;'"
-    page = frame(content)
+    page = iframe(content)
     assert "alert" not in re.sub('srcdoc="[^"]*"', "", page)
     assert framed(page).endswith(content)
 
@@ -180,5 +182,5 @@ def test_text_may_colour_a_terminal_and_not_steer_it(text: str, left: str) -> No
 
 def test_the_name_of_a_type_that_is_not_shown_steers_nothing_and_floods_nothing() -> None:
     names = {f"{n}\x1b]0;t\x07\n{'x' * 1000}": "1" for n in range(50)}
-    (hint,) = harmless(names, {})[2]
+    (hint,) = sanitise_mimebundle(names, {})[2]
     assert hint.isprintable() and len(hint) < 700

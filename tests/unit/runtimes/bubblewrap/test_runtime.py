@@ -236,7 +236,7 @@ def test_all_problems_are_told_at_once():
 
 
 @pytest.mark.parametrize(
-    "change, detail, mend",
+    "change, detail, hint",
     [
         ({"bwrap": None}, "bwrap is not installed", "apt-get install bubblewrap"),
         ({"version": (0, 6, 1)}, "bubblewrap 0.6.1 is too old", "0.7 or newer"),
@@ -245,16 +245,16 @@ def test_all_problems_are_told_at_once():
         ({"bwrap": "/bin/false"}, "exit code 1", "user namespaces"),
     ],
 )
-def test_a_machine_that_cannot_run_it_is_told_why_and_what_to_do(change, detail, mend, monkeypatch):
+def test_a_machine_that_cannot_run_it_is_told_why_and_what_to_do(change, detail, hint, monkeypatch):
     monkeypatch.setattr("moat_nb.runtimes.bubblewrap.machine.PROBE_SECONDS", 60)
     found = Bubblewrap(Host.current(), replace(FACTS, **change)).available()
-    assert (found.usable, detail in found.detail, mend in found.mend) == (False, True, True)
+    assert (found.usable, detail in found.detail, hint in found.hint) == (False, True, True)
 
 
 def test_this_machine_can_run_it(monkeypatch):
     monkeypatch.setattr("moat_nb.runtimes.bubblewrap.machine.PROBE_SECONDS", 60)
     found = Bubblewrap(Host.current()).available()
-    assert (found.usable, found.mend) == (True, "")
+    assert (found.usable, found.hint) == (True, "")
     assert found.detail.startswith("bubblewrap ")
 
 
@@ -294,10 +294,10 @@ def make(asked):
 
 def run(asked):
     runtime, spec = make(asked)
-    leash = runtime.start(spec, None)
-    out = b"".join(iter(leash.receive, b""))
-    words = leash.last_words()
-    leash.close()
+    attach_stream = runtime.start(spec, None)
+    out = b"".join(iter(attach_stream.receive, b""))
+    words = attach_stream.last_words()
+    attach_stream.close()
     return {"out": out.decode(), "words": words, "notices": runtime.notices(spec)}
 """
 exec(DRIVER)  # the same words here and in the helper process of an ordinary user
@@ -577,12 +577,12 @@ def until(condition, seconds=30.0):
     return False
 
 
-BEGIN = "import time\nruntime, spec = make(asked)\nleash = runtime.start(spec, None)\n"
+BEGIN = "import time\nruntime, spec = make(asked)\nattach_stream = runtime.start(spec, None)\n"
 
 
 def test_a_killed_launcher_leaves_no_process_even_if_the_guest_does_not_heed_its_stdin(launcher):
     marker = f"print('up', flush=True)\nimport time; time.sleep(60)  # {launcher.kind}"
-    tail = f"{BEGIN}print(leash.receive().decode(), end='', flush=True); time.sleep(60)"
+    tail = f"{BEGIN}print(attach_stream.receive().decode(), end='', flush=True); time.sleep(60)"
     with launcher.process(tail, code=marker) as helper:
         assert helper.stdout.readline() == "up\n"
         assert alive(marker)
@@ -602,7 +602,7 @@ def test_a_launcher_killed_while_the_sandbox_starts_leaves_no_process(launcher, 
     assert until(lambda: not alive(marker)), alive(marker)
 
 
-# ------------------------------------------------------------------- the leash, in-process
+# ------------------------------------------------------------------- the attach stream, in-process
 
 
 @pytest.fixture
@@ -621,75 +621,75 @@ ECHO = "import sys\nfor line in sys.stdin: print(line.upper(), end='', flush=Tru
 
 def test_bytes_go_both_ways_and_the_end_of_stdin_is_the_guests_to_answer(own, monkeypatch):
     monkeypatch.setattr("moat_nb.runtimes.pipes.GRACE_SECONDS", 60)
-    leash = begin(own, ECHO)
-    leash.send(b"hello\n")
-    assert leash.receive() == b"HELLO\n"
-    assert leash.last_words() == "still running"
-    leash.close()
-    leash.close()
-    assert leash.last_words() == "exit code 0"
-    assert leash.receive() == b""
+    attach_stream = begin(own, ECHO)
+    attach_stream.send(b"hello\n")
+    assert attach_stream.receive() == b"HELLO\n"
+    assert attach_stream.last_words() == "still running"
+    attach_stream.close()
+    attach_stream.close()
+    assert attach_stream.last_words() == "exit code 0"
+    assert attach_stream.receive() == b""
     with pytest.raises(BrokenPipeError):
-        leash.send(b"more\n")
+        attach_stream.send(b"more\n")
 
 
 def test_a_sandbox_outlives_the_thread_that_started_it(own):
     started = []
 
     def start():
-        leash = begin(own, ECHO)
+        attach_stream = begin(own, ECHO)
         # Only a sandbox that is up has asked to die with its parent.
-        leash.send(b"up\n")
-        assert leash.receive() == b"UP\n"
-        started.append(leash)
+        attach_stream.send(b"up\n")
+        assert attach_stream.receive() == b"UP\n"
+        started.append(attach_stream)
 
     thread = threading.Thread(target=start)
     thread.start()
     thread.join()
-    (leash,) = started
+    (attach_stream,) = started
     time.sleep(0.3)
-    leash.send(b"still here\n")
-    assert leash.receive() == b"STILL HERE\n"
-    leash.close()
+    attach_stream.send(b"still here\n")
+    assert attach_stream.receive() == b"STILL HERE\n"
+    attach_stream.close()
 
 
 def test_a_guest_that_does_not_end_is_killed(own):
-    leash = begin(own, "print('up', flush=True)\nimport time\nwhile True: time.sleep(9)")
-    assert leash.receive() == b"up\n"
-    leash.close()
-    assert leash.last_words() == "killed by signal 9"
+    attach_stream = begin(own, "print('up', flush=True)\nimport time\nwhile True: time.sleep(9)")
+    assert attach_stream.receive() == b"up\n"
+    attach_stream.close()
+    assert attach_stream.last_words() == "killed by signal 9"
 
 
 def test_a_close_frees_a_thread_that_receives_and_one_that_sends(own):
-    leash = begin(own, "import time; time.sleep(1000)")
+    attach_stream = begin(own, "import time; time.sleep(1000)")
     ends = []
 
     def receive():
-        ends.append(leash.receive())
+        ends.append(attach_stream.receive())
 
     def send():
         try:
-            leash.send(b"x" * (1 << 20))
+            attach_stream.send(b"x" * (1 << 20))
         except OSError as error:
             ends.append(error.errno)
 
     threads = [threading.Thread(target=act) for act in (receive, send)]
     for thread in threads:
         thread.start()
-    assert until(lambda: leash._sending.locked() and leash._receiving.locked())
-    leash.close()
+    assert until(lambda: attach_stream._sending.locked() and attach_stream._receiving.locked())
+    attach_stream.close()
     for thread in threads:
         thread.join(30)
     assert sorted(ends, key=str) == [errno.EPIPE, b""]
 
 
 def test_stderr_is_kept_to_its_tail(own):
-    leash = begin(own, "import sys\nsys.stderr.write('x' * 300_000 + 'the end')")
-    assert leash.receive() == b""
-    words = leash.last_words()
+    attach_stream = begin(own, "import sys\nsys.stderr.write('x' * 300_000 + 'the end')")
+    assert attach_stream.receive() == b""
+    words = attach_stream.last_words()
     assert words.endswith("xthe end")
     assert len(words) < 70_000
-    leash.close()
+    attach_stream.close()
 
 
 def test_a_missing_source_is_told_before_anything_starts(own):
@@ -767,11 +767,11 @@ def test_staging_shows_nothing_on_the_host_and_leaves_nothing(own):
         return [line for line in lines if line.split()[4].startswith(places)]
 
     before = mounts()
-    leash = begin(own, ECHO)
-    leash.send(b"up\n")
-    assert leash.receive() == b"UP\n"
+    attach_stream = begin(own, ECHO)
+    attach_stream.send(b"up\n")
+    assert attach_stream.receive() == b"UP\n"
     during = mounts()
-    leash.close()
+    attach_stream.close()
     assert during == before
     assert Path("/sys/kernel").is_dir()
 

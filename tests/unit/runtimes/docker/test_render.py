@@ -239,7 +239,7 @@ TABLE: dict[str, Check] = {
         {"Name": "nofile", "Soft": 4096, "Hard": 4096} in host["Ulimits"]
     ),
     "ulimits core": lambda body, host: {"Name": "core", "Soft": 0, "Hard": 0} in host["Ulimits"],
-    # The table's bounded log would keep the leash's traffic; the launcher bounds the kernels'.
+    # The table's bounded log would keep the attach stream's traffic; the launcher bounds its own.
     "log_config": lambda body, host: host["LogConfig"] == {"Type": "none"},
     "use_config_proxy": lambda body, host: not any("proxy" in v.lower() for v in body["Env"]),
     "Mounts, never Binds": lambda body, host: "Mounts" in host and "Binds" not in host,
