@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from moat_nb.host.reaper import Janitor
+from moat_nb.host.reaper import Reaper
 
 __all__ = ["scratch_directory"]
 
@@ -17,10 +17,10 @@ __all__ = ["scratch_directory"]
 def scratch_directory(prefix: str, parent: str | None = None) -> Iterator[Path]:
     """A new directory of mode 0700 below ``parent``, or where temporary files lie."""
     directory = Path(parent or tempfile.gettempdir(), prefix + secrets.token_hex(8))
-    janitor = Janitor()
+    reaper = Reaper()
     try:
-        janitor.directory(str(directory))
+        reaper.directory(str(directory))
         directory.mkdir(mode=0o700)
         yield directory
     finally:
-        janitor.finish()
+        reaper.finish()
