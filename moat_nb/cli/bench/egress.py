@@ -24,6 +24,7 @@ from moat_nb.egress.options import ProxyOptions, missing
 from moat_nb.egress.policy.hostnames import HOST_GATEWAY
 from moat_nb.egress.policy.network_policy import NetworkPolicy
 from moat_nb.egress.process import command
+from moat_nb.host.scratch import scratch_directory
 from moat_nb.text.tables import table
 
 __all__ = ["main", "throughput"]
@@ -68,7 +69,7 @@ def throughput(size: int, runs: int) -> dict[str, float]:
 
 def _ways(undo: contextlib.ExitStack, size: int) -> dict[str, Connect]:
     """Each gives a connection on which the server has been asked for all it has."""
-    directory = Path(undo.enter_context(tempfile.TemporaryDirectory()))
+    directory = undo.enter_context(scratch_directory("moat-nb-bench-"))
     tls = None if missing() else _Tls(directory)
     port = undo.enter_context(_server(size, None))
     tls_port = undo.enter_context(_server(size, tls.server)) if tls else 0

@@ -143,7 +143,7 @@ class Guest:
         """Let go of the attach stream; the exit code."""
         assert self.process.stdin is not None
         self.process.stdin.close()
-        return self.process.wait(timeout=30)
+        return self.process.wait(timeout=300)
 
     def discard(self) -> None:
         assert self.process.stdin is not None
@@ -228,7 +228,7 @@ def test_a_wrong_mode_is_refused_when_the_tmpfs_is_somebody_elses(
     path = tmp_path / "e"
     guest = start(excludes=[("directory", path)], setup=tmpfs(path, "mode=755,uid=1"))
     assert guest.hear("refused")["mounts"][0]["problem"] == "its mode is 755, not 1777"
-    assert guest.process.wait(timeout=30) == 3
+    assert guest.process.wait(timeout=300) == 3
 
 
 @pytest.mark.parametrize(
@@ -254,7 +254,7 @@ def test_a_directory_that_is_not_what_was_promised_is_refused(
     path.mkdir()
     guest = start(excludes=[("directory", path)], setup=setup.format(path))
     assert guest.hear("refused")["mounts"][0]["problem"] == problem.format(path)
-    assert guest.process.wait(timeout=30) == 3
+    assert guest.process.wait(timeout=300) == 3
 
 
 def test_one_broken_promise_among_good_ones_is_refused_and_all_are_told(
@@ -694,7 +694,7 @@ def test_the_end_of_stdin_ends_everything(guest: Guest) -> None:
 def test_stop_ends_everything(guest: Guest) -> None:
     marker = marked_processes(guest)
     guest.tell("stop")
-    assert guest.process.wait(timeout=30) == 0
+    assert guest.process.wait(timeout=300) == 0
     assert alive(marker) == []
 
 
@@ -703,7 +703,7 @@ def test_a_launcher_that_reads_no_more_ends_everything(guest: Guest) -> None:
     assert guest.process.stdout is not None
     guest.process.stdout.close()
     guest.tell("usage", id="u")
-    assert guest.process.wait(timeout=30) == 0
+    assert guest.process.wait(timeout=300) == 0
     assert alive(marker) == []
 
 
@@ -713,7 +713,7 @@ def test_a_launcher_that_reads_no_more_ends_everything(guest: Guest) -> None:
 def test_a_malformed_message_ends_everything_and_is_shown(guest: Guest, line: bytes) -> None:
     marker = marked_processes(guest)
     guest.tell_raw(line + b"\n")
-    assert guest.process.wait(timeout=30) == 1
+    assert guest.process.wait(timeout=300) == 1
     assert alive(marker) == []
     assert "Traceback" in guest.stderr.read_text()
 
@@ -752,7 +752,7 @@ def ask(prefix: str, expression: str) -> Any:
     client.start_channels(hb=False)  # which takes a kernel that is slow to start for dead
     try:
         user = {"value": f"__import__('json').dumps({expression})"}
-        reply = client.execute("", user_expressions=user, reply=True, timeout=60)
+        reply = client.execute("", user_expressions=user, reply=True, timeout=300)
         answer = reply["content"]["user_expressions"]["value"]
         return json.loads(ast.literal_eval(answer["data"]["text/plain"]))
     finally:

@@ -57,7 +57,7 @@ class Launcher:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         for thread in (self._accepter, *self._threads):
-            thread.join(timeout=30)
+            thread.join(timeout=300)
             assert not thread.is_alive()
 
 
@@ -102,7 +102,7 @@ def guest(directory: Path) -> Iterator[Callable[..., Guest]]:
 
 
 def connect(port: int) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", port), timeout=30)
+    return socket.create_connection(("127.0.0.1", port), timeout=300)
 
 
 def everything(connection: socket.socket) -> bytes:
@@ -251,7 +251,7 @@ def test_a_guest_that_cannot_have_its_port_does_not_start(directory):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         one = Guest(directory, port_forwards=[PortForward(port, "/no/such", "")])
-        assert one.process.wait(timeout=30) == 1
+        assert one.process.wait(timeout=300) == 1
         assert one.stderr.read_text() == f"port {port} of the sandbox: Address already in use\n"
         one.discard()
 
