@@ -123,14 +123,14 @@ class Apple(Runtime):
         return None
 
 
-def is_running(sandbox_state: SandboxState, sockets: Path, environ: Mapping[str, str]) -> bool:
+def is_running(state: SandboxState, sockets: Path, environ: Mapping[str, str]) -> bool:
     """True: only the launcher of a container can tell quickly."""
     return True
 
 
-def end(sandbox_state: SandboxState, sockets: Path, environ: Mapping[str, str]) -> bool:
-    """Remove the container of ``sandbox_state``, whose launcher is another process; True."""
-    Apple(Host.current()).remove(sandbox_state.container)
+def end(state: SandboxState, sockets: Path, environ: Mapping[str, str]) -> bool:
+    """Remove the container of ``state``, whose launcher is another process; True."""
+    Apple(Host.current()).remove(state.container)
     return True
 
 

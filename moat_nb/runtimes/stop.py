@@ -1,7 +1,7 @@
 """Sandboxes whose launcher is another process: is one there, and its end.
 
-The launcher lives on and sees it gone. A note says what is to be ended; nothing is ended by a
-number from it. How, the module of the note's runtime knows.
+The launcher lives on and sees it gone. A state says what is to be ended; nothing is ended by a
+number from it. How, the module of the state's runtime knows.
 """
 
 from __future__ import annotations
@@ -28,27 +28,29 @@ _MODULES = {
 class _Stop(Protocol):
     """What such a module has; both take what the functions here do."""
 
-    def is_running(self, note: SandboxState, sockets: Path, environ: Mapping[str, str]) -> bool: ...
+    def is_running(
+        self, state: SandboxState, sockets: Path, environ: Mapping[str, str]
+    ) -> bool: ...
 
-    def end(self, note: SandboxState, sockets: Path, environ: Mapping[str, str]) -> bool: ...
+    def end(self, state: SandboxState, sockets: Path, environ: Mapping[str, str]) -> bool: ...
 
 
-def is_running(note: SandboxState, sockets: Path, environ: Mapping[str, str]) -> bool:
-    """Whether the sandbox of ``note`` is there; ``sockets`` is its socket directory.
+def is_running(state: SandboxState, sockets: Path, environ: Mapping[str, str]) -> bool:
+    """Whether the sandbox of ``state`` is there; ``sockets`` is its socket directory.
 
     An apple container counts as running, since only its launcher can tell quickly.
     """
-    return _of(note).is_running(note, sockets, environ)
+    return _of(state).is_running(state, sockets, environ)
 
 
-def end(note: SandboxState, sockets: Path, environ: Mapping[str, str]) -> bool:
+def end(state: SandboxState, sockets: Path, environ: Mapping[str, str]) -> bool:
     """End the sandbox and return when it is gone; False when it had ended already.
 
     Raises MoatError when it cannot be ended.
     """
-    return _of(note).end(note, sockets, environ)
+    return _of(state).end(state, sockets, environ)
 
 
-def _of(note: SandboxState) -> _Stop:
-    # A note of another version's runtime: no engine has its container, so it counts as ended.
-    return cast("_Stop", import_module(_MODULES.get(note.runtime, _ENGINE)))
+def _of(state: SandboxState) -> _Stop:
+    # A state of another version's runtime: no engine has its container, so it counts as ended.
+    return cast("_Stop", import_module(_MODULES.get(state.runtime, _ENGINE)))

@@ -22,7 +22,7 @@ END_SECONDS = 5.0
 """A process that was sent SIGKILL is gone in milliseconds unless it waits for a disk."""
 
 
-def is_running(sandbox_state: SandboxState, sockets: Path, environ: Mapping[str, str]) -> bool:
+def is_running(state: SandboxState, sockets: Path, environ: Mapping[str, str]) -> bool:
     """Whether the first process of the sandbox with the socket directory ``sockets`` is there."""
     descriptor = _first_process(sockets)
     if descriptor is not None:
@@ -30,7 +30,7 @@ def is_running(sandbox_state: SandboxState, sockets: Path, environ: Mapping[str,
     return descriptor is not None
 
 
-def end(sandbox_state: SandboxState, sockets: Path, environ: Mapping[str, str]) -> bool:
+def end(state: SandboxState, sockets: Path, environ: Mapping[str, str]) -> bool:
     """Kill the first process and return when it is gone; False when it was gone already.
 
     Raises MoatError when it does not end.
@@ -43,7 +43,7 @@ def end(sandbox_state: SandboxState, sockets: Path, environ: Mapping[str, str]) 
             # With it the kernel ends all of its process namespace.
             signal.pidfd_send_signal(descriptor, signal.SIGKILL)
         if not select.select([descriptor], [], [], END_SECONDS)[0]:
-            raise MoatError(f"{sandbox_state.container}: it did not end in {END_SECONDS:.0f} s")
+            raise MoatError(f"{state.container}: it did not end in {END_SECONDS:.0f} s")
     finally:
         os.close(descriptor)
     return True

@@ -21,27 +21,25 @@ __all__ = ["end", "is_running"]
 ENGINE_SECONDS = 3.0
 
 
-def is_running(sandbox_state: SandboxState, sockets: Path, environ: Mapping[str, str]) -> bool:
-    """Whether an engine has the container of ``sandbox_state``."""
-    return _engine_with(sandbox_state.container, environ) is not None
+def is_running(state: SandboxState, sockets: Path, environ: Mapping[str, str]) -> bool:
+    """Whether an engine has the container of ``state``."""
+    return _engine_with(state.container, environ) is not None
 
 
-def end(sandbox_state: SandboxState, sockets: Path, environ: Mapping[str, str]) -> bool:
+def end(state: SandboxState, sockets: Path, environ: Mapping[str, str]) -> bool:
     """Remove the container and return when it is gone; False when it was gone already.
 
     Raises MoatError when the engine does not remove it.
     """
-    engine = _engine_with(sandbox_state.container, environ)
+    engine = _engine_with(state.container, environ)
     if engine is None:
         return False
     try:
-        remove_container(engine, sandbox_state.container, settled=time.monotonic())
+        remove_container(engine, state.container, settled=time.monotonic())
     except (OSError, http.client.HTTPException) as error:
-        raise MoatError(
-            f"{sandbox_state.container}: {engine} did not remove it: {error}"
-        ) from error
-    if _engine_with(sandbox_state.container, environ) is not None:
-        raise MoatError(f"{sandbox_state.container}: {engine} did not remove it; look into its log")
+        raise MoatError(f"{state.container}: {engine} did not remove it: {error}") from error
+    if _engine_with(state.container, environ) is not None:
+        raise MoatError(f"{state.container}: {engine} did not remove it; look into its log")
     return True
 
 
