@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import subprocess
 from collections.abc import Sequence
@@ -11,24 +10,10 @@ from pathlib import Path
 import pytest
 
 from moat_nb.config.exclude_patterns import check
-from moat_nb.excludes import suggest, walk
-from moat_nb.excludes.suggest import Finding, look
+from moat_nb.excludes import suggest
+from moat_nb.excludes.suggest import look
 from moat_nb.excludes.walk import Budget
-
-
-def found(source: Path, *patterns: str, budget: Budget | None = None) -> dict[str, Finding]:
-    """By pattern, with sizes."""
-    return {one.pattern: one for one in look(source, patterns, budget or Budget())}
-
-
-def make(source: Path, *paths: str) -> None:
-    """Files, and directories where a path ends with a slash."""
-    for path in paths:
-        (source / path).parent.mkdir(parents=True, exist_ok=True)
-        if path.endswith("/"):
-            (source / path).mkdir(exist_ok=True)
-        else:
-            (source / path).write_text("x" * 5000)
+from tests.unit.excludes.looks import found, make
 
 
 @pytest.mark.parametrize(
@@ -150,51 +135,6 @@ def test_what_no_exclude_can_cover_is_told_from_what_is_not_there(tmp_path: Path
     os.mkfifo(tmp_path / "pipe")
     result = found(tmp_path, "pipe", "file/below", "gone/below")
     assert [result[name].kind for name in result] == ["special file", None, None]
-
-
-def test_a_budget_of_entries_ends_the_look_with_lower_bounds(tmp_path: Path) -> None:
-    make(tmp_path, *(f"node_modules/{i}" for i in range(20)))
-    budget = Budget(entries=5)
-    one = found(tmp_path, "gone*", budget=budget)["node_modules"]
-    whole = found(tmp_path)["node_modules"]
-    assert budget.over
-    assert not one.complete
-    assert one.size < whole.size
-
-
-def test_a_budget_of_seconds_ends_the_look(tmp_path: Path) -> None:
-    make(tmp_path, *(f"node_modules/{i}" for i in range(20)))
-    ticks = iter(range(100))
-    budget = Budget(seconds=8, clock=lambda: next(ticks))
-    assert not found(tmp_path, budget=budget)["node_modules"].complete
-    assert budget.over
-
-
-def test_a_look_that_is_cancelled_says_of_nothing_that_it_is_absent(tmp_path: Path) -> None:
-    make(tmp_path, "node_modules/x")
-    assert found(tmp_path, "**/gone", budget=Budget(cancelled=lambda: True)) == {
-        "**/gone": Finding(pattern="**/gone", size=0, complete=False)
-    }
-
-
-def descriptors(below: Path) -> list[str]:
-    """What is open of a tree."""
-    found = []
-    for descriptor in Path("/proc/self/fd").iterdir():
-        with contextlib.suppress(OSError):
-            found.append(str(descriptor.readlink()))
-    return [path for path in found if path.startswith(str(below))]
-
-
-def test_a_deep_tree_is_looked_at_as_deep_as_is_allowed(tmp_path: Path) -> None:
-    path = tmp_path / "node_modules"
-    for _ in range(walk.MAX_DEPTH + 10):
-        path /= "d"
-    path.mkdir(parents=True)
-    budget = Budget()
-    assert set(found(tmp_path, budget=budget)) == {"node_modules"}
-    assert budget.over
-    assert descriptors(tmp_path) == []
 
 
 def test_more_suggestions_than_a_page_holds_are_cut_and_excludes_never(tmp_path: Path) -> None:

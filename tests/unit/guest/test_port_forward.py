@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from moat_nb.guest.settings import PortForward
-from tests.unit.guest.test_loop import Guest
+from tests.unit.guest.running import Guest
 
 pytestmark = pytest.mark.machine  # a guest is the first process of a namespace
 

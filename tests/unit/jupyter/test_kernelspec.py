@@ -138,21 +138,6 @@ def test_jupyter_lists_an_installed_kernel_with_its_logos(run, data, project):
     assert spec["argv"] == [*begin, "--runtime", "bubblewrap", "-f", "{connection_file}"]
 
 
-def test_what_a_sandbox_wrote_beside_a_notebook_is_not_run_by_its_kernelspec(tmp_path):
-    for name in ("moat_nb", "yaml", "argparse"):
-        (tmp_path / f"{name}.py").write_text("raise SystemExit('run on the host')")
-    argv = kernel_json(config(), runtime=None, executable=sys.executable)["argv"]
-    done = subprocess.run(
-        [*argv[: argv.index("kernel") + 1], "--help"],
-        check=False,
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "--project" in done.stdout
-
-
 @pytest.mark.parametrize(
     ("argv", "ours"),
     [

@@ -10,7 +10,6 @@ import pytest
 
 from moat_nb.errors import ConfigError, SandboxGone, StartError
 from moat_nb.notebook import session
-from moat_nb.notebook.output.display import MAX_DISPLAYS, DisplayIds
 from moat_nb.notebook.session import Session, Sessions
 
 NEVER = threading.Event()
@@ -163,13 +162,3 @@ def test_one_that_cannot_be_stopped_keeps_none_of_the_others(kernels: Any) -> No
         sessions.stop_all(told=told.append)
     assert [session.name for session in told] == ["b", "c"]
     assert all(session.sandbox.gone for session in told)
-
-
-def test_a_display_that_is_shown_again_can_be_updated_longer_than_others() -> None:
-    ids = DisplayIds()
-    first = ids.make("first")
-    for number in range(MAX_DISPLAYS - 1):
-        ids.make(str(number))
-    assert ids.make("first") == first
-    ids.make("one more")
-    assert ids.get("first") == first and ids.get("0") is None

@@ -28,8 +28,6 @@ from moat_nb.planning.services import ENTRYPOINT, plan_services
 from moat_nb.planning.spec import Instance
 from moat_nb.runtimes.docker.engine import EngineFacts
 from moat_nb.runtimes.docker.runtime import Docker
-from moat_nb.sandbox.pool import key_of
-from moat_nb.sandbox.project import LaunchPlan
 from tests.unit.planning.sidecars import MOUNTING, OLLAMA, OWN, PASSWORD, Read, plans
 from tests.unit.projects import ADA
 
@@ -116,31 +114,6 @@ def test_a_password_is_neither_in_a_plan_nor_in_what_is_printed_of_it(
     assert "hunter2" not in repr(plan)
     assert "hunter2" not in repr(given)
     assert "hunter2" not in json.dumps(asdict(plan.spec), default=str)
-
-
-def test_a_spare_with_another_env_of_a_service_is_another(read: Read, host: Host) -> None:
-    """Though no repr has it."""
-
-    def key(password: str) -> str:
-        env = f"{{REDIS_PASSWORD: {password}}}"
-        given = read(f"dependencies: [redis]\nservices: {{redis: {{env: {env}}}}}")
-        runtime = Docker("docker", {}, EngineFacts())
-        spec = plan_kernel(given, host, Capabilities(name="docker")).spec
-        sidecars = plan_services(given, spec, host)
-        return key_of(
-            LaunchPlan(
-                config=given,
-                runtime=runtime,
-                why="why",
-                spec=spec,
-                image=None,
-                sidecars=sidecars,
-                environ={},
-            )
-        )
-
-    assert key("one") == key("one")
-    assert key("one") != key("other")
 
 
 # ---------------------------------------------------------------- kernel.services

@@ -8,8 +8,6 @@ from typing import Any
 
 import pytest
 
-from moat_nb.egress.options import ProxyOptions
-from moat_nb.egress.policy.network_policy import NetworkPolicy
 from moat_nb.egress.upstream import Upstream
 from tests.egress.internet import PUBLIC
 from tests.egress.running import Running, everything, rules
@@ -107,18 +105,6 @@ def test_an_upstream_proxy_that_does_not_do_is_named_as_the_reason(
     assert reason in line
 
 
-def test_the_password_is_in_no_repr() -> None:
-    upstream = Upstream.parse("https://ada:lace@proxy.example.com")
-    assert (upstream.host, upstream.port, upstream.tls) == ("proxy.example.com", 443, True)
-    assert "Basic" not in repr(upstream)
-    network = NetworkPolicy(policy="none")
-    options = ProxyOptions(
-        listen_fd=3, network=network, records="/r", limit=1, upstream="http://ada:lace@p:1"
-    )
-    assert "lace" not in repr(options)
-    assert b"lace" in options.line()
-
-
 @pytest.mark.parametrize(
     "url",
     [
@@ -147,10 +133,6 @@ def test_another_kind_of_proxy_is_told_of_and_not_gone_around(start: Start, url:
     assert line.startswith(
         b"HTTP/1.1 502 moat: pypi.test is not reached: HTTPS_PROXY of the launcher"
     )
-
-
-def test_a_proxy_may_be_written_without_a_scheme() -> None:
-    assert Upstream.parse("proxy.example.com:3128").port == 3128
 
 
 def test_the_password_is_in_no_process_list(start: Start) -> None:

@@ -16,8 +16,6 @@ from typing import Any
 import pytest
 import websocket
 
-from moat_nb.config.model import Rule
-from moat_nb.egress import options
 from moat_nb.egress.options import Interception
 from moat_nb.egress.proxy.interception import make_authority
 from tests.egress.internet import PUBLIC, Internet
@@ -221,15 +219,3 @@ def test_an_authority_is_made_once_in_a_directory(tmp_path: Path) -> None:
     make_authority(tmp_path)
     with pytest.raises(FileExistsError):
         make_authority(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("given", "is_needed"),
-    [((), False), (rules("a.test"), False), (rules("a.test", ("b.test", ("deny * /x",))), True)],
-)
-def test_interception_is_needed_for_lines_alone(given: tuple[Rule, ...], is_needed: bool) -> None:
-    assert options.needed(given) is is_needed
-
-
-def test_nothing_is_missing_where_cryptography_is_installed() -> None:
-    assert options.missing() is None

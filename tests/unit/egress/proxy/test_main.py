@@ -10,45 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from moat_nb.egress.options import ProxyOptions, reachable_from
-from moat_nb.egress.policy.network_policy import NetworkPolicy
 from moat_nb.egress.proxy.__main__ import CONNECTIONS
 from moat_nb.egress.proxy.attempt import Attempt
 from moat_nb.egress.records import Record
-from moat_nb.errors import StartError
 from moat_nb.host.rotating_log import BoundedLog
-from tests.egress.running import SECONDS, everything, rules
+from tests.egress.running import SECONDS, everything
 from tests.unit.egress.conftest import Start
 
 
 def record(path: str = "/") -> Record:
     return Attempt(method="GET", host="pypi.test", port=80, path=path).record()
-
-
-def test_an_order_arrives_as_it_was_given() -> None:
-    given = ProxyOptions(
-        listen_fd=3,
-        network=NetworkPolicy(
-            policy="strict",
-            rules=rules("a.test", ("b.test", ("allow GET /x", "deny * /**"))),
-            host_ports=(5432,),
-            file="agent.yaml",
-        ),
-        records="/run/r",
-        limit=9,
-        reachable=("10.0.0.0/8",),
-    )
-    assert ProxyOptions.parse(given.line()) == given
-
-
-def test_the_networks_that_may_be_reached_are_the_launchers_to_name() -> None:
-    assert reachable_from({}) == ()
-    assert reachable_from({"MOAT_NB_REACHABLE": "10.1.2.0/24, fd00::7"}) == (
-        "10.1.2.0/24",
-        "fd00::7/128",
-    )
-    with pytest.raises(StartError, match="write networks such as"):
-        reachable_from({"MOAT_NB_REACHABLE": "intranet"})
 
 
 @pytest.mark.parametrize("kill", [False, True])

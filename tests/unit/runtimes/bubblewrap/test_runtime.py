@@ -30,12 +30,11 @@ from moat_nb.planning.mounts import Bind, EmptyFile, MountPlan, Tmpfs, Volume, b
 from moat_nb.planning.spec import ContainerSpec
 from moat_nb.runtimes.base import UNLIMITED_FILES
 from moat_nb.runtimes.bubblewrap import staging
-from moat_nb.runtimes.bubblewrap.machine import BubblewrapFacts
 from moat_nb.runtimes.bubblewrap.runtime import Bubblewrap
+from tests.unit.runtimes.bubblewrap.specs import FACTS
 
 ROOT = os.getuid() == 0
 OWNER = User(1000, 1000) if ROOT else User(os.getuid(), os.getgid())
-
 HOST = Host(
     user=User(1000, 1000),
     home=Path("/home/ada"),
@@ -43,18 +42,6 @@ HOST = Host(
     memory=8 << 30,
     executable="/tmp/venv/bin/python",
     prefixes=("/tmp/venv",),
-)
-FACTS = BubblewrapFacts(
-    machine="x86_64",
-    bwrap="/usr/bin/bwrap",
-    version=(0, 8, 0),
-    prlimit="/usr/bin/prlimit",
-    setpriv="/usr/bin/setpriv",
-    unshare="/usr/bin/unshare",
-    systemd_run="/usr/bin/systemd-run",
-    system=(("--ro-bind", "/usr", "/usr"), ("--symlink", "usr/bin", "/bin")),
-    prefixes=("/tmp/venv", "/opt/python"),
-    package="/site/moat_nb",
 )
 SPEC = ContainerSpec(
     name="p",
@@ -80,6 +67,7 @@ SPEC = ContainerSpec(
     ),
     limits=Limits(memory=1 << 30),
 )
+
 
 # ------------------------------------------------------------------------------- rendered
 
@@ -190,7 +178,6 @@ def test_a_root_filesystem_that_may_be_written_is_left_writable():
 
 
 CONFIG = Config(path=Path("/home/ada/p/moat.yaml"), name="p")
-
 WRONG = """\
 name: p
 volumes: [{name: db, target: /db, type: volume}]
@@ -236,33 +223,10 @@ def test_all_problems_are_told_at_once():
     ]
 
 
-@pytest.mark.parametrize(
-    "change, detail, hint",
-    [
-        ({"bwrap": None}, "bwrap is not installed", "apt-get install bubblewrap"),
-        ({"version": (0, 6, 1)}, "bubblewrap 0.6.1 is too old", "0.7 or newer"),
-        ({"prlimit": None}, "prlimit: not installed", "util-linux"),
-        ({"machine": "riscv64"}, "no seccomp filter for riscv64", "docker"),
-        ({"bwrap": "/bin/false"}, "exit code 1", "user namespaces"),
-    ],
-)
-def test_a_machine_that_cannot_run_it_is_told_why_and_what_to_do(change, detail, hint, monkeypatch):
-    monkeypatch.setattr("moat_nb.runtimes.bubblewrap.machine.PROBE_SECONDS", 60)
-    found = Bubblewrap(Host.current(), replace(FACTS, **change)).available()
-    assert (found.usable, detail in found.detail, hint in found.hint) == (False, True, True)
-
-
-def test_this_machine_can_run_it(monkeypatch):
-    monkeypatch.setattr("moat_nb.runtimes.bubblewrap.machine.PROBE_SECONDS", 60)
-    found = Bubblewrap(Host.current()).available()
-    assert (found.usable, found.hint) == (True, "")
-    assert found.detail.startswith("bubblewrap ")
-
-
 # ------------------------------------------------------------------------------- for real
 
-LAUNCHERS = ["root", "user"] if ROOT else ["user"]
 
+LAUNCHERS = ["root", "user"] if ROOT else ["user"]
 DRIVER = """
 import json, sys
 from pathlib import Path
@@ -302,7 +266,6 @@ def run(asked):
     return {"out": out.decode(), "words": words, "notices": runtime.notices(spec)}
 """
 exec(DRIVER)  # the same words here and in the helper process of an ordinary user
-
 INSPECT = r"""
 import errno, grp, json, os, pwd, resource, shutil, socket, subprocess
 
@@ -701,62 +664,8 @@ def test_a_missing_source_is_told_before_anything_starts(own):
 
 # ------------------------------------------------------------------------------- staging
 
+
 needs_root = pytest.mark.skipif(not ROOT, reason="an ordinary user stages nothing")
-
-
-def test_without_sources_nothing_is_staged():
-    assert staging.stage([]) == ({}, ())
-
-
-def test_each_source_gets_one_place(tmp_path):
-    places, words = staging.stage([str(tmp_path), "/usr", str(tmp_path)])
-    assert places == {str(tmp_path): "/sys/0", "/usr": "/sys/1"}
-    assert words[:6] == ("unshare", "--mount", "--propagation", "slave", "--", "sh")
-    status = tmp_path.stat()
-    identity = f"{status.st_dev}:{status.st_ino}"
-    assert words[-7:-3] == ("/sys/0", str(tmp_path), identity, "/sys/1")
-
-
-def test_a_source_is_reachable_when_all_directories_above_it_may_be_passed(tmp_path):
-    place = Path(tempfile.mkdtemp(prefix="moat-test-", dir="/tmp"))
-    try:
-        source = place / "source"
-        source.mkdir(mode=0o700)
-        stranger = User(place.stat().st_uid + 1, place.stat().st_gid + 1)
-        answers = {}
-        for mode in (0o700, 0o701, 0o711):
-            place.chmod(mode)
-            answers[mode] = staging.reachable(str(source), stranger)
-        assert answers == {0o700: False, 0o701: True, 0o711: True}
-        place.chmod(0o700)
-        assert staging.reachable(str(source), User(place.stat().st_uid, stranger.gid))
-        place.chmod(0o610)
-        assert staging.reachable(str(source), User(stranger.uid, place.stat().st_gid))
-    finally:
-        place.chmod(0o700)
-        shutil.rmtree(place)
-
-
-def test_a_source_is_known_by_itself_and_not_by_a_strangers_link(tmp_path):
-    (tmp_path / "real").mkdir()
-    status = (tmp_path / "real").stat()
-    assert staging.identity(str(tmp_path / "real")) == f"{status.st_dev}:{status.st_ino}"
-    link = tmp_path / "link"
-    link.symlink_to("real")
-    if ROOT:
-        assert staging.identity(str(link)) == f"{status.st_dev}:{status.st_ino}"
-        os.chown(link, OWNER.uid, OWNER.gid, follow_symlinks=False)
-    with pytest.raises(StartError, match="a link may have taken its place"):
-        staging.identity(str(link))
-    with pytest.raises(StartError, match="No such file"):
-        staging.identity(str(tmp_path / "nothing"))
-
-
-def test_a_circle_of_links_is_refused(tmp_path):
-    (tmp_path / "a").symlink_to("b")
-    (tmp_path / "b").symlink_to("a")
-    with pytest.raises(StartError, match="symbolic links"):
-        staging.identity(str(tmp_path / "a"))
 
 
 @needs_root

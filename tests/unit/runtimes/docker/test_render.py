@@ -17,7 +17,7 @@ from moat_nb.planning.limits import MIB, Hardening, Limits
 from moat_nb.planning.mounts import Bind, EmptyFile, MountPlan, Tmpfs, Volume, build
 from moat_nb.planning.spec import ContainerSpec, Instance
 from moat_nb.runtimes.base import UNLIMITED_FILES
-from moat_nb.runtimes.docker.engine import EngineFacts, sockets
+from moat_nb.runtimes.docker.engine import EngineFacts
 from moat_nb.runtimes.docker.runtime import Docker
 
 PACKAGE = Path(moat_nb.__file__).parent
@@ -210,6 +210,7 @@ def test_what_a_user_may_change_is_rendered_and_absent_where_it_was_not_asked_fo
 
 # ---------------------------------------------------------------- the table of hardening.md
 
+
 Check = Callable[[dict[str, Any], dict[str, Any]], bool]
 TABLE: dict[str, Check] = {
     "user": lambda body, host: body["User"] == "1000:1001",
@@ -261,32 +262,3 @@ def test_each_row_of_the_hardening_table_is_rendered(
     monkeypatch.setenv("HTTP_PROXY", "http://proxy.example:3128")
     body = Docker("docker", {}).render(replace(SPEC, role=role))["body"]
     assert TABLE[row](body, body["HostConfig"])
-
-
-# ---------------------------------------------------------------- where engines answer
-
-
-def test_docker_host_is_the_only_place_looked_at_when_it_is_given() -> None:
-    assert sockets({"DOCKER_HOST": "unix:///a/b.sock", "XDG_RUNTIME_DIR": "/run/user/7"}) == {
-        "/a/b.sock": "docker"
-    }
-
-
-def test_dockers_sockets_are_tried_before_podmans() -> None:
-    assert list(sockets({"XDG_RUNTIME_DIR": "/run/user/7"}).items()) == [
-        ("/var/run/docker.sock", "docker"),
-        ("/run/user/7/docker.sock", "docker"),
-        ("/run/user/7/podman/podman.sock", "podman"),
-        ("/run/podman/podman.sock", "podman"),
-    ]
-
-
-def test_an_engine_on_another_machine_is_not_used_and_said_so() -> None:
-    found = Docker("docker", {"DOCKER_HOST": "tcp://192.0.2.1:2376"}).available()
-    assert not found.usable
-    assert found.detail == "DOCKER_HOST is tcp://192.0.2.1:2376: an engine on another machine"
-
-
-def test_a_socket_where_nothing_answers_is_named() -> None:
-    found = Docker("podman", {"DOCKER_HOST": "unix:///no/such.sock"}).available()
-    assert (found.usable, found.detail) == (False, "/no/such.sock: nothing answers there")

@@ -1,0 +1,32 @@
+"""Where engines answer."""
+
+from __future__ import annotations
+
+from moat_nb.runtimes.docker.engine import sockets
+from moat_nb.runtimes.docker.runtime import Docker
+
+
+def test_docker_host_is_the_only_place_looked_at_when_it_is_given() -> None:
+    assert sockets({"DOCKER_HOST": "unix:///a/b.sock", "XDG_RUNTIME_DIR": "/run/user/7"}) == {
+        "/a/b.sock": "docker"
+    }
+
+
+def test_dockers_sockets_are_tried_before_podmans() -> None:
+    assert list(sockets({"XDG_RUNTIME_DIR": "/run/user/7"}).items()) == [
+        ("/var/run/docker.sock", "docker"),
+        ("/run/user/7/docker.sock", "docker"),
+        ("/run/user/7/podman/podman.sock", "podman"),
+        ("/run/podman/podman.sock", "podman"),
+    ]
+
+
+def test_an_engine_on_another_machine_is_not_used_and_said_so() -> None:
+    found = Docker("docker", {"DOCKER_HOST": "tcp://192.0.2.1:2376"}).available()
+    assert not found.usable
+    assert found.detail == "DOCKER_HOST is tcp://192.0.2.1:2376: an engine on another machine"
+
+
+def test_a_socket_where_nothing_answers_is_named() -> None:
+    found = Docker("podman", {"DOCKER_HOST": "unix:///no/such.sock"}).available()
+    assert (found.usable, found.detail) == (False, "/no/such.sock: nothing answers there")
