@@ -119,13 +119,6 @@ def test_whatever_types_its_fields_have_a_display_is_shown_or_left_out(
     assert set(options) <= set(found)
 
 
-@pytest.mark.parametrize("kind", ["text/html", "text/markdown", "image/svg+xml", "text/latex"])
-def test_half_a_character_is_shown_as_one_that_is_missing(kind: str) -> None:
-    content = without_surrogates({kind: "a\ud800b", "\udfff": ["\ud800", "\U0001f600"]})
-    assert content == {kind: "a\ufffdb", "\ufffd": ["\ufffd", "\U0001f600"]}
-    assert shown(content)
-
-
 @pytest.mark.parametrize(
     ("text", "left"),
     [

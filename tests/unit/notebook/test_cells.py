@@ -1,0 +1,21 @@
+"""What of a kernel's messages is passed on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from moat_nb.notebook.cells import without_surrogates
+from moat_nb.notebook.output.safe import sanitise_mimebundle
+
+
+def shown(data: dict[str, Any], metadata: dict[str, Any] | None = None) -> dict[str, Any]:
+    return sanitise_mimebundle(data, metadata or {})[0]
+
+
+@pytest.mark.parametrize("kind", ["text/html", "text/markdown", "image/svg+xml", "text/latex"])
+def test_half_a_character_is_shown_as_one_that_is_missing(kind: str) -> None:
+    content = without_surrogates({kind: "a\ud800b", "\udfff": ["\ud800", "\U0001f600"]})
+    assert content == {kind: "a\ufffdb", "\ufffd": ["\ufffd", "\U0001f600"]}
+    assert shown(content)
