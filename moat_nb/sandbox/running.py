@@ -15,6 +15,7 @@ from typing import Any
 
 from moat_nb.egress.process import ProxyProcess
 from moat_nb.errors import ProofError, SandboxGone, StartError
+from moat_nb.guest import protocol
 from moat_nb.host.reaper import Reaper
 from moat_nb.host.rotating_log import BoundedLog
 from moat_nb.host.run_directory import Owner, RunDir, SandboxState, base_directory, sweep
@@ -161,7 +162,7 @@ class RunningSandbox:
         """Where the user looks: in the cells that run."""
         if self._guest is not None:
             with contextlib.suppress(SandboxGone):
-                self._guest.send("note", text=f"moat: {words}")
+                self._guest.send(protocol.NOTE, text=f"moat: {words}")
 
     def _check(self, proofs: tuple[MountProof, ...]) -> None:
         promised = {mount.target for mount in self.spec.mounts.excludes}
@@ -213,7 +214,7 @@ class RunningSandbox:
     def make_spare_kernel(self, *, after: float) -> None:
         """Have the guest make a kernel ahead of need, after so many seconds, unless it has one."""
         self.guest.spare_ready.clear()
-        self.guest.send("spare", prefix=self.next_socket_prefix(), after=after)
+        self.guest.send(protocol.SPARE, prefix=self.next_socket_prefix(), after=after)
 
     def prove_again(self, plan: LaunchPlan, progress: Progress) -> None:
         """That it still is what ``plan`` would start; StartError, ProofError or SandboxGone."""
