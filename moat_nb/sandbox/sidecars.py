@@ -20,8 +20,6 @@ from moat_nb.errors import ImageError, SandboxGone, StartError
 from moat_nb.planning.mounts import Bind, Volume
 from moat_nb.planning.services import SidecarPlan
 from moat_nb.planning.spec import ContainerSpec, Instance
-from moat_nb.runtimes.docker.containers import ImageConfig, begin, exit_code, look_up
-from moat_nb.runtimes.docker.runtime import Docker
 from moat_nb.sandbox.model_pull import Pull, hint, taking_turns
 from moat_nb.sandbox.sidecar import Cancelled, Sidecar
 from moat_nb.text.progress import Progress
@@ -29,7 +27,7 @@ from moat_nb.text.progress import Progress
 if TYPE_CHECKING:
     from moat_nb.host.reaper import Reaper
     from moat_nb.host.run_directory import RunDir
-    from moat_nb.runtimes.base import Runtime
+    from moat_nb.runtimes.base import Containers, ImageConfig, Runtime
     from moat_nb.sandbox.guest_client import GuestClient, Output, Process
 
 __all__ = ["Sidecars"]
@@ -234,9 +232,8 @@ def _look_up(
 ) -> dict[str, ImageConfig]:
     images = {}
     for plan in plans:
-        assert isinstance(runtime, Docker) and plan.spec.image is not None
         try:
-            images[plan.name] = look_up(runtime, plan.spec.image, progress)
+            images[plan.name] = runtime.containers.image_config(str(plan.spec.image), progress)
         except ImageError as error:
             raise ImageError(f"{plan.where}: {plan.name}: {error}") from error
     return images
@@ -274,8 +271,7 @@ def _check(sidecar: Sidecar, link: GuestClient, runtime: Runtime) -> Iterator[Ca
         with _running(link, ["python3", "-I", "-S", "-c", PROBE, str(ready.port)]) as process:
             yield lambda: (how := process.poll()) is not None and how.code == 0
     elif isinstance(ready, Command):
-        assert isinstance(runtime, Docker)
-        yield CommandCheck(runtime, sidecar.spec.name, ready.argv).is_ready
+        yield CommandCheck(runtime.containers, sidecar.spec.name, ready.argv).is_ready
     else:
         yield lambda: sidecar.printed.found
 
@@ -294,8 +290,8 @@ def _running(link: GuestClient, argv: list[str], hear: Output | None = None) -> 
 class CommandCheck:
     """Runs a command in a sidecar again and again, one at a time."""
 
-    def __init__(self, engine: Docker, container: str, argv: tuple[str, ...]) -> None:
-        self._engine = engine
+    def __init__(self, containers: Containers, container: str, argv: tuple[str, ...]) -> None:
+        self._containers = containers
         self._container = container
         self._argv = argv
         self._running: str | None = None
@@ -304,8 +300,8 @@ class CommandCheck:
         """Whether the last one ended with 0; starts another otherwise. Never waits for one."""
         try:
             if self._running is None:
-                self._running = begin(self._engine, self._container, self._argv)
-            code = exit_code(self._engine, self._running)
+                self._running = self._containers.exec(self._container, self._argv)
+            code = self._containers.exit_code(self._running)
         except StartError:
             code = 1  # the container ends, which its attach stream tells
         if code is not None:
