@@ -30,7 +30,7 @@ test-conformance: $(VENV)/.test
 	MOAT_TEST_TABLE=docs/conformance.md $(VENV)/bin/pytest tests/conformance
 
 test-engines: $(VENV)/.test
-	@sh .ci/need bwrap:bubblewrap mmdebstrap:mmdebstrap unshare:util-linux setpriv:util-linux
+	@sh .ci/need bwrap:bubblewrap mmdebstrap:mmdebstrap ip:iproute2 unshare:util-linux setpriv:util-linux
 	MOAT_TEST_TABLE=docs/engines.md $(VENV)/bin/pytest tests/engines/matrix.py
 
 $(PY):

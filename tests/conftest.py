@@ -24,6 +24,7 @@ Project = Callable[..., Path]
 
 ASK = pytest.StashKey[Ask]()
 OWNER = pytest.StashKey[Owner]()
+CHANGES = pytest.StashKey[list[str]]()
 """Of the run's first process alone."""
 
 # No test asserts a time: the first text that is drawn takes seconds, until its tables are cached.
@@ -71,6 +72,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_configure_node(node: Any) -> None:
     """Of pytest-xdist: before it starts a worker."""
     node.workerinput["moat_run"] = node.config.stash[ASK].fields()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """After the last worker's end: the machine must be as it was."""
+    if OWNER in session.config.stash:
+        changes = session.config.stash[OWNER].close()
+        session.config.stash[CHANGES] = changes
+        if changes:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    if changes := config.stash.get(CHANGES, []):
+        terminalreporter.section("FAILED: not left as it was found", red=True)
+        terminalreporter.write("".join(f"{line}\n" for line in changes))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -26,6 +26,7 @@ import docker
 from moat_nb.planning.image import PROJECT_LABEL
 from tests.base_image import base_images
 from tests.engine import find_or_start
+from tests.machine import Machine
 from tests.service_images import service_images
 
 Facts = Mapping[str, str]
@@ -71,6 +72,7 @@ class Owner:
     """Makes what is asked for, once, and removes it in :meth:`close`."""
 
     def __init__(self) -> None:
+        self._before = Machine.now()
         self._undo = contextlib.ExitStack()
         self.directory = self._undo.enter_context(run_directory())
         self._makers = {"engine": self._engine, "services": self._services}
@@ -85,12 +87,15 @@ class Owner:
         )
         threading.Thread(target=self._listen, daemon=True).start()
 
-    def close(self) -> None:
+    def close(self) -> list[str]:
+        """A line for all that the run left in its TMPDIR, or changed of the machine."""
         self._listener.close()
+        left = [f"left: {path}" for path in self.directory.glob("t/moat-*")]
         try:
             self._undo.close()
         finally:
             self._threads.shutdown(cancel_futures=True)
+        return left + self._before.changes_to(Machine.now())
 
     def _listen(self) -> None:
         with contextlib.suppress(OSError):  # closed

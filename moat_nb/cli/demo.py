@@ -9,7 +9,6 @@ import os
 import shutil
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from moat_nb.cli.bench.kernels import first_reply, plain_kernel
 from moat_nb.errors import MoatError
 from moat_nb.host.machine import MOAT_USER
 from moat_nb.host.package import PACKAGE
+from moat_nb.host.scratch import scratch_directory
 from moat_nb.jupyter.kernel_manager import Kernel
 from moat_nb.text.tables import table
 
@@ -78,8 +78,7 @@ def _project() -> Iterator[Path]:
     source = next((path for path in NOTEBOOKS if path.is_dir()), None)
     if source is None:
         raise MoatError(f"the notebooks are missing: neither {' nor '.join(map(str, NOTEBOOKS))}")
-    parent = Path(tempfile.mkdtemp(prefix="moat-nb-demo-", dir="/var/tmp"))
-    try:
+    with scratch_directory("moat-nb-demo-", "/var/tmp") as parent:
         parent.chmod(0o755)
         project = parent / "quickstart"
         project.mkdir()
@@ -91,8 +90,6 @@ def _project() -> Iterator[Path]:
         (project / "node_modules" / "native").write_text("built for the host\n")
         (project / ".env").write_text("PASSWORD=the-host's-own\n")
         yield project
-    finally:
-        shutil.rmtree(parent)
 
 
 def run_notebook(kernel: Kernel, path: Path) -> None:

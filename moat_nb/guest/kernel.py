@@ -11,12 +11,12 @@ import signal
 import site
 import sys
 import threading
-from typing import List, Optional
+from typing import List, Optional, Sequence
 
 LOWEST_PRIORITY = 19
 
 
-def preload(names: List[str], in_no_hurry: bool = False) -> Optional[str]:
+def preload(names: Sequence[str], in_no_hurry: bool = False) -> Optional[str]:
     """Import what kernels need, before any is forked; what went wrong, in words.
 
     No thread may come of it.
@@ -37,7 +37,7 @@ def preload(names: List[str], in_no_hurry: bool = False) -> Optional[str]:
     return None
 
 
-def _import_at_low_priority(names: List[str]) -> None:
+def _import_at_low_priority(names: Sequence[str]) -> None:
     """In a thread that ends: a priority cannot be raised again, and kernels are to have theirs."""
 
     def imports() -> None:

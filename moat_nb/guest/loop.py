@@ -11,9 +11,9 @@ import signal
 import sys
 import threading
 import time
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
-from . import port_forward
+from . import port_forward, protocol
 from .kernel import preload, run_kernel
 from .mountinfo import mount_table
 from .process import (
@@ -30,9 +30,9 @@ from .process import (
     write_connection_file,
 )
 from .proof import identity, measure, prove, shows, sources
-from .settings import IN_NO_HURRY
+from .settings import Settings
 from .spare import Spare, run_spare
-from .usage import Vitals, sandbox_memory
+from .usage import Usage, sandbox_memory
 
 WATCH_SECONDS = 2.0
 """A renamed parent moves a mount without any event, so the excludes are also looked at now and
@@ -42,11 +42,8 @@ READ_AT_START = ("PYTHON", "LANG", "LC_", "TZ", "LD_", "MALLOC_")
 
 
 class Guest:
-    def __init__(
-        self, config: Dict[str, Any], in_no_hurry: bool, attach_in: int, attach_out: int
-    ) -> None:
-        self.config = config
-        self.in_no_hurry = in_no_hurry
+    def __init__(self, settings: Settings, attach_in: int, attach_out: int) -> None:
+        self.settings = settings
         self.attach_in = attach_in
         self.attach_out = attach_out
         self.environ = dict(os.environ)  # as it was: debugpy's import adds to it
@@ -57,11 +54,11 @@ class Guest:
         self.oom_kills = oom_kills()
         self.import_error: Optional[str] = None
         self.next_watch = 0.0
-        self.vitals = Vitals()
+        self.usage = Usage()
         self.spare: Optional[Spare] = None
         self.spare_wish: Optional[Tuple[str, float]] = None  # its sockets' prefix, and when
-        self.doors: Dict[int, port_forward.Door] = {}
-        self.carrier: Optional[int] = None  # its pid
+        self.listeners: Dict[int, port_forward.Listener] = {}
+        self.forwarder: Optional[int] = None  # its pid
 
     def send(self, kind: str, **fields: Any) -> None:
         data = json.dumps(dict(fields, type=kind)).encode() + b"\n"
@@ -70,34 +67,34 @@ class Guest:
 
     def run(self) -> int:
         """Serve until the attach stream ends; returns the exit code."""
-        self.open_doors()
-        mounts = prove(self.config["excludes"])
+        self.listen()
+        mounts = prove(self.settings.excludes)
         if any(mount["problem"] for mount in mounts):
-            self.send("refused", mounts=mounts)
+            self.send(protocol.REFUSED, mounts=mounts)
             return 3
         self.watched = {mount["path"]: identity(mount["path"]) for mount in mounts}
         version = list(sys.version_info[:3])
-        self.send("ready", mounts=mounts, sources=sources(), python=version)
+        self.send(protocol.READY, mounts=mounts, sources=sources(), python=version)
         self.watch_fds()
-        self.import_error = preload(self.config["preload"], self.in_no_hurry)
+        self.import_error = preload(self.settings.preload, self.settings.in_no_hurry)
         while True:
             for descriptor, event in self.poll.poll(self.patience() * 1000):
                 if not self.handle(descriptor, event):
                     return 0
             if time.monotonic() >= self.next_watch:
                 self.watch_mounts()
-                self.vitals.sample(self.kernels())
+                self.usage.sample(self.kernels())
             if self.spare_wish is not None and time.monotonic() >= self.spare_wish[1]:
                 self.make_spare(self.spare_wish[0])
 
-    def open_doors(self) -> None:
-        """Listen on the ports of the way out; a sandbox without one that was promised ends."""
-        for port, path, target in self.config["doors"]:
+    def listen(self) -> None:
+        """Listen on the forwarded ports; a sandbox without one that was promised ends."""
+        for forward in self.settings.port_forwards:
             try:
-                door = port_forward.listen(port, path, target)
+                listener = port_forward.listen(forward)
             except OSError as error:
-                sys.exit("port %d of the sandbox: %s" % (port, error.strerror))
-            self.doors[door.descriptor] = door
+                sys.exit("port %d of the sandbox: %s" % (forward.port, error.strerror))
+            self.listeners[listener.descriptor] = listener
 
     def patience(self) -> float:
         """Seconds until there is something to do, should nothing happen."""
@@ -115,11 +112,11 @@ class Guest:
         self.poll.register(self.wakeup, select.POLLIN)
         self.mountinfo = os.open("/proc/self/mountinfo", os.O_RDONLY | os.O_CLOEXEC)
         self.poll.register(self.mountinfo, select.POLLPRI)
-        self.watch_doors()
+        self.watch_listeners()
 
-    def watch_doors(self) -> None:
-        self.carrier = None
-        for descriptor in self.doors:
+    def watch_listeners(self) -> None:
+        self.forwarder = None
+        for descriptor in self.listeners:
             self.poll.register(descriptor, select.POLLIN)
 
     def handle(self, descriptor: int, event: int) -> bool:
@@ -132,8 +129,8 @@ class Guest:
             self.watch_mounts()
         elif self.spare is not None and descriptor == self.spare.channel:
             self.spare_event()
-        elif descriptor in self.doors:
-            self.start_carrier(self.doors[descriptor])
+        elif descriptor in self.listeners:
+            self.start_forwarder(self.listeners[descriptor])
         else:
             self.child_event(descriptor, event)
         return True
@@ -150,9 +147,9 @@ class Guest:
         for line in lines:
             message = json.loads(line)
             kind = message.pop("type")
-            if kind == "stop":
+            if kind == protocol.STOP:
                 return False
-            getattr(self, "on_" + kind)(**message)
+            HANDLERS[kind](self, **message)
         return True
 
     # -------- messages
@@ -171,7 +168,7 @@ class Guest:
         fork = fork and self.can_fork(env)
         if fork and self.import_error:
             error = "the kernel's modules do not import: " + self.import_error
-            self.send("failed", id=id, error=error, missing=False)
+            self.send(protocol.FAILED, id=id, error=error, missing=False)
             return
         request = SpawnRequest(id, argv, env, cwd, fork, stdin)
         try:
@@ -183,12 +180,12 @@ class Guest:
         except OSError as error:
             unlink_quietly(request.connection_file)
             missing = error.filename == "exec" and error.errno == errno.ENOENT
-            self.send("failed", id=id, error=describe(error, request), missing=missing)
+            self.send(protocol.FAILED, id=id, error=describe(error, request), missing=missing)
             return
         self.processes[id] = process
         for descriptor in process.pipes:
             self.poll.register(descriptor, select.POLLIN)
-        self.send("spawned", id=id, pid=process.pid)
+        self.send(protocol.SPAWNED, id=id, pid=process.pid)
 
     def can_fork(self, env: Dict[str, str]) -> bool:
         """Whether a forked kernel would be what a fresh interpreter with ``env`` is."""
@@ -205,7 +202,7 @@ class Guest:
         self.spare_wish = None
         if self.spare is not None:
             if self.spare.ready:
-                self.send("spare")  # the last kernel was not one that it could be
+                self.send(protocol.SPARE)  # the last kernel was not one that it could be
             return
         if self.import_error or not self.can_fork(self.environ):
             return
@@ -218,7 +215,7 @@ class Guest:
     def spare_event(self) -> None:
         assert self.spare is not None
         if self.spare.heard():
-            self.send("spare")
+            self.send(protocol.SPARE)
         else:
             self.drop_spare()
 
@@ -238,15 +235,15 @@ class Guest:
         self.spare.close()
         self.spare = None
 
-    def start_carrier(self, knocked: port_forward.Door) -> None:
-        if self.carrier is not None:
-            return  # two doors were knocked at in one moment
+    def start_forwarder(self, connected: port_forward.Listener) -> None:
+        if self.forwarder is not None:
+            return  # two ports had a connection in one moment
         try:
-            self.carrier = port_forward.start(list(self.doors.values()))
+            self.forwarder = port_forward.start(list(self.listeners.values()))
         except OSError:
-            port_forward.turn_away(knocked)
+            port_forward.turn_away(connected)
             return
-        for descriptor in self.doors:
+        for descriptor in self.listeners:
             self.poll.unregister(descriptor)
 
     def on_note(self, text: str) -> None:
@@ -284,14 +281,14 @@ class Guest:
                 mounts.append(dict(measure(path), path=path))
             except OSError:
                 continue
-        self.send("usage", id=id, mounts=mounts)
+        self.send(protocol.USAGE, id=id, mounts=mounts)
 
     def on_prove(self, id: str) -> None:
-        self.send("proved", id=id, mounts=prove(self.config["excludes"]), sources=sources())
+        self.send(protocol.PROVED, id=id, mounts=prove(self.settings.excludes), sources=sources())
 
     def on_vitals(self, id: str) -> None:
-        self.vitals.sample(self.kernels())
-        self.send("vitals", id=id, memory=sandbox_memory(), kernels=self.vitals.report())
+        self.usage.sample(self.kernels())
+        self.send(protocol.VITALS, id=id, memory=sandbox_memory(), kernels=self.usage.report())
 
     def kernels(self) -> Dict[str, int]:
         """The pids by id."""
@@ -317,7 +314,7 @@ class Guest:
             return 0  # the event was of a descriptor that had this number a moment ago
         if data:
             self.send(
-                "output",
+                protocol.OUTPUT,
                 id=process.id,
                 stream=process.pipes[descriptor],
                 data=base64.b64encode(data).decode(),
@@ -337,7 +334,7 @@ class Guest:
                 process.pending = process.pending[os.write(descriptor, process.pending) :]
                 if process.pending:
                     return
-                self.send("input_taken", id=process.id)
+                self.send(protocol.INPUT_TAKEN, id=process.id)
             else:
                 process.ending = process.ending or bool(event & select.POLLERR)
         except OSError as error:
@@ -357,8 +354,8 @@ class Guest:
                 return
             if pid == 0:
                 return
-            if pid == self.carrier:
-                self.watch_doors()
+            if pid == self.forwarder:
+                self.watch_listeners()
             for process in list(self.processes.values()):
                 if process.pid == pid:
                     self.drain(process)
@@ -386,7 +383,7 @@ class Guest:
         signalled = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
         code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else None
         self.send(
-            "exited",
+            protocol.EXITED,
             id=process.id,
             code=code,
             signal=signalled,
@@ -400,7 +397,20 @@ class Guest:
         shown = {path for path, proved in self.watched.items() if shows(path, proved)}
         for path in sorted(set(self.watched) - (shown & set(mount_table()))):
             del self.watched[path]
-            self.send("mount_lost", path=path)
+            self.send(protocol.MOUNT_LOST, path=path)
+
+
+HANDLERS: Dict[str, Callable[..., None]] = {
+    protocol.SPAWN: Guest.on_spawn,
+    protocol.SPARE: Guest.on_spare,
+    protocol.INPUT: Guest.on_input,
+    protocol.SIGNAL: Guest.on_signal,
+    protocol.NOTE: Guest.on_note,
+    protocol.USAGE: Guest.on_usage,
+    protocol.PROVE: Guest.on_prove,
+    protocol.VITALS: Guest.on_vitals,
+}
+"""What is done with each message; its fields are the arguments."""
 
 
 def take_attach_stream() -> List[int]:
@@ -416,9 +426,9 @@ def take_attach_stream() -> List[int]:
 
 
 def main() -> None:
-    config = json.loads(sys.argv[1])
+    settings = Settings.from_argv(sys.argv[1:])
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    guest = Guest(config, IN_NO_HURRY in sys.argv[2:], *take_attach_stream())
+    guest = Guest(settings, *take_attach_stream())
     try:
         code = guest.run()
     except BecomeKernel as kernel:

@@ -1,10 +1,10 @@
 """The way out of a sandbox that has no network: ports on 127.0.0.1 whose connections are carried
 to a unix socket of the launcher's.
 
-The guest only listens. At the first connection it forks the carrier, so that a start pays for no
+The guest only listens. At the first connection it forks the forwarder, so that a start pays for no
 more than a few sockets, and no kernel is forked from a process that carries anything. What the
 bytes mean is the launcher's proxy's to know; only for a port of the host's, which programs speak
-their own protocol to, the carrier asks the proxy for it by CONNECT.
+their own protocol to, the forwarder asks the proxy for it by CONNECT.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ import signal
 from typing import Any, Dict, List, NamedTuple, NoReturn, Optional
 
 from .process import RESET_SIGNALS, raise_oom_score
+from .settings import PortForward
 
 CHUNK = 1 << 16
 BACKLOG = 1024
-"""Connections that may wait for the carrier to begin; the system may allow fewer."""
+"""Connections that may wait for the forwarder to begin; the system may allow fewer."""
 SPARED = 64
 """Descriptors that are not spent on connections, of which each takes two."""
 HEAD = 16 << 10
@@ -27,53 +28,50 @@ HEAD = 16 << 10
 READ, WRITE = select.EPOLLIN, select.EPOLLOUT
 
 
-class Door(NamedTuple):
+class Listener(NamedTuple):
     """A port that is listened on here."""
 
     descriptor: int
-    path: str
-    """The unix socket that its connections are carried to."""
-    target: str
-    """``host:port`` to ask the proxy for; empty: programs speak to the proxy themselves."""
+    forward: PortForward
 
 
-def listen(port: int, path: str, target: str) -> Door:
+def listen(forward: PortForward) -> Listener:
     """OSError when the port cannot be had."""
     import _socket  # the rest of `socket` takes longer to import than all of this
 
     sock = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM)
     try:
         sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR, 1)
-        sock.bind(("127.0.0.1", port))
+        sock.bind(("127.0.0.1", forward.port))
         sock.listen(BACKLOG)
         sock.setblocking(False)
     except OSError:
         sock.close()
         raise
     # A number, as kernels are forked from here: an object's end would close what has its number.
-    return Door(sock.detach(), path, target)
+    return Listener(sock.detach(), forward)
 
 
-def turn_away(door: Door) -> None:
+def turn_away(listener: Listener) -> None:
     """End a connection that nobody can carry."""
     import socket
 
-    with socket.socket(fileno=os.dup(door.descriptor)) as listener:
+    with socket.socket(fileno=os.dup(listener.descriptor)) as listening:
         try:
-            listener.accept()[0].close()
+            listening.accept()[0].close()
         except OSError:
             pass  # it has ended by itself
 
 
-def start(doors: List[Door]) -> int:
-    """Fork the carrier; its pid. OSError when there is no room for one more process."""
+def start(listeners: List[Listener]) -> int:
+    """Fork the forwarder; its pid. OSError when there is no room for one more process."""
     pid = os.fork()
     if pid == 0:
-        _become_carrier(doors)
+        _become_forwarder(listeners)
     return pid
 
 
-def _become_carrier(doors: List[Door]) -> NoReturn:
+def _become_forwarder(listeners: List[Listener]) -> NoReturn:
     """Cut every tie to the guest but its stderr, and carry until the sandbox ends."""
     try:
         signal.set_wakeup_fd(-1)
@@ -81,12 +79,12 @@ def _become_carrier(doors: List[Door]) -> NoReturn:
             signal.signal(signum, signal.SIG_DFL)
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
         os.setsid()
-        kept = sorted(door.descriptor for door in doors)
+        kept = sorted(listener.descriptor for listener in listeners)
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         for low, high in zip([3, *(number + 1 for number in kept)], [*kept, limit]):
             os.closerange(low, high)
         raise_oom_score()
-        Carrier(doors, limit).run()
+        Forwarder(listeners, limit).run()
     finally:
         os._exit(1)
 
@@ -167,17 +165,17 @@ class Connection:
         return events
 
 
-class Carrier:
+class Forwarder:
     """Serves until it is killed. One thread, as many connections as it may have descriptors."""
 
-    def __init__(self, doors: List[Door], limit: int) -> None:
+    def __init__(self, listeners: List[Listener], limit: int) -> None:
         import socket
 
         self.socket = socket
         self.limit = max(1, (limit - SPARED) // 2)
         self.poll = select.epoll()
-        self.doors = {door.descriptor: door for door in doors}
-        self.listeners = {door.descriptor: socket.socket(fileno=door.descriptor) for door in doors}
+        self.forwards = {listener.descriptor: listener.forward for listener in listeners}
+        self.listening = {number: socket.socket(fileno=number) for number in self.forwards}
         self.connections: Dict[int, Connection] = {}  # by both descriptors
         self.open = False
         self.set_open(True)
@@ -186,7 +184,7 @@ class Carrier:
         """Whether further connections are taken."""
         if is_open != self.open:
             self.open = is_open
-            for descriptor in self.doors:
+            for descriptor in self.forwards:
                 if is_open:
                     self.poll.register(descriptor, READ)
                 else:
@@ -195,15 +193,16 @@ class Carrier:
     def run(self) -> None:
         while True:
             for descriptor, event in self.poll.poll():
-                if descriptor in self.doors:
-                    self.accept(self.doors[descriptor])
+                if descriptor in self.forwards:
+                    self.accept(descriptor)
                 elif descriptor in self.connections:  # or its other side has just ended it
                     self.handle(self.connections[descriptor], descriptor, event)
             self.set_open(len(self.connections) // 2 < self.limit)
 
-    def accept(self, door: Door) -> None:
+    def accept(self, descriptor: int) -> None:
+        forward = self.forwards[descriptor]
         try:
-            program = self.listeners[door.descriptor].accept()[0]
+            program = self.listening[descriptor].accept()[0]
         except OSError:
             return  # it has ended by itself
         launcher = self.socket.socket(self.socket.AF_UNIX)
@@ -211,12 +210,12 @@ class Carrier:
             program.setblocking(False)
             program.setsockopt(self.socket.IPPROTO_TCP, self.socket.TCP_NODELAY, 1)
             launcher.setblocking(False)
-            launcher.connect(door.path)
+            launcher.connect(forward.path)
         except OSError:
             program.close()
             launcher.close()
             return
-        connection = Connection(program, launcher, door.target)
+        connection = Connection(program, launcher, forward.target)
         for sock in connection.interest:
             self.connections[sock.fileno()] = connection
         self.watch(connection)

@@ -6,9 +6,10 @@ import mmap
 import os
 import stat
 import sys
-from typing import Any, Dict, List, Set, Tuple
+from typing import Any, Dict, List, Sequence, Set, Tuple
 
 from .mountinfo import NOTHING, Mounted, mount_table
+from .settings import Exclude
 
 TMPFS_MODE = 0o1777
 
@@ -18,13 +19,11 @@ def sources() -> Dict[str, Tuple[str, str]]:
     return {point: (mounted.device, mounted.root) for point, mounted in mount_table().items()}
 
 
-def prove(excludes: List[Dict[str, str]]) -> List[Dict[str, Any]]:
+def prove(excludes: Sequence[Exclude]) -> List[Dict[str, Any]]:
     """Try each exclude for real; returns what was found, ``problem`` None where it holds."""
     table = mount_table()
     return [
-        (_prove_directory if exclude["kind"] == "directory" else _prove_file)(
-            exclude["path"], table
-        )
+        (_prove_directory if exclude.kind == "directory" else _prove_file)(exclude.path, table)
         for exclude in excludes
     ]
 

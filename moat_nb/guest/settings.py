@@ -1,7 +1,58 @@
-"""What the launcher tells the guest on its command line. The launcher writes it with this too."""
+"""What the launcher tells the guest on its command line: written and read here, by both."""
 
 from __future__ import annotations
 
+import json
+from typing import List, NamedTuple, Sequence
+
 IN_NO_HURRY = "--in-no-hurry"
-"""A word after the guest's settings: nobody waits for a kernel of this sandbox yet, so what kernels
-need is imported when nothing else wants the processor."""
+
+
+class Exclude(NamedTuple):
+    """A path that the guest proves to be covered."""
+
+    path: str
+    kind: str
+    """``directory`` (a tmpfs covers it) or ``file`` (an empty file does)."""
+
+
+class PortForward(NamedTuple):
+    """A port of the sandbox's own 127.0.0.1, whose connections are carried to the launcher."""
+
+    port: int
+    path: str
+    """The unix socket that they are carried to."""
+    target: str
+    """``host:port`` to ask the proxy for first; empty: programs speak to the proxy themselves."""
+
+
+class Settings(NamedTuple):
+    """All that the guest is told before its first message."""
+
+    excludes: Sequence[Exclude] = ()
+    preload: Sequence[str] = ()
+    """The modules that are imported before any kernel is asked for."""
+    port_forwards: Sequence[PortForward] = ()
+    in_no_hurry: bool = False
+    """Nobody waits for a kernel of this sandbox yet, so what kernels need is imported when nothing
+    else wants the processor. A word of its own: each start of one plan adds it or does not."""
+
+    def to_argv(self) -> List[str]:
+        """The guest's arguments: a JSON object, and the word for no hurry."""
+        words = {
+            "excludes": [exclude._asdict() for exclude in self.excludes],
+            "preload": list(self.preload),
+            "port_forwards": [forward._asdict() for forward in self.port_forwards],
+        }
+        return [json.dumps(words), *([IN_NO_HURRY] if self.in_no_hurry else [])]
+
+    @classmethod
+    def from_argv(cls, argv: Sequence[str]) -> Settings:
+        """What :meth:`to_argv` wrote; ValueError, KeyError or TypeError for anything else."""
+        words = json.loads(argv[0])
+        return cls(
+            excludes=[Exclude(**exclude) for exclude in words["excludes"]],
+            preload=words["preload"],
+            port_forwards=[PortForward(**forward) for forward in words["port_forwards"]],
+            in_no_hurry=IN_NO_HURRY in argv[1:],
+        )

@@ -32,7 +32,7 @@ CGROUPS = (
 """Version 2 and version 1. What the kernel would give back at once does not count as used."""
 
 
-class Vitals:
+class Usage:
     def __init__(self) -> None:
         self.histories: Dict[str, Deque[Tuple[float, int, int]]] = {}
         self.sampled = float("-inf")

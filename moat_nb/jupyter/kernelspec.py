@@ -19,7 +19,6 @@ from moat_nb.config.file import FILE_NAMES, find
 from moat_nb.config.model import Config
 from moat_nb.errors import ConfigError, MoatError
 from moat_nb.host.machine import Host
-from moat_nb.host.package import PACKAGE
 from moat_nb.jupyter import safe_python
 from moat_nb.sandbox.project import plan_project
 
@@ -27,7 +26,7 @@ __all__ = ["Installed", "install", "installed", "kernel_json", "language_of", "u
 
 PROVISIONER = "moat"
 PREFIX = "moat-"
-LOGOS = PACKAGE / "logos"
+LOGOS = Path(__file__).parent / "logos"
 
 
 # ---------------------------------------------------------------- what it says

@@ -3,7 +3,6 @@ look at the workspace."""
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from moat_nb.config.model import WORKSPACE, Config
 from moat_nb.errors import Problem, collected
+from moat_nb.guest.settings import Exclude, Settings
 from moat_nb.host.machine import MOAT_USER, Host, User
 from moat_nb.planning.capabilities import Capabilities
 from moat_nb.planning.image import ImagePlan, image_plan
@@ -72,7 +72,7 @@ def plan_kernel(
         command=(
             "python3" if runtime.images else host.executable,
             GUEST_PATH,
-            _guest_settings(mounts, config, network, kernels),
+            *_guest_settings(mounts, config, network, kernels).to_argv(),
         ),
         user=user,
         env=_environment(config, host, network, on_host=not runtime.images),
@@ -132,14 +132,16 @@ def _workspace_status(config: Config) -> os.stat_result | None:
         return None
 
 
-def _guest_settings(mounts: MountPlan, config: Config, network: NetworkPlan, kernels: bool) -> str:
+def _guest_settings(
+    mounts: MountPlan, config: Config, network: NetworkPlan, kernels: bool
+) -> Settings:
     excludes = [
-        {"path": mount.target, "kind": "file" if isinstance(mount, EmptyFile) else "directory"}
+        Exclude(mount.target, "file" if isinstance(mount, EmptyFile) else "directory")
         for mount in mounts.excludes
     ]
     forked = kernels and not config.kernel.argv
     preload = [*PRELOAD, *config.kernel.preload] if forked else []
-    return json.dumps({"excludes": excludes, "preload": preload, "doors": network.doors})
+    return Settings(excludes, preload, network.port_forwards)
 
 
 def _environment(

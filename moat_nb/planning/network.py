@@ -11,18 +11,18 @@ from moat_nb.egress.options import missing, needed
 from moat_nb.egress.policy.hostnames import HOST_GATEWAY
 from moat_nb.egress.policy.network_policy import NetworkPolicy
 from moat_nb.errors import Problem
+from moat_nb.guest.settings import PortForward
 
 __all__ = [
     "BUNDLE",
     "PLACE",
     "PROXY",
     "PROXY_PORT",
-    "Door",
     "NetworkPlan",
-    "doors",
     "intercepts",
     "notice",
     "plan_network",
+    "port_forwards",
     "proxy_variables",
     "trust_variables",
     "way_out_variables",
@@ -37,10 +37,6 @@ SHOWN_HOSTS = 3
 
 _NO_SOCKETS = ": no socket of this machine reaches into its virtual machine"
 
-Door = tuple[int, str, str]
-"""A port that the guest listens on, the unix socket it carries connections to, and the
-``host:port`` that it asks the proxy for first; empty for the proxy itself."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkPlan:
@@ -52,7 +48,7 @@ class NetworkPlan:
     """What may be reached through the proxy; a sandbox without it has no proxy."""
     trust: tuple[str, ...]
     """Host files with certificates, where there is a way out that they are of use for."""
-    doors: tuple[Door, ...]
+    port_forwards: tuple[PortForward, ...]
     env: tuple[tuple[str, str], ...]
     """The variables by which programs inside find the way out."""
     notices: tuple[str, ...]
@@ -73,7 +69,7 @@ def plan_network(
         network="bridge" if bridged else "none",
         egress=egress,
         trust=trusted,
-        doors=doors(egress),
+        port_forwards=port_forwards(egress),
         env=tuple(way_out_variables(egress, trusted, services).items()),
         notices=(notice(config, egress),),
         problems=(*_problems(config), *refused),
@@ -94,12 +90,13 @@ def _policy(config: Config) -> NetworkPolicy | None:
     )
 
 
-def doors(egress: NetworkPolicy | None) -> tuple[Door, ...]:
-    """What the guest listens on."""
+def port_forwards(egress: NetworkPolicy | None) -> tuple[PortForward, ...]:
+    """The ports that the guest listens on: the proxy's own, and those of the host."""
     if egress is None:
         return ()
-    proxy = [(PROXY_PORT, PROXY, "")] if egress.policy != "none" else []
-    return (*proxy, *((port, PROXY, f"{HOST_GATEWAY}:{port}") for port in egress.host_ports))
+    proxy = [PortForward(PROXY_PORT, PROXY, "")] if egress.policy != "none" else []
+    host = (PortForward(port, PROXY, f"{HOST_GATEWAY}:{port}") for port in egress.host_ports)
+    return (*proxy, *host)
 
 
 def notice(config: Config, egress: NetworkPolicy | None) -> str:

@@ -18,7 +18,7 @@ from moat_nb.planning.builtin_services import (
 )
 from moat_nb.planning.mount_paths import hidden
 from moat_nb.planning.mounts import is_below
-from moat_nb.planning.network import doors
+from moat_nb.planning.network import port_forwards
 from moat_nb.planning.spec import ContainerSpec
 
 __all__ = ["refusals"]
@@ -57,7 +57,7 @@ def _clashes(config: Config) -> Iterator[Problem]:
 
 
 def _taken_ports(config: Config, kernel: ContainerSpec) -> Iterator[Problem]:
-    taken = {port: target or "the proxy" for port, _, target in doors(kernel.egress)}
+    taken = {port: target or "the proxy" for port, _, target in port_forwards(kernel.egress)}
     for service in config.wanted_services:
         for port in (port for port in ports_of(service) if port in taken):
             what = f"{service.name} listens at port {port}, which leads to {taken[port]}"

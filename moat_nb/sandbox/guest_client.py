@@ -17,9 +17,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from moat_nb.errors import ProgramNotFound, ProofError, SandboxGone, StartError
+from moat_nb.guest import protocol
 from moat_nb.runtimes.base import AttachStream
 from moat_nb.sandbox.mount_check import Source
-from moat_nb.sandbox.usage import Vitals
+from moat_nb.sandbox.usage import Usage
 from moat_nb.text.terminal import last_lines, plain_lines
 from moat_nb.text.untrusted import MAX_PATH, number, text
 
@@ -135,7 +136,7 @@ class Process:
     def signal(self, signum: int) -> None:
         """Signal the whole process group; harmless when it has ended."""
         if not self.exited.done():
-            self._guest.send("signal", id=self.id, signum=int(signum))
+            self._guest.send(protocol.SIGNAL, id=self.id, signum=int(signum))
 
     def write(self, data: bytes | None) -> None:
         """Write to its stdin, at most 64 KiB a call, once the last piece was taken; None ends
@@ -144,7 +145,7 @@ class Process:
             if self.exited.done():
                 return
         text = None if data is None else base64.b64encode(data).decode()
-        self._guest.send("input", id=self.id, data=text)
+        self._guest.send(protocol.INPUT, id=self.id, data=text)
 
     def hear(self, stream: int, data: bytes) -> None:
         """What it wrote."""
@@ -229,7 +230,7 @@ class GuestClient:
         if self.gone is not None:
             raise SandboxGone(self.gone)
         self.send(
-            "spawn",
+            protocol.SPAWN,
             id=id,
             argv=list(argv),
             env=dict(env),
@@ -241,19 +242,19 @@ class GuestClient:
         process.spawned.result()
         return process
 
-    def usage(self, timeout: float = 5.0) -> dict[str, tuple[int, int]]:
+    def mount_usage(self, timeout: float = 5.0) -> dict[str, tuple[int, int]]:
         """``{path: (size, used)}`` in bytes of the excludes now."""
-        use: dict[str, tuple[int, int]] = self._ask("usage", "usage", timeout)
+        use: dict[str, tuple[int, int]] = self._ask(protocol.USAGE, protocol.USAGE, timeout)
         return use
 
-    def vitals(self, timeout: float = 5.0) -> Vitals:
+    def usage(self, timeout: float = 5.0) -> Usage:
         """The kernels' memory and CPU, of the last two minutes."""
-        found: Vitals = self._ask("vitals", "vitals", timeout)
+        found: Usage = self._ask(protocol.VITALS, protocol.VITALS, timeout)
         return found
 
     def prove(self, timeout: float = 5.0) -> tuple[MountProof, ...]:
         """Have the excludes proved once more; ProofError when one does not hold any more."""
-        proofs: tuple[MountProof, ...] = self._ask("prove", "proved", timeout)
+        proofs: tuple[MountProof, ...] = self._ask(protocol.PROVE, protocol.PROVED, timeout)
         _refuse_broken(proofs)
         return proofs
 
@@ -308,25 +309,25 @@ class GuestClient:
 
     def _handle(self, message: dict[str, Any]) -> None:
         kind = message["type"]
-        if kind in ("ready", "refused"):
+        if kind in (protocol.READY, protocol.REFUSED):
             self.sources = _parse_sources(message)
             self._running(kind, tuple(MountProof.parse(found) for found in message["mounts"]))
-        elif kind == "mount_lost":
+        elif kind == protocol.MOUNT_LOST:
             path = text(message["path"], MAX_PATH)
             self._watched.remove(path)
             self.lost.add(path)
             self._on_event("mount_lost", path)
-        elif kind == "usage":
+        elif kind == protocol.USAGE:
             self._answer(
                 kind, message["id"], dict(_parse_use(found) for found in message["mounts"])
             )
-        elif kind == "proved":
+        elif kind == protocol.PROVED:
             self.sources = _parse_sources(message)
             mounts = tuple(MountProof.parse(found) for found in message["mounts"])
             self._answer(kind, message["id"], mounts)
-        elif kind == "vitals":
-            self._answer(kind, message["id"], Vitals.parse(message))
-        elif kind == "spare":
+        elif kind == protocol.VITALS:
+            self._answer(kind, message["id"], Usage.parse(message))
+        elif kind == protocol.SPARE:
             self.spare_ready.set()
         else:
             self._handle_process(kind, self._processes[message["id"]], message)
@@ -344,26 +345,26 @@ class GuestClient:
         except ProofError as error:
             self.ready.set_exception(error)
             return
-        if kind == "refused":
+        if kind == protocol.REFUSED:
             raise ValueError("refused for no reason")
         self._watched = {mount.path for mount in mounts}
         self.ready.set_result(mounts)
 
     def _handle_process(self, kind: str, process: Process, message: dict[str, Any]) -> None:
-        if kind == "output":
+        if kind == protocol.OUTPUT:
             stream, data = message["stream"], base64.b64decode(message["data"], validate=True)
             if stream not in (STDOUT, STDERR):
                 raise ValueError(f"no stream {stream!r:.40}")
             process.hear(stream, data)
-        elif kind == "spawned":
+        elif kind == protocol.SPAWNED:
             process.spawned.set_result(number(message["pid"]))
-        elif kind == "failed":
+        elif kind == protocol.FAILED:
             kind_of = ProgramNotFound if message["missing"] is True else StartError
             process.spawned.set_exception(kind_of(text(message["error"], 2000)))
             self._processes.pop(process.id)
-        elif kind == "input_taken":
+        elif kind == protocol.INPUT_TAKEN:
             process._input_taken.release()
-        elif kind == "exited":
+        elif kind == protocol.EXITED:
             signum, code = message["signal"], message["code"]
             ended = -number(signum) if signum is not None else number(code)
             process.ended(ended, oom=bool(message["oom"]))

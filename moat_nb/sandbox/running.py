@@ -6,7 +6,7 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout  # not the built-in one before 3.11
 from dataclasses import dataclass, field, replace
@@ -185,6 +185,19 @@ class RunningSandbox:
     def guest(self) -> GuestClient:
         assert self._guest is not None
         return self._guest
+
+    def spawn(
+        self,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: str | None = None,
+        **options: Any,
+    ) -> Process:
+        """Start a process with what each gets; ``options``: see :meth:`GuestClient.spawn`."""
+        return self.guest.spawn(
+            argv, env={**self.env, **(env or {})}, cwd=cwd or self.spec.workdir, **options
+        )
 
     def next_socket_prefix(self) -> str:
         """A path for one kernel's sockets, ``PREFIX-1`` to ``PREFIX-5``."""

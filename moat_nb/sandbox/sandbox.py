@@ -8,7 +8,6 @@ import os
 import shlex
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -23,29 +22,22 @@ from moat_nb.config.model import Config
 from moat_nb.egress.records import Record, read
 from moat_nb.errors import CommandError, SandboxGone, StartError
 from moat_nb.host.rotating_log import BoundedLog
-from moat_nb.planning.mount_paths import to_sandbox
 from moat_nb.planning.network import notice
 from moat_nb.planning.spec import ContainerSpec
-from moat_nb.sandbox.connection import IPYKERNEL, PORTS
 from moat_nb.sandbox.guest_client import GuestClient, MountProof, Output, Process
+from moat_nb.sandbox.kernels import spawn_kernel
 from moat_nb.sandbox.pool import POOL
 from moat_nb.sandbox.project import LaunchPlan, plan_project
 from moat_nb.sandbox.running import RunningSandbox
 from moat_nb.sandbox.secrets import fetch
 from moat_nb.sandbox.sidecar import Sidecar
-from moat_nb.sandbox.usage import Vitals
+from moat_nb.sandbox.usage import Usage
 from moat_nb.sandbox.view import KernelView, SandboxView, SidecarView, of_sandbox
 from moat_nb.text.progress import Progress, for_user
 from moat_nb.text.summary import bundle
 from moat_nb.text.terminal import for_terminal, last_lines
 
-__all__ = ["Sandbox", "look_at"]
-
-SPARE_SECONDS = 1.0
-"""From a kernel's start to the making of the next one: its first cells come before."""
-
-SOCKETS_TIMEOUT = 2.0
-"""Seconds; an ipykernel listens 0.1 s after it was forked."""
+__all__ = ["Sandbox"]
 
 HOOK_LINES = 20
 """Of what a hook that failed has printed."""
@@ -145,10 +137,8 @@ class Sandbox:
         return running
 
     def _pre_run(self, running: RunningSandbox, script: str) -> None:
-        process = running.guest.spawn(
+        process = running.spawn(
             ["/bin/sh", "-c", script],
-            env=running.env,
-            cwd=running.spec.workdir,
             on_output=lambda stream, data: self._show(running.log, data),
         )
         how = process.wait()
@@ -205,7 +195,7 @@ class Sandbox:
 
     def _repr_mimebundle_(self, **options: object) -> dict[str, str]:
         """Its state, mounts, limits and kernels as they are now; asks the guest."""
-        return bundle(of_sandbox(look_at(self)))
+        return bundle(of_sandbox(self.view()))
 
     # -------- what it is
 
@@ -270,24 +260,59 @@ class Sandbox:
 
         One that came undone has a ``problem`` that says so, and no size.
         """
-        usage, lost = self._guest.usage(), self._guest.lost
+        used, lost = self._guest.mount_usage(), self._guest.lost
 
         def now(proof: MountProof) -> MountProof:
             if proof.path in lost:
                 return replace(proof, size=0, used=0, problem=CAME_UNDONE)
-            size, used = usage.get(proof.path, (proof.size, proof.used))
-            return replace(proof, size=size, used=used)
+            size, amount = used.get(proof.path, (proof.size, proof.used))
+            return replace(proof, size=size, used=amount)
 
         return tuple(map(now, self._running.proofs))
 
-    def vitals(self) -> Vitals:
+    def usage(self) -> Usage:
         """The memory in use, and each kernel's memory and CPU over the last two minutes."""
-        return self._guest.vitals()
+        return self._guest.usage()
 
     @property
     def kernels(self) -> tuple[Process, ...]:
         """Those that run, and those that have ended since the last was started."""
         return self._running.kernels
+
+    def view(self) -> SandboxView:
+        """What it is at this moment; one that has ended is shown as it was, and why it ended."""
+        usage, answers = Usage(), False
+        proofs: tuple[MountProof, ...] = ()
+        with suppress(SandboxGone):
+            proofs, usage = self.mounts(), self.usage()
+            answers = True
+        return SandboxView(
+            id=self.id,
+            name=self.config.name,
+            spec=self.spec,
+            network=notice(self.config, self.spec.egress).removeprefix("network: "),
+            gone=self.gone,
+            answers=answers,
+            proofs=proofs,
+            memory=usage.memory,
+            kernels=tuple(
+                KernelView(
+                    pid=process.spawned.result(),
+                    samples=usage.kernels.get(process.id, ()),
+                    ended=process.poll(),
+                )
+                for process in self.kernels
+            ),
+            sidecars=tuple(
+                SidecarView(
+                    name=sidecar.name,
+                    image=str(sidecar.spec.image),
+                    state="running" if sidecar.gone is None else sidecar.gone.partition("\n")[0],
+                    running=sidecar.gone is None,
+                )
+                for sidecar in self.sidecars
+            ),
+        )
 
     # -------- what runs in it
 
@@ -300,12 +325,7 @@ class Sandbox:
         **options: Any,
     ) -> Process:
         """Start a process. ``options``: see :meth:`GuestClient.spawn`; ``cwd`` is a path inside."""
-        return self._guest.spawn(
-            argv,
-            env={**self._running.env, **(env or {})},
-            cwd=cwd or self._running.spec.workdir,
-            **options,
-        )
+        return self._running.spawn(argv, env=env, cwd=cwd, **options)
 
     def run(
         self,
@@ -344,26 +364,9 @@ class Sandbox:
         env: Mapping[str, str],
         host_cwd: str | None,
     ) -> Process:
-        """Start a kernel for a client that has ``connection`` (JSON-ready).
-
-        ``{connection_file}`` in ``argv`` becomes a file inside; ``host_cwd`` is mapped to where
-        the sandbox has it, if it has. What the kernel writes to its own stdout goes to the log.
-        """
+        """Start a kernel for a client; see :func:`moat_nb.sandbox.kernels.spawn_kernel`."""
         running = self._running
-        cwd = to_sandbox(host_cwd, running.spec.mounts) if host_cwd else None
-        fork = tuple(argv[: len(IPYKERNEL)]) == IPYKERNEL
-        process = self.spawn(
-            argv,
-            env=env,
-            cwd=cwd,
-            fork=fork,
-            connection=connection,
-            on_output=lambda stream, data: running.log.write(data),
-        )
-        running.keep_kernel(process)
-        _await_sockets(connection["ip"], process)
-        if fork and running.plan.config.kernel.spare:
-            running.make_spare_kernel(after=SPARE_SECONDS)
+        process = spawn_kernel(running, argv, connection, env=env, host_cwd=host_cwd)
         if self._pooled and running.plan.config.kernel.pool:
             POOL.refill(self._plan, running.spec.project)
         return process
@@ -381,50 +384,3 @@ class Sandbox:
 def _secrets(plan: LaunchPlan) -> dict[str, str]:
     """Their values, fetched before anything starts."""
     return fetch(plan.config.secrets, plan.environ)
-
-
-def _await_sockets(prefix: str, process: Process) -> None:
-    """Until the kernel listens, so that its client need not try again: ZeroMQ waits 0.1 s before
-    it does. A kernel that takes longer, or ends, is its client's to find out."""
-    paths = [f"{prefix}-{number}" for number in range(1, len(PORTS) + 1)]
-    give_up = time.monotonic() + SOCKETS_TIMEOUT
-    while time.monotonic() < give_up and process.poll() is None:
-        if all(os.path.lexists(path) for path in paths):
-            return
-        time.sleep(0.002)
-
-
-def look_at(sandbox: Sandbox) -> SandboxView:
-    """Ask the sandbox; one that has ended is shown as it was, and why it ended."""
-    vitals, answers = Vitals(), False
-    proofs: tuple[MountProof, ...] = ()
-    with suppress(SandboxGone):
-        proofs, vitals = sandbox.mounts(), sandbox.vitals()
-        answers = True
-    return SandboxView(
-        id=sandbox.id,
-        name=sandbox.config.name,
-        spec=sandbox.spec,
-        network=notice(sandbox.config, sandbox.spec.egress).removeprefix("network: "),
-        gone=sandbox.gone,
-        answers=answers,
-        proofs=proofs,
-        memory=vitals.memory,
-        kernels=tuple(
-            KernelView(
-                pid=process.spawned.result(),
-                samples=vitals.kernels.get(process.id, ()),
-                ended=process.poll(),
-            )
-            for process in sandbox.kernels
-        ),
-        sidecars=tuple(
-            SidecarView(
-                name=sidecar.name,
-                image=str(sidecar.spec.image),
-                state="running" if sidecar.gone is None else sidecar.gone.partition("\n")[0],
-                running=sidecar.gone is None,
-            )
-            for sidecar in sandbox.sidecars
-        ),
-    )

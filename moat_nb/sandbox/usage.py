@@ -9,11 +9,11 @@ from typing import Any
 
 from moat_nb.text.untrusted import number, text
 
-__all__ = ["Sample", "Vitals"]
+__all__ = ["Sample", "Usage"]
 
 MAX_KERNELS = 4096
 MAX_SAMPLES = 60
-"""Of one kernel, as in guest/vitals.py."""
+"""Of one kernel, as in guest/usage.py."""
 MAX_ID = 20
 
 
@@ -30,14 +30,14 @@ class Sample:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Vitals:
+class Usage:
     memory: int | None = None
     """Bytes that all of the sandbox uses, its tmpfs too; None where no cgroup tells."""
     kernels: Mapping[str, tuple[Sample, ...]] = field(default_factory=dict)
     """By a process's id, the oldest sample first."""
 
     @classmethod
-    def parse(cls, message: Mapping[str, Any]) -> Vitals:
+    def parse(cls, message: Mapping[str, Any]) -> Usage:
         """From a guest's message; ValueError, KeyError or TypeError when it is no such thing."""
         memory, kernels = message["memory"], message["kernels"]
         if not isinstance(kernels, list) or len(kernels) > MAX_KERNELS:

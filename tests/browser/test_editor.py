@@ -12,7 +12,7 @@ from playwright.sync_api import Locator, Page, expect
 from tests.browser.conftest import Notebook
 from tests.conftest import Project
 
-pytestmark = pytest.mark.timeout(300)  # Lab, on a busy machine of two cores
+pytestmark = pytest.mark.timeout(900)  # Lab, on a busy machine of two cores
 
 MOAT_YAML = """\
 # what the editor must leave as it is

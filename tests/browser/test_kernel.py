@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 from tests.browser.conftest import Lab, Notebook
 from tests.conftest import Project
 
-pytestmark = pytest.mark.timeout(300)  # Lab, on a busy machine of two cores
+pytestmark = pytest.mark.timeout(900)  # Lab, on a busy machine of two cores
 
 MOAT_YAML = """\
 name: test-browser

@@ -16,7 +16,7 @@ from tests.conftest import Project
 from tests.integration.conftest import wait_until
 from tests.unit.notebook.output.test_markdown import ACTIVE_MARKDOWN
 
-pytestmark = pytest.mark.timeout(300)  # Lab, on a busy machine of two cores
+pytestmark = pytest.mark.timeout(900)  # Lab, on a busy machine of two cores
 
 MOAT_YAML = """\
 name: test-magics

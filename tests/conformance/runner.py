@@ -109,7 +109,7 @@ class Workplace:
             *("-p", "no:cacheprovider", "-p", "moat_suite", "-o", "log_cli=false"),
             *("--no-showlocals", "--durations=5", "--show-capture=stderr"),
             # Their own method ends the whole worker, and says nothing of where the test hung.
-            *("--timeout=100", "--timeout-method=signal"),
+            *("--timeout=300", "--timeout-method=signal"),
             *(f"--basetemp={self.home / 'tmp'}", f"--junitxml={report}"),
             *(("-n", str(suite.workers)) if suite.workers else ()),
             *(*suite.options, *suite.paths),

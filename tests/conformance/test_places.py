@@ -49,7 +49,7 @@ def test_a_traceback_and_the_cwd_lead_to_the_hosts_files(
 ) -> None:
     client = manager.client()
     client.start_channels()
-    client.wait_for_ready(timeout=60)
+    client.wait_for_ready(timeout=300)
     code = "import os, traceback, broken\nprint(os.getcwd())\ntry: broken.divide(1)\n"
     said = run(client, code + "except ZeroDivisionError: traceback.print_exc()")
     client.stop_channels()

@@ -38,7 +38,7 @@ class Shim:
     file: Path
 
     def wait(self) -> int:
-        return self.process.wait(timeout=60)
+        return self.process.wait(timeout=300)
 
     def interrupted(self, interrupt: Callable[[], object]) -> str:
         """What a long cell printed that ``interrupt`` ended."""
@@ -52,7 +52,7 @@ class Shim:
                 pieces.append(content["ename"])
 
         code = "import time\nprint('begun', flush=True)\ntime.sleep(60)"
-        self.client.execute_interactive(code, timeout=30, output_hook=collect)
+        self.client.execute_interactive(code, timeout=300, output_hook=collect)
         return "".join(pieces)
 
 

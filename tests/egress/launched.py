@@ -62,11 +62,11 @@ class Launched:
 
     def proxy(self) -> int | None:
         """The pid of its process."""
-        gate = self.box._running.gate
-        return None if gate is None else gate.pid
+        proxy = self.box._running.proxy
+        return None if proxy is None else proxy.pid
 
-    def has_gate(self) -> bool:
-        return self.box._running.gate is not None
+    def has_proxy(self) -> bool:
+        return self.box._running.proxy is not None
 
     def heard(self) -> Any:
         return [text for kind, text in self.events if kind == "refused"]

@@ -16,7 +16,7 @@ from tests.integration import test_sandbox as sandbox
 from tests.integration import test_sidecars as sidecars
 
 # Not counting the start of an engine, which may have to be made first.
-pytestmark = pytest.mark.timeout(120, func_only=True)
+pytestmark = pytest.mark.timeout(900, func_only=True)
 wheel = excludes.wheel
 
 

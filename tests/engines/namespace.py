@@ -1,8 +1,9 @@
 """Engines of other Debian releases beside each other on one machine.
 
-Each runs on a root filesystem of its own, in a mount and a pid namespace of its own: whatever it
-mounts and starts is gone with its first process, however that ends. Of the machine it sees the
-directories where sandboxes and projects lie, at their own paths, /dev and /sys.
+Each runs on a root filesystem of its own, in a network, a mount and a pid namespace of its own:
+whatever it mounts and starts is gone with its first process, however that ends, and no bridge or
+rule of the machine's is its own. Of the machine it sees the directories where sandboxes and
+projects lie, at their own paths, /dev and /sys.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ NAMESPACES = (
 
 _ENTER = """\
 set -eu
+ip link set lo up
 mount -t tmpfs -o mode=0755 moat-tests "$WRITES"
 mkdir "$WRITES/upper" "$WRITES/work" "$WRITES/root"
 root="$WRITES/root"
@@ -111,7 +113,7 @@ def _start(kind: Kind, root: Path, directory: Path, socket: Path) -> subprocess.
     data.mkdir()
     command = [
         *NAMESPACES,
-        *("sh", "-c", _ENTER, "enter", *kind.command(str(socket))),
+        *("unshare", "--net", "sh", "-c", _ENTER, "enter", *kind.command(str(socket))),
     ]
     env = {
         **kind.environ(),

@@ -76,7 +76,7 @@ class Launcher:
         path.chmod(0o755)
         return path
 
-    def left(self, project: Path, seconds: float = 30) -> list[str]:
+    def left(self, project: Path, seconds: float = 300) -> list[str]:
         """What a sandbox of ``project`` left behind; waits for it to go."""
         (watch,) = (watch for watch in self._watches if watch.project == project)
         return watch.left(self.engine, seconds=seconds)
@@ -84,7 +84,7 @@ class Launcher:
     def end(self) -> None:
         for box in self._running:
             box.stop()
-        left = [text for watch in self._watches for text in watch.left(self.engine, seconds=30)]
+        left = [text for watch in self._watches for text in watch.left(self.engine, seconds=300)]
         assert left == []
 
 
@@ -123,7 +123,7 @@ def on_bubblewrap(project: Project, owner: User) -> Iterator[Launcher]:
     made.end()
 
 
-def wait_until(true: Callable[[], bool], seconds: float = 30) -> bool:
+def wait_until(true: Callable[[], bool], seconds: float = 300) -> bool:
     """Whether ``true`` came true in time."""
     give_up = time.monotonic() + seconds
     while time.monotonic() < give_up:

@@ -180,7 +180,7 @@ def children() -> list[int]:
 
 
 def containers(project: str) -> Iterator[str]:
-    connection = UnixConnection(os.environ["DOCKER_HOST"].removeprefix("unix://"), timeout=30)
+    connection = UnixConnection(os.environ["DOCKER_HOST"].removeprefix("unix://"), timeout=300)
     filters = quote(json.dumps({"label": [f"moat.nb.project={project}"]}))
     connection.request("GET", f"/containers/json?all=1&filters={filters}")
     found = json.loads(connection.getresponse().read())

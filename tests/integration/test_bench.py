@@ -12,7 +12,7 @@ def test_every_measure_is_a_ratio_to_a_plain_kernel(on_docker):
     project = on_docker.project("lib", python=True)
     argv = [sys.executable, "-m", "moat_nb", "bench", str(project), "--runs", "1", "--json"]
     argv.append("--peers")
-    done = subprocess.run(argv, check=False, capture_output=True, text=True, timeout=110)
+    done = subprocess.run(argv, check=False, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert "bubblewrap is left out: " in done.stderr
     # The engine of the tests has no network, which the peers cannot do without.

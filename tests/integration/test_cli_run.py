@@ -140,7 +140,7 @@ class Running:
             self._lines.put(line.decode().rstrip())
 
     def line(self):
-        return self._lines.get(timeout=30)
+        return self._lines.get(timeout=300)
 
     def ended(self):
         code = self.process.wait(30)
@@ -252,7 +252,7 @@ def test_stop_ends_a_sandbox_and_its_launcher_lives_on_to_see_it(launcher):
     other = launcher.launch(launcher.project())
     done = moat("stop", box.id)
     assert done.stdout == f"{box.id} (test-box): stopped\n".encode()
-    assert heard.get(timeout=30) == "gone"
+    assert heard.get(timeout=300) == "gone"
     assert box.gone is not None
     assert listed(project)[0]["state"] == "ended"
     assert moat("stop", box.id).stdout == f"{box.id} (test-box): had ended already\n".encode()

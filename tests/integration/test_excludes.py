@@ -329,11 +329,11 @@ def test_a_kernels_restart_keeps_what_was_installed(launcher):
     with box.start_kernel() as kernel:
         assert execute(kernel, "open('lib/installed', 'w').close(); before = 1") == "ok"
         kernel.restart_kernel(now=True)
-        kernel.kc.wait_for_ready(timeout=30)
+        kernel.kc.wait_for_ready(timeout=300)
         assert execute(kernel, "before") == "error"
         assert execute(kernel, "import os; assert os.listdir('lib') == ['installed']") == "ok"
 
 
 def execute(kernel, code):
-    reply = kernel.kc.execute_interactive(code, timeout=30, output_hook=lambda message: None)
+    reply = kernel.kc.execute_interactive(code, timeout=300, output_hook=lambda message: None)
     return reply["content"]["status"]

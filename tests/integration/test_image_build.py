@@ -273,7 +273,7 @@ def test_a_killed_launcher_leaves_no_container_of_its_build(
     code = (
         "import sys, docker; from moat_nb.text import progress; "
         "from moat_nb.runtimes.images import build; "
-        "build.build(build.Order(tag='moat-nb/test-killed:1', network_steps=('hook',), "
+        "build.build(build.BuildRequest(tag='moat-nb/test-killed:1', network_steps=('hook',), "
         "dockerfile='FROM ' + sys.argv[2] + '\\nLABEL moat.nb.image=1\\nRUN sleep 100\\n'), "
         "None, docker.DockerClient(base_url=sys.argv[1]), progress.Silent(), None)"
     )
@@ -290,7 +290,7 @@ def test_a_killed_launcher_leaves_no_container_of_its_build(
         engine.client.api.remove_image(image)
 
 
-def wait_for(done: Callable[[], bool], seconds: float = 30) -> None:
+def wait_for(done: Callable[[], bool], seconds: float = 300) -> None:
     give_up = time.monotonic() + seconds
     while not done():
         assert time.monotonic() < give_up

@@ -210,7 +210,7 @@ def connected(installed: Installed) -> Iterator[tuple[KernelManager, Any]]:
     client = manager.client()
     client.start_channels()
     try:
-        client.wait_for_ready(timeout=60)
+        client.wait_for_ready(timeout=300)
         yield manager, client
     finally:
         client.stop_channels()
@@ -224,7 +224,7 @@ def test_a_restart_keeps_what_was_installed_into_the_excludes(
     with connected(installed) as (manager, client):
         run(client, "open('node_modules/kept', 'w').close(); n = 1")
         manager.restart_kernel(now=now)
-        client.wait_for_ready(timeout=60)
+        client.wait_for_ready(timeout=300)
         assert run(client, "import os; print(os.listdir('node_modules'))") == "['kept']\n"
         assert "NameError" in run(client, "n")
 
@@ -266,7 +266,7 @@ def test_a_kernel_that_was_asked_to_end_is_not_said_to_have_died(
 ) -> None:
     with connected(installed) as (manager, client):
         manager.restart_kernel(now=True)
-        client.wait_for_ready(timeout=60)
+        client.wait_for_ready(timeout=300)
     assert "the kernel ended" not in caplog.text + capfd.readouterr().err
 
 
@@ -288,5 +288,5 @@ def run(client: Any, code: str) -> str:
         elif message["msg_type"] == "error":
             pieces.append(f"{content['ename']}: {content['evalue']}")
 
-    client.execute_interactive(code, timeout=60, output_hook=collect)
+    client.execute_interactive(code, timeout=300, output_hook=collect)
     return "".join(pieces)

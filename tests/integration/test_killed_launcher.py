@@ -38,7 +38,7 @@ def kill_at(launcher, orders):
 def test_a_launcher_killed_at_any_step_leaves_nothing(launcher):
     steps = steps_of(launcher, launcher.project("lib", network=None))
     assert {"before fork_exec in reaper.__init__", "after fork_exec in reaper.__init__"} <= {*steps}
-    assert "after fork_exec in gate._start" in steps
+    assert "after fork_exec in process._start" in steps
     assert len(steps) > 20
     orders = [
         {"step": number, "project": str(launcher.project("lib", network=None))}
@@ -55,7 +55,7 @@ def test_a_launcher_killed_at_any_step_of_a_sidecars_life_leaves_nothing(on_dock
 
     steps = steps_of(on_docker, project())
     first = next(n for n, name in enumerate(steps, start=1) if " in sidecars." in name)
-    assert any("docker.start" in name for name in steps[first:])
+    assert any("runtime.start" in name for name in steps[first:])
     # Those before are the kernel's own.
     orders = [{"step": n, "project": project()} for n in range(first, len(steps) + 1)]
     assert kill_at(on_docker, orders) == []
@@ -88,7 +88,7 @@ def test_a_launcher_killed_while_two_sidecars_and_a_volume_start_leaves_nothing_
 HOLD = """
 import sys, moat_nb
 box = moat_nb.Sandbox.launch(sys.argv[1], sys.argv[2])
-print(box.sockets.parent, box._started.reaper._process.pid, flush=True)
+print(box.sockets.parent, box._running.reaper._process.pid, flush=True)
 sys.stdin.read()
 """
 

@@ -134,12 +134,12 @@ def test_a_second_interrupt_returns_at_once_from_a_cell_that_does_not_heed_the_f
 def test_output_of_a_cell_in_the_background_belongs_to_that_cell(front):
     cell = "%%moat --noblock\nimport time\ntime.sleep(0.5)\nprint('from the background')"
     started = front.client.execute(cell)
-    front.client.get_shell_msg(timeout=60)
+    front.client.get_shell_msg(timeout=300)
     waiting = front.client.execute("_.result(30)")
-    assert front.client.get_shell_msg(timeout=60)["content"]["status"] == "ok"
+    assert front.client.get_shell_msg(timeout=300)["content"]["status"] == "ok"
     parents = {}
     while "from the background\n" not in parents or waiting not in parents.values():
-        message = front.client.get_iopub_msg(timeout=60)
+        message = front.client.get_iopub_msg(timeout=300)
         parents[message["content"].get("text")] = message["parent_header"]["msg_id"]
     assert parents["from the background\n"] == started
 
@@ -151,7 +151,7 @@ def test_a_displays_buffers_arrive(front):
         "    'metadata': {}}, parent=kernel.get_parent('shell'), buffers=[b'one', b'two'])"
     )
     while True:
-        message = front.client.get_iopub_msg(timeout=60)
+        message = front.client.get_iopub_msg(timeout=300)
         if message["msg_type"] == "display_data":
             break
     assert message["parent_header"]["msg_id"] == sent
@@ -175,7 +175,7 @@ def test_a_notebook_with_a_failing_cell_fails_nbconvert(project):
         cwd=project,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=300,
         check=False,
     )
     assert done.returncode != 0

@@ -109,7 +109,7 @@ def kept(project: Path) -> list[Path]:
 
 def failed(process: subprocess.Popen[str]) -> str:
     """The error's text of a launcher that could not start."""
-    out, err = process.communicate(timeout=90)
+    out, err = process.communicate(timeout=300)
     assert (process.returncode, out) == (1, "")
     return err.rpartition("moat_nb.errors.StartError: ")[2]
 
@@ -226,6 +226,6 @@ def test_a_pull_is_shown_and_a_launcher_that_is_interrupted_meanwhile_leaves_not
     while process.stderr.readline() != f"moat-nb: ollama: pulling {ENDLESS}\n":
         assert process.poll() is None
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=300)
     assert err.rstrip().endswith("KeyboardInterrupt")
     assert on_docker.left(made) == []

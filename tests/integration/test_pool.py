@@ -13,7 +13,7 @@ from moat_nb.sandbox.pool import POOL
 from tests.integration.conftest import wait_until
 
 pytestmark = [
-    pytest.mark.timeout(400),
+    pytest.mark.timeout(900),
     pytest.mark.filterwarnings(
         r"ignore:Exception ignored in. (<socket.socket|.*BaseEventLoop)"
         ":pytest.PytestUnraisableExceptionWarning"
@@ -42,7 +42,7 @@ def spare_of(launcher, project):
 
 def answers(box):
     with Kernel.start(box) as kernel:
-        reply = kernel.kc.execute("1", reply=True, timeout=30)
+        reply = kernel.kc.execute("1", reply=True, timeout=300)
         return reply["content"]["status"] == "ok"
 
 
@@ -134,7 +134,7 @@ with moat_nb.Sandbox.launch(sys.argv[1], sys.argv[2]) as box:
 @pytest.mark.parametrize("when", ["wait", "at once"])
 def test_a_program_that_ends_leaves_no_spare(launcher, pooled, when):
     argv = [sys.executable, "-c", ONE_NOTEBOOK, pooled, launcher.runtime, when]
-    subprocess.run(argv, check=True, timeout=100)
+    subprocess.run(argv, check=True, timeout=300)
     assert launcher.left(pooled) == []
 
 

@@ -102,7 +102,7 @@ def test_the_notebook_of_the_magics_runs_to_its_end(project: Project) -> None:
     r"ignore:Exception ignored in. (<socket.socket|.*BaseEventLoop)"
     ":pytest.PytestUnraisableExceptionWarning"
 )
-@pytest.mark.timeout(500)
+@pytest.mark.timeout(900)
 def test_the_notebook_of_the_sidecars_runs_to_its_end(
     project: Project, engine: Engine, services: ServiceImages
 ) -> None:

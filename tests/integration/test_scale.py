@@ -9,7 +9,7 @@ STEPS = 20
 """Between two looks at what is held: a leak grows with each."""
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_forty_kernels_start_at_once_and_leave_nothing(launcher):
     project = launcher.project("many", python=True)
     at_once(project, launcher.runtime, 1)  # what the first start imports and opens for good

@@ -411,7 +411,7 @@ def test_a_launcher_killed_with_its_reaper_leaves_no_sidecar(on_docker, with_red
 HOLD = """
 import sys, moat_nb
 box = moat_nb.Sandbox.launch(sys.argv[1], "docker")
-print(box.sockets.parent, box._started.reaper._process.pid, flush=True)
+print(box.sockets.parent, box._running.reaper._process.pid, flush=True)
 sys.stdin.read()
 """
 
@@ -461,7 +461,7 @@ def test_a_kernels_restart_leaves_the_sidecars_alone(on_docker, services, engine
         before = containers(engine, project)["redis"]["State"]["StartedAt"]
         for _ in range(2):
             with Kernel.start(box) as kernel:
-                reply = kernel.kc.execute(REDIS, reply=True, timeout=30)
+                reply = kernel.kc.execute(REDIS, reply=True, timeout=300)
                 assert reply["content"]["status"] == "ok"
         assert containers(engine, project)["redis"]["State"]["StartedAt"] == before
 
@@ -494,7 +494,9 @@ def test_a_cell_that_runs_while_a_sidecar_dies_shows_it(on_docker, services, eng
         with ThreadPoolExecutor(1) as pool:
             killed = pool.submit(kill)
             kernel.kc.execute_interactive(
-                UNTIL_TOLD, timeout=60, output_hook=lambda message: shown.append(message["content"])
+                UNTIL_TOLD,
+                timeout=300,
+                output_hook=lambda message: shown.append(message["content"]),
             )
             killed.result()
     text = "".join(content.get("text", "") for content in shown)
@@ -505,7 +507,7 @@ def test_a_cell_that_runs_while_a_sidecar_dies_shows_it(on_docker, services, eng
 # ---------------------------------------------------------------- spares
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("alive", [True, False])
 def test_a_spare_is_handed_out_with_its_own_sidecars_and_dropped_when_one_died(
     on_docker, services, engine, alive
@@ -526,14 +528,14 @@ def test_a_spare_is_handed_out_with_its_own_sidecars_and_dropped_when_one_died(
         box = on_docker.launch(project)
         assert (box.id == spare.run_dir.id) == alive
         with Kernel.start(box) as kernel:
-            reply = kernel.kc.execute(REDIS, reply=True, timeout=30)
+            reply = kernel.kc.execute(REDIS, reply=True, timeout=300)
             assert reply["content"]["status"] == "ok"
     finally:
         assert wait_until(lambda: not POOL._filling, 150)
         POOL.clear()
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_a_spare_whose_service_would_see_what_is_excluded_by_now_is_dropped(on_docker, engine):
     mounts = [{"source": ".", "target": "/srv", "exclude": ["hidden"]}]
     service = own(image=engine.base_image, command=["sleep", "1000"], mounts=mounts)

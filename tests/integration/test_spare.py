@@ -39,7 +39,7 @@ look = {
 
 
 def value(kernel, expression, code=""):
-    reply = kernel.kc.execute(code, user_expressions={"x": expression}, reply=True, timeout=30)
+    reply = kernel.kc.execute(code, user_expressions={"x": expression}, reply=True, timeout=300)
     assert reply["content"]["status"] == "ok", reply["content"]
     found = reply["content"]["user_expressions"]["x"]
     assert found["status"] == "ok", found
@@ -105,9 +105,9 @@ def test_a_restart_is_handed_the_spare_and_the_same_client_goes_on(box):
         value(kernel, "x", "x = 1")
         spare = make_spare(box)
         kernel.restart_kernel(now=True)
-        kernel.kc.wait_for_ready(timeout=30)
+        kernel.kc.wait_for_ready(timeout=300)
         assert pid(kernel) == spare
-        reply = kernel.kc.execute("x", reply=True, timeout=30)
+        reply = kernel.kc.execute("x", reply=True, timeout=300)
         assert reply["content"]["ename"] == "NameError"
 
 
@@ -116,10 +116,10 @@ def test_a_kernel_that_a_spare_became_is_interrupted_and_killed_as_any_other(box
         make_spare(box)
         with Kernel.start(box) as kernel:
             kernel.kc.execute("print(1, flush=True); import time; time.sleep(60)")
-            while kernel.kc.get_iopub_msg(timeout=30)["msg_type"] != "stream":
+            while kernel.kc.get_iopub_msg(timeout=300)["msg_type"] != "stream":
                 pass
             kernel.interrupt_kernel()
-            reply = kernel.kc.get_shell_msg(timeout=30)
+            reply = kernel.kc.get_shell_msg(timeout=300)
             assert reply["content"]["ename"] == "KeyboardInterrupt"
             process = kernel.provisioner._process
             process.signal(signal.SIGKILL)

@@ -1,6 +1,6 @@
 """``python -m moat_nb.cli.bench.egress``: bytes through the proxy, beside a direct connection.
 
-Client and server are this process; the proxy, and the guest's carrier, which comes before it in a
+Client and server are this process; the proxy, and the guest's forwarder, which comes before it in a
 sandbox, are processes of their own, as there.
 """
 
@@ -24,6 +24,7 @@ from moat_nb.egress.options import ProxyOptions, missing
 from moat_nb.egress.policy.hostnames import HOST_GATEWAY
 from moat_nb.egress.policy.network_policy import NetworkPolicy
 from moat_nb.egress.process import command
+from moat_nb.host.scratch import scratch_directory
 from moat_nb.text.tables import table
 
 __all__ = ["main", "throughput"]
@@ -36,8 +37,9 @@ _MIB = 1 << 20
 _OPENED = Rule(host="localhost", lines=(("allow", "GET", "/**"),))
 _CARRY = """\
 import sys
-from moat_nb.guest.port_forward import Carrier, Door
-Carrier([Door(int(sys.argv[1]), sys.argv[2], "")], 1024).run()
+from moat_nb.guest.port_forward import Forwarder, Listener
+from moat_nb.guest.settings import PortForward
+Forwarder([Listener(int(sys.argv[1]), PortForward(0, sys.argv[2], ""))], 1024).run()
 """
 Connect = Callable[[], socket.socket]
 
@@ -67,17 +69,17 @@ def throughput(size: int, runs: int) -> dict[str, float]:
 
 def _ways(undo: contextlib.ExitStack, size: int) -> dict[str, Connect]:
     """Each gives a connection on which the server has been asked for all it has."""
-    directory = Path(undo.enter_context(tempfile.TemporaryDirectory()))
+    directory = undo.enter_context(scratch_directory("moat-nb-bench-"))
     tls = None if missing() else _Tls(directory)
     port = undo.enter_context(_server(size, None))
     tls_port = undo.enter_context(_server(size, tls.server)) if tls else 0
     path = undo.enter_context(_proxy(directory, port, tls))
-    carrier = undo.enter_context(_carrier(path))
+    forwarder = undo.enter_context(_forwarder(path))
     ways: dict[str, Connect] = {
         "direct": lambda: _asked(_tcp(port)),
         "plain HTTP": lambda: _asked(_unix(path), f"http://localhost:{port}/"),
         "CONNECT": lambda: _asked(_tunnel(_unix(path), HOST_GATEWAY, port)),
-        "carrier and CONNECT": lambda: _asked(_tunnel(_tcp(carrier), HOST_GATEWAY, port)),
+        "forwarder and CONNECT": lambda: _asked(_tunnel(_tcp(forwarder), HOST_GATEWAY, port)),
     }
     if tls is not None:
         direct, opened = tls.trusting_server, tls.trusting_proxy
@@ -206,8 +208,8 @@ def _proxy(directory: Path, port: int, tls: _Tls | None) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def _carrier(path: str) -> Iterator[int]:
-    """The port at which the guest's carrier listens, as in a sandbox."""
+def _forwarder(path: str) -> Iterator[int]:
+    """The port at which the guest's forwarder listens, as in a sandbox."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         fd, port = listening.fileno(), listening.getsockname()[1]
         process = subprocess.Popen([sys.executable, "-c", _CARRY, str(fd), path], pass_fds=[fd])

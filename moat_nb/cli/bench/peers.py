@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import io
 import os
-import shutil
 import subprocess
 import sys
 import tarfile
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -24,6 +22,7 @@ from typing import TYPE_CHECKING
 from moat_nb.cli.bench import peer_client
 from moat_nb.config.model import Config
 from moat_nb.errors import MoatError
+from moat_nb.host.scratch import scratch_directory
 from moat_nb.planning.image import image_plan
 from moat_nb.planning.spec import LABEL
 from moat_nb.runtimes.docker.engine import ENGINE_TIMEOUT
@@ -106,29 +105,33 @@ def ready_peers(config: Config, progress: Progress) -> Iterator[Peers]:
     engine.available()
     assert engine.socket is not None  # else there would be nothing to compare with
     client = DockerClient(base_url=f"unix://{engine.socket}", timeout=ENGINE_TIMEOUT)
-    directory = Path(tempfile.mkdtemp(prefix="moat-nb-peers-"))
     try:
-        gateway = _bridge_gateway(client)
-        progress.stage("installing the peers")
-        python = _install(directory)
-        _build(config, client, progress, python)
-        environ = {
-            "PATH": f"{python.parent}:{os.environ['PATH']}",
-            "HOME": str(directory),
-            "DOCKER_HOST": f"unix://{engine.socket}",
-            "GP_RESPONSE_IP": gateway,
-        }
-        peers = Peers(names=(), python=python, environ=environ)
-        yield replace(peers, names=tuple(_those_that_start(peers)))
+        with scratch_directory("moat-nb-peers-") as directory:
+            gateway = _bridge_gateway(client)
+            progress.stage("installing the peers")
+            python = _install(directory)
+            _build(config, client, progress, python)
+            environ = {
+                "PATH": f"{python.parent}:{os.environ['PATH']}",
+                "HOME": str(directory),
+                "DOCKER_HOST": f"unix://{engine.socket}",
+                "GP_RESPONSE_IP": gateway,
+            }
+            peers = Peers(names=(), python=python, environ=environ)
+            yield replace(peers, names=tuple(_those_that_start(peers)))
     finally:
-        for container in client.containers.list(
-            all=True, filters={"ancestor": TAG}, ignore_removed=True
-        ):
-            container.remove(force=True)
-        if client.images.list(TAG):
-            client.images.remove(TAG)
+        _remove(client)
         client.close()
-        shutil.rmtree(directory)
+
+
+def _remove(client: DockerClient) -> None:
+    """The peers' image, and what still runs on it."""
+    for container in client.containers.list(
+        all=True, filters={"ancestor": TAG}, ignore_removed=True
+    ):
+        container.remove(force=True)
+    if client.images.list(TAG):
+        client.images.remove(TAG)
 
 
 def _those_that_start(peers: Peers) -> Iterator[str]:

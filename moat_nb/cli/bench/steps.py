@@ -19,7 +19,7 @@ from moat_nb.cli.bench.kernels import first_reply
 from moat_nb.jupyter.kernel_manager import Kernel
 from moat_nb.runtimes.bubblewrap.runtime import Bubblewrap
 from moat_nb.runtimes.docker.runtime import Docker
-from moat_nb.sandbox import running, sandbox
+from moat_nb.sandbox import kernels, running, sandbox
 from moat_nb.sandbox.guest_client import GuestClient
 from moat_nb.text.progress import Silent
 from moat_nb.text.tables import table
@@ -35,7 +35,7 @@ ENDS: tuple[tuple[Any, str, str], ...] = (
     (Bubblewrap, "start", "the container: create and start"),
     (running.RunningSandbox, "_bring_up", "the guest is up and has proved the excludes"),
     (GuestClient, "spawn", "the guest imports what kernels need, and forks"),
-    (sandbox, "_await_sockets", "the kernel listens"),
+    (kernels, "_await_sockets", "the kernel listens"),
 )
 """Whose end is the end of which step, in their order."""
 REST = ("jupyter_client's own, 10 ms of it a pause", "kernel_info and the first cell")

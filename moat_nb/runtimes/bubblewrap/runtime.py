@@ -232,7 +232,7 @@ class Bubblewrap(Runtime):
         return bind, places.get(source, source), mount.target
 
     def _source(self, mount: Mount) -> str:
-        return mount.source if isinstance(mount, Bind) else f"{self.facts.package}/empty"
+        return mount.source if isinstance(mount, Bind) else f"{self.facts.package}/runtimes/empty"
 
     def _unreachable(self, spec: ContainerSpec) -> list[str]:
         """The sources that the sandbox's user cannot reach and root can; StartError for others."""

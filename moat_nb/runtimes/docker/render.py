@@ -90,7 +90,7 @@ def _mounts(spec: ContainerSpec) -> list[dict[str, Any]]:
     rendered = []
     for mount in (*((guest,) if spec.role == "kernel" else ()), *spec.mounts):
         if isinstance(mount, EmptyFile):
-            empty = str(PACKAGE / "empty")
+            empty = str(PACKAGE / "runtimes" / "empty")
             mount = Bind(source=empty, target=mount.target, read_only=True)  # noqa: PLW2901
         if isinstance(mount, Bind):
             rendered.append(

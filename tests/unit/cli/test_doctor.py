@@ -165,7 +165,7 @@ def test_the_text_groups_findings_and_puts_the_mend_below():
 def doctor(*words):
     argv = [sys.executable, "-m", "moat_nb", "doctor", *words]
     return subprocess.run(
-        argv, env=NOWHERE, capture_output=True, text=True, timeout=60, check=False
+        argv, env=NOWHERE, capture_output=True, text=True, timeout=300, check=False
     )
 
 

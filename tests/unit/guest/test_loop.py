@@ -25,7 +25,8 @@ import pytest
 from jupyter_client.blocking.client import BlockingKernelClient
 
 import moat_nb
-from moat_nb.guest.usage import HISTORY, Vitals
+from moat_nb.guest.settings import Exclude, PortForward, Settings
+from moat_nb.guest.usage import HISTORY, Usage
 
 pytestmark = pytest.mark.machine  # a guest is the first process of a namespace
 
@@ -49,20 +50,17 @@ class Guest:
         *,
         excludes: Sequence[tuple[str, Path]] = (),
         preload: Sequence[str] = (),
-        doors: Sequence[tuple[int, str, str]] = (),
+        port_forwards: Sequence[PortForward] = (),
         setup: str = "",
         python: str = sys.executable,
         env: dict[str, str] | None = None,
-        words: Sequence[str] = (),
+        in_no_hurry: bool = False,
     ) -> None:
         self.directory = directory
         self.stderr = directory / "guest.stderr"
-        config = {
-            "excludes": [{"kind": kind, "path": str(path)} for kind, path in excludes],
-            "preload": list(preload),
-            "doors": list(doors),
-        }
-        command = shlex.join([python, str(GUEST), json.dumps(config), *words])
+        covered = [Exclude(str(path), kind) for kind, path in excludes]
+        settings = Settings(covered, preload, port_forwards, in_no_hurry)
+        command = shlex.join([python, str(GUEST), *settings.to_argv()])
         with self.stderr.open("wb") as stderr:
             self.process = subprocess.Popen(
                 [*NAMESPACES, "sh", "-ec", f"{setup}\nexec {command}"],
@@ -145,7 +143,7 @@ class Guest:
         """Let go of the attach stream; the exit code."""
         assert self.process.stdin is not None
         self.process.stdin.close()
-        return self.process.wait(timeout=30)
+        return self.process.wait(timeout=300)
 
     def discard(self) -> None:
         assert self.process.stdin is not None
@@ -230,7 +228,7 @@ def test_a_wrong_mode_is_refused_when_the_tmpfs_is_somebody_elses(
     path = tmp_path / "e"
     guest = start(excludes=[("directory", path)], setup=tmpfs(path, "mode=755,uid=1"))
     assert guest.hear("refused")["mounts"][0]["problem"] == "its mode is 755, not 1777"
-    assert guest.process.wait(timeout=30) == 3
+    assert guest.process.wait(timeout=300) == 3
 
 
 @pytest.mark.parametrize(
@@ -256,7 +254,7 @@ def test_a_directory_that_is_not_what_was_promised_is_refused(
     path.mkdir()
     guest = start(excludes=[("directory", path)], setup=setup.format(path))
     assert guest.hear("refused")["mounts"][0]["problem"] == problem.format(path)
-    assert guest.process.wait(timeout=30) == 3
+    assert guest.process.wait(timeout=300) == 3
 
 
 def test_one_broken_promise_among_good_ones_is_refused_and_all_are_told(
@@ -426,15 +424,15 @@ def test_the_history_is_bounded_and_looks_that_come_at_once_are_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("moat_nb.guest.usage.GAP_SECONDS", 60.0)
-    vitals = Vitals()
+    usage = Usage()
     kernel = {"1": os.getsid(0)}
     for _ in range(3):
-        vitals.sample(kernel)
-    ((_, *_),) = vitals.histories["1"]
+        usage.sample(kernel)
+    ((_, *_),) = usage.histories["1"]
     for _ in range(HISTORY + 10):
-        vitals.sampled = float("-inf")
-        vitals.sample(kernel)
-    assert len(vitals.histories["1"]) == HISTORY
+        usage.sampled = float("-inf")
+        usage.sample(kernel)
+    assert len(usage.histories["1"]) == HISTORY
 
 
 # ---------------------------------------------------------------- processes
@@ -696,7 +694,7 @@ def test_the_end_of_stdin_ends_everything(guest: Guest) -> None:
 def test_stop_ends_everything(guest: Guest) -> None:
     marker = marked_processes(guest)
     guest.tell("stop")
-    assert guest.process.wait(timeout=30) == 0
+    assert guest.process.wait(timeout=300) == 0
     assert alive(marker) == []
 
 
@@ -705,7 +703,7 @@ def test_a_launcher_that_reads_no_more_ends_everything(guest: Guest) -> None:
     assert guest.process.stdout is not None
     guest.process.stdout.close()
     guest.tell("usage", id="u")
-    assert guest.process.wait(timeout=30) == 0
+    assert guest.process.wait(timeout=300) == 0
     assert alive(marker) == []
 
 
@@ -715,7 +713,7 @@ def test_a_launcher_that_reads_no_more_ends_everything(guest: Guest) -> None:
 def test_a_malformed_message_ends_everything_and_is_shown(guest: Guest, line: bytes) -> None:
     marker = marked_processes(guest)
     guest.tell_raw(line + b"\n")
-    assert guest.process.wait(timeout=30) == 1
+    assert guest.process.wait(timeout=300) == 1
     assert alive(marker) == []
     assert "Traceback" in guest.stderr.read_text()
 
@@ -754,7 +752,7 @@ def ask(prefix: str, expression: str) -> Any:
     client.start_channels(hb=False)  # which takes a kernel that is slow to start for dead
     try:
         user = {"value": f"__import__('json').dumps({expression})"}
-        reply = client.execute("", user_expressions=user, reply=True, timeout=60)
+        reply = client.execute("", user_expressions=user, reply=True, timeout=300)
         answer = reply["content"]["user_expressions"]["value"]
         return json.loads(ast.literal_eval(answer["data"]["text/plain"]))
     finally:
@@ -865,14 +863,14 @@ PRIORITY = (
 PRIORITIES = "[__import__('preloaded').found, __import__('os').getpriority(0, 0)]"
 
 
-@pytest.mark.parametrize(("words", "found"), [((), None), (("--in-no-hurry",), 19)])
+@pytest.mark.parametrize(("in_no_hurry", "found"), [(False, None), (True, 19)])
 def test_a_spare_sandbox_imports_at_low_priority_and_its_kernels_run_at_the_usual_one(
-    start: Start, tmp_path: Path, sockets: str, words: tuple[str, ...], found: int | None
+    start: Start, tmp_path: Path, sockets: str, in_no_hurry: bool, found: int | None
 ) -> None:
     usual = os.getpriority(os.PRIO_PROCESS, 0)  # a run of the tests may be nice itself
     (tmp_path / "preloaded.py").write_text(PRIORITY)
     env = {"PYTHONPATH": str(tmp_path)}
-    guest = start(preload=[*PRELOAD, "preloaded"], env=env, words=words)
+    guest = start(preload=[*PRELOAD, "preloaded"], env=env, in_no_hurry=in_no_hurry)
     guest.hear("ready")
     guest.spawn(KERNEL, fork=True, connection=connection(f"{sockets}/k"))
     assert ask(f"{sockets}/k", PRIORITIES) == [usual if found is None else found, usual]
@@ -885,7 +883,7 @@ def test_what_wants_the_main_thread_is_imported_by_it_in_no_hurry_too(
         "import signal; signal.signal(signal.SIGUSR1, signal.SIG_IGN)"
     )
     env = {"PYTHONPATH": str(tmp_path)}
-    guest = start(preload=[*PRELOAD, "preloaded"], env=env, words=["--in-no-hurry"])
+    guest = start(preload=[*PRELOAD, "preloaded"], env=env, in_no_hurry=True)
     guest.hear("ready")
     guest.spawn(KERNEL, fork=True, connection=connection(f"{sockets}/k"))
     assert ask(f"{sockets}/k", "'preloaded' in __import__('sys').modules") is True

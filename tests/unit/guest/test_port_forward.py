@@ -1,4 +1,4 @@
-"""The carrier, for real: what connects to a port of the guest's ends up at a unix socket."""
+"""The forwarder, for real: what connects to a port of the guest's ends up at a unix socket."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from moat_nb.guest.settings import PortForward
 from tests.unit.guest.test_loop import Guest
 
 pytestmark = pytest.mark.machine  # a guest is the first process of a namespace
@@ -56,13 +57,13 @@ class Launcher:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         for thread in (self._accepter, *self._threads):
-            thread.join(timeout=30)
+            thread.join(timeout=300)
             assert not thread.is_alive()
 
 
 @pytest.fixture
 def directory() -> Iterator[Path]:
-    path = Path(tempfile.mkdtemp(prefix="moat-nb-carrier-", dir="/var/tmp"))
+    path = Path(tempfile.mkdtemp(prefix="moat-nb-forward-", dir="/var/tmp"))
     yield path
     shutil.rmtree(path)
 
@@ -82,13 +83,14 @@ def launcher(directory: Path) -> Iterator[Callable[[Serve], Launcher]]:
 
 @pytest.fixture
 def guest(directory: Path) -> Iterator[Callable[..., Guest]]:
-    """``guest(launcher, target)``: one with a door, whose port is ``.port``."""
+    """``guest(launcher, target)``: one with a forwarded port, which is returned."""
     made = []
 
     def start(launcher: Launcher, target: str = "", **options: str) -> int:
         with socket.create_server(("127.0.0.1", 0)) as free:
             port: int = free.getsockname()[1]
-        one = Guest(directory, doors=[(port, str(launcher.path), target)], **options)
+        forward = PortForward(port, str(launcher.path), target)
+        one = Guest(directory, port_forwards=[forward], **options)
         made.append(one)
         one.hear("ready")
         start.guest = one  # type: ignore[attr-defined]
@@ -100,7 +102,7 @@ def guest(directory: Path) -> Iterator[Callable[..., Guest]]:
 
 
 def connect(port: int) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", port), timeout=30)
+    return socket.create_connection(("127.0.0.1", port), timeout=300)
 
 
 def everything(connection: socket.socket) -> bytes:
@@ -119,7 +121,7 @@ def answer_at_the_end(connection: socket.socket) -> None:
     connection.sendall(b"heard " + everything(connection))
 
 
-def carriers(guest: Guest) -> list[int]:
+def forwarders(guest: Guest) -> list[int]:
     """The children of the guest, which is the one child of unshare."""
     (inner,) = children(guest.process.pid)
     return children(inner)
@@ -207,14 +209,14 @@ def test_a_connection_that_its_program_broke_is_broken_for_the_launcher_too(laun
     assert ended.wait(60)
 
 
-def test_a_carrier_with_nothing_to_carry_rests(launcher, guest):
+def test_a_forwarder_with_nothing_to_carry_rests(launcher, guest):
     port = guest(launcher(lambda connection: connection.sendall(b"bye")))
     with connect(port) as connection:
         assert everything(connection) == b"bye"
-        (carrier,) = carriers(guest.guest)
-        before = ticks(carrier)
+        (forwarder,) = forwarders(guest.guest)
+        before = ticks(forwarder)
         time.sleep(0.5)  # of 50 ticks
-        assert ticks(carrier) - before < 10
+        assert ticks(forwarder) - before < 10
 
 
 def ticks(pid: int) -> int:
@@ -227,13 +229,13 @@ def ticks(pid: int) -> int:
 
 def test_it_begins_with_the_first_connection_and_again_when_it_was_killed(launcher, guest):
     port = guest(launcher(echo))
-    assert carriers(guest.guest) == []
+    assert forwarders(guest.guest) == []
     for _ in range(3):
         with connect(port) as connection:
             connection.sendall(b"x")
             assert connection.recv(1) == b"x"
-            (carrier,) = carriers(guest.guest)
-            os.kill(carrier, signal.SIGKILL)
+            (forwarder,) = forwarders(guest.guest)
+            os.kill(forwarder, signal.SIGKILL)
             assert connection.recv(1) == b""
 
 
@@ -248,8 +250,8 @@ def test_a_connection_that_nobody_takes_is_ended(launcher, guest, directory):
 def test_a_guest_that_cannot_have_its_port_does_not_start(directory):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        one = Guest(directory, doors=[(port, "/no/such", "")])
-        assert one.process.wait(timeout=30) == 1
+        one = Guest(directory, port_forwards=[PortForward(port, "/no/such", "")])
+        assert one.process.wait(timeout=300) == 1
         assert one.stderr.read_text() == f"port {port} of the sandbox: Address already in use\n"
         one.discard()
 

@@ -192,7 +192,7 @@ def test_a_launcher_that_is_killed_at_any_step_leaves_nothing(tmp_path: Path, st
         if steps == STEPS:  # the whole start; it is killed while it runs
             await_true((tmp_path / "a" / "b").is_dir)
             launcher.kill()
-        assert launcher.wait(timeout=60) == -signal.SIGKILL
+        assert launcher.wait(timeout=300) == -signal.SIGKILL
         await_true(lambda: list(tmp_path.iterdir()) == [])
         await_true(lambda: not runs(pid))
 
@@ -214,7 +214,7 @@ def test_a_promise_that_the_launcher_died_in_the_middle_of_was_not_acted_on(
         for name in ("whole", "half")
     )
     words = [sys.executable, "-I", "-S", reaper_module.__file__]
-    subprocess.run(words, input=whole + b"\n" + half, check=True, timeout=60)
+    subprocess.run(words, input=whole + b"\n" + half, check=True, timeout=300)
     assert [path.name for path in tmp_path.iterdir()] == ["half"]
 
 
@@ -351,7 +351,7 @@ def test_a_tree_with_closed_directories_is_removed_by_its_owner(run_directory: P
     (shared / "reaper.py").write_text(Path(reaper_module.__file__).read_text())
     python = "/usr/bin/python3" if os.getuid() == 0 else sys.executable
     words = [python, "-I", "-c", AS_ORDINARY_USER, str(shared / "run"), str(shared)]
-    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=300)
     assert (done.returncode, done.stderr) == (0, "")
     assert not (shared / "run").exists()
 
@@ -436,7 +436,7 @@ def test_a_container_that_the_engine_makes_after_the_launchers_death_is_removed(
 ) -> None:
     # What a launcher's last request looks like to the engine: it is carried out a little later.
     words = [sys.executable, "-c", CONTAINER_LAUNCHER, engine.url.removeprefix("unix://"), name]
-    done = subprocess.run(words, capture_output=True, check=False, timeout=30)
+    done = subprocess.run(words, capture_output=True, check=False, timeout=300)
     assert done.returncode == -signal.SIGKILL
     time.sleep(delay)
     create(engine, name)

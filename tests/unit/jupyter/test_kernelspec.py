@@ -39,7 +39,7 @@ def run(data, project):
             cwd=project,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=300,
             check=False,
         )
 

@@ -14,6 +14,7 @@ from moat_nb.config.model import Config
 from moat_nb.config.overrides import override
 from moat_nb.config.reader import read_config
 from moat_nb.errors import ConfigError, NotSupportedYet, RuntimeUnavailable, refusal_of
+from moat_nb.guest.settings import Exclude, PortForward, Settings
 from moat_nb.host.machine import MOAT_USER, Host, User
 from moat_nb.planning.kernel import PRELOAD, kernel_user, plan_kernel, unsupported
 from moat_nb.planning.limits import MIB, Limits
@@ -123,16 +124,16 @@ def test_a_config_is_planned_whole_and_nothing_is_changed_on_the_host(
     )
     python, guest, settings = spec.command
     assert (python, guest) == ("python3", "/run/moat/guest")
-    assert json.loads(settings) == {
-        "excludes": [
-            {"path": "/workspace/.env", "kind": "file"},
-            {"path": "/workspace/node_modules", "kind": "directory"},
-            {"path": "/workspace/packages/a/dist", "kind": "directory"},
-            {"path": "/workspace/packages/b/dist", "kind": "directory"},
+    assert Settings.from_argv([settings]) == Settings(
+        excludes=[
+            Exclude("/workspace/.env", "file"),
+            Exclude("/workspace/node_modules", "directory"),
+            Exclude("/workspace/packages/a/dist", "directory"),
+            Exclude("/workspace/packages/b/dist", "directory"),
         ],
-        "preload": [*PRELOAD, "json"],
-        "doors": [[30128, "/run/moat/network/proxy", ""]],
-    }
+        preload=[*PRELOAD, "json"],
+        port_forwards=[PortForward(30128, "/run/moat/network/proxy", "")],
+    )
     named = ("A", "HOME", "LANG", "LOGNAME", "USER")
     assert [(name, value) for name, value in spec.env if name in named] == [
         ("A", "1"),
@@ -161,7 +162,7 @@ def test_on_bubblewrap_the_kernel_runs_on_the_launchers_python_and_no_image(
 
 def test_a_kernel_of_another_language_preloads_nothing(config: Make, host: Host) -> None:
     spec = docker(config("kernel: {argv: [ir, '{connection_file}']}"), host)
-    assert json.loads(spec.command[2])["preload"] == []
+    assert Settings.from_argv(spec.command[2:]).preload == []
 
 
 def test_without_a_limit_the_memory_is_half_of_the_hosts(config: Make, host: Host) -> None:

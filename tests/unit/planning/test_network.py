@@ -9,11 +9,12 @@ import pytest
 from moat_nb.config.model import Config, Rule
 from moat_nb.config.reader import read_config
 from moat_nb.egress.policy.network_policy import NetworkPolicy
+from moat_nb.guest.settings import PortForward
 from moat_nb.host.certificates import bundle, bundle_files
 from moat_nb.planning.network import (
     NetworkPlan,
-    doors,
     plan_network,
+    port_forwards,
     proxy_variables,
     trust_variables,
     way_out_variables,
@@ -30,7 +31,7 @@ def planned(text: str, *, sockets: bool = True, trust: tuple[str, ...] = ()) -> 
     return plan_network(config(text), runtime=runtime, sockets=sockets, trust=trust)
 
 
-PROXY = (30128, "/run/moat/network/proxy", "")
+PROXY = PortForward(30128, "/run/moat/network/proxy", "")
 
 
 @pytest.mark.parametrize(
@@ -63,14 +64,14 @@ PROXY = (30128, "/run/moat/network/proxy", "")
 )
 def test_the_guest_listens_for_what_can_be_reached_and_a_line_says_what(text, listens, words):
     found = planned(text)
-    assert list(found.doors) == list(doors(found.egress)) == listens
+    assert list(found.port_forwards) == list(port_forwards(found.egress)) == listens
     assert found.notices == (f"network: {words}",)
     assert (found.network, found.problems) == ("none", ())
 
 
 def test_bridge_has_no_proxy_and_says_what_is_given_up():
     found = planned("network: {policy: bridge}\ncontainer: {dns: [192.0.2.1]}", trust=("/ca.pem",))
-    assert (found.network, found.egress, found.doors) == ("bridge", None, ())
+    assert (found.network, found.egress, found.port_forwards) == ("bridge", None, ())
     assert (found.trust, dict(found.env)) == (("/ca.pem",), trust_variables())
     assert "nothing is refused and nothing recorded" in found.notices[0]
     assert found.problems == ()
@@ -88,7 +89,7 @@ def test_all_of_a_network_is_one_value():
         network="none",
         egress=egress,
         trust=("/ca.pem",),
-        doors=(PROXY, (80, PROXY[1], "host.moat:80")),
+        port_forwards=(PROXY, PortForward(80, PROXY.path, "host.moat:80")),
         env=tuple(way_out_variables(egress, ("/ca.pem",), ["redis"]).items()),
         notices=("network: strict (HTTP and HTTPS to a.org; ports of this machine: 80)",),
         problems=(),
@@ -98,7 +99,7 @@ def test_all_of_a_network_is_one_value():
 @pytest.mark.parametrize("sockets", [True, False])
 def test_certificates_are_of_no_use_where_nothing_is_reached(sockets):
     found = planned("network: {policy: none}", sockets=sockets, trust=("/ca.pem",))
-    assert (found.egress, found.trust, found.env, found.doors) == (None, (), (), ())
+    assert (found.egress, found.trust, found.env, found.port_forwards) == (None, (), (), ())
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from moat_nb.sandbox.usage import Sample, Vitals
+from moat_nb.sandbox.usage import Sample, Usage
 
 
 def message(samples: Any, **fields: Any) -> dict[str, Any]:
@@ -15,7 +15,7 @@ def message(samples: Any, **fields: Any) -> dict[str, Any]:
 
 def test_cpu_is_what_was_used_between_two_samples() -> None:
     rows = [[4000, 100, 0], [2000, 200, 1000], [0, 300, 5000]]
-    assert Vitals.parse(message(rows, memory=7)) == Vitals(
+    assert Usage.parse(message(rows, memory=7)) == Usage(
         memory=7,
         kernels={
             "1": (
@@ -28,12 +28,12 @@ def test_cpu_is_what_was_used_between_two_samples() -> None:
 
 
 def test_cpu_time_that_went_with_a_process_that_nobody_waited_for_is_no_negative_use() -> None:
-    found = Vitals.parse(message([[2000, 1, 900], [0, 1, 100]]))
+    found = Usage.parse(message([[2000, 1, 900], [0, 1, 100]]))
     assert [one.cpu for one in found.kernels["1"]] == [None, 0]
 
 
 def test_a_sandbox_without_kernels_and_without_a_cgroup_has_little_to_say() -> None:
-    assert Vitals.parse({"memory": None, "kernels": []}) == Vitals()
+    assert Usage.parse({"memory": None, "kernels": []}) == Usage()
 
 
 @pytest.mark.parametrize(
@@ -65,4 +65,4 @@ def test_a_sandbox_without_kernels_and_without_a_cgroup_has_little_to_say() -> N
 )
 def test_what_no_guest_of_ours_sends_is_refused(hostile: dict[str, Any]) -> None:
     with pytest.raises((ValueError, KeyError, TypeError)):
-        Vitals.parse(hostile)
+        Usage.parse(hostile)

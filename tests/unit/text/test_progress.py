@@ -110,7 +110,7 @@ display.update(3, 4)
 def widgets_after(code: str) -> tuple[list[str], list[dict[str, Any]]]:
     """The kinds of output of a real notebook's cell, and the states of its widgets."""
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
-    NotebookClient(notebook, timeout=60).execute()
+    NotebookClient(notebook, timeout=300).execute()
     found = notebook.metadata["widgets"]["application/vnd.jupyter.widget-state+json"]["state"]
     kinds = [output.output_type for output in notebook.cells[0].outputs]
     return kinds, [one["state"] for one in found.values()]

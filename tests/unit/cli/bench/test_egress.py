@@ -11,7 +11,7 @@ def test_bytes_through_the_proxy_are_measured_beside_a_direct_connection() -> No
         "direct",
         "plain HTTP",
         "CONNECT",
-        "carrier and CONNECT",
+        "forwarder and CONNECT",
         "direct TLS",
         "opened TLS",
     ]

@@ -9,8 +9,8 @@ import subprocess
 import pytest
 
 from moat_nb.egress.options import Deadlines
-from tests.egress.carrier import carrier
 from tests.egress.internet import PRIVATE
+from tests.egress.port_forward import forwarded
 from tests.egress.running import Running, client_hello, everything, rules
 from tests.unit.egress.conftest import Start
 
@@ -207,7 +207,7 @@ def test_ports_of_this_machine_are_reached_when_they_are_listed(start: Start) ->
 def test_curl_reaches_what_is_allowed_and_says_why_it_is_refused(start: Start) -> None:
     proxy = start(policy="strict", rules=rules("pypi.test"))
     found = []
-    with carrier(proxy.path) as port:
+    with forwarded(proxy.path) as port:
         for host in ("pypi.test", "other.test"):
             command = ["curl", "-sS", "--proxy", f"http://127.0.0.1:{port}", "--noproxy", ""]
             command += ["--cacert", str(proxy.internet.authority), f"https://{host}/page"]

@@ -20,8 +20,8 @@ from moat_nb.config.model import Rule
 from moat_nb.egress import options
 from moat_nb.egress.options import Interception
 from moat_nb.egress.proxy.interception import make_authority
-from tests.egress.carrier import carrier
 from tests.egress.internet import PUBLIC, Internet
+from tests.egress.port_forward import forwarded
 from tests.egress.running import Running, everything, rules
 from tests.unit.egress.conftest import Start
 
@@ -204,7 +204,7 @@ def test_curl_and_python_take_the_certificates_strictly(opening: Opening) -> Non
     sock, _ = proxy.tunnel("pypi.test")
     with context.wrap_socket(sock, server_hostname="pypi.test") as tls:
         assert asked(tls, "GET /page").startswith(b"HTTP/1.1 200 OK")
-    with carrier(proxy.path) as port:
+    with forwarded(proxy.path) as port:
         command = ["curl", "-sS", "--proxy", f"http://127.0.0.1:{port}", "--noproxy", ""]
         command += ["--cacert", str(opening.certificate), "https://pypi.test/page"]
         done = subprocess.run(command, capture_output=True, check=True)

@@ -92,7 +92,8 @@ ARGUMENTS = """
 --proc /proc --dev /dev --perms 1777 --size 67108864 --tmpfs /dev/shm --remount-ro /dev
 --ro-bind /data /data --bind /home/ada/p /workspace --perms 1777 --size 2097152 --tmpfs /tmp
 --ro-bind /opt/python /opt/python --ro-bind /tmp/venv /tmp/venv
---perms 1777 --size 3145728 --tmpfs /home/moat --ro-bind /site/moat_nb/empty /workspace/.env
+--perms 1777 --size 3145728 --tmpfs /home/moat
+--ro-bind /site/moat_nb/runtimes/empty /workspace/.env
 --perms 1777 --size 1048576 --tmpfs /workspace/.venv
 --ro-bind /site/moat_nb/guest /run/moat/guest
 --remount-ro / --clearenv --setenv HOME /home/moat --setenv PATH /usr/bin --chdir /workspace

@@ -137,7 +137,7 @@ def under_filter(tmp_path, *argv, stdin: str | None = None) -> subprocess.Comple
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=300,
             input=stdin,
         )
     finally:

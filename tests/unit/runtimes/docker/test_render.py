@@ -106,7 +106,7 @@ DOCKER: dict[str, Any] = {
                 bind("/data", "/data", True),
                 {"Type": "volume", "Source": "moat-p-db", "Target": "/db", "ReadOnly": False},
                 bind("/home/ada/p", "/workspace"),
-                bind(f"{PACKAGE}/empty", "/workspace/.env", True),
+                bind(f"{PACKAGE}/runtimes/empty", "/workspace/.env", True),
                 bind("/run/user/1000/moat-nb/0123abcd/s", "/run/user/1000/moat-nb/0123abcd/s"),
             ],
             "Tmpfs": {

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 
 @contextlib.contextmanager
-def carrier(path: str) -> Iterator[int]:
+def forwarded(path: str) -> Iterator[int]:
     """The port."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         thread = threading.Thread(target=_accept, args=(listening, path))

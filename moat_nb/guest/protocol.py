@@ -1,0 +1,67 @@
+"""The messages between the launcher and the guest, by name.
+
+The launcher holds the guest's stdin and stdout. JSON objects run over them, one a line, with the
+message's name as ``type``; when stdin ends, by whatever death of the launcher, the guest exits and
+the sandbox with it.
+
+To the guest:
+    spawn  {id, argv, env, cwd, fork, connection, stdin}   start a process
+    spare  {prefix, after}   make a kernel ahead of need, listening on the sockets PREFIX-N, after
+                             so many seconds; the next spawn that it fits is handed over to it
+    input  {id, data}        bytes (base64) for its stdin; data null ends it
+    signal {id, signum}      to its whole process group
+    note   {text}            show a line in the cells that run
+    usage  {id}              ask for the mounts' use
+    prove  {id}              prove the excludes once more
+    vitals {id}              ask for the kernels' memory and CPU
+    stop   {}                end everything
+From the guest:
+    ready    {mounts, sources, python}   the excludes' promises hold; sources: what is mounted at
+                                         each mount point, [device, path in its filesystem]
+    refused  {mounts}                    they do not; the guest exits
+    spawned  {id, pid}                   the process runs
+    failed   {id, error, missing}        it does not; missing: there is no such program
+    spare    {}                          the spare kernel is ready
+    output   {id, stream, data}          bytes (base64) of its stdout (1) or stderr (2)
+    input_taken {id}                     the last ``input`` was written; send the next
+    exited   {id, code, signal, oom}     the process ended, by itself or by a signal; oom: the
+                                         sandbox's memory limit was reached
+    mount_lost {path}                    an exclude came undone
+    usage    {id, mounts}                the answer: [{path, mode, size, used}], in bytes
+    proved   {id, mounts, sources}       the answer to prove, as in ready
+    vitals   {id, memory, kernels}       the answer: see usage.py for [{id, samples}]
+
+``id`` is the launcher's: of a process, or of a question, which its answer repeats. All that the
+launcher reads is hostile to it, as kernels run as the guest's own user: sandbox/guest_client.py
+checks each field.
+"""
+
+from __future__ import annotations
+
+SPAWN = "spawn"
+SPARE = "spare"
+INPUT = "input"
+SIGNAL = "signal"
+NOTE = "note"
+USAGE = "usage"
+PROVE = "prove"
+VITALS = "vitals"
+STOP = "stop"
+
+READY = "ready"
+REFUSED = "refused"
+SPAWNED = "spawned"
+FAILED = "failed"
+OUTPUT = "output"
+INPUT_TAKEN = "input_taken"
+EXITED = "exited"
+MOUNT_LOST = "mount_lost"
+PROVED = "proved"
+
+TO_GUEST = frozenset({SPAWN, SPARE, INPUT, SIGNAL, NOTE, USAGE, PROVE, VITALS, STOP})
+FROM_GUEST = frozenset(
+    {
+        *(READY, REFUSED, SPAWNED, FAILED, SPARE, OUTPUT, INPUT_TAKEN, EXITED, MOUNT_LOST),
+        *(USAGE, PROVED, VITALS),
+    }
+)
