@@ -115,7 +115,7 @@ def as_json(plan: Rendered) -> dict[str, Any]:
                 "spec": _spec(one.spec),
                 "ready": None if one.plan.ready is None else str(one.plan.ready),
                 "wait": one.plan.wait,
-                "models": one.plan.service.models,
+                "models": one.plan.models,
                 "rendered": one.rendered,
             }
             for one in plan.sidecars
@@ -162,9 +162,9 @@ def _sidecar(one: PlannedSidecar) -> str:
         ("loosened", "; ".join(spec.hardening.loosened()) or "nothing"),
         ("ports", ", ".join(map(str, plan.ports))),
         ("ready", ready if plan.wait else "not waited for"),
-        ("models", ", ".join(plan.service.models)),
+        ("models", ", ".join(plan.models)),
         ("pulls", _pulls(one)),
-        ("env", ", ".join(name for name, _ in plan.service.env)),
+        ("env", ", ".join(plan.service.env)),
     ]
     facts = fields((name, value) for name, value in rows if value)
     words = "\n".join(f"  {line}" for line in facts.splitlines())
@@ -173,7 +173,7 @@ def _sidecar(one: PlannedSidecar) -> str:
 
 def _pulls(one: PlannedSidecar) -> str:
     """How models come there."""
-    if not one.plan.service.models:
+    if not one.plan.models:
         return ""
     way = "the engine's network" if one.spec.egress is None else "the sandbox's proxy, by its rules"
     return f"those that are not in {MODELS} yet, before kernels start, through {way}"

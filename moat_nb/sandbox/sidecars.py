@@ -143,7 +143,7 @@ class Sidecars:
                     what = f"was not ready in {ready.timeout:g} s: {ready}, has not come true"
                     raise StartError(sidecar.describe(what))
                 self._look_again(sidecar, "ended before it was ready")
-        for model in sidecar.plan.service.models:
+        for model in sidecar.plan.models:
             self._pull(sidecar, Pull(model), link, requests)
 
     def _look_again(self, sidecar: Sidecar, ended: str) -> None:
@@ -233,7 +233,7 @@ def _look_up(
     images = {}
     for plan in plans:
         try:
-            images[plan.name] = runtime.containers.image_config(str(plan.spec.image), progress)
+            images[plan.name] = runtime.containers.image_config(plan.service.image, progress)
         except ImageError as error:
             raise ImageError(f"{plan.where}: {plan.name}: {error}") from error
     return images

@@ -561,7 +561,7 @@ def test_the_moat_yaml_of_the_documentation_is_planned_as_it_says(
         plans(read_config(text.encode(), path=project / "moat.yaml", home=project.parent), host)
         for text in texts
     )
-    assert with_models["ollama"].service.models == ("qwen:7b", "nomic-embed-text")
+    assert with_models["ollama"].models == ("qwen:7b", "nomic-embed-text")
     assert set(found) == {"postgres", "redis", "search"}
     assert found["search"].ports == (9200,)
     assert "MOAT_SEARCH_PORT" in found["search"].inputs(PASSWORD).kernel
