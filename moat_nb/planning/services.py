@@ -218,6 +218,7 @@ def _plan(
         mounts=mounts.with_mounts(*_data(service, mounts.mounts, config, limits)),
         limits=limits,
         hardening=Hardening(isolation=kernel.hardening.isolation),
+        network="sandbox",
         egress=kernel.egress if entry.models else None,
         trust=kernel.trust if entry.models else (),
         labels=(("moat.nb.service", service.name),),

@@ -19,7 +19,7 @@ from moat_nb.egress.records import read
 from moat_nb.errors import ImageError, SandboxGone, StartError
 from moat_nb.planning.mounts import Bind, Volume
 from moat_nb.planning.services import SidecarPlan
-from moat_nb.planning.spec import ContainerSpec, Instance
+from moat_nb.planning.spec import ContainerSpec
 from moat_nb.sandbox.model_pull import Pull, hint, taking_turns
 from moat_nb.sandbox.sidecar import Cancelled, Sidecar
 from moat_nb.text.progress import Progress
@@ -86,12 +86,16 @@ class Sidecars:
         """What the kernels are told: ``MOAT_POSTGRES_URL`` and the like, passwords in them."""
         return {name: value for one in self for name, value in one.kernel_env.items()}
 
+    @property
+    def specs(self) -> tuple[ContainerSpec, ...]:
+        """With what their images say of themselves; StartError where that cannot be had."""
+        return tuple(map(self._spec, self._plans))
+
     # -------- starting
 
     def start(
         self,
-        kernel: ContainerSpec,
-        instance: Instance,
+        specs: tuple[ContainerSpec, ...],
         link: GuestClient,
         run_dir: RunDir,
         reaper: Reaper,
@@ -99,6 +103,7 @@ class Sidecars:
     ) -> None:
         """Start all beside the sandbox that runs already, and wait for those to be waited for.
 
+        ``specs`` are :attr:`specs` as instantiated with the sandbox.
         Raises StartError or ProofError with its place, state and last lines; none is being started
         any more then, and :meth:`stop` ends those that were.
         """
@@ -107,12 +112,12 @@ class Sidecars:
         self._running = tuple(
             Sidecar(
                 plan,
-                self._spec(plan).instantiate(instance).joined_to(kernel.name),
+                spec,
                 plan.inputs(_new_password()),
                 run_dir.service_log(plan.name),
                 self._ended,
             )
-            for plan in self._plans
+            for plan, spec in zip(self._plans, specs, strict=True)
         )
         with ThreadPoolExecutor(len(self._running), thread_name_prefix="moat-sidecar") as pool:
             futures = {
