@@ -14,8 +14,8 @@ from typing import Any
 from moat_nb.egress.records import Record, read
 from moat_nb.errors import MoatError
 from moat_nb.host.run_directory import base_directory
+from moat_nb.runtimes.stop import end
 from moat_nb.sandbox.listing import Listed, find, sandboxes
-from moat_nb.sandbox.stop import end
 from moat_nb.text.tables import amount, duration, table
 from moat_nb.text.terminal import for_terminal
 

@@ -60,7 +60,7 @@ class ProxyProcess:
         self._lock = threading.Lock()
         self._closed = False
         self._ended, self._end = os.pipe()
-        self._thread = threading.Thread(target=self._run, name="moat-gate", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="moat-proxy", daemon=True)
         self._thread.start()
 
     @property

@@ -13,7 +13,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,9 +32,10 @@ from moat_nb.runtimes.rlimits import rlimits
 if TYPE_CHECKING:
     from moat_nb.config.model import Config
     from moat_nb.host.reaper import Reaper
+    from moat_nb.host.run_directory import SandboxState
     from moat_nb.text.progress import Progress
 
-__all__ = ["Apple"]
+__all__ = ["Apple", "end", "is_running"]
 
 OLDEST = (1, 0, 0)
 """The first version with ``--shm-size`` and ``--ulimit``; ``--cap-drop`` came with 0.12.0."""
@@ -120,6 +121,17 @@ class Apple(Runtime):
                 [self.program, *words], capture_output=True, check=True, text=True, timeout=seconds
             ).stdout
         return None
+
+
+def is_running(state: SandboxState, sockets: Path, environ: Mapping[str, str]) -> bool:
+    """True: only the launcher of a container can tell quickly."""
+    return True
+
+
+def end(state: SandboxState, sockets: Path, environ: Mapping[str, str]) -> bool:
+    """Remove the container of ``state``, whose launcher is another process; True."""
+    Apple(Host.current()).remove(state.container)
+    return True
 
 
 class _Container(PipeStream):

@@ -9,7 +9,7 @@ from typing import Literal
 
 from moat_nb.errors import MoatError
 from moat_nb.host.run_directory import RunDir, SandboxState, sandbox_states
-from moat_nb.sandbox.stop import is_running
+from moat_nb.runtimes.stop import is_running
 
 __all__ = ["Listed", "find", "sandboxes"]
 

@@ -1,4 +1,4 @@
-"""The proxy's process, started by the launcher with the command of ``isolated.py``.
+"""The proxy's process, started by the launcher with the command of ``process.py``.
 
 The first line of stdin is its :class:`~moat_nb.egress.options.ProxyOptions`; when stdin ends, so
 does it.

@@ -1,4 +1,4 @@
-"""TODO: docstring."""
+"""A request on its way: what is told of it when it has ended."""
 
 from __future__ import annotations
 

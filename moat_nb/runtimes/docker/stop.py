@@ -1,0 +1,57 @@
+"""A container whose launcher is another process: is it there, and its end.
+
+A container has a name of its own for each start, so no other can be mistaken for it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from moat_nb.errors import MoatError
+from moat_nb.host.reaper import UnixConnection, remove_container
+from moat_nb.host.run_directory import SandboxState
+from moat_nb.runtimes.docker.engine import sockets as engine_sockets
+
+__all__ = ["end", "is_running"]
+
+ENGINE_SECONDS = 3.0
+
+
+def is_running(state: SandboxState, sockets: Path, environ: Mapping[str, str]) -> bool:
+    """Whether an engine has the container of ``state``."""
+    return _engine_with(state.container, environ) is not None
+
+
+def end(state: SandboxState, sockets: Path, environ: Mapping[str, str]) -> bool:
+    """Remove the container and return when it is gone; False when it was gone already.
+
+    Raises MoatError when the engine does not remove it.
+    """
+    engine = _engine_with(state.container, environ)
+    if engine is None:
+        return False
+    try:
+        remove_container(engine, state.container, settled=time.monotonic())
+    except (OSError, http.client.HTTPException) as error:
+        raise MoatError(f"{state.container}: {engine} did not remove it: {error}") from error
+    if _engine_with(state.container, environ) is not None:
+        raise MoatError(f"{state.container}: {engine} did not remove it; look into its log")
+    return True
+
+
+def _engine_with(container: str, environ: Mapping[str, str]) -> str | None:
+    """The socket of the engine that has ``container``, of those that a start would try."""
+    for path in engine_sockets(environ):
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            connection = UnixConnection(path, timeout=ENGINE_SECONDS)
+            try:
+                connection.request("GET", f"/containers/{container}/json")
+                if connection.getresponse().status == http.client.OK:
+                    return path
+            finally:
+                connection.close()
+    return None
