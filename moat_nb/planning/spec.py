@@ -15,7 +15,7 @@ from moat_nb.planning.limits import Hardening, Limits
 from moat_nb.planning.mounts import Bind, MountPlan
 from moat_nb.planning.network import PLACE
 
-__all__ = ["GUEST_PATH", "HOME", "ContainerSpec", "Instance"]
+__all__ = ["GUEST_PATH", "HOME", "ContainerSpec", "Instance", "SandboxSpec"]
 
 GUEST_PATH = "/run/moat/guest"
 """The directory of the guest inside the sandbox, read-only."""
@@ -73,9 +73,11 @@ class ContainerSpec:
     mounts: MountPlan
     limits: Limits
     hardening: Hardening = field(default_factory=Hardening)
-    network: str = "none"
-    """The engine's: ``none`` is loopback alone, ``bridge`` its ordinary one, ``container:NAME``
-    that of another container."""
+    network: Literal["none", "bridge", "sandbox"] = "none"
+    """``none`` is loopback alone, ``bridge`` the engine's ordinary one, ``sandbox`` the kernels',
+    which each sidecar shares."""
+    beside: str = ""
+    """The kernels' container of a sidecar that is to be started."""
     hosts: tuple[str, ...] = ()
     """Names that stand for 127.0.0.1 inside: the sidecars'."""
     egress: NetworkPolicy | None = None
@@ -133,6 +135,19 @@ class ContainerSpec:
     def _hurry(self, instance: Instance) -> tuple[str, ...]:
         return (IN_NO_HURRY,) if instance.spare and self.role == "kernel" else ()
 
-    def joined_to(self, container: str) -> ContainerSpec:
-        """The same in the network namespace of ``container``."""
-        return replace(self, network=f"container:{container}")
+
+@dataclass(frozen=True, kw_only=True)
+class SandboxSpec:
+    """All containers of one sandbox. They share the kernels' network: one loopback."""
+
+    kernel: ContainerSpec
+    sidecars: tuple[ContainerSpec, ...] = ()
+
+    def instantiate(self, instance: Instance) -> SandboxSpec:
+        """The spec of one start, whose sidecars stand beside its kernels' container."""
+        kernel = self.kernel.instantiate(instance)
+        sidecars = (sidecar.instantiate(instance) for sidecar in self.sidecars)
+        return SandboxSpec(
+            kernel=kernel,
+            sidecars=tuple(replace(sidecar, beside=kernel.name) for sidecar in sidecars),
+        )

@@ -21,7 +21,7 @@ from moat_nb.host.rotating_log import BoundedLog
 from moat_nb.host.run_directory import Owner, RunDir, SandboxState, base_directory, sweep
 from moat_nb.planning.mount_paths import hidden
 from moat_nb.planning.mounts import Bind
-from moat_nb.planning.spec import ContainerSpec, Instance
+from moat_nb.planning.spec import ContainerSpec, Instance, SandboxSpec
 from moat_nb.runtimes.base import AttachStream
 from moat_nb.sandbox.egress import set_up_proxy
 from moat_nb.sandbox.guest_client import GuestClient, MountProof, Process
@@ -84,10 +84,12 @@ class RunningSandbox:
             image = plan.runtime.prepare(plan.image, progress, reaper)
             sidecars = Sidecars.prepare(plan.sidecars, plan.runtime, progress)
             instance = Instance.of(run_dir, str(owner), spare=spare)
+            whole = SandboxSpec(kernel=replace(plan.spec, image=image), sidecars=sidecars.specs)
+            sandbox = whole.instantiate(instance)
             running = cls(
                 plan=plan,
                 reaper=reaper,
-                spec=replace(plan.spec, image=image).instantiate(instance),
+                spec=sandbox.kernel,
                 run_dir=run_dir,
                 log=BoundedLog(run_dir.log),
                 sidecars=sidecars,
@@ -96,7 +98,7 @@ class RunningSandbox:
             make_mount_points(plans, reaper, run_dir, running._sandbox_state(owner, spare))
             running._start_proxy()
             running._bring_up(progress)
-            sidecars.start(running.spec, instance, running.guest, run_dir, reaper, progress)
+            sidecars.start(sandbox.sidecars, running.guest, run_dir, reaper, progress)
         except BaseException:
             if running is None:
                 reaper.finish()
