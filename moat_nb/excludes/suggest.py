@@ -173,14 +173,14 @@ def _find(top: int, patterns: Sequence[str], budget: Budget) -> Iterator[_Match]
         kind = kind_below(top, path)
         if kind is not None:
             yield _Match(path=path, kind=kind, pattern=pattern)
-    states = {"": exclude_patterns.begin(globs)}
+    states = {"": exclude_patterns.start(globs)}
     with suppress(Over):
         for path, entry, directory in walk(top, budget, states.__contains__):
             parent, _, name = path.rpartition("/")
             kind = kind_of_entry(entry)
             if kind is None or path in plain or name in _NOT_WALKED:
                 continue
-            number, below = exclude_patterns.advance(states[parent], name)
+            number, below = exclude_patterns.step(states[parent], name)
             if number is not None:
                 yield _Match(path=path, kind=kind, pattern=globs[number])
             elif match := _worth(path, name, kind, directory):
