@@ -413,7 +413,7 @@ def test_a_look_can_be_ended_and_begun_again(
         if thread.name == "moat-look":
             thread.join(20)
     assert (editor.looking, editor.suggestions[W]) == ("part", [])
-    editor.look()
+    editor.rescan()
     settled(editor)
     assert editor.suggestions[W]
     editor.close()
@@ -434,7 +434,7 @@ def test_who_observes_the_facts_may_end_the_look_that_is_about_to_show_some(
         shows.set()
         real(editor, *found)
 
-    monkeypatch.setattr("moat_nb.excludes.widget.scan.look", look)
+    monkeypatch.setattr("moat_nb.excludes.widget.scan.scan", look)
     monkeypatch.setattr(ExcludesEditor, "_on_found", show)
     editor = ExcludesEditor(project)
     asks = threading.Thread(target=ask, args=(editor, "x"), daemon=True)
