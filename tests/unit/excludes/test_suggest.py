@@ -152,7 +152,7 @@ def test_what_no_exclude_can_cover_is_told_from_what_is_not_there(tmp_path: Path
     assert [result[name].kind for name in result] == ["special file", None, None]
 
 
-def test_a_budget_of_entries_ends_the_look_with_lower_bounds(tmp_path: Path) -> None:
+def test_a_budget_of_entries_ends_the_scan_with_lower_bounds(tmp_path: Path) -> None:
     make(tmp_path, *(f"node_modules/{i}" for i in range(20)))
     budget = Budget(entries=5)
     one = found(tmp_path, "gone*", budget=budget)["node_modules"]
@@ -162,7 +162,7 @@ def test_a_budget_of_entries_ends_the_look_with_lower_bounds(tmp_path: Path) -> 
     assert one.size < whole.size
 
 
-def test_a_budget_of_seconds_ends_the_look(tmp_path: Path) -> None:
+def test_a_budget_of_seconds_ends_the_scan(tmp_path: Path) -> None:
     make(tmp_path, *(f"node_modules/{i}" for i in range(20)))
     ticks = iter(range(100))
     budget = Budget(seconds=8, clock=lambda: next(ticks))
