@@ -48,7 +48,7 @@ class Over(Exception):
 
 @dataclass
 class Budget:
-    """The cost that a scan may have; ``over`` says whether it ended for that."""
+    """The limits of a scan; ``over`` says whether it reached one."""
 
     entries: int = MAX_ENTRIES
     seconds: float = MAX_SECONDS
