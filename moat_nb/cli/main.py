@@ -22,7 +22,7 @@ RUN_FAILED = 125
 
 INTERRUPTED = 130
 READER_GONE = 141
-"""What shells say of a command whose reader ended: 128 + SIGPIPE."""
+"""A shell's exit status for a command whose reader ended: 128 + SIGPIPE."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,4 +1,4 @@
-"""Changes to a Config for one start: what a CLI option or a keyword of ``launch`` asks for."""
+"""Changes to a Config for one start, from CLI options or keywords of ``launch``."""
 
 from __future__ import annotations
 

@@ -12,13 +12,13 @@ import pytest
 
 from moat_nb.config.exclude_patterns import check
 from moat_nb.excludes import suggest, walk
-from moat_nb.excludes.suggest import Finding, look
+from moat_nb.excludes.suggest import Finding, scan
 from moat_nb.excludes.walk import Budget
 
 
 def found(source: Path, *patterns: str, budget: Budget | None = None) -> dict[str, Finding]:
     """By pattern, with sizes."""
-    return {one.pattern: one for one in look(source, patterns, budget or Budget())}
+    return {one.pattern: one for one in scan(source, patterns, budget or Budget())}
 
 
 def make(source: Path, *paths: str) -> None:
@@ -102,7 +102,7 @@ def test_a_data_cache_is_suggested_when_it_is_large(
 
 def test_secrets_come_first_and_what_is_excluded_before_them(tmp_path: Path) -> None:
     make(tmp_path, "node_modules/x", ".env", "data/")
-    order = [one.pattern for one in look(tmp_path, ["data"], Budget())]
+    order = [one.pattern for one in scan(tmp_path, ["data"], Budget())]
     assert order == ["data", ".env", "node_modules"] * 2
 
 
@@ -129,7 +129,7 @@ def test_sizes_are_those_of_du_which_counts_a_linked_file_once(tmp_path: Path) -
 
 def test_the_first_word_comes_before_anything_is_measured(tmp_path: Path) -> None:
     make(tmp_path, "node_modules/x")
-    first = next(iter(look(tmp_path, [], Budget())))
+    first = next(iter(scan(tmp_path, [], Budget())))
     assert (first.pattern, first.size) == ("node_modules", None)
 
 
@@ -152,7 +152,7 @@ def test_what_no_exclude_can_cover_is_told_from_what_is_not_there(tmp_path: Path
     assert [result[name].kind for name in result] == ["special file", None, None]
 
 
-def test_a_budget_of_entries_ends_the_look_with_lower_bounds(tmp_path: Path) -> None:
+def test_a_budget_of_entries_ends_the_scan_with_lower_bounds(tmp_path: Path) -> None:
     make(tmp_path, *(f"node_modules/{i}" for i in range(20)))
     budget = Budget(entries=5)
     one = found(tmp_path, "gone*", budget=budget)["node_modules"]
@@ -162,7 +162,7 @@ def test_a_budget_of_entries_ends_the_look_with_lower_bounds(tmp_path: Path) -> 
     assert one.size < whole.size
 
 
-def test_a_budget_of_seconds_ends_the_look(tmp_path: Path) -> None:
+def test_a_budget_of_seconds_ends_the_scan(tmp_path: Path) -> None:
     make(tmp_path, *(f"node_modules/{i}" for i in range(20)))
     ticks = iter(range(100))
     budget = Budget(seconds=8, clock=lambda: next(ticks))
@@ -207,5 +207,5 @@ def test_more_suggestions_than_a_page_holds_are_cut_and_excludes_never(tmp_path:
 
 def test_what_is_no_directory_has_no_suggestions(tmp_path: Path) -> None:
     make(tmp_path, "file")
-    assert list(look(tmp_path / "file", ["x"], Budget())) == []
-    assert list(look(tmp_path / "gone", ["x"], Budget())) == []
+    assert list(scan(tmp_path / "file", ["x"], Budget())) == []
+    assert list(scan(tmp_path / "gone", ["x"], Budget())) == []
