@@ -13,7 +13,10 @@ from moat_nb.config.mounts import with_mounts
 from moat_nb.config.reader import read_config
 from moat_nb.errors import ConfigError, Problem, collected
 
-__all__ = ["override"]
+__all__ = ["OPTIONS", "override"]
+
+OPTIONS = frozenset({"image", "memory_mb", "cpus", "env", "mounts", "pool"})
+"""The keywords of :func:`override`."""
 
 
 def override(

@@ -40,7 +40,7 @@ class Instance:
     owner: str
     """``pid:start-time:boot-id`` of the launcher."""
     spare: bool = False
-    """RunningSandbox ahead of need, so that nobody waits for it."""
+    """Started ahead of need, so that nobody waits for it."""
 
     @classmethod
     def of(cls, run_dir: RunDir, owner: str, *, spare: bool = False) -> Instance:
@@ -92,13 +92,13 @@ class ContainerSpec:
 
     @property
     def digest(self) -> str:
-        """A hash of the whole spec: equal digests start equal sandboxes."""
+        """A hash of the spec. A start depends on more: see ``key_of`` in ``sandbox/pool.py``."""
         text = json.dumps(asdict(self), sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @property
     def has_way_out(self) -> bool:
-        # Certificates are of use where there is one: beside a sandbox on the engine's network too.
+        # Certificates are mounted there too, also with policy bridge.
         return self.egress is not None or self.network == "bridge" or bool(self.trust)
 
     def loosened(self) -> tuple[str, ...]:
@@ -117,7 +117,7 @@ class ContainerSpec:
         }
         mounts = self.mounts
         if self.role == "sidecar":
-            # What has no mount of the launcher's directory is known by this to be its own.
+            # A sidecar does not mount the sockets' directory; this label says whose it is.
             labels[SOCKETS_LABEL] = instance.sockets
         else:
             mounts = mounts.with_mounts(Bind(source=instance.sockets, target=instance.sockets))

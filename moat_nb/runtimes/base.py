@@ -109,14 +109,14 @@ class Runtime(Protocol):
         """
 
     def check(self, spec: ContainerSpec, config: Config) -> tuple[Problem, ...]:
-        """All that this runtime cannot honour of ``spec``, the plan of ``config``; what passes is
-        rendered and started without further refusals. May look at the machine, starts nothing."""
+        """All that this runtime cannot honour of ``spec``, the plan of ``config``; as far as this
+        process can know. May look at the machine, starts nothing."""
 
     def notices(self, spec: ContainerSpec) -> tuple[str, ...]:
         """What the user must be told at each start of how this runtime honours ``spec``."""
 
     def remarks(self, spec: ContainerSpec) -> tuple[str, ...]:
-        """What it does less well than another could, whatever the day: `moat-nb plan` tells it,
+        """What it does less well than another could, always: `moat-nb plan` tells it,
         and no start does."""
 
     def render(self, spec: ContainerSpec) -> Any:

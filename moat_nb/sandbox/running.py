@@ -53,20 +53,21 @@ class RunningSandbox:
     log: BoundedLog
     sidecars: Sidecars
     inodes: Mapping[str, Inode | None] = field(default_factory=dict)
-    """What the binds' sources and the sidecars' covers were."""
+    """Device and number, at the start, of each bind's source and of each host path that is excluded
+    in a sidecar."""
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Values by variable; a spare has none until it is handed out."""
     attach_stream: AttachStream | None = None
     proxy: ProxyProcess | None = None
     """None where there is no proxy for it."""
     refusal_notices: RefusalNotices = field(default_factory=RefusalNotices)
-    """What the proxy refused."""
+    """Which refusals were told a moment ago, so that each is told once."""
     _guest: GuestClient | None = None
     proofs: tuple[MountProof, ...] = ()
     kernels: tuple[Process, ...] = ()
     """Those that run, and those that have ended since the last was started."""
     on_event: Callable[[str, str], None] = lambda kind, text: None
-    """Hears what the :class:`GuestClient` says of the sandbox as a whole."""
+    """``on_event(kind, text)``: see :class:`moat_nb.sandbox.sandbox.Sandbox`."""
     _sockets: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 

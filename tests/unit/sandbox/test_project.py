@@ -44,7 +44,7 @@ REFUSED = {
     "a package that is not here": (
         "bubblewrap",
         "dependencies: ['pip:no-such-thing-xyz']\n",
-        ["moat.yaml:1:16: no-such-thing-xyz: no-such-thing-xyz is not installed for the launcher"],
+        ["moat.yaml:1:16: no-such-thing-xyz: not installed for the launcher"],
     ),
     "all at once": (
         "bubblewrap",
