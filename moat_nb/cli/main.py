@@ -53,7 +53,12 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     # What stands behind `--` is the sandbox's command, whatever it looks like.
     ours, dashes, command = split(argv)
     known = parser()
-    arguments = known.parse_args(ours)
+    arguments, unknown = known.parse_known_args(ours)
+    if unknown:
+        hint = ""
+        if arguments.subcommand == "run" and not dashes:
+            hint = "; a command stands after --: moat-nb run -- python3 -V"
+        known.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
     if dashes and arguments.subcommand != "run":
         known.error("only `moat-nb run` takes a command after --")
     arguments.argv = command
