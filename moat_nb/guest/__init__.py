@@ -3,7 +3,9 @@
     __main__.py      where it begins
     settings.py      what the launcher tells it on its command line
     protocol.py      the messages between the two
+    attach_stream.py the stream that they come and go by
     proof.py         the excludes' proof
+    watch.py         the watch over the excludes, once they are proved
     mountinfo.py     the table of mounts
     loop.py          the launcher's messages, and what happens in the sandbox
     process.py       a child process: its start, its pipes, its end

@@ -11,9 +11,23 @@ import signal
 import site
 import sys
 import threading
-from typing import List, Optional, Sequence
+from typing import Dict, List, Mapping, Optional, Sequence
 
 LOWEST_PRIORITY = 19
+READ_AT_START = ("PYTHON", "LANG", "LC_", "TZ", "LD_", "MALLOC_")
+"""Variables that an interpreter, or its C library, reads once: a fork has read the guest's."""
+
+
+def may_fork(environ: Mapping[str, str], own: Mapping[str, str]) -> bool:
+    """Whether a forked kernel would be what a fresh interpreter with ``environ`` is.
+
+    ``own`` is the environment that the guest began with.
+    """
+
+    def settings(variables: Mapping[str, str]) -> Dict[str, str]:
+        return {k: v for k, v in variables.items() if k.startswith(READ_AT_START)}
+
+    return settings(environ) == settings(own) and threading.active_count() == 1
 
 
 def preload(names: Sequence[str], in_no_hurry: bool = False) -> Optional[str]:

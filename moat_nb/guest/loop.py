@@ -9,13 +9,12 @@ import os
 import select
 import signal
 import sys
-import threading
 import time
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from . import port_forward, protocol
-from .kernel import preload, run_kernel
-from .mountinfo import mount_table
+from .attach_stream import AttachStream
+from .kernel import may_fork, preload, run_kernel
 from .process import (
     CHUNK,
     BecomeKernel,
@@ -29,41 +28,29 @@ from .process import (
     waiting_bytes,
     write_connection_file,
 )
-from .proof import identity, measure, prove, shows, sources
+from .proof import prove, sources
 from .settings import Settings
 from .spare import Spare, run_spare
 from .usage import Usage, sandbox_memory
-
-WATCH_SECONDS = 2.0
-"""A renamed parent moves a mount without any event, so the excludes are also looked at now and
-then."""
-READ_AT_START = ("PYTHON", "LANG", "LC_", "TZ", "LD_", "MALLOC_")
-"""Variables that an interpreter, or its C library, reads once: a fork has read the guest's."""
+from .watch import Watch
 
 
 class Guest:
-    def __init__(self, settings: Settings, attach_in: int, attach_out: int) -> None:
+    def __init__(self, settings: Settings, attach_stream: AttachStream) -> None:
         self.settings = settings
-        self.attach_in = attach_in
-        self.attach_out = attach_out
+        self.attach_stream = attach_stream
+        self.send = attach_stream.send
         self.environ = dict(os.environ)  # as it was: debugpy's import adds to it
-        self.buffer = b""
         self.processes: Dict[str, Process] = {}
         self.poll = select.poll()
-        self.watched: Dict[str, Tuple[int, int]] = {}
+        self.watch = Watch()
         self.oom_kills = oom_kills()
         self.import_error: Optional[str] = None
-        self.next_watch = 0.0
         self.usage = Usage()
         self.spare: Optional[Spare] = None
         self.spare_wish: Optional[Tuple[str, float]] = None  # its sockets' prefix, and when
         self.listeners: Dict[int, port_forward.Listener] = {}
         self.forwarder: Optional[int] = None  # its pid
-
-    def send(self, kind: str, **fields: Any) -> None:
-        data = json.dumps(dict(fields, type=kind)).encode() + b"\n"
-        while data:
-            data = data[os.write(self.attach_out, data) :]
 
     def run(self) -> int:
         """Serve until the attach stream ends; returns the exit code."""
@@ -72,7 +59,7 @@ class Guest:
         if any(mount["problem"] for mount in mounts):
             self.send(protocol.REFUSED, mounts=mounts)
             return 3
-        self.watched = {mount["path"]: identity(mount["path"]) for mount in mounts}
+        self.watch.begin([mount["path"] for mount in mounts])
         version = list(sys.version_info[:3])
         self.send(protocol.READY, mounts=mounts, sources=sources(), python=version)
         self.watch_fds()
@@ -81,7 +68,7 @@ class Guest:
             for descriptor, event in self.poll.poll(self.patience() * 1000):
                 if not self.handle(descriptor, event):
                     return 0
-            if time.monotonic() >= self.next_watch:
+            if self.watch.due() == 0:
                 self.watch_mounts()
                 self.usage.sample(self.kernels())
             if self.spare_wish is not None and time.monotonic() >= self.spare_wish[1]:
@@ -99,11 +86,10 @@ class Guest:
     def patience(self) -> float:
         """Seconds until there is something to do, should nothing happen."""
         due = self.spare_wish[1] if self.spare_wish is not None else float("inf")
-        return max(0.0, min(WATCH_SECONDS, due - time.monotonic()))
+        return max(0.0, min(self.watch.due(), due - time.monotonic()))
 
     def watch_fds(self) -> None:
-        os.set_blocking(self.attach_in, False)
-        self.poll.register(self.attach_in, select.POLLIN)
+        self.poll.register(self.attach_stream.source, select.POLLIN)
         self.wakeup, wakeup_write = os.pipe()
         for descriptor in (self.wakeup, wakeup_write):
             os.set_blocking(descriptor, False)
@@ -120,7 +106,7 @@ class Guest:
             self.poll.register(descriptor, select.POLLIN)
 
     def handle(self, descriptor: int, event: int) -> bool:
-        if descriptor == self.attach_in:
+        if descriptor == self.attach_stream.source:
             return self.read_launcher()
         if descriptor == self.wakeup:
             os.read(self.wakeup, CHUNK)
@@ -136,14 +122,9 @@ class Guest:
         return True
 
     def read_launcher(self) -> bool:
-        try:
-            data = os.read(self.attach_in, CHUNK)
-        except BlockingIOError:
-            return True
-        if not data:
+        lines = self.attach_stream.lines()
+        if lines is None:
             return False
-        self.buffer += data
-        *lines, self.buffer = self.buffer.split(b"\n")
         for line in lines:
             message = json.loads(line)
             kind = message.pop("type")
@@ -165,7 +146,7 @@ class Guest:
         stdin: bool = False,
     ) -> None:
         env = dict(self.environ, **env)
-        fork = fork and self.can_fork(env)
+        fork = fork and may_fork(env, self.environ)
         if fork and self.import_error:
             error = "the kernel's modules do not import: " + self.import_error
             self.send(protocol.FAILED, id=id, error=error, missing=False)
@@ -187,14 +168,6 @@ class Guest:
             self.poll.register(descriptor, select.POLLIN)
         self.send(protocol.SPAWNED, id=id, pid=process.pid)
 
-    def can_fork(self, env: Dict[str, str]) -> bool:
-        """Whether a forked kernel would be what a fresh interpreter with ``env`` is."""
-
-        def settings(variables: Any) -> Dict[str, str]:
-            return {k: v for k, v in variables.items() if k.startswith(READ_AT_START)}
-
-        return settings(env) == settings(self.environ) and threading.active_count() == 1
-
     def on_spare(self, prefix: str, after: float) -> None:
         self.spare_wish = (prefix, time.monotonic() + after)
 
@@ -204,7 +177,7 @@ class Guest:
             if self.spare.ready:
                 self.send(protocol.SPARE)  # the last kernel was not one that it could be
             return
-        if self.import_error or not self.can_fork(self.environ):
+        if self.import_error or not may_fork(self.environ, self.environ):
             return
         try:
             self.spare = Spare(prefix, self.environ)
@@ -273,15 +246,7 @@ class Guest:
 
     def on_usage(self, id: str) -> None:
         self.watch_mounts()
-        mounts = []
-        for path in sorted(self.watched):
-            if os.path.isfile(path):
-                continue
-            try:
-                mounts.append(dict(measure(path), path=path))
-            except OSError:
-                continue
-        self.send(protocol.USAGE, id=id, mounts=mounts)
+        self.send(protocol.USAGE, id=id, mounts=self.watch.use())
 
     def on_prove(self, id: str) -> None:
         self.send(protocol.PROVED, id=id, mounts=prove(self.settings.excludes), sources=sources())
@@ -391,12 +356,7 @@ class Guest:
         )
 
     def watch_mounts(self) -> None:
-        self.next_watch = time.monotonic() + WATCH_SECONDS
-        # gVisor undoes a mount whose directory the host removed when it is next looked at, and
-        # the table says nothing of it before; so look, and then read.
-        shown = {path for path, proved in self.watched.items() if shows(path, proved)}
-        for path in sorted(set(self.watched) - (shown & set(mount_table()))):
-            del self.watched[path]
+        for path in self.watch.look():
             self.send(protocol.MOUNT_LOST, path=path)
 
 
@@ -413,22 +373,10 @@ HANDLERS: Dict[str, Callable[..., None]] = {
 """What is done with each message; its fields are the arguments."""
 
 
-def take_attach_stream() -> List[int]:
-    """Move stdin and stdout out of the way of everything that is started from here."""
-    import fcntl
-
-    attach_stream = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10) for fd in (0, 1)]
-    null = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(null, 0)
-    os.close(null)
-    os.dup2(2, 1)
-    return attach_stream
-
-
 def main() -> None:
     settings = Settings.from_argv(sys.argv[1:])
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    guest = Guest(settings, *take_attach_stream())
+    guest = Guest(settings, AttachStream.take())
     try:
         code = guest.run()
     except BecomeKernel as kernel:

@@ -140,19 +140,3 @@ def _opens_for_writing(path: str) -> bool:
     except OSError:
         return False
     return True
-
-
-def identity(path: str) -> Tuple[int, int]:
-    """Which file or directory is at ``path``: no other has these two numbers while it exists."""
-    status = os.lstat(path)
-    return status.st_dev, status.st_ino
-
-
-def shows(path: str, proved: Tuple[int, int]) -> bool:
-    """Whether what was proved at ``path`` is still there."""
-    try:
-        return identity(path) == proved
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    except OSError:
-        return True  # a kernel closed a directory on the way, which is its own to close

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.cli.test_main import moat
+from tests.unit.cli.helpers import moat
 
 TEXT = """\
 # a project

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -10,10 +9,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moat_nb.config.file import find
 from moat_nb.config.model import Config, Container, KernelOptions, MountEntry, Network, UnusedKey
 from moat_nb.config.reader import load, read_config, slug
-from moat_nb.config.yaml_nodes import MAX_BYTES
 from moat_nb.errors import ConfigError
 
 HOME = Path("/home/ada")
@@ -68,10 +65,6 @@ hooks:
     assert read.hooks.pre_run == "npm install"
     assert read.where["hooks"] == "moat.yaml:8:1"
     assert read.unused == ()
-
-
-def test_a_key_without_a_value_counts_as_not_given() -> None:
-    assert config("name:\nmounts:\nnetwork: ~\nkernel: null\nenv:\n") == config("")
 
 
 def test_moats_own_keys_are_accepted_and_listed_in_the_files_order() -> None:
@@ -139,18 +132,6 @@ def test_all_problems_of_a_file_are_reported_at_once_in_its_order() -> None:
     assert places == [f"moat.yaml:{place}" for place in ("1:16", "2:1", "3:10", "4:1", "5:7")]
 
 
-def test_a_wrong_mapping_is_reported_once() -> None:
-    assert len(refused("env: [a]\nsecrets: b\nnetwork: c\n")) == 3
-
-
-def test_merge_keys_take_over_what_the_mapping_does_not_say_itself() -> None:
-    read = config(
-        "x: &x {A: '1', B: '1', C: '1'}\ny: &y {C: '2', D: '2'}\nenv: {<<: [*x, *y], A: '0'}\n"
-    )
-    assert dict(read.env) == {"A": "0", "B": "1", "C": "1", "D": "2"}
-    assert refused("env: {<<: [a]}") == ["moat.yaml:1:12: <<: only mappings can be merged"]
-
-
 @pytest.mark.parametrize("name", ["demo", "My-Agent", "a.b_c-d", "0", "a" * 63])
 def test_a_name_that_fits_containers_and_kernelspecs_is_kept(name: str) -> None:
     assert config(f"name: {name}").name == name
@@ -163,43 +144,6 @@ def test_a_name_that_fits_containers_and_kernelspecs_is_kept(name: str) -> None:
 def test_a_slug_is_a_valid_name(text: str, expected: str) -> None:
     assert slug(text) == expected
     assert config(f"name: {slug(text)}").name == expected
-
-
-@pytest.mark.parametrize("name", ["moat.yaml", "agent.yaml"])
-def test_the_file_is_found_from_a_directory_below_a_notebook_or_itself(
-    tmp_path: Path, name: str
-) -> None:
-    below = tmp_path / "a" / "b"
-    below.mkdir(parents=True)
-    notebook = below / "n.ipynb"
-    notebook.touch()
-    file = tmp_path / name
-    file.touch()
-    assert {find(start) for start in (tmp_path, below, notebook, file)} == {file}
-
-
-def test_moat_yaml_is_preferred_and_the_nearest_wins(tmp_path: Path) -> None:
-    inner = tmp_path / "inner"
-    inner.mkdir()
-    for file in (tmp_path / "moat.yaml", tmp_path / "agent.yaml", inner / "agent.yaml"):
-        file.touch()
-    assert find(tmp_path) == tmp_path / "moat.yaml"
-    assert find(inner) == inner / "agent.yaml"
-
-
-def test_a_linked_directory_is_resolved(tmp_path: Path) -> None:
-    (tmp_path / "real").mkdir()
-    (tmp_path / "real" / "moat.yaml").touch()
-    (tmp_path / "link").symlink_to("real")
-    assert find(tmp_path / "link") == tmp_path / "real" / "moat.yaml"
-    assert find(tmp_path / "link" / "moat.yaml") == tmp_path / "real" / "moat.yaml"
-
-
-def test_where_no_file_is_found_the_error_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"or above it; write one; an empty moat\.yaml is"):
-        find(tmp_path)
-    with pytest.raises(ConfigError, match="no such file or directory"):
-        find(tmp_path / "nowhere")
 
 
 def test_load_names_the_file_as_seen_from_the_current_directory(
@@ -225,29 +169,6 @@ def test_load_reads_the_project_that_the_file_stands_in(tmp_path: Path) -> None:
     read = load(str(tmp_path), home=HOME)
     assert (read.name, read.directory) == ("demo", tmp_path)
     assert read.mounts[0].source == tmp_path
-
-
-def test_a_huge_file_is_refused_without_being_read_whole(tmp_path: Path) -> None:
-    file = tmp_path / "moat.yaml"
-    file.touch()
-    os.truncate(file, 50 * MAX_BYTES)
-    with pytest.raises(ConfigError, match=f"larger than {MAX_BYTES} bytes"):
-        load(file, home=HOME)
-
-
-def test_a_linked_file_a_pipe_and_a_directory_are_refused(tmp_path: Path) -> None:
-    file = tmp_path / "moat.yaml"
-    file.symlink_to("/etc/passwd")
-    with pytest.raises(ConfigError, match="symbolic link to /etc/passwd, and links are not"):
-        load(tmp_path, home=HOME)
-    file.unlink()
-    os.mkfifo(file)
-    with pytest.raises(ConfigError, match="is not a regular file"):
-        load(tmp_path, home=HOME)
-    file.unlink()
-    file.mkdir()
-    with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
-        load(tmp_path, home=HOME)
 
 
 def test_defaults_of_the_blocks_are_those_of_config() -> None:

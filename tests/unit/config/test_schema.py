@@ -23,6 +23,7 @@ from moat_nb.config.reader import UNUSED, read_config
 from moat_nb.errors import ConfigError
 from tests.unit.config import (
     test_dependencies,
+    test_kernel,
     test_mounts,
     test_network,
     test_reader,
@@ -166,7 +167,7 @@ WRONG = [
             ),
             (
                 "dependencies: [git]\nkernel: {%s}",
-                test_services.test_a_wrong_kernel_key_is_refused,
+                test_kernel.test_a_wrong_kernel_key_is_refused,
             ),
         )
         for part in parts(test)
@@ -186,7 +187,7 @@ WRONG = [
 
 def literals() -> Iterator[str]:
     """Every string in the tests that is a YAML mapping, whatever the parser thinks of it."""
-    for file in TESTS.rglob("test_*.py"):
+    for file in TESTS.rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 yield node.value

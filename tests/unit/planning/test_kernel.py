@@ -1,82 +1,29 @@
-"""planning.py and overrides.py: from a Config to a ContainerSpec, on real directories."""
+"""From a Config to a ContainerSpec, on real directories."""
 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
-from moat_nb.config.model import Config
-from moat_nb.config.overrides import override
-from moat_nb.config.reader import read_config
-from moat_nb.errors import ConfigError, NotSupportedYet, RuntimeUnavailable, refusal_of
+from moat_nb.errors import ConfigError, NotSupportedYet
 from moat_nb.guest.settings import Exclude, PortForward, Settings
 from moat_nb.host.machine import MOAT_USER, Host, User
-from moat_nb.planning.kernel import PRELOAD, kernel_user, plan_kernel, unsupported
+from moat_nb.planning.kernel import PRELOAD, kernel_user, unsupported
 from moat_nb.planning.limits import MIB, Limits
 from moat_nb.planning.mounts import Bind, EmptyFile, MountPlan, MountPoint, Tmpfs, Volume
-from moat_nb.planning.spec import ContainerSpec
 from moat_nb.runtimes.apple import Apple
 from moat_nb.runtimes.base import Runtime
 from moat_nb.runtimes.bubblewrap.runtime import Bubblewrap
-from moat_nb.runtimes.docker.engine import EngineFacts
-from moat_nb.runtimes.docker.runtime import Docker
-from moat_nb.runtimes.registry import choose
 from moat_nb.sandbox.project import plan
-from tests.conftest import Engine
-
-ADA = User(os.getuid(), os.getgid()) if os.getuid() else User(1000, 1000)
-NO_ENGINE = {"DOCKER_HOST": "unix:///no/such.sock"}
-
-Make = Callable[..., Config]
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Path:
-    directory = tmp_path / "home"
-    (directory / "p").mkdir(parents=True)
-    if os.getuid() == 0:
-        os.chown(directory / "p", ADA.uid, ADA.gid)
-    return directory
-
-
-@pytest.fixture
-def host(home: Path) -> Host:
-    return Host(
-        user=ADA,
-        home=home,
-        data_dir=home / ".local/share/moat-nb",
-        memory=8 << 30,
-        executable="/venv/bin/python",
-        prefixes=("/venv",),
-    )
-
-
-@pytest.fixture
-def config(home: Path) -> Make:
-    def make(text: str = "") -> Config:
-        path = home / "p" / "moat.yaml"
-        return read_config(f"name: p\n{text}".encode(), path=path, home=home)
-
-    return make
-
-
-def docker(config: Config, host: Host) -> ContainerSpec:
-    return planned(config, Docker("docker", {}, EngineFacts()), host)
-
-
-def planned(config: Config, runtime: Runtime, host: Host) -> ContainerSpec:
-    plan = plan_kernel(config, host, runtime.capabilities)
-    if plan.problems:
-        raise refusal_of(plan.problems)
-    return plan.spec
-
+from tests.unit.planning.planned import docker, planned
+from tests.unit.projects import ADA, NO_ENGINE, Make
 
 # ---------------------------------------------------------------- the whole of it
+
 
 WHOLE = """
 mounts:
@@ -169,26 +116,6 @@ def test_without_a_limit_the_memory_is_half_of_the_hosts(config: Make, host: Hos
     assert docker(config(), host).limits.memory == 4 << 30
 
 
-@pytest.mark.parametrize(
-    ("text", "size"),
-    [
-        ("", 1024 * MIB),
-        ("container: {memory: 512}", 256 * MIB),
-        ("kernel: {tmpfs_size: 9999}", 2 << 30),
-        ("container: {memory: 512}\nkernel: {tmpfs_size: 100}", 100 * MIB),
-    ],
-)
-def test_an_exclude_is_at_most_half_of_the_memory(
-    config: Make, host: Host, text: str, size: int
-) -> None:
-    spec = docker(
-        config(f"{text}\nmounts: [{{source: ., target: /workspace, exclude: [e]}}]"), host
-    )
-    (exclude,) = spec.mounts.excludes
-    assert isinstance(exclude, Tmpfs)
-    assert exclude.size == size
-
-
 # ---------------------------------------------------------------- who runs it
 
 
@@ -234,6 +161,7 @@ def test_a_workspace_that_does_not_exist_is_an_error_of_the_file_for_every_launc
 
 
 # ---------------------------------------------------------------- what is refused
+
 
 UNSUPPORTED = """
 ports: {web: 8000}
@@ -303,61 +231,6 @@ def test_what_is_supported_is_not_refused(config: Make, text: str) -> None:
     assert unsupported(config(text)) == ()
 
 
-# ---------------------------------------------------------------- the choice of the runtime
-
-
-@pytest.mark.parametrize(
-    ("wish", "text", "name", "why"),
-    [
-        ("podman", "kernel: {runtime: docker}\nruntime: apple", "podman", "asked for"),
-        (None, "kernel: {runtime: bubblewrap}\nruntime: docker", "bubblewrap", "kernel.runtime"),
-        (None, "runtime: docker", "docker", "runtime"),
-        ("auto", "runtime: apple", "apple", "runtime"),
-        (None, "kernel: {runtime: auto}\nruntime: docker", "docker", "runtime"),
-    ],
-)
-def test_a_wish_goes_before_the_files_words(
-    config: Make, host: Host, wish: str | None, text: str, name: str, why: str
-) -> None:
-    chosen, words = choose(wish, config(text), host, NO_ENGINE)
-    assert (chosen.capabilities.name, words) == (name, f"runtime: {name} ({why})")
-
-
-def test_without_an_engine_that_answers_bubblewrap_is_chosen_and_said(
-    config: Make, host: Host
-) -> None:
-    chosen, words = choose(None, config(), host, NO_ENGINE)
-    assert chosen.capabilities.name == "bubblewrap"
-    assert words == (
-        "runtime: bubblewrap (no engine answers: /no/such.sock: nothing answers there)"
-    )
-
-
-@pytest.mark.engine
-def test_an_engine_that_answers_is_chosen_and_said(
-    config: Make, host: Host, engine: Engine
-) -> None:
-    chosen, words = choose(None, config(), host, {"DOCKER_HOST": engine.url})
-    assert chosen.capabilities.name == "docker"
-    version = engine.client.version()["Version"]
-    assert words == f"runtime: docker (Docker Engine {version} at {engine.url[7:]})"
-
-
-@pytest.mark.parametrize(
-    ("name", "words"),
-    [
-        ("kubernetes", "kubernetes: not supported yet; use docker, podman, bubblewrap or apple"),
-        ("dokcer", "dokcer: no such runtime; there are docker, podman, bubblewrap, apple"),
-    ],
-)
-def test_a_runtime_that_there_is_not_is_refused(
-    config: Make, host: Host, name: str, words: str
-) -> None:
-    with pytest.raises(RuntimeUnavailable) as raised:
-        choose(name, config(), host, {})
-    assert str(raised.value) == words
-
-
 # ---------------------------------------------------------------- secrets
 
 
@@ -374,40 +247,3 @@ def test_neither_a_secret_nor_the_launchers_environment_is_in_the_spec(
         assert "hunter2" not in everything
         assert "API_KEY" not in everything
         assert "('A', 'b')" in everything
-
-
-# ---------------------------------------------------------------- overrides
-
-
-def test_overrides_replace_or_add_to_the_files_settings(config: Make, home: Path) -> None:
-    given = config("env: {A: '1', B: '2'}\ncontainer: {memory: 256, cpus: 1}\nbase_image: a:1")
-    changed = override(
-        given, home=home, image="b:2", memory_mb=200, cpus=0.5, env={"B": "3", "C": "4"}
-    )
-    assert changed == replace(
-        given,
-        base_image="b:2",
-        container=replace(given.container, memory_mb=200, cpus=0.5),
-        env=(("A", "1"), ("B", "3"), ("C", "4")),
-    )
-
-
-def test_without_overrides_nothing_changes(config: Make, home: Path) -> None:
-    given = config("env: {A: '1'}")
-    assert override(given, home=home) == given
-
-
-def test_a_mount_is_added_as_if_it_stood_in_the_file(config: Make, home: Path) -> None:
-    given = config()
-    changed = override(given, home=home, mounts=["./data:/data:ro"])
-    assert changed.mounts[:-1] == given.mounts
-    added = changed.mounts[-1]
-    assert (added.source, added.target, added.read_only) == (home / "p" / "data", "/data", True)
-
-
-@pytest.mark.parametrize("mount", ["data", "./x:relative", "./x:/workspace/../etc"])
-def test_a_mount_that_the_file_may_not_have_is_refused(
-    config: Make, home: Path, mount: str
-) -> None:
-    with pytest.raises(ConfigError, match=f"^--mount {mount}: "):
-        override(config(), home=home, mounts=[mount])

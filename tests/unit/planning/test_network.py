@@ -1,4 +1,4 @@
-"""What ``network:`` of a moat.yaml becomes: values, variables, certificates, and words."""
+"""What ``network:`` of a moat.yaml becomes: values and variables."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from moat_nb.config.model import Config, Rule
 from moat_nb.config.reader import read_config
 from moat_nb.egress.policy.network_policy import NetworkPolicy
 from moat_nb.guest.settings import PortForward
-from moat_nb.host.certificates import bundle, bundle_files
 from moat_nb.planning.network import (
     NetworkPlan,
     plan_network,
@@ -19,7 +18,6 @@ from moat_nb.planning.network import (
     trust_variables,
     way_out_variables,
 )
-from moat_nb.sandbox.refusals import MOST, QUIET_SECONDS, RefusalNotices, refusal
 
 
 def config(text: str) -> Config:
@@ -179,83 +177,3 @@ def test_programs_find_certificates_where_the_host_has_some_or_tls_is_opened():
         egress = planned(text).egress
         found = way_out_variables(egress, trust, ["redis"])
         assert found == {**proxy_variables(egress, ["redis"]), **trust_variables()}
-
-
-# ---------------------------------------------------------------- certificates
-
-
-def pem(text: str) -> str:
-    return f"-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----"
-
-
-def test_the_bundle_has_each_certificate_of_all_files_once(tmp_path):
-    ours, system = tmp_path / "ours.pem", tmp_path / "system.pem"
-    ours.write_text(f"Our Company\n{pem('QQ==')}\n{pem('Qg==')}\n")
-    system.write_text(f"{pem('Qg==')}\n{pem('Qw==')}")
-    found = bundle([str(ours), str(system), str(tmp_path / "none")], f"x{pem('RA==')}".encode())
-    assert found.decode() == "".join(f"{pem(text)}\n" for text in ("QQ==", "Qg==", "Qw==", "RA=="))
-
-
-def test_files_that_the_environment_names_come_first_and_links_to_one_count_once(tmp_path):
-    ours, link, empty = (tmp_path / name for name in ("ours.pem", "link.pem", "empty.pem"))
-    ours.write_text(pem("QQ=="))
-    link.symlink_to(ours)
-    empty.write_text("no certificate")
-    environ = {
-        "SSL_CERT_FILE": str(empty),
-        "PIP_CERT": str(ours),
-        "CURL_CA_BUNDLE": str(link),
-        "REQUESTS_CA_BUNDLE": str(tmp_path / "none.pem"),
-    }
-    system = bundle_files({})
-    assert bundle_files(environ) == (str(link), *system)
-
-
-def test_a_bundle_that_changed_is_read_again(tmp_path):
-    file = tmp_path / "ours.pem"
-    file.write_text(pem("QQ=="))
-    assert bundle([str(file)]).decode() == pem("QQ==") + "\n"
-    file.write_text(pem("QUFBQQ=="))
-    assert bundle([str(file)]).decode() == pem("QUFBQQ==") + "\n"
-
-
-# ---------------------------------------------------------------- refusals
-
-REFUSED = {
-    "outcome": "refused",
-    "host": "a.org",
-    "reason": "is not in network.rules (policy strict)",
-    "hint": 'add "- a.org" to network.rules in moat.yaml',
-}
-
-
-def test_a_refusal_is_one_printable_line_that_says_how_to_allow_it():
-    assert refusal(REFUSED) == (
-        "refused: a.org is not in network.rules (policy strict); "
-        'add "- a.org" to network.rules in moat.yaml, and start the sandbox anew'
-    )
-    words = refusal({**REFUSED, "reason": "\x1b[2J\n" + "x" * 9999, "hint": ""})
-    assert words is not None
-    assert words.isprintable()
-    assert len(words) == 500
-    assert refusal({**REFUSED, "outcome": "failed"}) is None
-    assert refusal({**REFUSED, "outcome": "passed"}) is None
-
-
-def test_a_text_is_news_once_until_it_was_quiet_or_another_cell_began():
-    now = 0.0
-    news = RefusalNotices(clock=lambda: now)
-    assert news.is_new("a")
-    for _ in range(5):  # a program that tries again and again
-        now += QUIET_SECONDS * 0.9
-        assert not news.is_new("a")
-    assert news.is_new("b")
-    now += QUIET_SECONDS
-    assert news.is_new("a")
-    news.forget()
-    assert news.is_new("a")
-
-
-def test_a_flood_of_different_texts_is_told_of_up_to_a_bound():
-    news = RefusalNotices(clock=lambda: 0.0)
-    assert sum(news.is_new(str(number)) for number in range(10 * MOST)) == MOST

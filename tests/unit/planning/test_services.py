@@ -1,11 +1,10 @@
-"""services.py, recipes.py and parse_own_services.py: a moat.yaml's sidecars as plans."""
+"""A moat.yaml's services as plans of sidecars."""
 
 from __future__ import annotations
 
 import json
-import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,10 @@ from typing import Any
 import pytest
 
 import moat_nb
-from moat_nb.config.model import Config, MountEntry, Service
+from moat_nb.config.model import MountEntry
 from moat_nb.config.reader import read_config
 from moat_nb.config.readiness import Command, LogLine, Port
-from moat_nb.errors import ConfigError, StartError
+from moat_nb.errors import StartError
 from moat_nb.host.machine import Host, User
 from moat_nb.host.run_directory import RunDir
 from moat_nb.planning import kernel as kernel_module
@@ -25,58 +24,14 @@ from moat_nb.planning.capabilities import Capabilities
 from moat_nb.planning.kernel import plan_kernel
 from moat_nb.planning.limits import MIB, Hardening
 from moat_nb.planning.mounts import Bind, EmptyFile, MountPlan, Tmpfs, Volume
-from moat_nb.planning.services import ENTRYPOINT, SidecarPlan, plan_services
+from moat_nb.planning.services import ENTRYPOINT, plan_services
 from moat_nb.planning.spec import Instance, SandboxSpec
 from moat_nb.runtimes.docker.engine import EngineFacts
 from moat_nb.runtimes.docker.runtime import Docker
 from moat_nb.sandbox.pool import key_of
 from moat_nb.sandbox.project import LaunchPlan
-
-ADA = User(os.getuid(), os.getgid()) if os.getuid() else User(1000, 1000)
-
-Read = Callable[[str], Config]
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
-    directory = tmp_path / "home" / "p"
-    directory.mkdir(parents=True)
-    if os.getuid() == 0:
-        os.chown(directory, ADA.uid, ADA.gid)
-    return directory
-
-
-@pytest.fixture
-def host(project: Path) -> Host:
-    return Host(
-        user=ADA,
-        home=project.parent,
-        data_dir=project.parent / ".local/share/moat-nb",
-        memory=8 << 30,
-        executable="/venv/bin/python",
-        prefixes=("/venv",),
-    )
-
-
-@pytest.fixture
-def read(project: Path) -> Read:
-    def parse(text: str) -> Config:
-        path = project / "moat.yaml"
-        return read_config(f"name: p\n{text}".encode(), path=path, home=project.parent)
-
-    return parse
-
-
-def plans(config: Config, host: Host) -> dict[str, SidecarPlan]:
-    kernel = plan_kernel(config, host, Capabilities(name="docker")).spec
-    return {plan.name: plan for plan in plan_services(config, kernel, host)}
-
-
-def refused(read: Read, host: Host, text: str) -> str:
-    with pytest.raises(ConfigError) as raised:
-        plans(read(text), host)
-    return str(raised.value)
-
+from tests.unit.planning.sidecars import MOUNTING, OLLAMA, OWN, PASSWORD, Read, plans
+from tests.unit.projects import ADA
 
 # ---------------------------------------------------------------- the whole of one
 
@@ -154,144 +109,6 @@ def test_a_user_of_the_images_own_stays_in_a_rootless_engine_and_the_kernels_bec
 
 # ---------------------------------------------------------------- what each is handed
 
-PASSWORD = "pw0"
-
-
-@pytest.mark.parametrize(
-    ("name", "env", "to_sidecar", "to_kernel"),
-    [
-        (
-            "postgres",
-            {},
-            {
-                "POSTGRES_PASSWORD": PASSWORD,
-                "PGDATA": "/var/lib/postgresql/data/pgdata",
-                "POSTGRES_INITDB_ARGS": "--auth-host=scram-sha-256",
-            },
-            {
-                "MOAT_POSTGRES_HOST": "127.0.0.1",
-                "MOAT_POSTGRES_PORT": "5432",
-                "MOAT_POSTGRES_USER": "postgres",
-                "MOAT_POSTGRES_PASSWORD": PASSWORD,
-                "MOAT_POSTGRES_DB": "postgres",
-                "MOAT_POSTGRES_URL": "postgresql://postgres:pw0@127.0.0.1:5432/postgres",
-            },
-        ),
-        (
-            "postgres",
-            {"POSTGRES_USER": "ada", "POSTGRES_PASSWORD": "a/b @", "PGDATA": "/x"},
-            {
-                "POSTGRES_USER": "ada",
-                "POSTGRES_PASSWORD": "a/b @",
-                "PGDATA": "/x",
-                "POSTGRES_INITDB_ARGS": "--auth-host=scram-sha-256",
-            },
-            {
-                "MOAT_POSTGRES_HOST": "127.0.0.1",
-                "MOAT_POSTGRES_PORT": "5432",
-                "MOAT_POSTGRES_USER": "ada",
-                "MOAT_POSTGRES_PASSWORD": "a/b @",
-                "MOAT_POSTGRES_DB": "ada",
-                "MOAT_POSTGRES_URL": "postgresql://ada:a%2Fb%20%40@127.0.0.1:5432/ada",
-            },
-        ),
-        (
-            "mysql",
-            {},
-            {"MYSQL_ROOT_PASSWORD": PASSWORD, "MYSQL_DATABASE": "moat"},
-            {
-                "MOAT_MYSQL_HOST": "127.0.0.1",
-                "MOAT_MYSQL_PORT": "3306",
-                "MOAT_MYSQL_USER": "root",
-                "MOAT_MYSQL_PASSWORD": PASSWORD,
-                "MOAT_MYSQL_DB": "moat",
-                "MOAT_MYSQL_URL": "mysql://root:pw0@127.0.0.1:3306/moat",
-            },
-        ),
-        (
-            "mysql",
-            {"MYSQL_USER": "ada", "MYSQL_DATABASE": "d"},
-            {
-                "MYSQL_ROOT_PASSWORD": PASSWORD,
-                "MYSQL_DATABASE": "d",
-                "MYSQL_USER": "ada",
-                "MYSQL_PASSWORD": PASSWORD,
-            },
-            {
-                "MOAT_MYSQL_HOST": "127.0.0.1",
-                "MOAT_MYSQL_PORT": "3306",
-                "MOAT_MYSQL_USER": "ada",
-                "MOAT_MYSQL_PASSWORD": PASSWORD,
-                "MOAT_MYSQL_DB": "d",
-                "MOAT_MYSQL_URL": "mysql://ada:pw0@127.0.0.1:3306/d",
-            },
-        ),
-        (
-            "redis",
-            {},
-            {},
-            {
-                "MOAT_REDIS_HOST": "127.0.0.1",
-                "MOAT_REDIS_PORT": "6379",
-                "MOAT_REDIS_PASSWORD": PASSWORD,
-                "MOAT_REDIS_URL": "redis://:pw0@127.0.0.1:6379",
-            },
-        ),
-        (
-            "ollama",
-            {},
-            {
-                "OLLAMA_HOST": "127.0.0.1:11434",
-                "OLLAMA_MODELS": "/models",
-                "OLLAMA_NOPRUNE": "1",
-                "HOME": "/home/moat",
-            },
-            {
-                "MOAT_OLLAMA_HOST": "127.0.0.1",
-                "MOAT_OLLAMA_PORT": "11434",
-                "MOAT_OLLAMA_URL": "http://127.0.0.1:11434",
-            },
-        ),
-    ],
-)
-def test_a_built_in_service_gets_its_images_variables_and_the_kernel_where_it_is(
-    read: Read,
-    host: Host,
-    name: str,
-    env: dict[str, str],
-    to_sidecar: dict[str, str],
-    to_kernel: dict[str, str],
-) -> None:
-    given = read(f"dependencies: [{name}]\nservices: {{{name}: {{env: {json.dumps(env)}}}}}")
-    inputs = plans(given, host)[name].inputs(PASSWORD)
-    assert dict(inputs.env) == to_sidecar
-    assert dict(inputs.kernel) == to_kernel
-    assert PASSWORD not in repr(inputs)
-
-
-@pytest.mark.parametrize(
-    ("env", "arguments"),
-    [
-        ({"POSTGRES_HOST_AUTH_METHOD": "trust"}, "--auth-host=trust"),
-        ({"POSTGRES_INITDB_ARGS": "--data-checksums"}, "--data-checksums"),
-    ],
-)
-def test_how_postgres_lets_in_who_comes_from_127_0_0_1_is_the_files_to_say(
-    read: Read, host: Host, env: dict[str, str], arguments: str
-) -> None:
-    given = read(f"dependencies: [postgres]\nservices: {{postgres: {{env: {json.dumps(env)}}}}}")
-    inputs = plans(given, host)["postgres"].inputs(PASSWORD)
-    assert inputs.env["POSTGRES_INITDB_ARGS"] == arguments
-
-
-def test_redis_is_told_its_password_by_its_config_and_by_no_variable(
-    read: Read, host: Host
-) -> None:
-    given = read("dependencies: [redis]\nservices: {redis: {env: {REDIS_PASSWORD: 'a\"b'}}}")
-    inputs = plans(given, host)["redis"].inputs(PASSWORD)
-    assert inputs.stdin.splitlines()[0] == 'requirepass "a\\"b"'
-    assert inputs.env == {}
-
 
 def test_a_password_is_neither_in_a_plan_nor_in_what_is_printed_of_it(
     read: Read, host: Host
@@ -330,24 +147,6 @@ def test_a_spare_with_another_env_of_a_service_is_another(read: Read, host: Host
 
 # ---------------------------------------------------------------- kernel.services
 
-OWN = """
-dependencies: [postgres]
-kernel:
-  services:
-    search:
-      image: example/search:2
-      command: [serve, --verbose]
-      ports: [9200, 9300]
-      env: {MODE: single}
-      memory: 512
-      wait: false
-      user: 1000:1001
-      ready: {log: started, timeout: 5}
-    postgres:
-      ready: {command: [pg_isready], timeout: 9}
-      user: "70"
-"""
-
 
 def test_any_other_service_is_given_under_kernel_and_a_built_in_one_is_told_more_there(
     read: Read, host: Host
@@ -376,44 +175,9 @@ def test_a_service_of_the_files_own_runs_as_the_kernel_does_and_is_ready_at_its_
     assert found["a"].ready == Port(port=8001)
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("A: {image: a}", "moat.yaml:2:21: 'A' cannot name a service: lower-case letters"),
-        ("localhost: {image: a}", "'localhost' cannot name a service"),
-        ("a: {}", "kernel.services.a.image: missing; give it a value"),
-        ("a: {image: 'a b'}", "kernel.services.a.image: 'a b' is not the name of an image"),
-        ("a: {image: a, port: 1}", "'port' in kernel.services.a; did you mean 'ports'?"),
-        ("a: {image: a, ports: [0]}", "kernel.services.a.ports[0]: '0' is not a whole number"),
-        ("a: {image: a, user: 0}", "UID or UID:GID, numbers above 0: a sidecar never runs as root"),
-        ("a: {image: a, user: root}", "'root' is not UID or UID:GID"),
-        ("a: {image: a, ready: {timeout: 1}}", "ready: no check given; give port, command or log"),
-        ("a: {image: a, ready: {port: 1, log: x}}", "ready: port and log given"),
-        ("a: {image: a, mounts: ['.:/etc']}", "the target '/etc' is refused"),
-        ("a: {image: a, mounts: ['.:/a', './b:/a']}", "a second mount at /a"),
-        ("redis: {}", "kernel.services.redis is given, but redis is not among the dependencies"),
-        ("postgres: {image: a}", "unknown key 'image' in kernel.services.postgres"),
-    ],
-)
-def test_a_wrong_service_is_refused_with_its_place(
-    read: Read, host: Host, text: str, message: str
-) -> None:
-    whole = f"kernel: {{services: {{{text}}}}}\ndependencies: [postgres]"
-    assert message in refused(read, host, whole)
-
-
-def test_two_services_on_one_port_are_refused_with_both_places(read: Read, host: Host) -> None:
-    own = "kernel: {services: {cache: {image: 'a:1', ports: [80, 6379]}}}"
-    assert refused(read, host, f"dependencies: [redis]\n{own}") == (
-        "moat.yaml:3:21: cache listens at port 6379, as redis (moat.yaml:2:16); "
-        "they share 127.0.0.1: give one of them another port"
-    )
-    assert plans(read(f"dependencies: [redis]\n{own.replace('6379', '6380')}"), host)
-
-
 # ---------------------------------------------------------------- models
 
-OLLAMA = "dependencies: [ollama]\nservices: {ollama: {models: [tiny, 'qwen:7b']}}\n"
+
 STRICT = "network: {policy: strict, rules: [registry.ollama.ai]}\n"
 
 
@@ -450,13 +214,6 @@ def test_an_ollama_without_models_has_no_way_out_and_keeps_nothing(read: Read, h
     assert Tmpfs(target="/models", size=1024 * MIB, role="data") in tuple(plan.spec.mounts)
     assert plan.spec.mounts.keep == ()
     assert "HTTPS_PROXY" not in plan.inputs(PASSWORD).env
-
-
-def test_what_the_file_says_of_ollamas_variables_wins_over_the_way_outs(
-    read: Read, host: Host
-) -> None:
-    text = OLLAMA.replace("models", "env: {HTTPS_PROXY: 'http://127.0.0.1:9'}, models")
-    assert plans(read(text), host)["ollama"].inputs(PASSWORD).env["HTTPS_PROXY"].endswith(":9")
 
 
 def test_on_the_engines_network_models_need_no_proxy_but_the_certificates(
@@ -497,48 +254,7 @@ def test_models_are_kept_where_the_file_says(
         )
 
 
-@pytest.mark.parametrize("policy", ["{policy: none}", "{policy: none, host: [8080]}"])
-def test_models_are_refused_where_nothing_can_be_reached(
-    read: Read, host: Host, policy: str
-) -> None:
-    assert refused(read, host, f"{OLLAMA}network: {policy}") == (
-        "moat.yaml:3:12: ollama: models are pulled at the start, and network.policy is none; "
-        "say strict, with registry.ollama.ai in network.rules, or take models out and mount those "
-        "you have: kernel.services.ollama.mounts: [DIRECTORY:/models:ro]"
-    )
-    assert plans(read(f"dependencies: [ollama]\nnetwork: {policy}"), host)
-
-
-def test_models_that_are_not_waited_for_are_refused(read: Read, host: Host) -> None:
-    text = "dependencies: [ollama]\nservices: {ollama: {wait: false, models: [tiny]}}"
-    assert refused(read, host, text) == (
-        "moat.yaml:3:12: ollama: models are waited for, and wait is false; take one of the two out"
-    )
-    assert plans(read(text.replace(", models: [tiny]", "")), host)
-
-
-def test_models_are_refused_for_another_user_who_could_not_read_the_certificates(
-    read: Read, host: Host
-) -> None:
-    user = "kernel: {services: {ollama: {user: 4321:4321}}}"
-    assert refused(read, host, f"{OLLAMA}{user}") == (
-        "moat.yaml:3:12: ollama: only the kernel's user can pull models; "
-        "take user out of kernel.services.ollama"
-    )
-    assert plans(read(f"dependencies: [ollama]\n{user}"), host)
-
-
 # ---------------------------------------------------------------- limits
-
-
-def test_a_service_beside_a_kernel_under_gvisor_is_refused_as_they_share_no_loopback(
-    read: Read, host: Host
-) -> None:
-    text = "dependencies: [redis]\nkernel: {isolation: gvisor}"
-    assert refused(read, host, text) == (
-        "moat.yaml:2:16: redis could not be reached: under gVisor each container has its own "
-        "loopback; take kernel.isolation out"
-    )
 
 
 def test_a_services_limits_are_the_kernels_but_for_its_memory(read: Read, host: Host) -> None:
@@ -571,26 +287,6 @@ def test_the_moat_yaml_of_the_documentation_is_planned_as_it_says(
 
 # ---------------------------------------------------------------- mounts
 
-MOUNTING = """
-mounts:
-  - source: .
-    target: /workspace
-    exclude: [.env, secrets, "a/*/deep"]
-kernel:
-  services:
-    a:
-      image: a:1
-      mounts: {mounts}
-"""
-
-
-@pytest.fixture
-def full(project: Path) -> Path:
-    for name in ("secrets/inner", "a/b/deep", "a/c"):
-        (project / name).mkdir(parents=True)
-    (project / ".env").write_text("KEY=1")
-    return project
-
 
 def test_a_sidecar_never_sees_what_an_exclude_of_the_kernels_hides(
     read: Read, host: Host, full: Path
@@ -608,16 +304,6 @@ def test_a_sidecar_never_sees_what_an_exclude_of_the_kernels_hides(
         ("/a/b/deep", Tmpfs),
         ("/a/c", Tmpfs),
     }
-
-
-@pytest.mark.parametrize("source", ["./secrets", "./secrets/inner", "./.env", "./a/b/deep"])
-def test_a_mount_of_what_the_kernel_may_not_see_is_refused(
-    read: Read, host: Host, full: Path, source: str
-) -> None:
-    text = MOUNTING.replace("{mounts}", f"['{source}:/x:ro']")
-    message = refused(read, host, text)
-    assert "is excluded; what the kernel may not see no sidecar may" in message
-    assert message.startswith("moat.yaml:11:16: a mounts ")
 
 
 def test_a_sidecars_mounts_come_from_the_very_function_the_kernels_come_from(
@@ -643,33 +329,6 @@ def test_a_sidecars_mounts_come_from_the_very_function_the_kernels_come_from(
     assert [kernel.mounts, sidecar.spec.mounts] == given
 
 
-def test_a_volume_keeps_a_services_data_and_needs_a_password_that_is_kept_too(
-    read: Read, host: Host
-) -> None:
-    volume = "{name: db, target: /var/lib/postgresql/data, type: volume}"
-    own = f"dependencies: [postgres]\nkernel: {{services: {{postgres: {{volumes: [{volume}]}}}}}}"
-    message = refused(read, host, own)
-    assert "moat.yaml:3:42: postgres keeps its data there" in message
-    assert "services.postgres.env: POSTGRES_PASSWORD" in message
-    given = read(f"{own}\nservices: {{postgres: {{env: {{POSTGRES_PASSWORD: x}}}}}}")
-    assert Volume(name="moat-p-db", target="/var/lib/postgresql/data") in tuple(
-        plans(given, host)["postgres"].spec.mounts
-    )
-
-
-def test_a_volume_of_the_hosts_is_refused_where_the_service_could_not_write_to_it(
-    read: Read, host: Host
-) -> None:
-    volume = "{name: db, target: /data}"
-    text = f"dependencies: [redis]\nkernel: {{services: {{redis: {{volumes: [{volume}]}}}}}}"
-    message = refused(read, replace(host, user=User(1000, 1000)), text)
-    assert (
-        "redis runs as 999:999, and cannot write to a directory of yours; say type: vol" in message
-    )
-    plan = plans(read(text), replace(host, user=User(0, 0)))["redis"]
-    assert plan.spec.mounts.keep == (str(host.data_dir / "volumes/p/db"),)
-
-
 def test_what_an_image_calls_a_volume_is_a_tmpfs_unless_something_is_mounted_there(
     read: Read, host: Host
 ) -> None:
@@ -681,9 +340,3 @@ def test_what_an_image_calls_a_volume_is_a_tmpfs_unless_something_is_mounted_the
     assert spec.command[-3:] == ("moat: these are the mounts", "INT", "run")
     with pytest.raises(StartError, match=r"keeps its data in /kept/data, below the mount at /kept"):
         plan.on((), ("run",), "INT", ("/kept/data",))
-
-
-def test_a_service_in_the_config_has_no_image_only_where_it_is_built_in(read: Read) -> None:
-    given = read(OWN)
-    assert {service.name for service in given.services if service.image is None} == {"postgres"}
-    assert isinstance(given.services[0], Service)

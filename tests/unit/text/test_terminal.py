@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import re
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moat_nb.cli import sandboxes as cli_sandboxes
 from moat_nb.text.terminal import for_terminal, last_lines, one_line
 
 HARMLESS = re.compile(r"\x1b\[[0-9;]*[ABCDGJKm]|[\x08\t\n\r]|[^\x00-\x1f\x7f-\x9f]")
-
 pieces = st.lists(
     st.text(alphabet="\x1b[]\\PX^_?;052chlAmK\x07\x9b\x9d\x00\n x"), min_size=1, max_size=4
 )
@@ -59,20 +56,3 @@ def test_of_last_lines_none_erases_or_overwrites_what_stands_above() -> None:
 
 def test_a_last_line_is_cut() -> None:
     assert len(last_lines("x" * 5000, 3)) == 300
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
-def test_a_log_is_printed_to_a_terminal_without_what_would_steer_it_and_elsewhere_as_it_is(
-    monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]
-) -> None:
-    written = b"\x1b]52;c;cm0=\x07\x1b[31mred\xff\n"
-    cli_sandboxes._print(written)
-    assert capfdbinary.readouterr().out == written
-    terminal = Terminal()
-    monkeypatch.setattr("sys.stdout", terminal)
-    cli_sandboxes._print(written)
-    assert terminal.getvalue() == "\x1b[31mred\ufffd\n"
