@@ -22,7 +22,7 @@ RUN_FAILED = 125
 
 INTERRUPTED = 130
 READER_GONE = 141
-"""What shells say of a command whose reader ended: 128 + SIGPIPE."""
+"""A shell's exit status for a command whose reader ended: 128 + SIGPIPE."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -53,7 +53,12 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     # What stands behind `--` is the sandbox's command, whatever it looks like.
     ours, dashes, command = split(argv)
     known = parser()
-    arguments = known.parse_args(ours)
+    arguments, unknown = known.parse_known_args(ours)
+    if unknown:
+        hint = ""
+        if arguments.subcommand == "run" and not dashes:
+            hint = "; a command stands after --: moat-nb run -- python3 -V"
+        known.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
     if dashes and arguments.subcommand != "run":
         known.error("only `moat-nb run` takes a command after --")
     arguments.argv = command

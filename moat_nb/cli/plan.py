@@ -16,7 +16,7 @@ from moat_nb.planning.image import ImagePlan
 from moat_nb.planning.limits import limits_in_words
 from moat_nb.planning.mounts import MOUNT_COLUMNS, kind, mount_points, mount_row
 from moat_nb.planning.services import SidecarPlan
-from moat_nb.planning.spec import ContainerSpec, Instance
+from moat_nb.planning.spec import ContainerSpec, Instance, SandboxSpec
 from moat_nb.sandbox.project import LaunchPlan, plan_project
 from moat_nb.text.tables import fields, table, wrap
 
@@ -78,12 +78,12 @@ def make(directory: str, runtime: str | None) -> Rendered:
 def render(launch: LaunchPlan) -> Rendered:
     run_dir = RunDir(base_directory(launch.environ, os.getuid()) / PLACEHOLDER)
     instance = Instance.of(run_dir, "0:0:0")
-    spec = launch.spec.instantiate(instance)
-    sidecars = []
-    for sidecar in launch.sidecars:
-        joined = sidecar.spec.instantiate(instance).joined_to(spec.name)
-        rendered = launch.runtime.render(joined)
-        sidecars.append(PlannedSidecar(plan=sidecar, spec=joined, rendered=rendered))
+    sandbox = SandboxSpec(kernel=launch.spec, sidecars=launch.sidecar_specs).instantiate(instance)
+    spec = sandbox.kernel
+    sidecars = (
+        PlannedSidecar(plan=plan, spec=sidecar, rendered=launch.runtime.render(sidecar))
+        for plan, sidecar in zip(launch.sidecars, sandbox.sidecars, strict=True)
+    )
     return Rendered(
         launch=launch,
         spec=spec,
@@ -115,7 +115,7 @@ def as_json(plan: Rendered) -> dict[str, Any]:
                 "spec": _spec(one.spec),
                 "ready": None if one.plan.ready is None else str(one.plan.ready),
                 "wait": one.plan.wait,
-                "models": one.plan.service.models,
+                "models": one.plan.models,
                 "rendered": one.rendered,
             }
             for one in plan.sidecars
@@ -162,9 +162,9 @@ def _sidecar(one: PlannedSidecar) -> str:
         ("loosened", "; ".join(spec.hardening.loosened()) or "nothing"),
         ("ports", ", ".join(map(str, plan.ports))),
         ("ready", ready if plan.wait else "not waited for"),
-        ("models", ", ".join(plan.service.models)),
+        ("models", ", ".join(plan.models)),
         ("pulls", _pulls(one)),
-        ("env", ", ".join(name for name, _ in plan.service.env)),
+        ("env", ", ".join(plan.service.env)),
     ]
     facts = fields((name, value) for name, value in rows if value)
     words = "\n".join(f"  {line}" for line in facts.splitlines())
@@ -173,7 +173,7 @@ def _sidecar(one: PlannedSidecar) -> str:
 
 def _pulls(one: PlannedSidecar) -> str:
     """How models come there."""
-    if not one.plan.service.models:
+    if not one.plan.models:
         return ""
     way = "the engine's network" if one.spec.egress is None else "the sandbox's proxy, by its rules"
     return f"those that are not in {MODELS} yet, before kernels start, through {way}"
@@ -221,4 +221,5 @@ def _hardening(spec: ContainerSpec) -> str:
         words.append("read-only root filesystem")
     if hardening.isolation is not None:
         words.append(f"isolation {hardening.isolation}")
-    return ", ".join((*words, f"network {spec.network}"))
+    network = f"container:{spec.beside}" if spec.beside else spec.network
+    return ", ".join((*words, f"network {network}"))

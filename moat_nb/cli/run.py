@@ -44,7 +44,7 @@ def run(
     mounts: Sequence[str] = (),
     quiet: bool = False,
 ) -> int:
-    """Run ``argv``, else the file's ``command``; returns what a shell would say of it.
+    """Run ``argv``, else the file's ``command``; returns its exit status as a shell would.
 
     Raises MoatError when the sandbox does not start or ends under the command.
     """

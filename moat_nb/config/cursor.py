@@ -41,11 +41,11 @@ class Cursor:
 
     problems: Problems
     path: str
-    """As a user would say it: ``mounts[0].source``; empty for the file itself."""
+    """For the user: ``mounts[0].source``; empty for the file itself."""
     node: Node | None
     """None: not in the file."""
     anchor: Node
-    """The key, or the value where there is none, or what lacks the key."""
+    """Node to report: the key; else the value; else the parent that lacks the key."""
 
     @property
     def where(self) -> str:

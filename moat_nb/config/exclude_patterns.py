@@ -1,9 +1,9 @@
-"""The one validator of exclude paths, for moat.yaml, the command line and the widget; and globs.
+"""Validates exclude patterns (for moat.yaml, the command line and the widget) and matches globs.
 
 An exclude is a path relative to a mount's target. ``*`` stands for any characters of one
-component, a leading dot included (an exclude hides, so it rather takes more than a shell would);
-``**`` as a component stands for any number of directories, none included. As in Moat, harmless
-spellings are normalised rather than refused: ``node_modules/``, ``./x`` and ``a//b``.
+component, including a leading dot: an exclude hides, so it takes more than a shell would. ``**``
+as a component stands for any number of directories, or none. As in Moat, harmless spellings are
+normalised: ``node_modules/``, ``./x`` and ``a//b``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 from typing import TypeAlias
 
-__all__ = ["GlobStates", "advance", "begin", "check", "check_all", "is_glob", "normalise"]
+__all__ = ["GlobStates", "check", "check_all", "is_glob", "normalise", "start", "step"]
 
 _UNSUPPORTED = re.compile(r"[^A-Za-z0-9/._*-]")
 # NAME_MAX of Linux's file systems, and a quarter of PATH_MAX, which leaves room for the target.
@@ -21,7 +21,7 @@ _MAX_COMPONENT = 255
 _MAX_LENGTH = 1024
 
 GlobStates: TypeAlias = frozenset[tuple[int, tuple[str, ...]]]
-"""What is left to match of each glob: the glob's number, and its remaining components."""
+"""Each glob's number, and its components that are left to match."""
 
 
 def normalise(pattern: str) -> str:
@@ -34,18 +34,18 @@ def is_glob(pattern: str) -> bool:
 
 
 def check(pattern: str) -> str | None:
-    """What is wrong with one exclude, in words for the user; None when nothing is.
+    """The problem of one exclude, as text for the user; None for a good one.
 
-    Never raises, whatever the string.
+    Never raises, for any string.
     """
     if not pattern:
         return "an exclude must not be empty"
     if len(pattern) > _MAX_LENGTH:
         return f"an exclude of {len(pattern)} characters; at most {_MAX_LENGTH} are allowed"
-    found = _UNSUPPORTED.search(pattern)
-    if found:
+    character = _UNSUPPORTED.search(pattern)
+    if character:
         allowed = "letters, digits and / . - _ *"
-        return f"{pattern!r} has the unsupported character {found[0]!r}; allowed are {allowed}"
+        return f"{pattern!r} has the unsupported character {character[0]!r}; allowed are {allowed}"
     if pattern.startswith("/"):
         return f"{pattern!r} is absolute; an exclude is relative to the mount's target"
     parts = pattern.split("/")
@@ -59,34 +59,34 @@ def check(pattern: str) -> str | None:
 
 
 def check_all(patterns: Sequence[str]) -> list[tuple[int, str]]:
-    """``(index, words)`` for every wrong exclude of one mount, by index.
+    """``(index, problem)`` for every wrong exclude of one mount, by index.
 
-    On top of :func:`check`, of two alike the later is a duplicate, and one below another is
-    redundant with it.
+    Beside :func:`check`: the later of two equal ones is a duplicate, and one below another is
+    redundant.
     """
-    words = {i: problem for i, text in enumerate(patterns) if (problem := check(text))}
+    problems = {i: problem for i, text in enumerate(patterns) if (problem := check(text))}
     first: dict[str, int] = {}
     for i, text in enumerate(patterns):
-        if i not in words and first.setdefault(normalise(text), i) != i:
-            words[i] = f"{text!r} is a duplicate of {patterns[first[normalise(text)]]!r}"
+        if i not in problems and first.setdefault(normalise(text), i) != i:
+            problems[i] = f"{text!r} is a duplicate of {patterns[first[normalise(text)]]!r}"
     for path, i in first.items():
         parts = path.split("/")
         above = ("/".join(parts[:length]) for length in range(1, len(parts)))
         outer = next((first[parent] for parent in above if parent in first), None)
         if outer is not None:
-            words[i] = f"{patterns[i]!r} is redundant with {patterns[outer]!r}"
-    return sorted(words.items())
+            problems[i] = f"{patterns[i]!r} is redundant with {patterns[outer]!r}"
+    return sorted(problems.items())
 
 
-def begin(patterns: Iterable[str]) -> GlobStates:
-    """The states at the mount's target, of accepted patterns."""
+def start(patterns: Iterable[str]) -> GlobStates:
+    """The states of accepted patterns at the mount's target."""
     return frozenset((number, _components(pattern)) for number, pattern in enumerate(patterns))
 
 
-def advance(states: GlobStates, name: str) -> tuple[int | None, GlobStates]:
-    """Step down into the entry ``name``.
+def step(states: GlobStates, name: str) -> tuple[int | None, GlobStates]:
+    """Go down into the entry ``name``.
 
-    Gives the lowest number of a glob that matches the entry itself, and the states below it.
+    Returns the lowest number of a glob that matches the entry itself, and the states below it.
     """
     after: set[tuple[int, tuple[str, ...]]] = set()
     for number, parts in states:

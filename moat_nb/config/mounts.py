@@ -189,7 +189,7 @@ def git_problems(mounts: Sequence[MountEntry], workspace_mode: str) -> tuple[Pro
 
 
 def _names_git(pattern: str) -> bool:
-    matched, _ = exclude_patterns.advance(exclude_patterns.begin([pattern]), ".git")
+    matched, _ = exclude_patterns.step(exclude_patterns.start([pattern]), ".git")
     first = pattern.split("/", maxsplit=1)[0]
     return matched is not None or (first != "**" and fnmatchcase(".git", first))
 

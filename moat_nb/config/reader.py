@@ -1,4 +1,4 @@
-"""moat.yaml as a Config: the one place where the file is found and read.
+"""Reads moat.yaml into a Config; the file is found and read only here.
 
 Everything below :func:`read_config` is pure, bytes to Config; problems are collected over the
 whole file and raised at once. Nothing of the environment is read: what ``env://NAME`` refers to
@@ -164,7 +164,7 @@ def _name(cursor: Cursor, directory: Path) -> str:
 
 
 def _unused(fields: Fields) -> tuple[UnusedKey, ...]:
-    """Top-level keys that mean nothing here; one near to a known key is a problem instead."""
+    """Unused top-level keys; one that resembles a known key is a problem instead."""
     names = []
     for name in fields.entries.keys() - set(FileKeys.names()):
         near = None if name in UNUSED else nearest(name, (*FileKeys.names(), *UNUSED))

@@ -1,4 +1,4 @@
-"""What shows that a sidecar can be used: three kinds of check, as values.
+"""A sidecar's readiness checks, of three kinds, as values.
 
 ``sidecars.py`` carries them out; here is only what they are, and how they are said to a person.
 """
@@ -40,7 +40,7 @@ class Command:
 
 @dataclass(frozen=True, kw_only=True)
 class LogLine:
-    """A line that holds ``text`` is among what the sidecar prints."""
+    """The sidecar prints a line that holds ``text``."""
 
     text: str
     timeout: float = TIMEOUT

@@ -1,13 +1,13 @@
-"""Egress: the proxy through which alone a sandbox reaches hosts.
+"""Egress: the proxy, a sandbox's only way to other hosts.
 
     sandbox | a unix socket | the proxy (a process of its own) | the host
 
-A program in the sandbox speaks to a port on 127.0.0.1 there, and the guest forwards its bytes to
-the socket. Here stands what launcher and proxy share (``options.py``, ``records.py``,
-``upstream.py``) and how the launcher runs the proxy (``process.py``); ``policy/`` decides what may
-be asked for, and ``proxy/`` is the process itself.
+A program in the sandbox connects to a port on 127.0.0.1 there, and the guest forwards its bytes to
+the socket. Launcher and proxy share ``options.py``, ``records.py`` and ``upstream.py``. The
+launcher runs the proxy by ``process.py``. ``policy/`` decides on requests, and ``proxy/`` is the
+process itself.
 
-:class:`options.ProxyOptions` is all that the process is told, in one line on its stdin.
-:class:`records.Record` is what it tells, on stdout and in its file. Addresses that are not public
-are refused, unless ``options.reachable_from(os.environ)`` has them.
+The process gets one :class:`options.ProxyOptions`, a line on its stdin. It writes
+:class:`records.Record` lines to stdout and to its file. Only public addresses can be reached, and
+those in ``options.reachable_from(os.environ)``.
 """

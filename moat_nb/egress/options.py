@@ -1,4 +1,4 @@
-"""What the launcher tells the proxy at its start: one line of JSON on its stdin."""
+"""The proxy's options, which the launcher writes to its stdin as one line of JSON."""
 
 from __future__ import annotations
 
@@ -25,31 +25,31 @@ __all__ = [
 ]
 
 REACHABLE = "MOAT_NB_REACHABLE"
-"""The launcher's variable for :attr:`ProxyOptions.reachable`. It is no key of moat.yaml, which a
-sandbox may be able to write."""
+"""The launcher's variable for :attr:`ProxyOptions.reachable`. It is not a key of moat.yaml: a
+sandbox may be able to write that file."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Interception:
-    """The authority whose certificates the sandbox trusts; see :mod:`moat_nb.egress.options`."""
+    """The authority that the sandbox trusts; see :mod:`moat_nb.egress.proxy.interception`."""
 
     certificate: str
-    """Path of its certificate (PEM), which is given into the sandbox."""
+    """Path of its certificate (PEM), which the sandbox gets."""
     key: str
-    """Path of its private key (PEM, 0600), which never is."""
+    """Path of its private key (PEM, 0600), which the sandbox never gets."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Deadlines:
-    """Seconds; only tests ask for others."""
+    """Seconds; only tests change them."""
 
     connect: float = 20.0
     """For all addresses of a host together."""
     head: float = 60.0
-    """How long a request's head may take to come whole, and how long a connection waits for one."""
+    """For a whole request head to arrive, and for a connection to wait for one."""
     idle: float = 1800.0
-    """How long neither side may say a word, or one may take nothing of what it is told. A server
-    may think for minutes about its answer."""
+    """How long both ends may be silent, or one may read nothing of its data. A server may take
+    minutes to answer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,19 +58,19 @@ class ProxyOptions:
     """A listening unix socket, inherited."""
     network: NetworkPolicy
     upstream: str | None = field(default=None, repr=False)
-    """``http://user:password@proxy.example.com:3128`` through which everything goes."""
+    """The launcher's own proxy, ``http://user:password@proxy.example.com:3128``."""
     trust: str | None = None
-    """Path of the authorities (PEM) that vouch for an ``https://`` upstream, and for hosts whose
-    TLS is opened; None: OpenSSL's own."""
+    """Path of the authorities (PEM) for an ``https://`` upstream and for intercepted hosts; None:
+    OpenSSL's own."""
     no_proxy: str = ""
-    """Hosts that are reached without ``upstream``, as in the environment variable."""
+    """Hosts reached without ``upstream``, in the format of the environment variable."""
     records: str
-    """Path of the file of JSON lines that is made or continued; see ``records.py``."""
+    """Path of the request log (JSON lines), made or continued; see ``records.py``."""
     limit: int
-    """Bytes of it, the older part included."""
+    """Bytes of the request log, including the older part."""
     intercept: Interception | None = None
     reachable: tuple[str, ...] = ()
-    """Networks such as ``10.1.2.0/24`` that may be reached although they are not public."""
+    """Private networks, such as ``10.1.2.0/24``, that may be reached."""
     deadlines: Deadlines = Deadlines()
 
     def line(self) -> bytes:
@@ -78,38 +78,38 @@ class ProxyOptions:
 
     @classmethod
     def parse(cls, line: bytes) -> ProxyOptions:
-        """Trusts its author, the launcher; KeyError or TypeError when they do not fit together."""
-        given: dict[str, Any] = json.loads(line)
-        intercept = given.get("intercept")
-        given.update(
-            network=NetworkPolicy.parse(given["network"]),
+        """Trusts its author, the launcher; KeyError or TypeError for fields that do not fit."""
+        fields: dict[str, Any] = json.loads(line)
+        intercept = fields.get("intercept")
+        fields.update(
+            network=NetworkPolicy.parse(fields["network"]),
             intercept=intercept and Interception(**intercept),
-            no_proxy=given.get("no_proxy") or "",
-            reachable=tuple(given.get("reachable", ())),
-            deadlines=Deadlines(**given.get("deadlines", {})),
+            no_proxy=fields.get("no_proxy") or "",
+            reachable=tuple(fields.get("reachable", ())),
+            deadlines=Deadlines(**fields.get("deadlines", {})),
         )
-        return cls(**given)
+        return cls(**fields)
 
 
 def reachable_from(environ: Mapping[str, str]) -> tuple[str, ...]:
-    """The networks of ``MOAT_NB_REACHABLE``, separated by commas; StartError where one is none."""
-    found = []
-    for word in environ.get(REACHABLE, "").replace(",", " ").split():
+    """The networks of ``MOAT_NB_REACHABLE``, separated by commas; StartError for a bad one."""
+    networks = []
+    for network in environ.get(REACHABLE, "").replace(",", " ").split():
         try:
-            found.append(str(ip_network(word)))
+            networks.append(str(ip_network(network)))
         except ValueError as error:
             raise StartError(f"{REACHABLE}: {error}; write networks such as 10.1.2.0/24") from None
-    return tuple(found)
+    return tuple(networks)
 
 
 INSTALL = "pip install 'moat-nb[intercept]'"
 
 
 def needed(rules: Iterable[Rule]) -> bool:
-    """A method and a path are hidden by TLS; of a host whose rules name none, nothing is opened."""
+    """Whether a rule names methods or paths: TLS hides those, so it must be intercepted."""
     return any(rule.lines for rule in rules)
 
 
 def missing() -> str | None:
-    """The command that installs what ``authority.py`` needs; None where it is there."""
+    """The command that installs what ``proxy/interception.py`` needs; None if installed."""
     return None if find_spec("cryptography") else INSTALL

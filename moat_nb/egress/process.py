@@ -1,8 +1,8 @@
-"""The launcher's side of a sandbox's way out: a socket, and the proxy's process behind it.
+"""Starts and follows the proxy's process, which serves a sandbox's socket.
 
-The proxy parses what a sandbox sends, so it is a process of its own. Most sandboxes never ask for
-anything, so it is started at the first connection. It ends when its stdin ends, by whatever death
-of the launcher. A proxy that died is started again at the next connection.
+The proxy parses a sandbox's bytes, so it is a process of its own. Most sandboxes make no request,
+so it starts at the first connection. It ends when its stdin ends, however the launcher died. A
+proxy that died is started again at the next connection.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from moat_nb.host.package import PACKAGE
 __all__ = ["ProxyProcess", "command"]
 
 END_SECONDS = 2.0
-"""How long the proxy may take to end once its stdin did, before it is killed."""
+"""Between the end of the proxy's stdin and its kill."""
 
 PAUSE_SECONDS = 1.0
-"""Between a proxy that died and the next: a sandbox may know how to have it die."""
+"""Between a proxy's death and the next start: a sandbox may know how to crash it."""
 
 LONGEST_LINE = 64 << 10
 TAIL_LINES = 20
@@ -41,36 +41,36 @@ logger = logging.getLogger("moat_nb")
 
 
 class ProxyProcess:
-    """One sandbox's; it stands from its making to :meth:`close`.
+    """One sandbox's proxy, served from the constructor to :meth:`close`.
 
-    ``hear`` gets each line of the proxy's, a refusal or a failure, from a thread of its own.
+    ``on_event`` gets each refusal and failure of the proxy, from a thread of its own.
     """
 
     def __init__(
         self,
         listener: socket.socket,
         options: ProxyOptions,
-        hear: Callable[[dict[str, Any]], None],
+        on_event: Callable[[dict[str, Any]], None],
     ) -> None:
         self._listener = listener
         self._options = options
-        self._hear = hear
+        self._on_event = on_event
         self._command = command()
         self._process: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()
         self._closed = False
         self._ended, self._end = os.pipe()
-        self._thread = threading.Thread(target=self._run, name="moat-gate", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="moat-proxy", daemon=True)
         self._thread.start()
 
     @property
     def pid(self) -> int | None:
-        """The proxy's, or None while there is none."""
+        """The proxy's pid, or None while none runs."""
         process = self._process
         return process.pid if process is not None else None
 
     def close(self) -> None:
-        """End the proxy, and return when it has ended; harmless when closed already."""
+        """End the proxy, and return when it has ended; a second call does nothing."""
         with self._lock:
             if self._closed:
                 return
@@ -104,15 +104,15 @@ class ProxyProcess:
             os.close(self._ended)
 
     def _wait(self, *descriptors: int, seconds: float | None = None) -> bool:
-        """Until a descriptor can be read from, or so many seconds; False once the proxy closed."""
+        """Wait until a descriptor is readable, or for ``seconds``; False once closed."""
         poll = select.poll()
         for descriptor in (self._ended, *descriptors):
             poll.register(descriptor, select.POLLIN)
-        found = dict(poll.poll(None if seconds is None else seconds * 1000))
-        return self._ended not in found
+        readable = dict(poll.poll(None if seconds is None else seconds * 1000))
+        return self._ended not in readable
 
     def _start(self) -> subprocess.Popen[bytes] | None:
-        """None once the proxy closed."""
+        """None once closed."""
         with self._lock:
             if self._closed:
                 return None
@@ -123,7 +123,7 @@ class ProxyProcess:
                 stderr=subprocess.STDOUT,
                 pass_fds=[self._listener.fileno()],
                 cwd="/",
-                env={},  # the launcher's has secrets, and its order says all that is to be known
+                env={},  # the launcher's has secrets, and the options say all that is needed
                 start_new_session=True,
             )
             assert process.stdin is not None
@@ -133,7 +133,7 @@ class ProxyProcess:
         return process
 
     def _follow(self, process: subprocess.Popen[bytes]) -> None:
-        """Read what it says to its end."""
+        """Read the process's output until it ends."""
         assert process.stdout is not None
         tail: deque[str] = deque(maxlen=TAIL_LINES)
         with process.stdout as lines:
@@ -142,19 +142,19 @@ class ProxyProcess:
                 if record is None:
                     tail.append(line.decode(errors="replace").rstrip())
                 else:
-                    self._tell(record)
+                    self._notify(record)
         with self._lock:
             _close_stdin(process)
         code = process.wait()
         self._process = None
         if not self._closed:
-            words = "\n".join(tail)
-            logger.warning("the proxy of the sandbox's network ended (%d): %s", code, words)
+            output = "\n".join(tail)
+            logger.warning("the proxy of the sandbox's network ended (%d): %s", code, output)
 
-    def _tell(self, record: dict[str, Any]) -> None:
-        """Whatever a listener does: without this thread there would be no way out any more."""
+    def _notify(self, record: dict[str, Any]) -> None:
+        """A listener's exception must not end this thread; it serves the proxy."""
         try:
-            self._hear(record)
+            self._on_event(record)
         except Exception:
             logger.exception("a listener for what the network refuses failed")
 
@@ -166,17 +166,17 @@ def _close_stdin(process: subprocess.Popen[bytes]) -> None:
 
 
 def _record(line: bytes) -> dict[str, Any] | None:
-    """None for what is no record: a warning of python's, or a traceback."""
+    """None for other output: a warning of python's, or a traceback."""
     try:
-        found = json.loads(line)
+        record = json.loads(line)
     except ValueError:
         return None
-    return found if isinstance(found, dict) else None
+    return record if isinstance(record, dict) else None
 
 
 PACKAGES = ("h11", "aiohappyeyeballs", "cryptography", "_cffi_backend", "typing_extensions")
-"""What the proxy imports beside the standard library and this package; the last two are
-cryptography's. One that is not there is not needed, or was refused before."""
+"""The proxy's imports beside the standard library and this package; the last two are
+cryptography's. A missing one is not needed, or was refused before."""
 
 
 _PROGRAM = """\
@@ -189,21 +189,21 @@ sys.path += [home, *others]
 from moat_nb.egress.proxy.__main__ import main
 main()
 """
-"""This package is the launcher's own, whatever else is installed; all other modules are looked for
-in the interpreter's directories first. ``-I`` leaves out those of the user (``pip install
---user``) and of PYTHONPATH, so where the launcher found what is needed comes behind them."""
+"""This package is always the launcher's own; other modules come from the interpreter's directories
+first. ``-I`` leaves out PYTHONPATH and the user's directory (``pip install --user``), so the
+places where the launcher found its packages are appended."""
 
 
 def command() -> list[str]:
-    """To be started with an empty environment, in a directory that nobody can write to."""
+    """The proxy's argv; start it with an empty environment in a directory nobody can write to."""
     home = str(PACKAGE.parent)
     return [sys.executable, "-I", "-c", _PROGRAM, home, *_places()]
 
 
 @functools.cache
 def _places() -> tuple[str, ...]:
-    """Looked up once, so that a file made later changes nothing for the sandboxes to come."""
-    found = (spec.origin for name in PACKAGES if (spec := find_spec(name)) and spec.origin)
-    modules = (Path(origin) for origin in found)
+    """Directories of PACKAGES, looked up once: a file made later changes no later sandbox."""
+    origins = (spec.origin for name in PACKAGES if (spec := find_spec(name)) and spec.origin)
+    modules = (Path(origin) for origin in origins)
     places = (m.parent.parent if m.name == "__init__.py" else m.parent for m in modules)
     return tuple(dict.fromkeys(map(str, places)))

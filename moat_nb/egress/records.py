@@ -1,4 +1,4 @@
-"""What went through the proxy, or was refused: records of bounded fields."""
+"""The log of requests that passed the proxy or were refused: records of bounded fields."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ _LIMITS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """One request, or one connection that was carried unseen; every text is printable ASCII."""
+    """One request, or one connection carried unseen; every text is printable ASCII."""
 
     time: float
-    """Seconds since the epoch, when it began."""
+    """Of its beginning, in seconds since the epoch."""
     method: str
     host: str
     port: int
     path: str | None
     """Without the query, which may hold a password; None where TLS hides it."""
     status: int | None
-    """The HTTP status that the sandbox was answered with; 200 for a CONNECT that was carried."""
+    """The HTTP status of the answer to the sandbox; 200 for a CONNECT that was carried."""
     sent: int
-    """Bytes to the host, its protocol's overhead included."""
+    """Bytes to the host, including the protocol's overhead."""
     received: int
     seconds: float
     outcome: Outcome
@@ -40,22 +40,23 @@ class Record:
     reason: str
     hint: str
     address: str = ""
-    """To which the name resolved, where that is why it was refused; no sandbox is told."""
+    """The address of the name, where it is the reason of the refusal; no sandbox is told."""
     tls: bool = False
-    """Whether it came in TLS that was opened for it."""
+    """Whether it came in intercepted TLS."""
 
     def line(self) -> bytes:
         return json.dumps(asdict(self)).encode() + b"\n"
 
 
 def printable(text: str, limit: int) -> str:
-    """Only ASCII: what steers a terminal, or looks like another host's name, does not pass."""
+    """``text`` cut to ``limit`` characters of printable ASCII: no control sequences, no letters
+    that look like another host's name."""
     return "".join(c if " " <= c <= "~" else "?" for c in text[:limit])
 
 
 def read(path: Path) -> tuple[Record, ...]:
-    """The oldest first, from :attr:`RunDir.requests`; none when nothing was asked for yet."""
-    found = []
+    """The records of :attr:`RunDir.requests`, the oldest first; empty before the first request."""
+    records = []
     for part in (path.with_name(f"{path.name}.1"), path):
         try:
             lines = part.read_bytes().splitlines()
@@ -63,7 +64,7 @@ def read(path: Path) -> tuple[Record, ...]:
             continue
         for line in lines:
             try:
-                found.append(Record(**json.loads(line)))
+                records.append(Record(**json.loads(line)))
             except (ValueError, TypeError):
                 continue  # the last, cut off by a full disk
-    return tuple(found)
+    return tuple(records)

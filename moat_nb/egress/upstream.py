@@ -16,8 +16,8 @@ _PROBLEM = (
     "HTTPS_PROXY of the launcher is not http://HOST:PORT or https://HOST:PORT; "
     "percent-encode what stands before an @ in it"
 )
-"""Says nothing of what is there: a password with a slash in it looks like a host and a path, and
-these words get to the sandbox."""
+"""Quotes nothing of the value: a password with a slash looks like a host and a path, and the
+sandbox gets this text."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +29,7 @@ class Upstream:
     tls: bool = False
     authorization: str | None = field(default=None, repr=False)
     problem: str = ""
-    """Why it cannot be used; then nothing is reached, as past it nothing may be meant to be."""
+    """Why it cannot be used. Then no host is reached: going around the proxy may be forbidden."""
 
     @classmethod
     def parse(cls, url: str) -> Upstream:
@@ -39,7 +39,7 @@ class Upstream:
             port = parts.scheme in _PORTS and (parts.port or _PORTS[parts.scheme])
         except ValueError:
             return cls(problem=_PROBLEM)
-        # An @ behind the host: the host is none, but the beginning of a user or a password.
+        # With an @ behind it, the "host" is the beginning of a user or a password.
         if not port or not parts.hostname or "@" in parts.path + parts.query + parts.fragment:
             return cls(problem=_PROBLEM)
         tls = parts.scheme == "https"
@@ -55,16 +55,12 @@ class Upstream:
 def _authorization(parts: SplitResult) -> str | None:
     if parts.username is None:
         return None
-    words = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-    return f"Basic {b64encode(words.encode()).decode()}"
+    credentials = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+    return f"Basic {b64encode(credentials.encode()).decode()}"
 
 
 UPSTREAM = ("https_proxy", "HTTPS_PROXY", "http_proxy", "HTTP_PROXY")
-
-
 UNPROXIED = ("no_proxy", "NO_PROXY")
-
-
 READ_VARIABLES = (REACHABLE, *UPSTREAM, *UNPROXIED)
 """The launcher's variables that say how its proxies reach the world."""
 

@@ -1,8 +1,7 @@
-"""What stands between a wish for excludes and moat.yaml: no edit may make a start refuse the file.
+"""Checks an edit of excludes before it is written: no edit may make a start refuse the file.
 
-What the file's reader and a look at the mounts would say is said before anything is written, by
-them and in their words. What they say of the file as it is does not stand in the way: an exclude
-can be added on a machine that lacks another mount's source.
+The file's reader and the resolver of mounts check the new text. Their problems with the old text do
+not count: an exclude can be added on a machine that lacks another mount's source.
 """
 
 from __future__ import annotations
@@ -24,19 +23,19 @@ __all__ = ["check", "refusals", "save"]
 
 
 def save(file: MoatFile, text: str) -> MoatFile:
-    """:func:`moat_nb.excludes.file.save` of what passes :func:`check`."""
+    """:func:`check`, then :func:`moat_nb.excludes.file.save`."""
     check(file, text)
     return moat_file.save(file, text)
 
 
 def check(file: MoatFile, text: str) -> None:
-    """Raises ConfigError with what a start would say against ``text`` and not against ``file``."""
+    """Raises ConfigError with a start's problems with ``text`` that ``file`` does not have."""
     read, found = _problems(file, text.encode())
     if not found:
         return
     was_read, known = _problems(file, file.data)
     if read and not was_read:
-        return  # It mends the file, whose mounts could not be looked at before.
+        return  # The edit repairs the file, whose mounts could not be checked before.
     said = {problem.what for problem in known}
     added = [problem for problem in found if problem.what not in said]
     if added:
@@ -44,10 +43,10 @@ def check(file: MoatFile, text: str) -> None:
 
 
 def refusals(config: Config, target: str, patterns: Sequence[str]) -> list[tuple[int, str]]:
-    """``(index, words)`` as :func:`check_all`, and what a look at the disk says at little cost.
+    """``(index, problem)`` of :func:`check_all`, and of cheap checks of the disk.
 
-    ``patterns`` are for the mount at ``target``. Those that ``config`` has are not looked at again,
-    and no glob is expanded: that is left to :func:`check`.
+    ``patterns`` are for the mount at ``target``. Those in ``config`` are not checked again, and
+    only :func:`check` expands globs.
     """
     words = dict(check_all(patterns))
     known = {e.pattern for mount in config.mounts if mount.target == target for e in mount.exclude}

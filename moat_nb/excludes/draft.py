@@ -127,7 +127,7 @@ class Draft:
 
     @property
     def ready(self) -> bool:
-        """Whether there is something to save and nothing against it."""
+        """Whether there is a change to save and no problem with it."""
         waits = set(self.consent_needed) - self.consent
         return not self.refusals and not waits and self.text != self.file.text
 

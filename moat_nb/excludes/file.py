@@ -1,4 +1,4 @@
-"""moat.yaml read to be edited, and written back whole or not at all."""
+"""Reads moat.yaml for an edit, and writes it back atomically."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def read(path: Path | str) -> MoatFile:
 
 
 def diff(before: str, after: str, label: str) -> str:
-    """What changes, as a unified diff; empty when nothing does."""
+    """The changes as a unified diff; empty without any."""
     lines = difflib.unified_diff(_lines(before), _lines(after), f"{label}", f"{label} (new)")
     shown = "".join(
         line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines
@@ -116,7 +116,7 @@ def _write(name: str, data: bytes, status: os.stat_result, directory: int) -> No
 
 
 def _confirm(file: MoatFile, directory: int) -> None:
-    """That the new name outlasts a loss of power."""
+    """Make the new name outlast a loss of power."""
     try:
         os.fsync(directory)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""YAML text changed at the marks of its nodes; what no edit names stays character for character.
+"""Edits YAML text at the marks of its nodes; all other text stays character for character.
 
 Nothing here proves that the result means what was asked: ``edit.py`` reads it again and compares.
 """
@@ -43,7 +43,7 @@ class UnsafeError(Exception):
 
 @dataclass(frozen=True, kw_only=True, order=True)
 class Edit:
-    """``text`` in place of what stands from ``start`` to ``end``."""
+    """Replaces the text from ``start`` to ``end`` by ``text``."""
 
     start: int
     end: int
@@ -62,7 +62,7 @@ class _Row:
 
 
 def apply(text: str, edits: Iterable[Edit]) -> str:
-    """``text`` with edits of which no two overlap."""
+    """``text`` after ``edits``, which must not overlap."""
     result, done = [], 0
     for edit in sorted(edits):
         result += [text[done : edit.start], edit.text]
@@ -178,7 +178,7 @@ def _joined(text: str, node: Node, gaps: Sequence[str], new: Sequence[str], quot
 
 
 def _difference(old: Sequence[str], new: Sequence[str]) -> tuple[set[int], dict[int, list[str]]]:
-    """What goes, by index of ``old``; what comes, by the index that it stands before."""
+    """Removed items by index of ``old``; new items by the index that they stand before."""
     removed: set[int] = set()
     added: dict[int, list[str]] = {}
     matcher = SequenceMatcher(None, old, new, autojunk=False)

@@ -1,6 +1,6 @@
-"""What a project might exclude, found by a look at its directory; and how large things are.
+"""Suggests excludes by a scan of a project's directory, with sizes.
 
-The look is a bounded one that follows no link: see :mod:`moat_nb.excludes.walk`.
+The scan is bounded and follows no link: see :mod:`moat_nb.excludes.walk`.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from moat_nb.excludes.walk import (
 )
 from moat_nb.planning.host_files import Kind
 
-__all__ = ["Finding", "look"]
+__all__ = ["Finding", "scan"]
 
 MAX_SUGGESTIONS = 100
-"""Of one look: a project can have any number of files named like secrets, a page cannot."""
+"""Of one scan: a project can have any number of files named like secrets, a page cannot."""
 
 CACHE_BYTES = 100_000_000
 """A data cache smaller than this is not worth an exclude."""
@@ -78,11 +78,11 @@ _UNSUPPORTED = re.compile(r"[^A-Za-z0-9/._*-]")
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """An exclude or what could be one, and what is on the host where it matches."""
+    """An exclude or a suggestion, and the facts of its matches on the host."""
 
     pattern: str
     reason: str = ""
-    """Why it is suggested; empty for what is excluded already."""
+    """Why it is suggested; empty for an existing exclude."""
     secret: bool = False
     kind: Kind | NoKind | None = None
     """None: nothing is there."""
@@ -106,12 +106,11 @@ class _Match:
     secret: bool = False
 
 
-def look(source: Path, patterns: Sequence[str], budget: Budget) -> Iterator[Finding]:
-    """Yield what is found below ``source``: at first without sizes, then each again with its own.
+def scan(source: Path, patterns: Sequence[str], budget: Budget) -> Iterator[Finding]:
+    """Yield the findings below ``source``: first without sizes, then each again with its size.
 
-    ``patterns`` are the excludes that are there; they come first, and are no suggestions. When
-    the budget is spent the sizes are lower bounds, and what was not reached is not suggested.
-    What cannot be read is passed over.
+    ``patterns`` are the existing excludes; they come first. When the budget is spent the sizes
+    are lower bounds, and only what was reached is suggested. Unreadable entries are skipped.
     """
     try:
         top = os.open(source, os.O_RDONLY | os.O_DIRECTORY)
@@ -119,11 +118,11 @@ def look(source: Path, patterns: Sequence[str], budget: Budget) -> Iterator[Find
         return
     try:
         found = _grouped(patterns, _find(top, patterns, budget), budget)
-        yield from (one for one, _ in found if one.reason != _LARGE_CACHE)
-        for one, paths in found:
+        yield from (finding for finding, _ in found if finding.reason != _LARGE_CACHE)
+        for finding, paths in found:
             size, complete = _measure(top, paths, budget)
-            if one.reason != _LARGE_CACHE or size >= CACHE_BYTES:
-                yield replace(one, size=size, complete=complete and one.complete)
+            if finding.reason != _LARGE_CACHE or size >= CACHE_BYTES:
+                yield replace(finding, size=size, complete=complete and finding.complete)
     finally:
         os.close(top)
 
@@ -161,26 +160,26 @@ def _grouped(
 
 
 def _as_pattern(path: str) -> str:
-    """``path`` as an exclude; what an exclude cannot spell is a star."""
+    """``path`` as an exclude; a star stands for each character that excludes cannot have."""
     return _UNSUPPORTED.sub("*", path)
 
 
 def _find(top: int, patterns: Sequence[str], budget: Budget) -> Iterator[_Match]:
-    """What matches an exclude or is worth one; what matches is not looked into for more."""
+    """The paths that match an exclude or are worth one; the scan does not go below them."""
     globs = [pattern for pattern in patterns if exclude_patterns.is_glob(pattern)]
     plain = {exclude_patterns.normalise(p): p for p in patterns if not exclude_patterns.is_glob(p)}
     for path, pattern in plain.items():
         kind = kind_below(top, path)
         if kind is not None:
             yield _Match(path=path, kind=kind, pattern=pattern)
-    states = {"": exclude_patterns.begin(globs)}
+    states = {"": exclude_patterns.start(globs)}
     with suppress(Over):
         for path, entry, directory in walk(top, budget, states.__contains__):
             parent, _, name = path.rpartition("/")
             kind = kind_of_entry(entry)
             if kind is None or path in plain or name in _NOT_WALKED:
                 continue
-            number, below = exclude_patterns.advance(states[parent], name)
+            number, below = exclude_patterns.step(states[parent], name)
             if number is not None:
                 yield _Match(path=path, kind=kind, pattern=globs[number])
             elif match := _worth(path, name, kind, directory):
@@ -229,7 +228,7 @@ def _measure(top: int, paths: Iterable[str], budget: Budget) -> tuple[int, bool]
 
 
 def _statuses(top: int, path: str, budget: Budget) -> Iterator[os.stat_result]:
-    """The status of what is at ``path``, and of all below it; nothing of what cannot be read."""
+    """The status of ``path`` and of all below it, without unreadable entries."""
     budget.spend()
     with suppress(OSError), parent_of(top, path) as (parent, name):
         yield os.stat(name, dir_fd=parent, follow_symlinks=False)

@@ -33,22 +33,22 @@ NoKind: TypeAlias = Literal["symbolic link", "special file"]
 """What is there and no exclude can cover."""
 
 MAX_ENTRIES = 500_000
-"""Directory entries in one look; a large node_modules has 100,000."""
+"""Directory entries in one scan; a large node_modules has 100,000."""
 
 MAX_SECONDS = 20.0
-"""For one look; a warm disk gives some 200,000 entries a second."""
+"""For one scan; a warm disk gives some 200,000 entries a second."""
 
 MAX_DEPTH = 64
 """Levels below a mount's source; each costs one open file."""
 
 
 class Over(Exception):
-    """The budget is spent, or the look was cancelled."""
+    """The budget is spent, or the scan was cancelled."""
 
 
 @dataclass
 class Budget:
-    """What a look may cost; ``over`` says whether it ended for that."""
+    """The limits of a scan; ``over`` says whether it reached one."""
 
     entries: int = MAX_ENTRIES
     seconds: float = MAX_SECONDS

@@ -36,7 +36,7 @@ def _prove_directory(path: str, table: Dict[str, Mounted]) -> Dict[str, Any]:
         if fstype != "tmpfs":
             proof["problem"] = "it is %s, not a tmpfs of its own" % proof["type"]
             return proof
-        mode = _mend_mode(path)
+        mode = _set_mode(path)
         proof["mode"] = mode
         foreign = set(os.listdir(path)) - _mounted_below(path, table)
         proof["writable"] = _can_write(path)
@@ -71,7 +71,7 @@ def measure(path: str) -> Dict[str, Any]:
     }
 
 
-def _mend_mode(path: str) -> int:
+def _set_mode(path: str) -> int:
     # runc below 1.1.8 gives a tmpfs the mode of the directory it covers; where the engine let
     # uid= through the tmpfs is ours, and we can put that right.
     status = os.stat(path)

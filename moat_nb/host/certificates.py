@@ -1,4 +1,4 @@
-"""The certificates that the host trusts, a company's own among them, for programs in sandboxes."""
+"""The certificates that the host trusts, including a company's own, for programs in sandboxes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ VARIABLES = (
     "NODE_EXTRA_CA_CERTS",
     "AWS_CA_BUNDLE",
 )
-"""By these a user names a bundle to the programs of the host."""
+"""A user names a bundle to the host's programs by these."""
 
 PLACES = (
     "/etc/ssl/certs/ca-certificates.crt",  # Debian, Ubuntu, Arch
@@ -31,24 +31,24 @@ _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----EN
 
 
 def bundle_files(environ: Mapping[str, str]) -> tuple[str, ...]:
-    """The files that hold them: all that the environment names, and the system's own."""
+    """Paths of the certificate files: those that the environment names, and the system's own."""
     named = [environ[name] for name in VARIABLES if environ.get(name)]
-    found = [path for path in dict.fromkeys((*named, *PLACES)) if _certificates(path)]
+    paths = [path for path in dict.fromkeys((*named, *PLACES)) if _certificates(path)]
     seen: dict[tuple[bytes, ...], str] = {}
-    for path in found:  # most of them are links to one and the same
+    for path in paths:  # most are links to one file
         seen.setdefault(_certificates(path), path)
     return tuple(seen.values())
 
 
 def bundle(paths: Iterable[str], *more: bytes) -> bytes:
-    """The certificates of these files, each once, as one PEM file, and ``more`` PEM texts."""
-    found = [certificate for path in paths for certificate in _certificates(path)]
-    found += [certificate for text in more for certificate in _CERTIFICATE.findall(text)]
-    return b"".join(certificate + b"\n" for certificate in dict.fromkeys(found))
+    """One PEM text of the certificates in these files and in the PEM texts ``more``, each once."""
+    certificates = [certificate for path in paths for certificate in _certificates(path)]
+    certificates += [certificate for text in more for certificate in _CERTIFICATE.findall(text)]
+    return b"".join(certificate + b"\n" for certificate in dict.fromkeys(certificates))
 
 
 def _certificates(path: str) -> tuple[bytes, ...]:
-    """Empty where there is no such file, or not one that can be read."""
+    """Empty where the file is missing or cannot be read."""
     try:
         status = Path(path).stat()
         return _read(path, status.st_mtime_ns, status.st_size)

@@ -1,4 +1,4 @@
-"""What plans need to know of the machine they are made on, read once and passed as a value."""
+"""The machine's facts that a plan needs, read once and passed as a value."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ class User:
 
 
 MOAT_USER = User(5000, 5000)
-"""Moat's own ``moatuser``: who a kernel runs as when the launcher and the workspace are root's."""
+"""Moat's ``moatuser``: a kernel runs as it when launcher and workspace are root's."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Host:
     user: User
-    """Who launches."""
+    """The launcher's user."""
     home: Path
     data_dir: Path
     """Where bind volumes persist: ``$XDG_DATA_HOME/moat-nb``."""
@@ -41,7 +41,7 @@ class Host:
     """The directories that interpreter needs: its venv, the installation it was made from, and
     directories of ``sys.path`` outside both (an editable install's source)."""
     trust: tuple[str, ...] = ()
-    """The files with the certificates that are trusted here."""
+    """Paths of the files with the host's trusted certificates."""
     run_directories: tuple[Path, ...] = ()
     """See :func:`run_directories`."""
 
@@ -54,7 +54,7 @@ class Host:
             home=home,
             data_dir=Path(data_home) / "moat-nb",
             memory=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-            # As sys.prefix is made from it; a client may have called it by ../.venv/bin/python.
+            # sys.prefix is made from it. A client may have started it as ../.venv/bin/python.
             executable=os.path.abspath(sys.executable),  # noqa: PTH100 - a link must stay
             prefixes=_prefixes(),
             trust=bundle_files(os.environ),
@@ -63,7 +63,7 @@ class Host:
 
 
 def run_directories(environ: Mapping[str, str], uid: int) -> tuple[Path, ...]:
-    """Where a user's sandboxes may have their sockets and logs, the best first."""
+    """Directories where a user's sandboxes may have their sockets and logs, the best first."""
     last = Path(f"/tmp/moat-nb-{uid}")
     if uid == 0:
         # /run/user/0 is closed to the uid that root's kernels run as.

@@ -1,4 +1,4 @@
-"""Which version this package is, and where its files are."""
+"""The package's version, and the place of its files."""
 
 from __future__ import annotations
 

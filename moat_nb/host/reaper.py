@@ -1,9 +1,8 @@
-"""Cleaning up after a sandbox, the same whether it was stopped or its launcher was killed.
+"""Cleans up after a sandbox, in one way for a stop and for the launcher's death.
 
-Run as a program this file is the reaper: a child of the launcher in a session of its own, which
-reads on its stdin what a start is *about* to make and, once stdin ends, removes all of it in
-reverse order. A launcher that stops closes that pipe and waits; a launcher that dies closes it
-too. So there is one way to clean up, and a SIGKILL takes it as well.
+Run as a program, this file is the reaper: a child of the launcher in a session of its own. It
+reads on stdin what a start is *about* to make. Once stdin ends, it removes all of it in reverse
+order. The pipe closes when the launcher stops, and when it dies, by SIGKILL too.
 
 The program needs the standard library only and starts in about 15 ms, beside the engine's work.
 """
@@ -29,12 +28,12 @@ LOOK_ONLY = getattr(os, "O_PATH", os.O_RDONLY)
 """Opens a directory that may not be read, where the system can (macOS cannot)."""
 
 LINGER_SECONDS = 2.0
-"""How long after the launcher's death an engine may still carry out its last request: a create
-that was under way shows up as a container after the first look."""
+"""How long after the launcher's death an engine may still carry out its last request: a container
+may appear after the reaper first asked for it."""
 
 
 class Reaper:
-    """The launcher's side. Tell it first, act then; thread-safe."""
+    """The launcher's end: announce first, then act. Thread-safe."""
 
     def __init__(self) -> None:
         self._tasks: list[dict[str, Any]] = []
@@ -55,16 +54,16 @@ class Reaper:
         self._tell({"kind": "container", "socket": socket_path, "name": name})
 
     def directory(self, path: str) -> None:
-        """A directory is about to be made: it goes with all that is in it."""
+        """A directory is about to be made; it is removed with its contents."""
         self._tell({"kind": "directory", "path": path})
 
     def mount_point(
         self, root: str, relative: str, inode: tuple[int, int] | None, state_file: str = ""
     ) -> None:
-        """``root/relative`` is about to be made; told again with what was made (device, inode).
+        """``root/relative`` is about to be made; call again with its (device, inode).
 
-        It goes if it is still that, and empty, and no other sandbox whose note stands beside
-        ``state_file`` has a mount there. ``(0, 0)``: somebody else made it meanwhile.
+        It is removed if it is still that inode, is empty, and carries no mount of another sandbox
+        whose state file stands beside ``state_file``. ``(0, 0)``: somebody else made it meanwhile.
         """
         task = {"kind": "mount_point", "root": root, "relative": relative}
         self._tell({**task, "inode": inode, "note": state_file})
@@ -73,12 +72,12 @@ class Reaper:
         with self._lock:
             self._tasks.append(task)
             assert self._process.stdin is not None
-            # A reaper that was killed is made up for in finish().
+            # If the reaper was killed, finish() does its work.
             with contextlib.suppress(BrokenPipeError):
                 self._process.stdin.write(json.dumps(task).encode() + b"\n")
 
     def finish(self) -> None:
-        """Remove everything, and return when it is gone; harmless when it already is."""
+        """Remove everything, and return when that is done; a second call does nothing."""
         with self._lock:
             assert self._process.stdin is not None
             if self._process.stdin.closed:
@@ -92,7 +91,7 @@ class Reaper:
 
 
 def clean(tasks: list[dict[str, Any]], linger: float) -> None:
-    """Carry out ``tasks``, last one first; what cannot be removed does not stop the rest."""
+    """Carry out ``tasks``, the last first; a failed removal does not stop the rest."""
     settled = time.monotonic() + linger
     made = {(d["root"], d["relative"]) for d in tasks if d.get("inode") is not None}
     for task in reversed(tasks):
@@ -102,14 +101,14 @@ def clean(tasks: list[dict[str, Any]], linger: float) -> None:
             elif task["kind"] == "directory":
                 remove_tree(task["path"])
             elif task["inode"] is not None or (task["root"], task["relative"]) not in made:
-                # A bubblewrap that was just being started would make it again, as its own.
+                # A bubblewrap that is just starting would make it again.
                 time.sleep(max(0.0, settled - time.monotonic()))
                 if not in_use(f"{task['root']}/{task['relative']}", task.get("note", "")):
                     remove_mount_point(task["root"], task["relative"], task["inode"])
 
 
 class UnixConnection(http.client.HTTPConnection):
-    """HTTP over a unix socket, as engines speak it."""
+    """HTTP over an engine's unix socket."""
 
     def __init__(self, path: str, timeout: float) -> None:
         super().__init__("localhost", timeout=timeout)
@@ -122,7 +121,7 @@ class UnixConnection(http.client.HTTPConnection):
 
 
 def remove_container(socket_path: str, name: str, settled: float) -> None:
-    """Ask the engine until it does not know ``name`` any more, until ``settled`` and on."""
+    """Ask the engine to delete ``name`` until it knows none, and at least until ``settled``."""
     give_up = settled + 30
     while time.monotonic() < give_up:
         connection = UnixConnection(socket_path, timeout=30)
@@ -137,7 +136,7 @@ def remove_container(socket_path: str, name: str, settled: float) -> None:
 
 
 def in_use(path: str, state_file: str) -> bool:
-    """Whether another sandbox has a mount at or below ``path``; it removes it in its turn."""
+    """Whether another sandbox has a mount at or below ``path``; its own reaper removes ``path``."""
     if not state_file:
         return False
     own = os.path.dirname(state_file)  # noqa: PTH120 - pathlib takes 5 ms to import
@@ -154,9 +153,9 @@ def in_use(path: str, state_file: str) -> bool:
 
 
 def remove_mount_point(root: str, relative: str, inode: list[int] | None) -> None:
-    """Remove an empty directory or file of ours without following any link on the way.
+    """Remove an empty directory or file of ours, following no link.
 
-    The sandbox could write to the directories above it, so a component may be a link by now.
+    The sandbox could write to the directories above, so a component may be a link by now.
     """
     *parents, name = relative.split("/")
     flags = LOOK_ONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -178,17 +177,17 @@ def remove_mount_point(root: str, relative: str, inode: list[int] | None) -> Non
 
 
 def remove_tree(path: str) -> None:
-    """Remove a directory and all that is in it, whatever a sandbox has made of it.
+    """Remove a directory and its contents, which a sandbox may have made hostile.
 
-    A sandbox may nest directories deeper than a recursion reaches or an open descriptor for each
-    allows, close them (mode 0000), and put links in the place of what is being looked at. So each
-    directory's entries are moved up to the top, by descriptors that follow no link.
+    A sandbox may nest directories deeper than a recursion reaches or the open descriptors allow,
+    close them (mode 0000), and replace entries by links meanwhile. So each directory's entries are
+    moved up to the top, by descriptors that follow no link.
     """
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
     top = os.open(path, flags)
     try:
-        # New entries appear as directories are emptied; each pass makes the tree one level
-        # shallower, and one that changes nothing is the last.
+        # Entries move up as directories are emptied: each pass makes the tree one level
+        # shallower. A pass that changes nothing is the last.
         while names := os.listdir(top):  # noqa: PTH208 - a descriptor
             if not [name for name in names if _remove_entry(name, top, flags)]:
                 break
@@ -198,7 +197,7 @@ def remove_tree(path: str) -> None:
 
 
 def _remove_entry(name: str, top: int, flags: int) -> bool:
-    """Remove an entry of ``top``, a directory's own entries moved there; whether that worked."""
+    """Remove an entry of ``top`` and move a directory's entries there; True on success."""
     try:
         if not stat.S_ISDIR(os.stat(name, dir_fd=top, follow_symlinks=False).st_mode):
             os.unlink(name, dir_fd=top)
@@ -216,7 +215,7 @@ def _remove_entry(name: str, top: int, flags: int) -> bool:
 
 
 def _open_closed(name: str, parent: int, flags: int) -> int:
-    """Open a directory that its owner may have no right to read."""
+    """Open a directory whose mode may forbid even its owner to read it."""
     if not hasattr(os, "O_PATH"):
         os.chmod(name, 0o700, dir_fd=parent, follow_symlinks=False)
         return os.open(name, flags, dir_fd=parent)
@@ -229,7 +228,7 @@ def _open_closed(name: str, parent: int, flags: int) -> int:
 
 
 def _lift(name: str, directory: int, top: int, flags: int) -> None:
-    """Move an entry up; a directory must be writable for that, as its ``..`` changes."""
+    """Move an entry up. A directory must be writable for that, as its ``..`` changes."""
     if stat.S_ISDIR(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode):
         os.close(_open_closed(name, directory, flags))
         os.rename(name, f"moat-{os.urandom(8).hex()}", src_dir_fd=directory, dst_dir_fd=top)
@@ -239,14 +238,14 @@ def _lift(name: str, directory: int, top: int, flags: int) -> None:
 
 def main() -> None:
     for signum in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
-        # A service manager ends all processes of the launcher's at once, and this one must stay
-        # until the launcher's end.
+        # A service manager signals all of the launcher's processes at once; this one must
+        # outlive the launcher.
         signal.signal(signum, signal.SIG_IGN)
     tasks = []
     launcher_died = True
     for line in sys.stdin.buffer:
         if not line.endswith(b"\n"):
-            break  # the launcher died while it wrote this, so it did not act on it
+            break  # the launcher died while writing this, so it never acted on it
         task = json.loads(line)
         if task["kind"] == "launcher_done":
             launcher_died = False

@@ -1,4 +1,4 @@
-"""A file that rotates at a size: what kernels write, and what went through a proxy."""
+"""A file that rotates at a size: for the kernels' output and the proxy's request log."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ TAIL = 8 << 10
 
 
 class BoundedLog:
-    """Half of ``limit`` bytes, and then it becomes ``PATH.1`` and a new one begins. Thread-safe.
+    """At half of ``limit`` bytes the file becomes ``PATH.1`` and a new one begins. Thread-safe.
 
-    A file that is there is continued, never through a link; it is its owner's alone. What does not
-    fit on a full disk is missing from it: nobody ends for a log's sake. OSError where the file
-    cannot be opened at first.
+    An existing file is continued, never through a link. Only its owner may read it. What a full
+    disk has no room for is dropped in silence. OSError where the file cannot be opened at first.
     """
 
     def __init__(self, path: Path, *, limit: int = LIMIT) -> None:
@@ -29,7 +28,7 @@ class BoundedLog:
         self._tail = bytearray()
 
     def write(self, data: bytes) -> None:
-        """Whole into one of the two files, but for a disk that has no room; ``tail`` has it all."""
+        """Write ``data`` whole into one of the two files; ``tail`` has it even on a full disk."""
         with self._lock:
             self._tail += data
             del self._tail[:-TAIL]
@@ -46,14 +45,14 @@ class BoundedLog:
             return bytes(self._tail).decode(errors="replace")
 
     def close(self) -> None:
-        """What is written later is in the tail alone."""
+        """Close the file; later writes reach the tail alone."""
         with self._lock:
             if self._fd is not None:
                 os.close(self._fd)
                 self._fd = None
 
     def _begin_anew(self, full: int) -> int:
-        # Nothing is there where the new file could not be opened the last time.
+        # The file is missing if it could not be opened the last time.
         with contextlib.suppress(FileNotFoundError):
             self._path.replace(self._path.with_name(f"{self._path.name}.1"))
         new = self._open()

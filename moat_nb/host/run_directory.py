@@ -1,15 +1,15 @@
-"""A sandbox's directory on the host: its sockets, its log, and a note of whose it is.
+"""A sandbox's directory on the host: its sockets, its logs, and its state.
 
     BASE/                    one per user, closed to everyone else
       3f9c01ab/              one per sandbox, removed with it
-        sandbox.json         what `moat-nb ps` shows
-        log                  what kernels wrote to their stdout and stderr, bounded
+        sandbox.json         its state, which `moat-nb ps` shows
+        log                  stdout and stderr of the kernels, bounded
         NAME.log             the same of each service
-        requests             what was asked for of the network, bounded
+        requests             the log of network requests, bounded
         s/                   the kernels' sockets; the sandbox sees this directory
-        n/                   the way out, for those that have one; seen, and not to be changed
+        n/                   the proxy's socket, if there is one; read-only in the sandbox
 
-The paths are short because a unix socket's may have 107 bytes at most.
+The paths are short because a unix socket's path may have 107 bytes at most.
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ LONGEST_SOCKET = len("/12345678/s/123456-5")
 
 @dataclass(frozen=True, kw_only=True)
 class Owner:
-    """A process, named so that a later one with its number is not taken for it."""
+    """Identifies a process across PID reuse (pid, start time, boot id)."""
 
     pid: int
     start: str
-    """When it started: clock ticks since boot; elsewhere than on Linux seconds since 1970."""
+    """Start time: clock ticks since boot on Linux, elsewhere seconds since 1970."""
     boot: str
 
     @classmethod
@@ -61,7 +61,7 @@ class Owner:
             boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         except OSError:
             return None if sys.platform == "linux" else cls._of_psutil(pid)
-        # The command's name stands in parentheses and may hold anything, so count from its end.
+        # The command's name, in parentheses, may hold anything, so count from its end.
         return cls(pid=pid, start=status.rpartition(")")[2].split()[19], boot=boot)
 
     @classmethod
@@ -83,7 +83,7 @@ class Owner:
 
 
 class Made(NamedTuple):
-    """A mount point that was missing: ``root/relative``, and the inode that it was given."""
+    """A mount point that a start made: ``root/relative``, and its inode."""
 
     root: str
     relative: str
@@ -93,7 +93,7 @@ class Made(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class SandboxState:
-    """What is written down about a live sandbox for other processes of the same user."""
+    """A live sandbox's state on disk, for other processes of the same user."""
 
     id: str
     name: str
@@ -105,13 +105,13 @@ class SandboxState:
     """Seconds since the epoch."""
     owner: Owner
     covers: tuple[str, ...] = ()
-    """Host paths that a mount of it stands on."""
+    """Host paths below its mounts."""
     made: tuple[Made, ...] = ()
-    """Those of them, and directories above them, that a start made."""
+    """Those of ``covers``, and directories above them, that a start made."""
     services: tuple[str, ...] = ()
     """The names of its sidecars."""
     spare: bool = False
-    """It waits in its launcher's pool, for a start to come."""
+    """It waits in its launcher's pool for a start."""
 
 
 @dataclass(frozen=True)
@@ -139,14 +139,14 @@ class RunDir:
 
     @classmethod
     def make(cls, base: Path, kernel_user: User, reaper: Reaper) -> RunDir:
-        """Make the directories of one sandbox; the reaper knows of them first."""
+        """Make one sandbox's directories, after telling the reaper; StartError."""
         run_dir = cls(base / secrets.token_hex(4))
         reaper.directory(str(run_dir.path))
         try:
             make_base(base)
-            # Kernels of another user must get through to s/, and see nothing beside it.
+            # Kernels of another user must reach s/, and see nothing beside it.
             run_dir.path.mkdir()
-            run_dir.path.chmod(0o711)  # as mkdir's mode, a umask of 077 would take it away
+            run_dir.path.chmod(0o711)  # a umask of 077 would take it from mkdir's mode
             run_dir.sockets.mkdir(mode=0o700)
             if os.getuid() == 0:
                 os.chown(run_dir.sockets, kernel_user.uid, kernel_user.gid)
@@ -163,13 +163,13 @@ class RunDir:
         return self.path / "sandbox.json"
 
     def write_state(self, sandbox_state: SandboxState) -> None:
-        """Replace the note in one step: others read it at any time."""
+        """Replace the state file in one step: others read it at any time."""
         new = self.path / "sandbox.new"
         new.write_text(json.dumps(asdict(sandbox_state)))
         new.replace(self.state_file)
 
     def read_state(self) -> SandboxState:
-        """OSError, ValueError, TypeError or KeyError when there is no whole note."""
+        """OSError, ValueError, TypeError or KeyError when the state file is missing or broken."""
         fields = json.loads(self.state_file.read_text())
         fields["owner"] = Owner(**fields["owner"])
         fields["covers"] = tuple(fields["covers"])
@@ -179,9 +179,9 @@ class RunDir:
 
 
 def base_directory(environ: Mapping[str, str], uid: int) -> Path:
-    """Where this user's sandboxes have their directories.
+    """The directory of this user's sandboxes.
 
-    Raises StartError when not even /tmp's path is short enough, which cannot happen on Linux.
+    StartError when no path is short enough; on Linux /tmp's always is.
     """
     candidates = run_directories(environ, uid)
     for base in candidates:
@@ -192,7 +192,7 @@ def base_directory(environ: Mapping[str, str], uid: int) -> Path:
 
 
 def make_base(base: Path) -> None:
-    """Make the directory unless it is there; StartError when it is somebody else's."""
+    """Make the directory if it is missing; StartError when it is somebody else's."""
     base.mkdir(mode=0o711, exist_ok=True)
     status = base.lstat()
     # In /tmp somebody else may have been there first.
@@ -202,7 +202,7 @@ def make_base(base: Path) -> None:
 
 
 def sandbox_states(base: Path) -> Iterator[tuple[RunDir, SandboxState | None]]:
-    """The sandboxes below ``base``; a note is None while a start is under way."""
+    """The sandboxes below ``base``; the state is None while a start is under way."""
     for path in sorted(base.glob("[0-9a-f]" * 8)):
         try:
             yield RunDir(path), RunDir(path).read_state()
@@ -211,7 +211,7 @@ def sandbox_states(base: Path) -> Iterator[tuple[RunDir, SandboxState | None]]:
 
 
 def sweep(base: Path) -> list[str]:
-    """Remove directories whose launcher died together with its reaper; their ids."""
+    """Remove directories whose launcher and reaper both died; return their ids."""
     swept = []
     for run_dir, sandbox_state in sandbox_states(base):
         if sandbox_state is not None and not sandbox_state.owner.alive:

@@ -2,7 +2,7 @@
 
 VS Code, and whoever else runs a kernelspec's argv, takes this process for the kernel: it ends
 when the kernel does, with its exit code, and passes signals on. The sandbox itself belongs to a
-*keeper* (``keeper.py``) that the shim starts; when a client restarts the kernel it ends this
+*keeper* (``shim_daemon.py``) that the shim starts; when a client restarts the kernel it ends this
 process and starts another with the same connection file, and the keeper hands it the sandbox
 that is still there. Without a successor the keeper ends within seconds.
 

@@ -15,22 +15,22 @@ from moat_nb.sandbox.sandbox import Sandbox
 from moat_nb.text.tables import amount
 from moat_nb.text.terminal import for_terminal
 
-__all__ = ["Pieces", "run_command", "say"]
+__all__ = ["Pieces", "notify", "run_command"]
 
 INTERRUPT_SECONDS = 0.2
-"""Between two looks at a command that runs: Ctrl-C is heard in between."""
+"""Between two polls of a running command; Ctrl-C is noticed in between."""
 
 MAX_WAITING = 16 << 20
 """Bytes that may wait to be shown."""
 
 
-def say(text: str) -> None:
+def notify(text: str) -> None:
     print(f"moat: {text}", file=sys.stderr, flush=True)
 
 
 class Pieces:
-    """Output that is not shown yet. What is too much is left out, and its bytes counted in
-    ``lost``: whoever puts it must not wait, as all else that the sandbox says comes behind it."""
+    """A queue of output to show. Output beyond MAX_WAITING is dropped, and its bytes counted in
+    ``lost``: ``put`` must not wait, or it would delay all other messages of the sandbox."""
 
     def __init__(self) -> None:
         self.lost = 0
@@ -55,13 +55,13 @@ class Pieces:
 
 
 def run_command(sandbox: Sandbox, command: Sequence[str]) -> None:
-    """Run it with its output as it comes; an interrupt is its own, a second one kills it."""
+    """Run it and show its output as it comes; an interrupt goes to it, a second one kills it."""
     pieces = Pieces()
 
-    def tell(words: str) -> None:
-        pieces.put(2, f"moat: {words}\n".encode())
+    def on_refusal(text: str) -> None:
+        pieces.put(2, f"moat: {text}\n".encode())
 
-    with sandbox.refusals(tell):
+    with sandbox.refusals(on_refusal):
         _follow(sandbox, command, pieces)
 
 
@@ -82,14 +82,16 @@ def _follow(sandbox: Sandbox, command: Sequence[str], pieces: Pieces) -> None:
             interrupts += 1
             process.signal(signal.SIGINT if interrupts == 1 else signal.SIGKILL)
     if pieces.lost:
-        say(f"{amount(pieces.lost)} of output came faster than it can be shown, and were left out")
+        notify(
+            f"{amount(pieces.lost)} of output came faster than it can be shown, and were left out"
+        )
     _judge(sandbox, command, process.wait(), interrupted=interrupts > 0)
 
 
-def _judge(sandbox: Sandbox, command: Sequence[str], how: Exit, *, interrupted: bool) -> None:
+def _judge(sandbox: Sandbox, command: Sequence[str], end: Exit, *, interrupted: bool) -> None:
     if interrupted:
         raise KeyboardInterrupt
     if sandbox.gone is not None:
         raise SandboxGone(sandbox.gone)
-    if how.code != 0:
-        raise CommandError(command, how.code, how=str(how))
+    if end.code != 0:
+        raise CommandError(command, end.code, how=str(end))

@@ -23,7 +23,7 @@ from moat_nb.notebook.cells import Options, run_cell
 from moat_nb.notebook.completion import Matcher
 from moat_nb.notebook.output.display import Replay
 from moat_nb.notebook.session import Session, Sessions
-from moat_nb.notebook.subcommands import dispatch, say, without_our_own_lines
+from moat_nb.notebook.subcommands import dispatch, notify, without_our_own_lines
 from moat_nb.notebook.values.transfer import FORMS, bring_in, bring_out, evaluate
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ class MoatMagics(Magics):
     def _session(self, name: str | None) -> Session:
         if name is None and not self.sessions.names:
             session = self.sessions.start(".", None)
-            say(f"started the sandbox {session.name} of {session.project}")
+            notify(f"started the sandbox {session.name} of {session.project}")
             return session
         return self.sessions.get(name)
 
@@ -138,7 +138,7 @@ class MoatMagics(Magics):
         self, session: Session, cell: str, arguments: argparse.Namespace
     ) -> CellHandle | None:
         replay = Replay(
-            *(self._shell, session.displays, session.figures), trust=arguments.trust, hint=say
+            *(self._shell, session.displays, session.figures), trust=arguments.trust, hint=notify
         )
         values = {name: self._value(name) for name in arguments.into}
         ask = None if arguments.noblock or not _can_ask(self._shell) else _ask

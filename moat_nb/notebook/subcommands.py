@@ -15,11 +15,11 @@ from IPython.display import display
 from moat_nb.cli.main import split
 from moat_nb.cli.parser import DIRECTORY, DOCKERFILE, MOUNT, RUNTIME, SERVICE
 from moat_nb.errors import MoatError, SandboxGone
-from moat_nb.notebook.commands import run_command, say
+from moat_nb.notebook.commands import notify, run_command
 from moat_nb.notebook.session import Session, Sessions
 from moat_nb.text.tables import amount, table
 
-__all__ = ["SUBCOMMANDS", "dispatch", "say", "without_our_own_lines"]
+__all__ = ["SUBCOMMANDS", "dispatch", "notify", "without_our_own_lines"]
 
 
 @contextlib.contextmanager
@@ -97,7 +97,7 @@ def _running(sessions: Sessions, arguments: Namespace) -> Session | None:
     else:
         found = sessions.get(arguments.name) if arguments.name in sessions.names else None
     if found is not None and found.sandbox.gone is not None:
-        say(f"{found.name}: {found.sandbox.gone}; starting another")
+        notify(f"{found.name}: {found.sandbox.gone}; starting another")
         sessions.stop(found)
         return None
     if found is not None and (arguments.runtime or arguments.mount or arguments.env):
@@ -157,7 +157,7 @@ def restart(sessions: Sessions, arguments: Namespace) -> None:
     """Start a new kernel. The sandbox stays, and with it what is in its excluded directories."""
     session = sessions.get(arguments.name)
     session.restart()
-    say(f"{session.name}: a new kernel; the sandbox is the same")
+    notify(f"{session.name}: a new kernel; the sandbox is the same")
 
 
 @magic_arguments(name="moat reset")
@@ -179,7 +179,7 @@ def stop(sessions: Sessions, arguments: Namespace) -> None:
     """End a sandbox of this notebook."""
 
     def told(session: Session) -> None:
-        say(f"{session.name}: stopped")
+        notify(f"{session.name}: stopped")
 
     if arguments.all:
         sessions.stop_all(told=told)

@@ -10,13 +10,13 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from urllib.parse import quote
 
 from moat_nb.config.model import Service
 from moat_nb.config.readiness import Command, Port, Ready
 from moat_nb.host.machine import User
-from moat_nb.planning.spec import HOME, ContainerSpec
+from moat_nb.planning.spec import HOME
 
 __all__ = [
     "ADDRESS",
@@ -24,12 +24,9 @@ __all__ = [
     "MODELS",
     "REGISTRY",
     "BuiltinService",
+    "ResolvedService",
     "ServiceInputs",
-    "command_of",
-    "generic",
-    "image_of",
-    "ports_of",
-    "user_of",
+    "resolve",
 ]
 
 ADDRESS = "127.0.0.1"
@@ -203,36 +200,80 @@ BUILTIN_SERVICES: Mapping[str, BuiltinService] = {
 }
 
 
-def generic(service: Service) -> ServiceInputs:
+@dataclass(frozen=True, kw_only=True)
+class ResolvedService:
+    """A service of the file's, with what is known of it where it is a built-in one."""
+
+    entry: Service = field(repr=False)
+    """The file's. Its env may hold passwords."""
+    image: str
+    """The tag, by which the engine knows it or pulls it."""
+    command: tuple[str, ...]
+    """What follows the image's entrypoint; empty for the image's own command."""
+    user: User | None
+    """One of the image's own; None for the kernel's."""
+    ports: tuple[int, ...]
+    """Where it listens, in the sandbox."""
+    ready: Ready | None
+    """None: it counts as ready once it is started."""
+    data: tuple[str, ...]
+    """Directories that it writes: each a tmpfs, unless a volume or a mount stands there."""
+    builtin: BuiltinService | None = field(repr=False)
+
+    @property
+    def name(self) -> str:
+        return self.entry.name
+
+    @property
+    def where(self) -> str:
+        return self.entry.where
+
+    @property
+    def env(self) -> dict[str, str]:
+        """The file's."""
+        return dict(self.entry.env)
+
+    def inputs(self, password: str, way_out: Mapping[str, str]) -> ServiceInputs:
+        """What a start gives it; ``way_out`` are variables for a built-in one, below its own."""
+        if self.builtin is None:
+            return _generic(self.entry)
+        inputs = self.builtin.inputs(self.env, password)
+        return replace(inputs, env={**way_out, **inputs.env})
+
+    def new_passwords(self) -> tuple[str, ...]:
+        """The variables of its entrypoint that are another at each start."""
+        one, other = (self.inputs(password, {}).env for password in "ab")
+        return tuple(name for name in one if one[name] != other[name])
+
+
+def resolve(service: Service) -> ResolvedService:
+    """The file's entry, which goes before what is built in under its name."""
+    builtin = BUILTIN_SERVICES.get(service.name)
+    if builtin is None:
+        assert service.image is not None  # as the reader has it
+        return ResolvedService(
+            entry=service,
+            image=service.image,
+            command=service.command,
+            user=service.user,
+            ports=service.ports,
+            ready=service.ready or (Port(port=service.ports[0]) if service.ports else None),
+            data=(),
+            builtin=None,
+        )
+    return ResolvedService(
+        entry=service,
+        image=service.image or f"{builtin.image}:{service.version or builtin.version}",
+        command=service.command or builtin.command,
+        user=service.user or builtin.user,
+        ports=(builtin.port, *service.ports),
+        ready=service.ready or builtin.ready(dict(service.env)),
+        data=builtin.data,
+        builtin=builtin,
+    )
+
+
+def _generic(service: Service) -> ServiceInputs:
     """What a service of ``kernel.services`` is handed: its own env, and where it is."""
     port = service.ports[0] if service.ports else None
     return ServiceInputs(env=dict(service.env), kernel=variables(service.name, port))
-
-
-def ports_of(service: Service) -> tuple[int, ...]:
-    """Where it listens, in the sandbox."""
-    builtin = BUILTIN_SERVICES.get(service.name)
-    return service.ports if builtin is None else (builtin.port, *service.ports)
-
-
-def image_of(service: Service) -> str:
-    """The tag, by which the engine knows it or pulls it."""
-    if service.image is not None:
-        return service.image
-    builtin = BUILTIN_SERVICES[service.name]
-    return f"{builtin.image}:{service.version or builtin.version}"
-
-
-def command_of(service: Service) -> tuple[str, ...]:
-    """What follows the image's entrypoint; empty for the image's own command."""
-    builtin = BUILTIN_SERVICES.get(service.name)
-    return service.command or (builtin.command if builtin else ())
-
-
-def user_of(service: Service, kernel: ContainerSpec) -> tuple[User, bool]:
-    """Who it runs as, and whether that is one of the image's own."""
-    if service.user is not None:
-        return service.user, True
-    builtin = BUILTIN_SERVICES.get(service.name)
-    known = builtin and builtin.user
-    return (known, True) if known else (kernel.user, False)

@@ -144,14 +144,14 @@ def expand(view: View, top: str, globs: Sequence[Exclude]) -> dict[str, Exclude]
     """
     matches: dict[str, Exclude] = {}
     looked_at = 0
-    states = exclude_patterns.begin(exclude.pattern for exclude in globs)
+    states = exclude_patterns.start(exclude.pattern for exclude in globs)
     pending = [(top, view.sources[top], states)]
     while pending:
         target, path, states = pending.pop()
         for name, child, is_directory in _children(view, target, path, globs[0].where):
             looked_at += 1
             below = posixpath.join(target, name)
-            number, states_below = exclude_patterns.advance(states, name)
+            number, states_below = exclude_patterns.step(states, name)
             if number is not None and below not in view.sources:
                 matches[below] = globs[number]
             elif states_below and is_directory:

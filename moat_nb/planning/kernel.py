@@ -1,5 +1,5 @@
-"""The container of a project's kernels: which mounts, which limits, which user. Pure, but for a
-look at the workspace."""
+"""The container of a project's kernels: which mounts, which limits, which user. It looks at the
+host and starts nothing."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def plan_kernel(
 
     ``kernels``: whether the guest imports what they need ahead of the first.
     """
-    problems = [*unsupported(config), *_without_sidecars(config, runtime)]
+    problems = [*unsupported(config), *_service_problems(config, runtime)]
     network = plan_network(
         config, runtime=runtime.name, sockets=runtime.shares_unix_sockets, trust=host.trust
     )
@@ -174,7 +174,7 @@ def _user_notices(config: Config, user: User, host: Host) -> Iterator[str]:
         )
 
 
-def _without_sidecars(config: Config, runtime: Capabilities) -> tuple[Problem, ...]:
+def _service_problems(config: Config, runtime: Capabilities) -> tuple[Problem, ...]:
     """The services, on a runtime that has none."""
     if runtime.sidecars:
         return ()

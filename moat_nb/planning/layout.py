@@ -1,4 +1,4 @@
-"""Lays out every mount of a sandbox: the project's, its volumes, its excludes, our own."""
+"""Lays out the mounts of one container: the project's, volumes, excludes, /tmp and HOME."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ``network:`` of a moat.yaml means for a sandbox, as values; nothing is looked at here."""
+"""What ``network:`` of a moat.yaml means for a sandbox, as values."""
 
 from __future__ import annotations
 

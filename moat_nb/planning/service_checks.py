@@ -5,17 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from moat_nb.config.model import Config, MountEntry, Service, VolumeEntry
+from moat_nb.config.model import Config, MountEntry, VolumeEntry
 from moat_nb.errors import Problem
 from moat_nb.host.machine import Host
-from moat_nb.planning.builtin_services import (
-    BUILTIN_SERVICES,
-    MODELS,
-    REGISTRY,
-    BuiltinService,
-    ports_of,
-    user_of,
-)
+from moat_nb.planning.builtin_services import MODELS, REGISTRY, ResolvedService
 from moat_nb.planning.mount_paths import hidden
 from moat_nb.planning.mounts import is_below
 from moat_nb.planning.network import port_forwards
@@ -24,31 +17,36 @@ from moat_nb.planning.spec import ContainerSpec
 __all__ = ["refusals"]
 
 
-def refusals(config: Config, kernel: ContainerSpec, host: Host) -> tuple[Problem, ...]:
+Services = tuple[ResolvedService, ...]
+
+
+def refusals(
+    services: Services, config: Config, kernel: ContainerSpec, host: Host
+) -> tuple[Problem, ...]:
     """Of the services beside ``kernel``, as ``host`` would start them."""
     return (
-        *_isolated(config),
-        *_clashes(config),
-        *_taken_ports(config, kernel),
-        *_hidden_sources(config, hidden(kernel.mounts)),
-        *_kept_without_password(config),
-        *_volumes_of_others(config, kernel, host),
-        *_models(config, kernel),
+        *_isolated(services, config),
+        *_clashes(services),
+        *_taken_ports(services, kernel),
+        *_hidden_sources(services, hidden(kernel.mounts)),
+        *_kept_without_password(services),
+        *_volumes_of_others(services, kernel, host),
+        *_models(services, kernel),
     )
 
 
-def _isolated(config: Config) -> Iterator[Problem]:
-    for service in config.wanted_services if config.kernel.isolation == "gvisor" else ():
+def _isolated(services: Services, config: Config) -> Iterator[Problem]:
+    for service in services if config.kernel.isolation == "gvisor" else ():
         what = (
             f"{service.name} could not be reached: under gVisor each container has its own loopback"
         )
         yield Problem(where=service.where, what=what, hint="take kernel.isolation out")
 
 
-def _clashes(config: Config) -> Iterator[Problem]:
-    first: dict[int, Service] = {}
-    for service in config.wanted_services:
-        for port in ports_of(service):
+def _clashes(services: Services) -> Iterator[Problem]:
+    first: dict[int, ResolvedService] = {}
+    for service in services:
+        for port in service.ports:
             before = first.setdefault(port, service)
             if before is not service:
                 what = f"{service.name} listens at port {port}, as {before.name} ({before.where})"
@@ -56,19 +54,19 @@ def _clashes(config: Config) -> Iterator[Problem]:
                 yield Problem(where=service.where, what=what, hint=hint)
 
 
-def _taken_ports(config: Config, kernel: ContainerSpec) -> Iterator[Problem]:
+def _taken_ports(services: Services, kernel: ContainerSpec) -> Iterator[Problem]:
     taken = {port: target or "the proxy" for port, _, target in port_forwards(kernel.egress)}
-    for service in config.wanted_services:
-        for port in (port for port in ports_of(service) if port in taken):
+    for service in services:
+        for port in (port for port in service.ports if port in taken):
             what = f"{service.name} listens at port {port}, which leads to {taken[port]}"
             hint = "give it another port, or take that one out of network.host"
             yield Problem(where=service.where, what=what, hint=hint)
 
 
-def _hidden_sources(config: Config, covers: tuple[str, ...]) -> Iterator[Problem]:
+def _hidden_sources(services: Services, covers: tuple[str, ...]) -> Iterator[Problem]:
     """Mounts of what the kernel may not see: no cover could be laid over the whole of one."""
-    for service in config.wanted_services:
-        for mount in service.mounts:
+    for service in services:
+        for mount in service.entry.mounts:
             source = os.path.realpath(mount.source)
             if over := next((c for c in covers if source == c or is_below(source, c)), None):
                 what = f"{service.name} mounts {mount.source}, and {over} is excluded"
@@ -76,16 +74,15 @@ def _hidden_sources(config: Config, covers: tuple[str, ...]) -> Iterator[Problem
                 yield Problem(where=mount.where, what=what, hint=hint)
 
 
-def _kept_without_password(config: Config) -> Iterator[Problem]:
+def _kept_without_password(services: Services) -> Iterator[Problem]:
     """Databases that outlive a start, with a password that does not."""
-    for service in config.wanted_services:
-        builtin = BUILTIN_SERVICES.get(service.name)
-        if builtin is None or not (new := _new_passwords(builtin, dict(service.env))):
+    for service in services:
+        if not (new := service.new_passwords()):
             continue
-        entries: list[MountEntry | VolumeEntry] = [*service.mounts, *service.volumes]
+        entries: list[MountEntry | VolumeEntry] = [*service.entry.mounts, *service.entry.volumes]
         for entry in entries:
             kept = any(
-                entry.target == data or _related(entry.target, data) for data in builtin.data
+                entry.target == data or _related(entry.target, data) for data in service.data
             )
             if kept and not entry.read_only:
                 what = (
@@ -95,37 +92,31 @@ def _kept_without_password(config: Config) -> Iterator[Problem]:
                 yield Problem(where=entry.where, what=what, hint=hint)
 
 
-def _new_passwords(builtin: BuiltinService, env: dict[str, str]) -> list[str]:
-    """The variables of the entrypoint that are another at each start."""
-    one, other = (builtin.inputs(env, password).env for password in "ab")
-    return [name for name in one if one[name] != other[name]]
-
-
-def _volumes_of_others(config: Config, kernel: ContainerSpec, host: Host) -> Iterator[Problem]:
+def _volumes_of_others(services: Services, kernel: ContainerSpec, host: Host) -> Iterator[Problem]:
     """Directories of this host that a service could not write to, as only root may give them."""
-    for service in config.wanted_services:
-        user, _ = user_of(service, kernel)
-        for volume in service.volumes if host.user.uid not in (0, user.uid) else ():
+    for service in services:
+        user = service.user or kernel.user
+        for volume in service.entry.volumes if host.user.uid not in (0, user.uid) else ():
             if volume.type == "bind":
                 what = f"{service.name} runs as {user}, and cannot write to a directory of yours"
                 yield Problem(where=volume.where, what=what, hint="say type: volume")
 
 
-def _models(config: Config, kernel: ContainerSpec) -> Iterator[Problem]:
+def _models(services: Services, kernel: ContainerSpec) -> Iterator[Problem]:
     """Models that could not be pulled, or not before kernels start."""
     reaches = kernel.egress is not None and kernel.egress.policy != "none"
-    for service in config.wanted_services:
-        if service.models and not reaches and kernel.network != "bridge":
+    for service in services:
+        if service.entry.models and not reaches and kernel.network != "bridge":
             what = f"{service.name}: models are pulled at the start, and network.policy is none"
             hint = (
                 f"say strict, with {REGISTRY} in network.rules, or take models out and mount "
                 f"those you have: kernel.services.{service.name}.mounts: [DIRECTORY:{MODELS}:ro]"
             )
             yield Problem(where=service.where, what=what, hint=hint)
-        if service.models and not service.wait:
+        if service.entry.models and not service.entry.wait:
             what = f"{service.name}: models are waited for, and wait is false"
             yield Problem(where=service.where, what=what, hint="take one of the two out")
-        if service.models and service.user is not None:
+        if service.entry.models and service.entry.user is not None:
             what = f"{service.name}: only the kernel's user can pull models"
             hint = f"take user out of kernel.services.{service.name}"
             yield Problem(where=service.where, what=what, hint=hint)

@@ -8,21 +8,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from moat_nb.config.model import Config, Exclude, MountEntry, Service, VolumeEntry
-from moat_nb.config.readiness import Port, Ready
+from moat_nb.config.readiness import Ready
 from moat_nb.errors import ConfigError, StartError, collected
 from moat_nb.host.machine import Host
 from moat_nb.planning.builtin_services import (
-    BUILTIN_SERVICES,
     MODELS,
+    ResolvedService,
     ServiceInputs,
-    command_of,
-    generic,
-    image_of,
-    ports_of,
-    user_of,
+    resolve,
 )
 from moat_nb.planning.layout import exclude_size, lay_out
 from moat_nb.planning.limits import MIB, Hardening, Limits
@@ -77,29 +73,42 @@ KEPT_MODELS = VolumeEntry(name="ollama-models", target=MODELS)
 
 @dataclass(frozen=True, kw_only=True)
 class SidecarPlan:
-    name: str
     spec: ContainerSpec
     """Its command is whole but for :data:`ENTRYPOINT`."""
-    ready: Ready | None
-    """None: it counts as ready once it is started."""
-    wait: bool
-    """Whether the kernels start only when it is ready."""
-    service: Service = field(repr=False)
+    service: ResolvedService
     data_size: int
     """Bytes of each tmpfs for what it writes."""
-    where: str
 
     def inputs(self, password: str) -> ServiceInputs:
-        builtin = BUILTIN_SERVICES.get(self.name)
-        if builtin is None:
-            return generic(self.service)
-        inputs = builtin.inputs(dict(self.service.env), password)
+        """What one start gives it."""
         way_out = way_out_variables(self.spec.egress, self.spec.trust)
-        return replace(inputs, env={**way_out, **inputs.env})
+        return self.service.inputs(password, way_out)
+
+    @property
+    def name(self) -> str:
+        return self.service.name
+
+    @property
+    def where(self) -> str:
+        return self.service.where
 
     @property
     def ports(self) -> tuple[int, ...]:
-        return ports_of(self.service)
+        return self.service.ports
+
+    @property
+    def ready(self) -> Ready | None:
+        return self.service.ready
+
+    @property
+    def wait(self) -> bool:
+        """Whether the kernels start only when it is ready."""
+        return self.service.entry.wait
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Those that it pulls before it counts as ready."""
+        return self.service.entry.models
 
     def on(
         self,
@@ -112,7 +121,7 @@ class SidecarPlan:
 
         An engine would put those on the host's disk, without a limit.
         """
-        words = (*entrypoint, *(command_of(self.service) or command))
+        words = (*entrypoint, *(self.service.command or command))
         taken = {mount.target for mount in self.spec.mounts}
         free = [volume for volume in volumes if volume not in taken]
         for volume in free:
@@ -143,9 +152,10 @@ def plan_services(config: Config, kernel: ContainerSpec, host: Host) -> tuple[Si
 
     Raises ConfigError.
     """
-    problems = [*refusals(config, kernel, host)]
+    services = tuple(map(resolve, config.wanted_services))
+    problems = [*refusals(services, config, kernel, host)]
     plans = []
-    for service in config.wanted_services:
+    for service in services:
         with collected(problems):
             plans.append(_plan(service, config, kernel, host))
     if problems:
@@ -181,20 +191,15 @@ def _volumes_of(service: Service) -> tuple[VolumeEntry, ...]:
     return (*service.volumes, KEPT_MODELS) if keeps else service.volumes
 
 
-def _plan(service: Service, config: Config, kernel: ContainerSpec, host: Host) -> SidecarPlan:
-    builtin = BUILTIN_SERVICES.get(service.name)
-    ready = service.ready
-    if ready is None and builtin is not None:
-        ready = builtin.ready(dict(service.env))
-    elif ready is None and service.ports:
-        ready = Port(port=service.ports[0])
-    limits = kernel.limits
-    if service.memory_mb is not None:
-        limits = replace(limits, memory=service.memory_mb * MIB)
-    user, known = user_of(service, kernel)
+def _plan(
+    service: ResolvedService, config: Config, kernel: ContainerSpec, host: Host
+) -> SidecarPlan:
+    entry, limits = service.entry, kernel.limits
+    if entry.memory_mb is not None:
+        limits = replace(limits, memory=entry.memory_mb * MIB)
     mounts = lay_out(
-        _mounts_of(service, hidden(kernel.mounts)),
-        _volumes_of(service),
+        _mounts_of(entry, hidden(kernel.mounts)),
+        _volumes_of(entry),
         config=config,
         limits=limits,
         host=host,
@@ -204,36 +209,32 @@ def _plan(service: Service, config: Config, kernel: ContainerSpec, host: Host) -
         role="sidecar",
         project=kernel.project,
         runtime=kernel.runtime,
-        image=image_of(service),
-        command=_wrapped((ENTRYPOINT, *command_of(service)), "TERM"),
-        user=user,
-        keep_user=known,
+        image=service.image,
+        command=_wrapped((ENTRYPOINT, *service.command), "TERM"),
+        user=service.user or kernel.user,
+        keep_user=service.user is not None,
         env=(),
         workdir="",
         mounts=mounts.with_mounts(*_data(service, mounts.mounts, config, limits)),
         limits=limits,
         hardening=Hardening(isolation=kernel.hardening.isolation),
-        egress=kernel.egress if service.models else None,
-        trust=kernel.trust if service.models else (),
+        network="sandbox",
+        egress=kernel.egress if entry.models else None,
+        trust=kernel.trust if entry.models else (),
         labels=(("moat.nb.service", service.name),),
     )
     return SidecarPlan(
-        name=service.name,
         spec=spec,
-        ready=ready,
-        wait=service.wait,
         service=service,
         data_size=exclude_size(config, limits),
-        where=service.where,
     )
 
 
 def _data(
-    service: Service, mounts: tuple[Mount, ...], config: Config, limits: Limits
+    service: ResolvedService, mounts: tuple[Mount, ...], config: Config, limits: Limits
 ) -> Iterator[Tmpfs]:
-    builtin = BUILTIN_SERVICES.get(service.name)
     taken = {mount.target for mount in mounts}
     size = exclude_size(config, limits)
-    for target in builtin.data if builtin else ():
+    for target in service.data:
         if target not in taken:
             yield Tmpfs(target=target, size=size, role="data")

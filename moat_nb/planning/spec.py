@@ -15,7 +15,7 @@ from moat_nb.planning.limits import Hardening, Limits
 from moat_nb.planning.mounts import Bind, MountPlan
 from moat_nb.planning.network import PLACE
 
-__all__ = ["GUEST_PATH", "HOME", "ContainerSpec", "Instance"]
+__all__ = ["GUEST_PATH", "HOME", "ContainerSpec", "Instance", "SandboxSpec"]
 
 GUEST_PATH = "/run/moat/guest"
 """The directory of the guest inside the sandbox, read-only."""
@@ -40,7 +40,7 @@ class Instance:
     owner: str
     """``pid:start-time:boot-id`` of the launcher."""
     spare: bool = False
-    """RunningSandbox ahead of need, so that nobody waits for it."""
+    """Started ahead of need, so that nobody waits for it."""
 
     @classmethod
     def of(cls, run_dir: RunDir, owner: str, *, spare: bool = False) -> Instance:
@@ -73,9 +73,11 @@ class ContainerSpec:
     mounts: MountPlan
     limits: Limits
     hardening: Hardening = field(default_factory=Hardening)
-    network: str = "none"
-    """The engine's: ``none`` is loopback alone, ``bridge`` its ordinary one, ``container:NAME``
-    that of another container."""
+    network: Literal["none", "bridge", "sandbox"] = "none"
+    """``none`` is loopback alone, ``bridge`` the engine's ordinary one, ``sandbox`` the kernels',
+    which each sidecar shares."""
+    beside: str = ""
+    """The kernels' container of a sidecar that is to be started."""
     hosts: tuple[str, ...] = ()
     """Names that stand for 127.0.0.1 inside: the sidecars'."""
     egress: NetworkPolicy | None = None
@@ -90,13 +92,13 @@ class ContainerSpec:
 
     @property
     def digest(self) -> str:
-        """A hash of the whole spec: equal digests start equal sandboxes."""
+        """A hash of the spec. A start depends on more: see ``key_of`` in ``sandbox/pool.py``."""
         text = json.dumps(asdict(self), sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @property
     def has_way_out(self) -> bool:
-        # Certificates are of use where there is one: beside a sandbox on the engine's network too.
+        # Certificates are mounted there too, also with policy bridge.
         return self.egress is not None or self.network == "bridge" or bool(self.trust)
 
     def loosened(self) -> tuple[str, ...]:
@@ -115,7 +117,7 @@ class ContainerSpec:
         }
         mounts = self.mounts
         if self.role == "sidecar":
-            # What has no mount of the launcher's directory is known by this to be its own.
+            # A sidecar does not mount the sockets' directory; this label says whose it is.
             labels[SOCKETS_LABEL] = instance.sockets
         else:
             mounts = mounts.with_mounts(Bind(source=instance.sockets, target=instance.sockets))
@@ -133,6 +135,19 @@ class ContainerSpec:
     def _hurry(self, instance: Instance) -> tuple[str, ...]:
         return (IN_NO_HURRY,) if instance.spare and self.role == "kernel" else ()
 
-    def joined_to(self, container: str) -> ContainerSpec:
-        """The same in the network namespace of ``container``."""
-        return replace(self, network=f"container:{container}")
+
+@dataclass(frozen=True, kw_only=True)
+class SandboxSpec:
+    """All containers of one sandbox. They share the kernels' network: one loopback."""
+
+    kernel: ContainerSpec
+    sidecars: tuple[ContainerSpec, ...] = ()
+
+    def instantiate(self, instance: Instance) -> SandboxSpec:
+        """The spec of one start, whose sidecars stand beside its kernels' container."""
+        kernel = self.kernel.instantiate(instance)
+        sidecars = (sidecar.instantiate(instance) for sidecar in self.sidecars)
+        return SandboxSpec(
+            kernel=kernel,
+            sidecars=tuple(replace(sidecar, beside=kernel.name) for sidecar in sidecars),
+        )

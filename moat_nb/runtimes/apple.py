@@ -135,7 +135,7 @@ def end(state: SandboxState, sockets: Path, environ: Mapping[str, str]) -> bool:
 
 
 class _Container(PipeStream):
-    """A attach stream whose child is only the client: the container itself runs under a service."""
+    """An attach stream whose child is the client alone: the container runs under a service."""
 
     def __init__(self, process: subprocess.Popen[bytes], runtime: Apple, name: str) -> None:
         super().__init__(process)

@@ -9,16 +9,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from moat_nb.errors import Problem, StartError
+
 if TYPE_CHECKING:
     from moat_nb.config.model import Config
-    from moat_nb.errors import Problem
     from moat_nb.host.reaper import Reaper
     from moat_nb.planning.capabilities import Capabilities
     from moat_nb.planning.image import ImagePlan
     from moat_nb.planning.spec import ContainerSpec
     from moat_nb.text.progress import Progress
 
-__all__ = ["UNLIMITED_FILES", "AttachStream", "Availability", "Runtime"]
+__all__ = [
+    "UNLIMITED_FILES",
+    "AttachStream",
+    "Availability",
+    "Containers",
+    "ImageConfig",
+    "Runtime",
+]
 
 UNLIMITED_FILES = "an exclude's size is limited, but not the number of files in it"
 
@@ -32,6 +40,18 @@ class Availability:
     hint: str = ""
     socket: str = ""
     """The engine's, where there is one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageConfig:
+    """What an image says of itself."""
+
+    id: str
+    entrypoint: tuple[str, ...]
+    command: tuple[str, ...]
+    stop_signal: str
+    """Without its SIG, as sh's kill takes it."""
+    volumes: tuple[str, ...]
 
 
 class AttachStream(Protocol):
@@ -54,9 +74,30 @@ class AttachStream(Protocol):
         """How the container ended, and the tail of its stderr; for errors."""
 
 
+class Containers(Protocol):
+    """What services need of an engine beside a start: their images, and commands run in them."""
+
+    def image_config(self, image: str, progress: Progress) -> ImageConfig:
+        """Of an image that is on the engine when this returns; ImageError when it cannot be had."""
+
+    def exec(self, container: str, argv: tuple[str, ...]) -> str:
+        """Start a command in a container, as its user; its id for :meth:`exit_code`.
+
+        Nothing it prints is taken. Raises StartError with the engine's words.
+        """
+
+    def exit_code(self, id: str) -> int | None:
+        """How a command ended; None while it runs. Raises StartError."""
+
+
 class Runtime(Protocol):
     @property
     def capabilities(self) -> Capabilities: ...
+
+    @property
+    def containers(self) -> Containers:
+        """To be asked for where ``capabilities.sidecars`` is true; StartError where it is not."""
+        raise StartError(f"{self.capabilities.name}: there are no sidecars")
 
     def available(self) -> Availability:
         """Looks at the machine, at most a second; never raises."""
@@ -68,14 +109,14 @@ class Runtime(Protocol):
         """
 
     def check(self, spec: ContainerSpec, config: Config) -> tuple[Problem, ...]:
-        """All that this runtime cannot honour of ``spec``, the plan of ``config``; what passes is
-        rendered and started without further refusals. May look at the machine, starts nothing."""
+        """All that this runtime cannot honour of ``spec``, the plan of ``config``; as far as this
+        process can know. May look at the machine, starts nothing."""
 
     def notices(self, spec: ContainerSpec) -> tuple[str, ...]:
         """What the user must be told at each start of how this runtime honours ``spec``."""
 
     def remarks(self, spec: ContainerSpec) -> tuple[str, ...]:
-        """What it does less well than another could, whatever the day: `moat-nb plan` tells it,
+        """What it does less well than another could, always: `moat-nb plan` tells it,
         and no start does."""
 
     def render(self, spec: ContainerSpec) -> Any:

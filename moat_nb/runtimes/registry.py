@@ -46,7 +46,9 @@ def choose(
 
 def _named(name: str, host: Host, environ: Mapping[str, str]) -> Runtime:
     if name == "kubernetes":
-        raise RuntimeUnavailable("kubernetes: not supported yet; use docker, podman or bubblewrap")
+        raise RuntimeUnavailable(
+            "kubernetes: not supported yet; use docker, podman, bubblewrap or apple"
+        )
     if name not in RUNTIMES:
         raise RuntimeUnavailable(f"{name}: no such runtime; there are {', '.join(RUNTIMES)}")
     return RUNTIMES[name](host, environ)

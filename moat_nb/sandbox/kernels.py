@@ -44,6 +44,7 @@ def spawn_kernel(
         on_output=lambda stream, data: running.log.write(data),
     )
     running.keep_kernel(process)
+    # With ipc, Jupyter's "ip" is the prefix of the sockets' paths.
     _await_sockets(connection["ip"], process)
     if fork and running.plan.config.kernel.spare:
         running.make_spare_kernel(after=SPARE_SECONDS)

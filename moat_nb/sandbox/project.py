@@ -29,7 +29,7 @@ __all__ = ["LaunchPlan", "plan", "plan_project"]
 
 @dataclass(frozen=True, kw_only=True)
 class LaunchPlan:
-    """What a moat.yaml says, as it is to be started here. It holds no secret."""
+    """What a moat.yaml says, as it is to be started here. No secret is fetched yet."""
 
     config: Config
     runtime: Runtime
@@ -41,7 +41,7 @@ class LaunchPlan:
     """None on a runtime without images."""
     sidecars: tuple[SidecarPlan, ...] = ()
     environ: Mapping[str, str] = field(repr=False)
-    """The launcher's."""
+    """The launcher's; it may hold secrets, so no repr has it."""
 
     @property
     def sidecar_specs(self) -> tuple[ContainerSpec, ...]:

@@ -15,12 +15,13 @@ from typing import Any
 
 from moat_nb.egress.process import ProxyProcess
 from moat_nb.errors import ProofError, SandboxGone, StartError
+from moat_nb.guest import protocol
 from moat_nb.host.reaper import Reaper
 from moat_nb.host.rotating_log import BoundedLog
 from moat_nb.host.run_directory import Owner, RunDir, SandboxState, base_directory, sweep
 from moat_nb.planning.mount_paths import hidden
 from moat_nb.planning.mounts import Bind
-from moat_nb.planning.spec import ContainerSpec, Instance
+from moat_nb.planning.spec import ContainerSpec, Instance, SandboxSpec
 from moat_nb.runtimes.base import AttachStream
 from moat_nb.sandbox.egress import set_up_proxy
 from moat_nb.sandbox.guest_client import GuestClient, MountProof, Process
@@ -52,20 +53,21 @@ class RunningSandbox:
     log: BoundedLog
     sidecars: Sidecars
     inodes: Mapping[str, Inode | None] = field(default_factory=dict)
-    """What the binds' sources and the sidecars' covers were."""
+    """Device and number, at the start, of each bind's source and of each host path that is excluded
+    in a sidecar."""
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Values by variable; a spare has none until it is handed out."""
     attach_stream: AttachStream | None = None
     proxy: ProxyProcess | None = None
     """None where there is no proxy for it."""
     refusal_notices: RefusalNotices = field(default_factory=RefusalNotices)
-    """What the proxy refused."""
+    """Which refusals were told a moment ago, so that each is told once."""
     _guest: GuestClient | None = None
     proofs: tuple[MountProof, ...] = ()
     kernels: tuple[Process, ...] = ()
     """Those that run, and those that have ended since the last was started."""
     on_event: Callable[[str, str], None] = lambda kind, text: None
-    """Hears what the :class:`GuestClient` says of the sandbox as a whole."""
+    """``on_event(kind, text)``: see :class:`moat_nb.sandbox.sandbox.Sandbox`."""
     _sockets: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -83,10 +85,12 @@ class RunningSandbox:
             image = plan.runtime.prepare(plan.image, progress, reaper)
             sidecars = Sidecars.prepare(plan.sidecars, plan.runtime, progress)
             instance = Instance.of(run_dir, str(owner), spare=spare)
+            whole = SandboxSpec(kernel=replace(plan.spec, image=image), sidecars=sidecars.specs)
+            sandbox = whole.instantiate(instance)
             running = cls(
                 plan=plan,
                 reaper=reaper,
-                spec=replace(plan.spec, image=image).instantiate(instance),
+                spec=sandbox.kernel,
                 run_dir=run_dir,
                 log=BoundedLog(run_dir.log),
                 sidecars=sidecars,
@@ -95,7 +99,7 @@ class RunningSandbox:
             make_mount_points(plans, reaper, run_dir, running._sandbox_state(owner, spare))
             running._start_proxy()
             running._bring_up(progress)
-            sidecars.start(running.spec, instance, running.guest, run_dir, reaper, progress)
+            sidecars.start(sandbox.sidecars, running.guest, run_dir, reaper, progress)
         except BaseException:
             if running is None:
                 reaper.finish()
@@ -161,7 +165,7 @@ class RunningSandbox:
         """Where the user looks: in the cells that run."""
         if self._guest is not None:
             with contextlib.suppress(SandboxGone):
-                self._guest.send("note", text=f"moat: {words}")
+                self._guest.send(protocol.NOTE, text=f"moat: {words}")
 
     def _check(self, proofs: tuple[MountProof, ...]) -> None:
         promised = {mount.target for mount in self.spec.mounts.excludes}
@@ -213,7 +217,7 @@ class RunningSandbox:
     def make_spare_kernel(self, *, after: float) -> None:
         """Have the guest make a kernel ahead of need, after so many seconds, unless it has one."""
         self.guest.spare_ready.clear()
-        self.guest.send("spare", prefix=self.next_socket_prefix(), after=after)
+        self.guest.send(protocol.SPARE, prefix=self.next_socket_prefix(), after=after)
 
     def prove_again(self, plan: LaunchPlan, progress: Progress) -> None:
         """That it still is what ``plan`` would start; StartError, ProofError or SandboxGone."""

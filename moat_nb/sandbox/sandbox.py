@@ -1,4 +1,4 @@
-"""The Sandbox: a live container with the guest in it. All live state of moat_nb is here."""
+"""The Sandbox: it plans, starts, resets and asks a RunningSandbox, and is what users hold."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self  # typing has it from Python 3.11 on
 
 from moat_nb.config.model import Config
+from moat_nb.config.overrides import OPTIONS
 from moat_nb.egress.records import Record, read
 from moat_nb.errors import CommandError, SandboxGone, StartError
 from moat_nb.host.rotating_log import BoundedLog
@@ -73,6 +74,8 @@ class Sandbox:
         self._on_event = on_event
         self._pooled = pooled
         self._refusals: list[Callable[[str], None]] = []
+        if not callable(plan):
+            raise TypeError("Sandbox is made by Sandbox.launch(path)")
         first = plan()
         self._running = self._start(first, _secrets(first))
 
@@ -103,6 +106,9 @@ class Sandbox:
         Raises ConfigError, RuntimeUnavailable, ImageError, StartError or ProofError; nothing
         that was started stays behind then.
         """
+        if unknown := sorted(overrides.keys() - OPTIONS):
+            there = ", ".join(sorted(OPTIONS))
+            raise TypeError(f"Sandbox.launch() has no option {unknown[0]!r}; there are {there}")
         path = Path(path).absolute()  # the process may have another directory at a reset
         environ = dict(os.environ if environ is None else environ)
 
@@ -280,7 +286,8 @@ class Sandbox:
         return self._running.kernels
 
     def view(self) -> SandboxView:
-        """What it is at this moment; one that has ended is shown as it was, and why it ended."""
+        """What it is at this moment; of one that has ended, its mounts and how it and its kernels
+        ended."""
         usage, answers = Usage(), False
         proofs: tuple[MountProof, ...] = ()
         with suppress(SandboxGone):

@@ -1,4 +1,4 @@
-"""One live sidecar: a container without a guest, on the attach stream that services.WRAPPER is.
+"""One live sidecar: a container without a guest. The shell program ``WRAPPER`` holds it instead.
 
 What it prints is hostile. It is read for the mounts that the wrapper shows before anything of the
 image runs; after that it is a bounded log, into which no password gets, and of which the last lines

@@ -19,9 +19,7 @@ from moat_nb.egress.records import read
 from moat_nb.errors import ImageError, SandboxGone, StartError
 from moat_nb.planning.mounts import Bind, Volume
 from moat_nb.planning.services import SidecarPlan
-from moat_nb.planning.spec import ContainerSpec, Instance
-from moat_nb.runtimes.docker.containers import ImageConfig, begin, exit_code, look_up
-from moat_nb.runtimes.docker.runtime import Docker
+from moat_nb.planning.spec import ContainerSpec
 from moat_nb.sandbox.model_pull import Pull, hint, taking_turns
 from moat_nb.sandbox.sidecar import Cancelled, Sidecar
 from moat_nb.text.progress import Progress
@@ -29,7 +27,7 @@ from moat_nb.text.progress import Progress
 if TYPE_CHECKING:
     from moat_nb.host.reaper import Reaper
     from moat_nb.host.run_directory import RunDir
-    from moat_nb.runtimes.base import Runtime
+    from moat_nb.runtimes.base import Containers, ImageConfig, Runtime
     from moat_nb.sandbox.guest_client import GuestClient, Output, Process
 
 __all__ = ["Sidecars"]
@@ -88,12 +86,16 @@ class Sidecars:
         """What the kernels are told: ``MOAT_POSTGRES_URL`` and the like, passwords in them."""
         return {name: value for one in self for name, value in one.kernel_env.items()}
 
+    @property
+    def specs(self) -> tuple[ContainerSpec, ...]:
+        """With what their images say of themselves; StartError where that cannot be had."""
+        return tuple(map(self._spec, self._plans))
+
     # -------- starting
 
     def start(
         self,
-        kernel: ContainerSpec,
-        instance: Instance,
+        specs: tuple[ContainerSpec, ...],
         link: GuestClient,
         run_dir: RunDir,
         reaper: Reaper,
@@ -101,6 +103,7 @@ class Sidecars:
     ) -> None:
         """Start all beside the sandbox that runs already, and wait for those to be waited for.
 
+        ``specs`` are :attr:`specs` as instantiated with the sandbox.
         Raises StartError or ProofError with its place, state and last lines; none is being started
         any more then, and :meth:`stop` ends those that were.
         """
@@ -109,12 +112,12 @@ class Sidecars:
         self._running = tuple(
             Sidecar(
                 plan,
-                self._spec(plan).instantiate(instance).joined_to(kernel.name),
+                spec,
                 plan.inputs(_new_password()),
                 run_dir.service_log(plan.name),
                 self._ended,
             )
-            for plan in self._plans
+            for plan, spec in zip(self._plans, specs, strict=True)
         )
         with ThreadPoolExecutor(len(self._running), thread_name_prefix="moat-sidecar") as pool:
             futures = {
@@ -145,7 +148,7 @@ class Sidecars:
                     what = f"was not ready in {ready.timeout:g} s: {ready}, has not come true"
                     raise StartError(sidecar.describe(what))
                 self._look_again(sidecar, "ended before it was ready")
-        for model in sidecar.plan.service.models:
+        for model in sidecar.plan.models:
             self._pull(sidecar, Pull(model), link, requests)
 
     def _look_again(self, sidecar: Sidecar, ended: str) -> None:
@@ -234,9 +237,8 @@ def _look_up(
 ) -> dict[str, ImageConfig]:
     images = {}
     for plan in plans:
-        assert isinstance(runtime, Docker) and plan.spec.image is not None
         try:
-            images[plan.name] = look_up(runtime, plan.spec.image, progress)
+            images[plan.name] = runtime.containers.image_config(plan.service.image, progress)
         except ImageError as error:
             raise ImageError(f"{plan.where}: {plan.name}: {error}") from error
     return images
@@ -274,8 +276,7 @@ def _check(sidecar: Sidecar, link: GuestClient, runtime: Runtime) -> Iterator[Ca
         with _running(link, ["python3", "-I", "-S", "-c", PROBE, str(ready.port)]) as process:
             yield lambda: (how := process.poll()) is not None and how.code == 0
     elif isinstance(ready, Command):
-        assert isinstance(runtime, Docker)
-        yield CommandCheck(runtime, sidecar.spec.name, ready.argv).is_ready
+        yield CommandCheck(runtime.containers, sidecar.spec.name, ready.argv).is_ready
     else:
         yield lambda: sidecar.printed.found
 
@@ -294,8 +295,8 @@ def _running(link: GuestClient, argv: list[str], hear: Output | None = None) -> 
 class CommandCheck:
     """Runs a command in a sidecar again and again, one at a time."""
 
-    def __init__(self, engine: Docker, container: str, argv: tuple[str, ...]) -> None:
-        self._engine = engine
+    def __init__(self, containers: Containers, container: str, argv: tuple[str, ...]) -> None:
+        self._containers = containers
         self._container = container
         self._argv = argv
         self._running: str | None = None
@@ -304,8 +305,8 @@ class CommandCheck:
         """Whether the last one ended with 0; starts another otherwise. Never waits for one."""
         try:
             if self._running is None:
-                self._running = begin(self._engine, self._container, self._argv)
-            code = exit_code(self._engine, self._running)
+                self._running = self._containers.exec(self._container, self._argv)
+            code = self._containers.exit_code(self._running)
         except StartError:
             code = 1  # the container ends, which its attach stream tells
         if code is not None:

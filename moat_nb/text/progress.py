@@ -1,8 +1,8 @@
-"""What is under way, for the steps of a start that may take long: a pull, a build, a download.
+"""Progress of a start's long steps: a pull, a build, a download.
 
 Nothing is shown during the first :data:`DELAY_SECONDS`, so a start that finds everything in
-place stays silent. After that there is one display that updates in place (a terminal's line or
-a notebook's widget, both tqdm's), or, where output is a log, one plain line a stage.
+place stays silent. After that one display updates in place (a terminal's line or a notebook's
+widget, both tqdm's). In a log there is one plain line a stage instead.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ if TYPE_CHECKING:
 __all__ = ["DELAY_SECONDS", "Display", "Progress", "Silent", "for_user"]
 
 DELAY_SECONDS = 2.0
-"""A usual start takes a fraction of it; whoever waits longer wants to know for what."""
+"""A usual start takes a fraction of it; a longer wait needs an explanation."""
 
 TICK_SECONDS = 1.0
-"""Between two looks at the clock that is shown: work may say nothing for minutes."""
+"""Between two updates of the displayed clock: the work may print nothing for minutes."""
 
 UNKNOWN_AMOUNT = "{desc} [{elapsed}{postfix}]"
 KNOWN_AMOUNT = "{desc} {percentage:3.0f}%|{bar}| [{elapsed}{postfix}]"
 
 FULL = 100
-"""Percents: a notebook's bar cannot have its total set later, as a pull's is."""
+"""Percent. A pull's total is known late, and a notebook's bar cannot change its total."""
 
 LINE_LIMIT = 60
-"""Characters of the work's own output that are shown beside the stage."""
+"""Characters of the work's own output shown beside the stage."""
 
 
 class Progress(Protocol):
-    """Calls come from one thread; none of them raises for reasons of display."""
+    """Called from one thread. A fault of the display raises nothing."""
 
     def stage(self, text: str) -> None:
         """A new stage starts, such as ``pulling python:3.11-slim``; its amount is unknown."""
@@ -49,7 +49,7 @@ class Progress(Protocol):
         """A line of the work's own output, shown shortened until the next."""
 
     def close(self) -> None:
-        """The work ended, well or not; what was displayed is taken away."""
+        """The work succeeded or failed; the display is removed."""
 
 
 class Silent:
@@ -88,8 +88,8 @@ class Display:
         self._text = ""
         self._open = False
         self._lock = threading.Lock()
-        # A timer, since the work may be silent for minutes: it opens the display by itself.
-        # In a notebook a context tells which cell a display belongs to.
+        # The work may be silent for minutes, so a timer opens the display.
+        # In a notebook the context names the cell that a display belongs to.
         show = contextvars.copy_context().run
         self._timer = threading.Timer(delay, show, args=(self._show,))
         self._timer.daemon = True
@@ -122,7 +122,7 @@ class Display:
     def _show(self) -> None:
         with self._lock:
             if self._timer.finished.is_set():
-                return  # closed in the very moment when the delay ran out
+                return  # closed just as the delay ran out
             self._open = True
             self._bar_class = self._choose(self._stream)
             if self._text:
@@ -136,7 +136,7 @@ class Display:
         if self._bar_class is None:
             print(f"moat-nb: {self._text}", file=self._stream, flush=True)
         elif self._bar is not None:
-            # The same bar for each stage: in a notebook another would be another display.
+            # One bar for all stages: in a notebook a second bar is a second display.
             self._bar.bar_format = UNKNOWN_AMOUNT
             self._bar.set_description_str(self._text, refresh=False)
             self._bar.set_postfix_str("", refresh=False)
@@ -166,7 +166,7 @@ def for_user(stream: TextIO | None = None) -> Display:
 
 
 def _choose(stream: TextIO) -> type[tqdm[Any]] | None:
-    # Imported here: it takes longer than the rest of a start that has nothing to show.
+    # Imported here: the import takes longer than the rest of a start with nothing to show.
     from tqdm.auto import tqdm
 
     in_notebook = any(base.__module__ == "tqdm.notebook" for base in tqdm.__mro__)

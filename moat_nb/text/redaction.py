@@ -1,4 +1,4 @@
-"""Secrets taken out of what a program prints, before any of it is written down."""
+"""Removes secrets from a program's output before it is written down."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ MASK = b"***"
 
 
 class Redactor:
-    """For bytes that arrive in pieces: what may be the beginning of a secret is held back until it
-    is known, and nothing else is. Not thread-safe."""
+    """Works on bytes that arrive in pieces. It holds back only what may be the beginning of a
+    secret, until the next piece decides. Not thread-safe."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        words = {secret.encode(errors="surrogateescape") for secret in secrets if secret}
-        # Of two that begin alike the longer one: the shorter would leave the other's end.
-        self._secrets = sorted(words, key=len, reverse=True)
+        encoded = {secret.encode(errors="surrogateescape") for secret in secrets if secret}
+        # The longest first: of two that begin alike, the shorter would leave the other's end.
+        self._secrets = sorted(encoded, key=len, reverse=True)
         self._pattern = re.compile(b"|".join(map(re.escape, self._secrets)))
         self._held = b""
 
     def feed(self, data: bytes) -> bytes:
-        """What can be shown by now."""
+        """The bytes that can be shown by now."""
         if not self._secrets:
             return data
         data = self._held + data
@@ -38,19 +38,20 @@ class Redactor:
         return bytes(shown + data[at:held])
 
     def rest(self) -> bytes:
-        """What was held back, as nothing follows it."""
+        """The bytes held back, once nothing follows them."""
         held, self._held = self._held, b""
         return self._without(held)
 
-    def text(self, words: str) -> str:
-        """``words``, which are whole, without the secrets."""
-        return self._without(words.encode(errors="surrogateescape")).decode(errors="replace")
+    def text(self, whole: str) -> str:
+        """``whole``, a complete text, without the secrets."""
+        return self._without(whole.encode(errors="surrogateescape")).decode(errors="replace")
 
     def _without(self, data: bytes) -> bytes:
         return self._pattern.sub(MASK, data) if self._secrets else data
 
     def _beginning(self, data: bytes, at: int) -> int:
-        """Where, from ``at`` on, the end of ``data`` begins that a secret could begin with."""
+        """Index, from ``at`` on, of an end of ``data`` that is the beginning of a secret; or the
+        length of ``data``."""
         for start in range(max(at, len(data) - len(self._secrets[0]) + 1), len(data)):
             end = data[start:]
             if any(secret.startswith(end) and secret != end for secret in self._secrets):

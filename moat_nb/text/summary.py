@@ -1,8 +1,8 @@
 """Summaries: facts and tables of one thing, as HTML for a notebook and as text for a terminal.
 
-The HTML stands by itself: no script, no style sheet, no colour of the page's is assumed, so it
-reads in light and in dark, in a saved notebook, and where a front end strips all but the tables.
-Whatever stands in a sheet may be a sandbox's word: it is escaped, and kept to one line.
+The HTML needs no script, style sheet or colour of the page. So it reads in light and in dark, in a
+saved notebook, and where a front end strips all but the tables. A summary's text may come from a
+sandbox: it is escaped, and kept to one line.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Level: TypeAlias = Literal["good", "warn", "bad", "none"]
 
 @dataclass(frozen=True, kw_only=True)
 class Badge:
-    """A word with a dot before it that says how good that is."""
+    """A word behind a dot; the dot's colour shows the level."""
 
     level: Level
     text: str
@@ -42,12 +42,12 @@ class Badge:
 
 @dataclass(frozen=True, kw_only=True)
 class Sparkline:
-    """An amount, and how it came to be: ``values`` are of one unit, the oldest first."""
+    """An amount and its history: ``values`` are of one unit, the oldest first."""
 
     text: str
     values: tuple[float, ...] = ()
     seconds: float = 0.0
-    """Between the first and the last."""
+    """Between the first value and the last."""
 
 
 Cell: TypeAlias = str | Badge | Sparkline
@@ -68,7 +68,7 @@ class Summary:
     """A paragraph below the title, with line breaks of its own."""
     facts: tuple[tuple[str, Cell], ...] = ()
     tables: tuple[Table, ...] = ()
-    """Those without rows are left out."""
+    """Tables without rows are left out."""
 
 
 def bundle(summary: Summary) -> dict[str, str]:
@@ -80,7 +80,7 @@ def bundle(summary: Summary) -> dict[str, str]:
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 BLOCKS_SHOWN = 12
-"""Characters; more values than that are put together, the largest of each."""
+"""Characters. More values are grouped, and a block shows the largest of its group."""
 
 
 def as_text(summary: Summary) -> str:
@@ -172,7 +172,7 @@ def _rows(table: Table) -> Iterator[str]:
 
 
 def _breaks(cell: Cell) -> str:
-    # A browser would rather break what is short than let what is long be wide.
+    # A browser breaks a short cell before it widens a long one.
     return ";white-space:nowrap" if len(_plain(cell)) <= SHORT else ""
 
 
@@ -186,7 +186,7 @@ def _row(cells: Iterable[str]) -> str:
 
 def _html(cell: Cell) -> str:
     if isinstance(cell, Badge):
-        # Of the text's own characters, so that it shows where styles are stripped.
+        # A character, so that it shows where styles are stripped.
         dot = f'<span style="color:{DOTS[cell.level]}" aria-hidden="true">&#9679;</span>'
         return f"{dot} {_escaped(cell.text)}"
     if isinstance(cell, Sparkline):
@@ -199,7 +199,7 @@ def _escaped(text: str) -> str:
 
 
 def _curve(trend: Sparkline) -> str:
-    """An image, which front ends keep where they take SVG out of the page."""
+    """An ``img``: front ends that strip SVG from the page keep it."""
     if len(trend.values) < 2:
         return ""
     top = max(trend.values) or 1
@@ -213,8 +213,8 @@ def _curve(trend: Sparkline) -> str:
         f'<polyline fill="none" stroke="{CURVE}" stroke-width="1.5" points="{points}"/></svg>'
     )
     source = base64.b64encode(drawing.encode()).decode()
-    words = f"over the last {tables.duration(trend.seconds)}"
+    caption = f"over the last {tables.duration(trend.seconds)}"
     return (
         f'<img src="data:image/svg+xml;base64,{source}" width="{WIDTH}" height="{HEIGHT}" '
-        f'alt="{words}" title="{words}" style="display:inline;vertical-align:middle;margin:0">'
+        f'alt="{caption}" title="{caption}" style="display:inline;vertical-align:middle;margin:0">'
     )

@@ -1,6 +1,6 @@
-"""Plain aligned text for people: no colours, no lines, made to be read at 80 columns.
+"""Plain aligned text for people: no colours, no lines, for 80 columns.
 
-Names of files may be a sandbox's choice, so what does not print is replaced.
+A sandbox may choose file names, so characters that do not print are replaced.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ WIDTH = 80
 
 
 def table(rows: Sequence[Sequence[str]], indent: int = 0) -> str:
-    """``rows`` in columns; the last column, where paths belong, may be of any width."""
+    """``rows`` in columns; the last column may be of any width, so put paths there."""
     if not rows:
         return ""
     rows = [tuple(map(one_line, row)) for row in rows]
@@ -34,7 +34,7 @@ def fields(pairs: Iterable[tuple[str, str]], column: int = 12) -> str:
 
 
 def wrap(text: str, first: str, rest: str) -> str:
-    """``text`` behind ``first``, its further lines behind ``rest``; a path is never broken."""
+    """``text`` behind ``first``, its further lines behind ``rest``; no word is broken."""
     return textwrap.fill(
         one_line(text.replace("\n", " ")),
         width=WIDTH,

@@ -1,4 +1,4 @@
-"""A sandbox's text, before a terminal of the user's sees it."""
+"""Makes a sandbox's text safe for the user's terminal."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import re
 
 __all__ = ["for_terminal", "last_lines", "one_line", "plain_lines"]
 
-# What a program may do to the line that it writes on: colours and cursor movements. All other
-# sequences (titles, clipboards, answers to queries) are for the terminal that a user trusts. A
-# piece of output may end within one, so its first half goes as well: the terminal would join them.
+# Colours and cursor movements may pass. All other sequences (titles, clipboards, answers to
+# queries) could harm the user's terminal. Output may arrive in pieces, so an unfinished sequence
+# goes as well: the terminal would join its halves.
 _STEERING = re.compile(
     r"\x1b\[(?![0-9;]*[ABCDGJKm])[0-?]*[ -/]*[@-~]?"
     r"|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?"
@@ -19,11 +19,11 @@ _STEERING = re.compile(
 _ALLOWED = re.compile(r"\x1b\[[0-9;]*[ABCDGJKm]")
 
 LONGEST_LINE = 300
-"""Characters of a line in an error's text."""
+"""Characters of a line in an error text."""
 
 
 def for_terminal(text: str) -> str:
-    """``text`` without what would steer a terminal, but for colours and cursor movements."""
+    """``text`` without control sequences, except colours and cursor movements."""
     return _STEERING.sub("", text)
 
 

@@ -1,4 +1,4 @@
-"""What a sandbox says, held to the type and the range that it should have."""
+"""Checks a sandbox's values for type and range."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ MAX_PATH = 4096
 
 
 def number(value: Any) -> int:
-    """A count or an amount; ValueError for all else."""
+    """A count or an amount; ValueError for anything else."""
     if type(value) is not int or not 0 <= value < MAX_NUMBER:
         raise ValueError(f"{value!r:.40} is not a number that was asked for")
     return value
 
 
 def text(value: Any, limit: int) -> str:
-    """``value`` in one line, and without what would steer the terminal that it is shown on."""
+    """``value`` in one line, cut to ``limit`` characters, without control sequences."""
     if not isinstance(value, str):
         raise ValueError(f"{value!r:.40} is not a text")
     return one_line(value[:limit])

@@ -45,7 +45,7 @@ EFFECTS = frozenset(
 """Built-in functions by which a launcher changes something outside itself."""
 ANSWERS = frozenset({"getresponse"})
 """Python's functions that return when somebody else has changed something for it."""
-THREADS = ("MainThread", "moat-spawner", "moat-gate", "moat-sidecar_0", "moat-sidecar_1")
+THREADS = ("MainThread", "moat-spawner", "moat-proxy", "moat-sidecar_0", "moat-sidecar_1")
 """Those that start something. The main thread waits for the others, so that their steps come in one
 order, unless a project has two sidecars."""
 

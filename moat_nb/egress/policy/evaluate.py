@@ -1,7 +1,7 @@
-"""What ``network.policy`` and ``network.rules`` say of a request, as Moat reads them. Pure.
+"""Evaluates ``network.policy`` and ``network.rules`` for a request, as Moat does. Pure.
 
-The first entry whose host matches decides alone. One without lines allows the host; of one with
-lines the first that matches the request decides, and where none does, the policy.
+The first entry with a matching host decides alone. An entry without lines allows the host. In an
+entry with lines the first line that matches the request decides; without a match, the policy does.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ class PolicyEvaluator:
         return next((rule for rule in self.network.rules if host_matches(rule.host, host)), None)
 
     def looks_inside(self, host: str) -> bool:
-        """Whether its rules ask for a method or a path, which TLS hides from a proxy."""
+        """Whether its rules name a method or a path, which TLS hides from a proxy."""
         entry = self.entry(host)
         return entry is not None and bool(entry.lines)
 
     def host(self, host: str) -> Verdict:
-        """Whether a connection to ``host`` may be made, its requests being judged one by one."""
+        """Whether a connection to ``host`` may be made; its requests are judged one by one."""
         entry = self.entry(host)
         if self.network.policy == "none" or entry is None:
             return self._default(host, None)
@@ -43,8 +43,8 @@ class PolicyEvaluator:
     def request(self, host: str, method: str, target: str) -> Verdict:
         """``target`` is the URL's path with its query, as it was sent, or ``*``.
 
-        Servers differ in how they read a path (``%2F``, ``..``): each reading must be allowed.
-        Malformed where it has too many.
+        Servers read a path (``%2F``, ``..``) differently, so each reading must be allowed.
+        Malformed where it has too many readings.
         """
         entry = self.entry(host)
         if self.network.policy == "none" or entry is None or not entry.lines:
@@ -106,15 +106,15 @@ class PolicyEvaluator:
 
 def host_matches(pattern: str, host: str) -> bool:
     """``*`` stands for one label; both in lower case."""
-    wanted, given = pattern.split("."), host.split(".")
-    return len(wanted) == len(given) and all(
-        label in ("*", other) for label, other in zip(wanted, given, strict=True)
+    wanted, labels = pattern.split("."), host.split(".")
+    return len(wanted) == len(labels) and all(
+        want in ("*", label) for want, label in zip(wanted, labels, strict=True)
     )
 
 
 def _concerns(action: str, pattern: str, segments: Sequence[str]) -> bool:
-    """``OPTIONS *`` asks about all that a server has: whatever a line refuses is part of it, and
-    only a line for all allows it."""
+    """``OPTIONS *`` asks about the whole server: any line that denies concerns it, and only a line
+    for all paths allows it."""
     if segments == WHOLE_SERVER:
         return action == "deny" or pattern == "/**"
     return path_matches(pattern, segments)

@@ -1,4 +1,4 @@
-"""Host names as a sandbox writes them, brought into one form or refused. Pure."""
+"""Brings a sandbox's host names into one form, or refuses them. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from moat_nb.egress.policy.verdict import Malformed, Refused, Verdict
 __all__ = ["HOST_GATEWAY", "authority", "host_name", "is_local_name"]
 
 HOST_GATEWAY = "host.moat"
-"""The name by which a CONNECT asks for a port of this machine that ``network.host`` lists."""
+"""The host name in a CONNECT to a port of this machine that ``network.host`` lists."""
 
 MAX_NAME = 253
 """Characters, by RFC 1035."""
@@ -24,7 +24,7 @@ _LOCAL_ENDS = ("localhost", "local", "internal", "intranet", "lan", "home", "cor
 def host_name(text: str) -> str:
     """``text`` in lower case, without a last dot; Refused for an address, in whatever notation.
 
-    A name whose last label is a number is what ``inet_aton`` takes for an IPv4 address: 127.1,
+    ``inet_aton`` takes a name with a number as its last label for an IPv4 address: 127.1,
     0x7f000001 and 2130706433 are all the loopback's.
     """
     name = text.lower().removesuffix(".")
@@ -47,5 +47,5 @@ def authority(text: str, default_port: int | None) -> tuple[str, int]:
 
 
 def is_local_name(name: str) -> bool:
-    """Whether only a local resolver can know ``name``: one label, or a reserved last one."""
+    """Whether only a local resolver can know ``name``: it has one label, or a reserved last one."""
     return "." not in name or name.endswith(".home.arpa") or name.rpartition(".")[2] in _LOCAL_ENDS

@@ -1,4 +1,4 @@
-"""What may be reached through the proxy, as one value: of the spec, the order and the judge."""
+"""What may be reached through the proxy: one value for spec, proxy options and evaluator."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ class NetworkPolicy:
     host_ports: tuple[int, ...] = ()
     """Ports of this machine's 127.0.0.1, reached by ``CONNECT host.moat:PORT``."""
     file: str = "moat.yaml"
-    """For what a refusal says."""
+    """Named in a refusal's hint."""
 
     @classmethod
-    def parse(cls, given: dict[str, Any]) -> NetworkPolicy:
-        """From the JSON of its fields; KeyError or TypeError where they do not fit together."""
+    def parse(cls, fields: dict[str, Any]) -> NetworkPolicy:
+        """From the JSON of its fields; KeyError or TypeError for fields that do not fit."""
         return cls(
-            policy=given["policy"],
-            rules=tuple(_rule(rule) for rule in given["rules"]),
-            host_ports=tuple(given["host_ports"]),
-            file=given["file"],
+            policy=fields["policy"],
+            rules=tuple(_rule(rule) for rule in fields["rules"]),
+            host_ports=tuple(fields["host_ports"]),
+            file=fields["file"],
         )
 
 
-def _rule(given: dict[str, Any]) -> Rule:
-    lines = tuple((verdict, method, path) for verdict, method, path in given["lines"])
-    return Rule(host=given["host"], lines=lines, where=given["where"])
+def _rule(fields: dict[str, Any]) -> Rule:
+    lines = tuple((action, method, path) for action, method, path in fields["lines"])
+    return Rule(host=fields["host"], lines=lines, where=fields["where"])

@@ -1,4 +1,4 @@
-"""Paths as servers may read them, and the patterns of ``network.rules`` that they match. Pure."""
+"""Matches the possible readings of a path with the patterns of ``network.rules``. Pure."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from moat_nb.egress.policy.verdict import Malformed
 __all__ = ["WHOLE_SERVER", "path_matches", "readings"]
 
 MOST_TEXTS = 16
-"""In which a path may be written once it is decoded and cut, step by step; most have one. What is
+"""Texts that one path may become by decoding and cutting, step by step. Most paths have one; a path
 encoded twice, with parameters, has six."""
 
 WHOLE_SERVER = ("*",)
-"""The one reading of ``*``, which stands where a path would: no path begins without a slash."""
+"""The one reading of the target ``*``; every path begins with a slash."""
 
 _ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
 _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
@@ -23,10 +23,10 @@ _PARAMETERS = re.compile(r";[^/]*")
 
 
 def path_matches(pattern: str, segments: Sequence[str]) -> bool:
-    """``*`` stands for one segment, ``**`` for any number of them: none only at the very front,
-    so that ``/a/**`` is not ``/a``, as in Moat's ``netrules/pathmatch.go``."""
+    """``*`` stands for one segment, ``**`` for any number of them. ``**`` may stand for none only
+    at the very front: ``/a/**`` is not ``/a``, as in Moat's ``netrules/pathmatch.go``."""
     reached = {0}
-    """How many segments the pattern's part so far may have taken."""
+    """Numbers of segments that the pattern's part so far may have taken."""
     front = True
     for wanted in _resolved(_full(pattern.split("/"))):
         if wanted == "**":
@@ -43,11 +43,11 @@ def path_matches(pattern: str, segments: Sequence[str]) -> bool:
 
 
 def readings(target: str) -> list[tuple[str, ...]]:
-    """The ways in which servers split a path, which is followed by a query or not. Most have one.
+    """The ways in which servers may split ``target``, a path with or without a query.
 
-    ``%2F`` is a letter or a separator, and what is decoded may be decoded again; a segment's
-    parameters (``;x``) are part of it or not; ``..`` is resolved or not, and takes the segment
-    before it, which may be an empty one. Malformed where there are too many.
+    Most paths have one. ``%2F`` is a letter or a separator, and a decoded text may be decoded
+    again. A segment's parameters (``;x``) are part of it or not. ``..`` is resolved or not, and
+    takes the segment before it, even an empty one. Malformed where there are too many ways.
     """
     if target == "*":
         return [WHOLE_SERVER]
@@ -61,20 +61,20 @@ def readings(target: str) -> list[tuple[str, ...]]:
 
 
 def _texts(path: bytes) -> list[str]:
-    """All that becomes of it by decoding it and by cutting parameters, in whatever order."""
-    found = [_ESCAPE.sub(_unescape_unreserved, path).decode("latin-1")]
-    for text in found:  # which grows meanwhile
+    """All results of decoding ``path`` and cutting its parameters, in any order."""
+    texts = [_ESCAPE.sub(_unescape_unreserved, path).decode("latin-1")]
+    for text in texts:  # the list grows meanwhile
         decoded = unquote_to_bytes(text.encode("latin-1")).decode("latin-1").replace("\\", "/")
         cut = _PARAMETERS.sub("", text)
-        found += [new for new in dict.fromkeys((decoded, cut)) if new not in found]
-        if len(found) > MOST_TEXTS:
+        texts += [new for new in dict.fromkeys((decoded, cut)) if new not in texts]
+        if len(texts) > MOST_TEXTS:
             raise Malformed("the request's path can be read in too many ways")
-    return found
+    return texts
 
 
-def _unescape_unreserved(found: re.Match[bytes]) -> bytes:
-    byte = int(found[1], 16)
-    return bytes([byte]) if byte in _UNRESERVED else found[0].upper()
+def _unescape_unreserved(escape: re.Match[bytes]) -> bytes:
+    byte = int(escape[1], 16)
+    return bytes([byte]) if byte in _UNRESERVED else escape[0].upper()
 
 
 def _full(segments: Sequence[str]) -> tuple[str, ...]:

@@ -1,9 +1,9 @@
-"""How the proxy says no.
+"""The decision on a request, and the errors that end one.
 
-Ended            a request does not go on; holds its HTTP status and the words for its author
-├── Refused      the policy or a check forbids it, by the Verdict that it holds
-├── Malformed    it is not a request that a proxy can carry
-└── Failed       it was allowed, and the way to the host or the host itself did not do
+Ended            a request does not go on; holds its HTTP status and the reason for its author
+├── Refused      the policy or a check forbids it; holds the Verdict
+├── Malformed    a proxy cannot carry it
+└── Failed       it was allowed, but the host or the way to it failed
 """
 
 from __future__ import annotations
@@ -15,18 +15,17 @@ __all__ = ["Ended", "Failed", "Malformed", "Refused", "Verdict"]
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What a rule or a check decided on one request."""
+    """The decision of a rule or a check on one request."""
 
     allowed: bool
     rule: str
     """The rule that decided: its place and text in the file, the policy, or a check's name."""
     reason: str = ""
-    """Why not, in words that follow the host's name or stand alone."""
+    """Reason of a refusal; it follows the host's name or stands alone."""
     hint: str = ""
-    """What to write where in moat.yaml; empty when nothing there would help."""
+    """The change of moat.yaml that would help; empty when none would."""
     address: str = ""
-    """To which the name resolved; for the record alone, as it may be one of a private network,
-    of which a sandbox is told nothing."""
+    """The name's address, for the record alone: a sandbox must not learn private addresses."""
 
 
 class Ended(Exception):
@@ -50,7 +49,7 @@ class Malformed(Ended):
 
 
 class Failed(Ended):
-    """``status`` is 502, or 504 where the time ran out, or 503 where the proxy is full."""
+    """``status`` is 502; 504 where the time ran out; 503 where the proxy is full."""
 
     def __init__(self, reason: str, status: int = 502) -> None:
         super().__init__(reason)

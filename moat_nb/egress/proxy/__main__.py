@@ -1,9 +1,8 @@
-"""The proxy's process, started by the launcher with the command of ``isolated.py``.
+"""The proxy's process, started by :mod:`moat_nb.egress.process`.
 
-The first line of stdin is its :class:`~moat_nb.egress.options.ProxyOptions`; when stdin ends, so
-does it.
-On stdout it writes a :class:`~moat_nb.egress.records.Record` a line for what was refused or
-failed; the file of the order has all of them.
+The first line of stdin is its :class:`~moat_nb.egress.options.ProxyOptions`; the process ends when
+stdin does. It writes a :class:`~moat_nb.egress.records.Record` a line: refusals and failures to
+stdout, all of them to the file that the options name.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ def main() -> None:
     def on_record(record: Record) -> None:
         records.write(record.line())
         if record.outcome != "passed":
-            # A launcher that does not read misses news; the proxy does not wait for it.
+            # A launcher that does not read misses records; the proxy does not wait for it.
             with contextlib.suppress(OSError):
                 os.write(sys.stdout.fileno(), record.line())
 

@@ -1,4 +1,4 @@
-"""TODO: docstring."""
+"""A request under way, which becomes a record when it ends."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Attempt"]
 
 @dataclass(kw_only=True)
 class Attempt:
-    """A Record in the making."""
+    """Collects the fields of one Record."""
 
     method: str
     host: str

@@ -1,7 +1,7 @@
-"""The server's name in a TLS ClientHello (RFC 6066), read before anything is passed on.
+"""Reads the server's name in a TLS ClientHello (RFC 6066) before anything is passed on.
 
-The bytes are a sandbox's, so OpenSSL parses them: it plays a server that ends the handshake as soon
-as it knows the name. It needs no certificate for that, and what it would answer is dropped.
+The bytes are a sandbox's, so OpenSSL parses them. It plays a server that ends the handshake as soon
+as it knows the name. That needs no certificate, and its answer is dropped.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One connection of the sandbox's: requests one after another, or a CONNECT and what follows it."""
+"""One client connection: requests one after another, or a CONNECT and its tunnel."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from moat_nb.egress.proxy.happy_eyeballs import connect_first
 from moat_nb.egress.proxy.http1 import Http1Connection, has_body
 from moat_nb.egress.proxy.request import Means, allow, carry_unseen, forward
 from moat_nb.egress.proxy.resolver import Address
-from moat_nb.egress.proxy.sniff import ACCESS_DENIED, opening
+from moat_nb.egress.proxy.sniff import ACCESS_DENIED, sniff
 from moat_nb.egress.proxy.streams import Plain, within
 from moat_nb.egress.proxy.tls import Tls
 
-__all__ = ["Visit"]
+__all__ = ["ClientConnection"]
 
 
-class Visit:
+class ClientConnection:
     def __init__(self, means: Means, client: Plain) -> None:
         self._means = means
         self._client = client
@@ -36,44 +36,51 @@ class Visit:
         await self._requests(Http1Connection(self._client, h11.SERVER), None)
 
     async def turn_away(self) -> None:
-        side = Http1Connection(self._client, h11.SERVER)
-        async with self._recorded(side, Attempt(method="", host="", port=0)):
+        connection = Http1Connection(self._client, h11.SERVER)
+        async with self._recorded(connection, Attempt(method="", host="", port=0)):
             raise Failed("too many connections at once", 503)
 
-    async def _requests(self, side: Http1Connection, through: Origin | None) -> None:
+    async def _requests(self, connection: Http1Connection, through: Origin | None) -> None:
         """``through``: the CONNECT's host that they came through, None for requests to a proxy."""
-        while (request := await self._request(side, through)) is not None:
+        while (request := await self._request(connection, through)) is not None:
             attempt = _attempt(through, request.method.decode("latin-1"))
             if through is None and request.method == b"CONNECT":
-                await self._connect(side, request, attempt)
+                await self._connect(connection, request, attempt)
                 return
-            async with self._recorded(side, attempt):
-                await forward(self._means, side, request, attempt, through)
-            if side.http.our_state is not h11.DONE or side.http.their_state is not h11.DONE:
+            async with self._recorded(connection, attempt):
+                await forward(self._means, connection, request, attempt, through)
+            if (
+                connection.http.our_state is not h11.DONE
+                or connection.http.their_state is not h11.DONE
+            ):
                 return
-            side.http.start_next_cycle()
+            connection.http.start_next_cycle()
 
-    async def _request(self, side: Http1Connection, through: Origin | None) -> h11.Request | None:
-        """The next one; None when there is none, or it was none and is recorded."""
+    async def _request(
+        self, connection: Http1Connection, through: Origin | None
+    ) -> h11.Request | None:
+        """The next request; None at the end, or after a malformed one, which is recorded."""
         late = Failed("no request came")
         try:
-            event = await within(self._client.deadlines.head, side.event(), late)
+            event = await within(self._client.deadlines.head, connection.event(), late)
         except (Failed, OSError):
             return None  # it hung up
         except h11.RemoteProtocolError as error:
             reason = f"what the sandbox sent is not a request of HTTP/1.1: {error}"
-            async with self._recorded(side, _attempt(through)):
+            async with self._recorded(connection, _attempt(through)):
                 raise Malformed(reason) from None
             return None
         return event if isinstance(event, h11.Request) else None
 
-    async def _connect(self, side: Http1Connection, request: h11.Request, attempt: Attempt) -> None:
-        async with self._recorded(side, attempt):
+    async def _connect(
+        self, connection: Http1Connection, request: h11.Request, attempt: Attempt
+    ) -> None:
+        async with self._recorded(connection, attempt):
             attempt.host = request.target.decode("latin-1")
             attempt.host, attempt.port = authority(attempt.host, None)
             if has_body(request):
                 raise Malformed("a CONNECT has no body")
-            inside = await self._tunnel(side, attempt)
+            inside = await self._tunnel(connection, attempt)
             if inside is not None:
                 tls = isinstance(inside.stream, Tls)
                 origin = Origin(host=attempt.host, port=attempt.port, tls=tls)
@@ -82,17 +89,19 @@ class Visit:
                 await inside.stream.end()
                 attempt.reason = "no request came"  # recorded only where none did
 
-    async def _tunnel(self, side: Http1Connection, attempt: Attempt) -> Http1Connection | None:
-        """Carry what is in TLS to its end, unseen; a Side for requests that are to be seen."""
+    async def _tunnel(
+        self, connection: Http1Connection, attempt: Attempt
+    ) -> Http1Connection | None:
+        """Carry TLS to its end, unseen; or return a connection whose requests are to be judged."""
         host, port = attempt.host, attempt.port
         if host == HOST_GATEWAY:
-            await self._to_this_machine(side, attempt)
+            await self._to_this_machine(connection, attempt)
             return None
         allow(attempt, self._means.judge.host(host))
         opened = self._means.judge.looks_inside(host)
         if not opened:
             attempt.server = await self._means.dialer.connect(host, port)
-        begun, tls = await opening(self._client, await self._established(side, attempt), host)
+        begun, tls = await sniff(self._client, await self._established(connection, attempt), host)
         if attempt.server is not None and tls:
             await carry_unseen(attempt, self._client, attempt.server, begun)
             return None
@@ -104,21 +113,23 @@ class Visit:
             else Http1Connection(self._client, h11.SERVER, begun)
         )
 
-    async def _to_this_machine(self, side: Http1Connection, attempt: Attempt) -> None:
+    async def _to_this_machine(self, connection: Http1Connection, attempt: Attempt) -> None:
         port = attempt.port
         allow(attempt, self._means.judge.this_machine(port))
         loopback = Address(family=socket.AF_INET, sockaddr=("127.0.0.1", port))
         attempt.server = await connect_first([loopback], self._client.deadlines)
-        begun = await self._established(side, attempt)
+        begun = await self._established(connection, attempt)
         await carry_unseen(attempt, self._client, attempt.server, begun)
 
-    async def _established(self, side: Http1Connection, attempt: Attempt) -> bytes:
-        """Say that the tunnel stands; what the sandbox has said into it already."""
-        while not isinstance(await side.event(), h11.EndOfMessage):
+    async def _established(self, connection: Http1Connection, attempt: Attempt) -> bytes:
+        """Answer that the tunnel stands; return the bytes that the sandbox already sent."""
+        while not isinstance(await connection.event(), h11.EndOfMessage):
             pass
-        await side.send(h11.Response(status_code=200, headers=[], reason=b"Connection established"))
+        await connection.send(
+            h11.Response(status_code=200, headers=[], reason=b"Connection established")
+        )
         attempt.status = 200
-        return side.http.trailing_data[0]
+        return connection.http.trailing_data[0]
 
     async def _opened(self, begun: bytes, host: str) -> Http1Connection:
         if self._means.interceptor is None:
@@ -137,7 +148,7 @@ class Visit:
         return Http1Connection(stream, h11.SERVER)
 
     @contextlib.asynccontextmanager
-    async def _recorded(self, side: Http1Connection, attempt: Attempt) -> AsyncIterator[None]:
+    async def _recorded(self, connection: Http1Connection, attempt: Attempt) -> AsyncIterator[None]:
         """Answer with what ended the attempt, if anything did, and record it."""
         try:
             yield
@@ -146,10 +157,10 @@ class Visit:
             attempt.outcome, attempt.rule = "refused", verdict.rule
             attempt.reason, attempt.hint = verdict.reason, verdict.hint
             attempt.address = verdict.address
-            await self._say(side, refused, attempt)
+            await self._answer_why(connection, refused, attempt)
         except Ended as ended:
             attempt.outcome, attempt.reason = "failed", ended.reason
-            await self._say(side, ended, attempt)
+            await self._answer_why(connection, ended, attempt)
         except (h11.ProtocolError, OSError) as error:
             attempt.outcome, attempt.reason = "failed", f"the connection broke: {error}"
             self._client.abort()
@@ -168,17 +179,19 @@ class Visit:
             if attempt.outcome != "passed" or not attempt.itemised:
                 self._means.on_record(attempt.record())
 
-    async def _say(self, side: Http1Connection, ended: Ended, attempt: Attempt) -> None:
+    async def _answer_why(
+        self, connection: Http1Connection, ended: Ended, attempt: Attempt
+    ) -> None:
         words = (word for word in ("moat:", attempt.host, attempt.reason) if word)
         hint = f"; {attempt.hint}" if attempt.hint else ""
         try:
-            said = await side.answer(ended, " ".join(words) + hint)
+            answered = await connection.answer(ended, " ".join(words) + hint)
         except (OSError, h11.LocalProtocolError):
-            said = False
-        if said:
+            answered = False
+        if answered:
             attempt.status = ended.status
         else:
-            self._client.abort()  # lest what has come of an answer be taken for the whole
+            self._client.abort()  # so that no client takes a partial answer for the whole
 
 
 def _attempt(through: Origin | None, method: str = "") -> Attempt:

@@ -1,4 +1,4 @@
-"""The way to a host: to an address of it that was checked, or through the launcher's own proxy."""
+"""Connects to a host: to a checked address of it, or through the launcher's own proxy."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ from moat_nb.egress.upstream import Upstream
 __all__ = ["Dialer"]
 
 UPSTREAM_RESOLVE_SECONDS = 2.0
-"""Behind a company's proxy many names are unknown to the machine, and its resolver may be slow
-to say so."""
+"""Behind a company's proxy the machine knows few names, and its resolver may be slow to fail."""
 
 
 class Dialer:
@@ -54,7 +53,7 @@ class Dialer:
         return stream
 
     async def to_upstream(self, upstream: Upstream, host: str, port: int) -> Plain:
-        """A stream to the upstream proxy, once ``host`` was checked as far as that goes here."""
+        """A stream to the upstream proxy, after the checks of ``host`` that are possible here."""
         if upstream.problem:
             raise Failed(f"is not reached: {upstream.problem}")
         await self._check_for_upstream(host, port)
@@ -69,8 +68,8 @@ class Dialer:
         return None if _bypassed(host, self._no_proxy) else self._upstream
 
     async def _check_for_upstream(self, host: str, port: int) -> None:
-        """The upstream proxy resolves the name once more: what this machine's resolver knows of
-        it is checked, and a name that only a local resolver could know is refused."""
+        """Check the addresses that this machine's resolver knows, and refuse local names: the
+        upstream proxy resolves the name again."""
         if is_local_name(host):
             reason = "is a name of a local network, and only public hosts can be reached"
             raise Refused(Verdict(allowed=False, rule="public addresses only", reason=reason))
@@ -81,13 +80,13 @@ class Dialer:
 
 
 async def _tunnel(stream: Plain, upstream: Upstream, host: str, port: int) -> None:
-    side = Http1Connection(stream, h11.CLIENT)
+    connection = Http1Connection(stream, h11.CLIENT)
     name = f"{host}:{port}"
     headers = [(b"host", name.encode()), *upstream.headers]
-    await side.send(h11.Request(method="CONNECT", target=name, headers=headers))
-    await side.send(h11.EndOfMessage())
+    await connection.send(h11.Request(method="CONNECT", target=name, headers=headers))
+    await connection.send(h11.EndOfMessage())
     try:
-        answer = await side.event()
+        answer = await connection.event()
     except h11.RemoteProtocolError as error:
         raise Failed(f"is not reached: the upstream proxy does not speak HTTP: {error}") from None
     if isinstance(answer, h11.Response) and answer.status_code == 407:
@@ -95,12 +94,12 @@ async def _tunnel(stream: Plain, upstream: Upstream, host: str, port: int) -> No
     if not isinstance(answer, h11.Response) or not 200 <= answer.status_code < 300:
         status = getattr(answer, "status_code", "nothing")
         raise Failed(f"is not reached: the upstream proxy answered {status}")
-    if side.http.trailing_data[0]:
+    if connection.http.trailing_data[0]:
         raise Failed("is not reached: the upstream proxy speaks before the host is asked")
 
 
 def _bypassed(host: str, no_proxy: str) -> bool:
-    """By curl's reading of NO_PROXY: a name in it stands for the names below it as well."""
+    """As curl reads NO_PROXY: a name stands for the names below it as well."""
     for word in no_proxy.replace(",", " ").split():
         name = word.lower().removeprefix("*").removeprefix(".").partition(":")[0]
         if word == "*" or (name and (host == name or host.endswith(f".{name}"))):

@@ -1,4 +1,4 @@
-"""One HTTP request carried to its host, and the answer carried back."""
+"""Carries one HTTP request to its host, and the answer back."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = ["Origin", "check_host", "exchange", "path_in", "target_of"]
 HTTP_PORT = 80
 SCHEME = "http://"
 MOST_EARLY = 1 << 17
-"""Bytes of what a sandbox sends before it was answered, which are kept for then."""
+"""Bytes kept of later requests that a sandbox sends before it has its answer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,14 +66,14 @@ def path_in(request: h11.Request) -> str:
 
 
 def _without_fragment(target: str) -> str:
-    """Malformed where there is one: for some servers the path ends before it, for others not."""
+    """Malformed for a fragment: only some servers end the path before it."""
     if "#" in target:
         raise Malformed("a request's path has no #; write %23")
     return target
 
 
 def check_host(request: h11.Request, origin: Origin) -> None:
-    """Refused where the Host header, which the server obeys, names another than was judged."""
+    """Refused if the Host header, which the server obeys, names another host than was judged."""
     for name, value in request.headers:
         text = value.decode("latin-1")
         if name == b"host" and authority(text, origin.default_port) != (origin.host, origin.port):
@@ -89,10 +89,10 @@ async def exchange(
     headers: Headers,
     attempt: Attempt,
 ) -> None:
-    """Send ``request`` on as ``target`` and answer with what comes back.
+    """Send ``request`` on as ``target``, and pass the answer back.
 
-    Both ways at once: an answer may come before the request's body has gone, and either may wait
-    for the other. Failed when the answer does not come whole, Malformed when the request does not.
+    Both ways run at once: an answer may come before the request's body is sent, and either may
+    wait for the other. Failed for an incomplete answer, Malformed for an incomplete request.
     """
     await _offer(server, h11.Request(method=request.method, target=target, headers=headers))
     body = asyncio.create_task(_send_body(client, server))
@@ -100,9 +100,7 @@ async def exchange(
     try:
         await asyncio.wait({body, answer}, return_when=asyncio.FIRST_COMPLETED)
         if not answer.done():
-            await (
-                body
-            )  # raises: it ends before the answer only when the sandbox did something wrong
+            await body  # raises: only a fault of the sandbox ends it before the answer
         await answer
     finally:
         for task in (body, answer):
@@ -111,7 +109,7 @@ async def exchange(
 
 
 async def _send_body(client: Http1Connection, server: Http1Connection) -> None:
-    """Then watch whether the sandbox hangs up: Malformed when it does. Returns never."""
+    """Send the body, then watch for a hang-up: Malformed. Never returns."""
     try:
         while not isinstance(
             event := await client.event(), (h11.EndOfMessage, h11.ConnectionClosed)
@@ -132,7 +130,7 @@ async def _send_body(client: Http1Connection, server: Http1Connection) -> None:
 
 
 async def _offer(server: Http1Connection, event: h11.Event) -> None:
-    """A server that takes no more may have answered already; its answer tells."""
+    """Send, ignoring OSError: a server that reads no more may have answered already."""
     with contextlib.suppress(OSError):
         await server.send(event)
 
@@ -168,7 +166,8 @@ async def _answer(client: Http1Connection, server: Http1Connection, attempt: Att
 
 
 def _check_switch(event: h11.InformationalResponse | h11.Response) -> None:
-    """Bytes follow that nobody looks at: in HTTP/2 they would be requests, which no rule sees."""
+    """Allow websockets only: the bytes after a switch pass unseen, and in HTTP/2 they would be
+    requests."""
     if upgrades(event) != [WEBSOCKET]:
         raise Failed("switched to another protocol than the one that it was offered")
 

@@ -1,6 +1,6 @@
-"""Connecting to one of several addresses: happy eyeballs (RFC 8305) over a list that was checked.
+"""Connects to one of several checked addresses: happy eyeballs (RFC 8305).
 
-asyncio's own resolves the name once more, so that what it connects to was not checked.
+asyncio's own would resolve the name again, and connect to unchecked addresses.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ async def connect_first(
     context: ssl.SSLContext | None = None,
     name: str | None = None,
 ) -> Plain:
-    """Connect to whichever answers first, in TLS with ``name`` where a ``context`` is given.
+    """Connect to the first address that answers, in TLS with ``name`` if there is a ``context``.
 
     Failed when none does.
     """
@@ -65,8 +65,8 @@ async def _connect(
 
 
 def _reason(error: OSError) -> str:
-    """Of several that differ, the last address's. asyncio's own text, and with several addresses
-    the library's, names them, which a sandbox need not learn."""
+    """The last address's error, without the addresses: asyncio's text and the library's name them,
+    and a sandbox need not learn them."""
     if isinstance(error, ssl.SSLError):
         return str(error)
     numbers = [error.errno] if error.errno else [int(n) for n in _ERRNO.findall(str(error))]

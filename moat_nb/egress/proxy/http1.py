@@ -1,4 +1,4 @@
-"""One side of an HTTP/1.1 conversation: a stream, read and written by h11."""
+"""One end of an HTTP/1.1 connection: a stream, read and written by h11."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ _HOP_BY_HOP = frozenset(
 
 WEBSOCKET = b"websocket"
 SWITCH: Headers = [(b"connection", b"Upgrade"), (b"upgrade", WEBSOCKET)]
-"""What is said for a switch to websockets, whoever says it, and in whatever words he was told."""
+"""The headers for a switch to websockets, in either direction."""
 
 
 class Http1Connection:
-    """``begun``: what was read from the stream already."""
+    """``begun``: bytes already read from the stream."""
 
     def __init__(
         self, stream: Stream, role: type[h11.CLIENT] | type[h11.SERVER], begun: bytes = b""
@@ -52,7 +52,7 @@ class Http1Connection:
             self.http.receive_data(begun)
 
     async def event(self) -> h11.Event | type[h11.PAUSED]:
-        """The next one; h11.RemoteProtocolError for what is not HTTP."""
+        """The next event; h11.RemoteProtocolError for malformed HTTP."""
         while True:
             event = self.http.next_event()
             if event is h11.PAUSED or isinstance(event, h11.Event):
@@ -64,12 +64,12 @@ class Http1Connection:
         if data:
             await self.stream.write(data)
 
-    async def answer(self, ended: Ended, words: str) -> bool:
-        """Say why not, in the reason phrase (which pip, requests and curl show) and in the body;
+    async def answer(self, ended: Ended, text: str) -> bool:
+        """Send ``text`` in the reason phrase (which pip, requests and curl show) and in the body;
         False when an answer has already begun."""
         if self.http.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
             return False
-        phrase = printable(words, MAX_PHRASE).encode()
+        phrase = printable(text, MAX_PHRASE).encode()
         body = phrase + b"\n"
         headers = [
             ("Content-Type", "text/plain; charset=utf-8"),
@@ -84,7 +84,7 @@ class Http1Connection:
 
 
 def two_frames(message: Message) -> bool:
-    """Whether two readers may see two messages where one is (request smuggling)."""
+    """Whether readers may disagree about the message's end (request smuggling)."""
     return {b"content-length", b"transfer-encoding"} <= {name for name, _ in message.headers}
 
 
@@ -99,9 +99,9 @@ def upgrades(message: Message) -> list[bytes]:
 
 
 def end_to_end(message: Message) -> Headers:
-    """The headers that are passed on, as written: without those of this connection alone."""
+    """The headers to pass on, as written, without those for this connection only."""
     listed = set(_tokens(message, b"connection"))
-    # A message's frame and host cannot be taken from it by naming them.
+    # A Connection header must not remove the message's framing or host.
     drop = _HOP_BY_HOP | (listed - {b"content-length", b"transfer-encoding", b"host"})
     return [
         (name, value) for name, value in message.headers.raw_items() if name.lower() not in drop
@@ -109,6 +109,6 @@ def end_to_end(message: Message) -> Headers:
 
 
 def _tokens(message: Message, header: bytes) -> list[bytes]:
-    """Of all headers of this name, each of which may have several."""
+    """The tokens of all headers of this name; each header may have several."""
     values = (value for name, value in message.headers if name == header)
     return [token.strip().lower() for value in values for token in value.split(b",")]

@@ -1,8 +1,8 @@
-"""TLS opened for rules with methods or paths: an authority of the launcher's, for its sandbox only.
+"""Intercepts TLS for rules with methods or paths, by an authority made for one sandbox.
 
 The sandbox trusts the authority's certificate; the private key stays in the launcher's run
-directory. The proxy shows the sandbox a certificate of it for the host that was asked for, and
-itself checks the host's own as any client does.
+directory. The proxy shows the sandbox a certificate of the authority for the requested host, and
+checks the host's own as any client does.
 
 Only this module imports ``cryptography``, the extra ``moat-nb[intercept]``.
 """
@@ -32,10 +32,10 @@ from moat_nb.egress.options import Interception
 __all__ = ["Interceptor", "make_authority"]
 
 _DAYS = 365
-"""A sandbox that lives longer is refused by its own clients; none has been seen to."""
+"""The clients in an older sandbox refuse the certificate; no sandbox lived so long yet."""
 _CLOCK_SKEW = datetime.timedelta(hours=1)
 _HOSTS = 256
-"""Certificates that are kept; a rule such as ``*.example.com`` has no end of names."""
+"""Certificates kept; a rule such as ``*.example.com`` matches any number of names."""
 
 
 def make_authority(directory: Path) -> Interception:
@@ -49,24 +49,24 @@ def make_authority(directory: Path) -> Interception:
 
 
 class Interceptor:
-    """Both ends of a connection that is opened: the sandbox's, and the host's.
+    """TLS contexts for both ends of an intercepted connection: the sandbox's and the host's.
 
-    ``trust``: path of the authorities that vouch for hosts; None: OpenSSL's own.
+    ``trust``: path of the authorities (PEM) for hosts; None: OpenSSL's own.
     """
 
-    def __init__(self, given: Interception, trust: str | None) -> None:
-        key = load_pem_private_key(Path(given.key).read_bytes(), None)
+    def __init__(self, files: Interception, trust: str | None) -> None:
+        key = load_pem_private_key(Path(files.key).read_bytes(), None)
         assert isinstance(key, ec.EllipticCurvePrivateKey)
         self._authority_key = key
-        self._authority = x509.load_pem_x509_certificate(Path(given.certificate).read_bytes())
-        self._directory = Path(given.key).parent
+        self._authority = x509.load_pem_x509_certificate(Path(files.certificate).read_bytes())
+        self._directory = Path(files.key).parent
         self._key = ec.generate_private_key(ec.SECP256R1())
         self.to_host = ssl.create_default_context(cafile=trust)
         self.to_host.set_alpn_protocols(["http/1.1"])
         self.for_sandbox = lru_cache(_HOSTS)(self._for_sandbox)
 
     def _for_sandbox(self, host: str) -> ssl.SSLContext:
-        """What the sandbox is shown as ``host``; HTTP/1.1 only, which all clients fall back to."""
+        """The sandbox's context for ``host``; HTTP/1.1 only, which all clients fall back to."""
         certificate = _sign(host, self._key, self._authority, self._authority_key)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -85,9 +85,9 @@ def _sign(
     authority: x509.Certificate | None,
     authority_key: ec.EllipticCurvePrivateKey,
 ) -> x509.Certificate:
-    """A certificate for the host ``name``, or without an ``authority`` one that is its own.
+    """A certificate for the host ``name``; without an ``authority``, a self-signed one.
 
-    Python 3.13 and macOS want each of these extensions.
+    Python 3.13 and macOS require each of these extensions.
     """
     now = datetime.datetime.now(datetime.timezone.utc)
     # A common name has 64 characters at most; clients read the alternative name.

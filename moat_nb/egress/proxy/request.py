@@ -1,4 +1,4 @@
-"""One HTTP request on its way: judged, connected, carried."""
+"""Judges one HTTP request, connects to its host and carries it there."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ __all__ = ["Means", "allow", "carry_unseen", "forward"]
 
 @dataclass(frozen=True, kw_only=True)
 class Means:
-    """What all connections of the sandbox share."""
+    """The objects that all connections of the sandbox share."""
 
     judge: PolicyEvaluator
     dialer: Dialer
@@ -50,7 +50,7 @@ def allow(attempt: Attempt, verdict: Verdict) -> None:
 
 async def forward(
     means: Means,
-    side: Http1Connection,
+    connection: Http1Connection,
     request: h11.Request,
     attempt: Attempt,
     through: Origin | None,
@@ -71,27 +71,29 @@ async def forward(
         path = f"http://{origin.name}{path.removeprefix('*')}"
         headers += upstream.headers
     server = Http1Connection(await _spoken_to(means, origin, attempt.server), h11.CLIENT)
-    await exchange(side, server, request, path, headers, attempt)
-    if side.http.our_state is h11.SWITCHED_PROTOCOL:
-        await side.stream.write(server.http.trailing_data[0])
-        await carry_unseen(attempt, side.stream, server.stream, side.http.trailing_data[0])
+    await exchange(connection, server, request, path, headers, attempt)
+    if connection.http.our_state is h11.SWITCHED_PROTOCOL:
+        await connection.stream.write(server.http.trailing_data[0])
+        await carry_unseen(
+            attempt, connection.stream, server.stream, connection.http.trailing_data[0]
+        )
 
 
 async def carry_unseen(attempt: Attempt, client: Stream, server: Stream, begun: bytes) -> None:
-    """Bytes both ways to their end, beginning with what the sandbox has said already."""
+    """Carry bytes both ways to their end, first those that the sandbox already sent."""
     try:
         await server.write(begun)
         await carry(client, server)
     except OSError as error:
-        # Clients that have what they wanted often end by a reset.
+        # Clients often end by a reset once they are done.
         attempt.reason = f"the connection broke: {error}"
 
 
 def _headers(request: h11.Request, origin: Origin) -> Headers:
-    """One request a connection to a host: nothing of one is left over for the next.
+    """A connection to a host carries one request, so nothing is left over for a next one.
 
-    No other protocol than websockets is offered to the server: in HTTP/2 over plain text, further
-    requests would pass unseen.
+    The server is offered a switch to websockets only: in HTTP/2 over plain text, further requests
+    would pass unseen.
     """
     if two_frames(request):
         raise Malformed("the request has both Content-Length and Transfer-Encoding")

@@ -1,7 +1,7 @@
-"""Names to addresses, and which of them a sandbox may reach.
+"""Resolves names, and checks whether a sandbox may reach the addresses.
 
-Who resolves is who connects: a caller gets addresses that were checked, and connects to those, so
-that a name that means another address a moment later (DNS rebinding) changes nothing.
+A caller connects to the checked addresses themselves, so a name that resolves to another address a
+moment later (DNS rebinding) changes nothing.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 RESOLVE_SECONDS = 10.0
 """glibc gives up after 2 attempts of 5 s."""
 LOOKUPS = 32
-"""At once; a name server that does not answer must not hold up all other names."""
+"""At once; a silent name server must not delay all other names."""
 
 _GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
@@ -40,7 +40,7 @@ _NOT_PUBLIC: dict[IPNetwork, str] = {
         "3fff::/20": "for documentation",  # RFC 9637, unknown to older Pythons
     }.items()
 }
-"""What ``ipaddress`` takes for global on some Python version, and is not, or leads elsewhere."""
+"""Networks that ``ipaddress`` calls global on some Python version, wrongly."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +50,7 @@ class Address:
 
 
 def why_not_public(address: IPAddress) -> str | None:
-    """What kind of address it is, where it is not one of the public internet's."""
+    """The kind of an address that is not of the public internet; None for a public one."""
     if isinstance(address, ipaddress.IPv6Address):
         if address in _NAT64:
             # An IPv6-only network's resolver gives these for hosts that have IPv4 alone.
@@ -71,7 +71,7 @@ def why_not_public(address: IPAddress) -> str | None:
 
 
 class Resolver:
-    """``reachable``: networks that may be reached although they are not public."""
+    """``reachable``: private networks that may be reached."""
 
     def __init__(self, reachable: Sequence[str] = ()) -> None:
         self._reachable = tuple(ipaddress.ip_network(network) for network in reachable)
@@ -82,12 +82,12 @@ class Resolver:
     ) -> list[Address]:
         """The addresses of ``host``, in the order of preference; Failed when there is none.
 
-        Refused when one of them is not public: a public name has no private ones beside.
+        Refused when any of them is not public: a public name has public addresses only.
         """
-        found = await self.look_up(host, port, seconds)
-        for address in found:
+        addresses = await self.look_up(host, port, seconds)
+        for address in addresses:
             self._check(address)
-        return found
+        return addresses
 
     async def look_up(
         self, host: str, port: int, seconds: float = RESOLVE_SECONDS
@@ -106,7 +106,7 @@ class Resolver:
     def _check(self, address: Address) -> None:
         parsed = ipaddress.ip_address(address.sockaddr[0].partition("%")[0])
         if ipaddress.ip_network(parsed) in self._reachable:
-            return  # by itself, which may be meant even for one of this machine's
+            return  # listed alone, which allows even one of this machine's addresses
         own = _is_own(address, parsed)
         kind = why_not_public(parsed)
         if not own and (kind is None or any(parsed in network for network in self._reachable)):
@@ -132,8 +132,8 @@ class Resolver:
 
 
 def _getaddrinfo(host: str, port: int) -> list[Address]:
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    unique = {sockaddr: family for family, _, _, _, sockaddr in found}
+    entries = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    unique = {sockaddr: family for family, _, _, _, sockaddr in entries}
     return [
         Address(family=family, sockaddr=sockaddr)  # type: ignore[arg-type]
         for sockaddr, family in unique.items()
@@ -142,7 +142,8 @@ def _getaddrinfo(host: str, port: int) -> list[Address]:
 
 
 def _is_own(address: Address, parsed: IPAddress) -> bool:
-    """Whether this machine has it: a packet to it would come from it. None is sent."""
+    """Whether this machine has the address: then a packet to it would also come from it. No packet
+    is sent."""
     if isinstance(parsed, ipaddress.IPv6Address):
         parsed = parsed.ipv4_mapped or parsed
     if parsed.is_loopback or parsed.is_unspecified:

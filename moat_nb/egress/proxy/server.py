@@ -1,4 +1,4 @@
-"""The proxy's server: accepts the sandbox's connections, so many at once, and no more."""
+"""The proxy's server: accepts a limited number of the sandbox's connections at once."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from moat_nb.egress.options import Interception, ProxyOptions
 from moat_nb.egress.policy.evaluate import PolicyEvaluator
-from moat_nb.egress.proxy.connection import Visit
+from moat_nb.egress.proxy.connection import ClientConnection
 from moat_nb.egress.proxy.dialer import Dialer
 from moat_nb.egress.proxy.request import Means
 from moat_nb.egress.proxy.resolver import Resolver
@@ -24,7 +24,7 @@ __all__ = ["Proxy"]
 
 
 class Proxy:
-    """``on_record`` hears of each request when it has ended, however it did."""
+    """``on_record`` gets the record of each request when it has ended."""
 
     def __init__(
         self, options: ProxyOptions, on_record: Callable[[Record], None], limit: int
@@ -61,11 +61,11 @@ class Proxy:
         task = asyncio.current_task()
         assert task is not None
         client = Plain(reader, writer, self._deadlines)
-        visit = Visit(self._means, client)
+        connection = ClientConnection(self._means, client)
         full = len(self._open) >= self._limit
         self._open.add(task)
         try:
-            await (visit.turn_away() if full else visit.run())
+            await (connection.turn_away() if full else connection.run())
             await client.linger()
         except (OSError, asyncio.CancelledError):
             pass  # the sandbox hung up, or the proxy ends

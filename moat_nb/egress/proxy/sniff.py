@@ -1,4 +1,4 @@
-"""What a sandbox says first after a CONNECT: read and judged before the host hears a word of it."""
+"""Reads and judges a sandbox's first bytes after a CONNECT, before the host gets any."""
 
 from __future__ import annotations
 
@@ -9,25 +9,24 @@ from moat_nb.egress.policy.verdict import Ended, Failed, Refused, Verdict
 from moat_nb.egress.proxy.client_hello import HANDSHAKE, server_name
 from moat_nb.egress.proxy.streams import CHUNK, Plain, within
 
-__all__ = ["ACCESS_DENIED", "opening"]
+__all__ = ["ACCESS_DENIED", "sniff"]
 
 _HTTP = re.compile(rb"[A-Z]+ \S+ HTTP/1\.[01]\r?\n")
 _MAX_LINE = 1 << 14
 ACCESS_DENIED = bytes.fromhex("15030300020231")
-"""A TLS alert, fatal (2), access_denied (49), which clients put into words."""
+"""A TLS alert, fatal (2), access_denied (49), which clients report as such."""
 
 
-async def opening(client: Plain, begun: bytes, host: str) -> tuple[bytes, bool]:
-    """What was said so far, and whether that is TLS; if not, it is an HTTP request.
+async def sniff(client: Plain, begun: bytes, host: str) -> tuple[bytes, bool]:
+    """The bytes read so far, and whether they are TLS; if not, they are an HTTP request.
 
-    Refused where it is neither, or where the TLS is for another host. Servers of other protocols
-    speak first, or are spoken to in words of their own: mail, SSH and databases do not pass.
+    Refused for anything else, and for TLS to another host. So mail, SSH and databases do not pass.
     """
     late = Failed("was connected to, and the sandbox said nothing", 504)
-    return await within(client.deadlines.head, _opening(client, begun, host), late)
+    return await within(client.deadlines.head, _sniff(client, begun, host), late)
 
 
-async def _opening(client: Plain, begun: bytes, host: str) -> tuple[bytes, bool]:
+async def _sniff(client: Plain, begun: bytes, host: str) -> tuple[bytes, bool]:
     begun = begun or await _more(client)
     if begun[0] != HANDSHAKE:
         return await _http(client, begun), False

@@ -1,4 +1,4 @@
-"""Byte streams: plain ones, ones in TLS, and what carries bytes from one to another."""
+"""Byte streams, and the carrying of bytes between two of them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LINGER_BYTES = 1 << 20
 
 
 async def within(seconds: float, awaited: Awaitable[T], late: Exception) -> T:
-    """What is awaited, or ``late`` raised when it takes longer."""
+    """Await for at most ``seconds``, then raise ``late``."""
     try:
         return await asyncio.wait_for(awaited, seconds)
     except (asyncio.TimeoutError, TimeoutError):  # one and the same from Python 3.11 on
@@ -36,8 +36,8 @@ class Stream(Protocol):
         """Empty at the end; OSError when the connection broke."""
 
     async def write(self, data: bytes) -> None:
-        """Returns when the other side has taken enough for more to be sent; OSError when it does
-        not for too long."""
+        """Returns when the other end has read enough for more to be sent; OSError if that takes
+        too long."""
 
     async def end(self) -> None:
         """Write no more; reading goes on where the stream can do that."""
@@ -48,7 +48,7 @@ class Stream(Protocol):
 
 
 class Plain:
-    """A socket's, with counts of the bytes that went each way."""
+    """A socket's stream, with counts of the bytes each way."""
 
     def __init__(
         self,
@@ -94,8 +94,8 @@ class Plain:
         self._writer.close()
 
     async def linger(self) -> None:
-        """Close it. Take what is still on its way before, or the kernel resets the connection and
-        what was said last is lost to who is still sending; and wait until that was taken."""
+        """Close, and wait until the other end has read everything. Bytes under way are read
+        before, or the kernel would reset the connection and the other end lose the last answer."""
         await self.end()
         with contextlib.suppress(OSError):
             await within(LINGER_SECONDS, self._drop(LINGER_BYTES), TimeoutError())
@@ -110,7 +110,7 @@ class Plain:
             most -= len(data)
 
     def abort(self) -> None:
-        """Close it so that nobody takes what came for the whole."""
+        """Reset, so that the other end takes nothing for complete."""
         self._writer.transport.abort()
 
     def _touch(self) -> None:
@@ -118,8 +118,8 @@ class Plain:
 
 
 async def carry(one: Stream, other: Stream) -> None:
-    """Both ways until both have ended; Failed when neither says a word for too long, be it that
-    one has ended."""
+    """Carry both ways until both have ended; Failed when no byte moves for too long, even if one
+    way has ended."""
     ways = [
         asyncio.ensure_future(_one_way(one, other)),
         asyncio.ensure_future(_one_way(other, one)),

@@ -1,4 +1,4 @@
-"""TLS over a stream whose first bytes were already read, which asyncio's own cannot take back."""
+"""TLS over a stream whose first bytes were already read; asyncio's own cannot take them back."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class Tls:
-    """One reader and one writer at a time; ssl.SSLError, an OSError, for what is not TLS."""
+    """For one reader and one writer at a time; ssl.SSLError, an OSError, for malformed TLS."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class Tls:
             data = await self._do(lambda: self._tls.read(size))
         except ssl.SSLZeroReturnError:
             return b""
-        # A record is 16 KiB at most, and what each costs elsewhere is more than its decryption.
+        # A record has 16 KiB at most, and passing it on costs more than decrypting it.
         with contextlib.suppress(ssl.SSLError):  # the next read meets it again
             while len(data) < size and (more := self._tls.read(size - len(data))):
                 data += more
@@ -54,7 +54,7 @@ class Tls:
         await self._do(lambda: self._tls.write(data))
 
     async def end(self) -> None:
-        """Say so in TLS too, or the other side takes what it has for cut off."""
+        """End the TLS session too, or the other end takes the data for cut off."""
         with contextlib.suppress(ssl.SSLError):  # the other side has not said so yet
             self._tls.unwrap()
         with contextlib.suppress(OSError):

@@ -20,7 +20,7 @@ from moat_nb.excludes import file as moat_file
 from moat_nb.excludes.draft import Draft
 from moat_nb.excludes.file import MoatFile, read
 from moat_nb.excludes.widget import messages as widget_words
-from moat_nb.excludes.widget.scan import Findings, Look, Progress
+from moat_nb.excludes.widget.scan import BackgroundScan, Findings, Progress
 from moat_nb.excludes.widget.traits import EditorTraits
 from moat_nb.sandbox.guest_client import MountProof
 from moat_nb.sandbox.sandbox import Sandbox
@@ -48,7 +48,7 @@ class ExcludesEditor(EditorTraits):
         apply: Callable[[], object] | None = None,
     ) -> None:
         # Before what may raise: a widget is closed also when it never came to be.
-        self._look: Look | None = None
+        self._scan: BackgroundScan | None = None
         self._draft = Draft.read(path)
         self._before: list[MoatFile] = []
         self._findings: Findings = {}
@@ -62,7 +62,7 @@ class ExcludesEditor(EditorTraits):
         self.observe(self._on_asked, ["excludes", "consent"])
         self.observe(self._on_typed, ["typed", "excludes"])
         self.on_msg(self._on_message)
-        self.look()
+        self.rescan()
 
     def __repr__(self) -> str:
         return f"<ExcludesEditor of {self.path}>"
@@ -75,7 +75,7 @@ class ExcludesEditor(EditorTraits):
         return {**data, "text/plain": text}, metadata
 
     def close(self) -> None:
-        """End the look, and take the widget off the page."""
+        """End the scan, and take the widget off the page."""
         self.cancel()
         super().close()
 
@@ -179,22 +179,22 @@ class ExcludesEditor(EditorTraits):
         self.measure()
         self._say("Applied: the sandbox was restarted.")
 
-    # -------- the look at the host
+    # -------- the scan of the host
 
-    def look(self) -> None:
-        """Look at the mounts' directories again, in the background."""
+    def rescan(self) -> None:
+        """Scan the mounts' directories again, in the background."""
         self.cancel()
         self.looking = "looking"
         sources = {
             mount.target: (mount.source, self._draft.saved[mount.target])
             for mount in self._draft.config.mounts
         }
-        self._look = Look(sources, self._on_found)
+        self._scan = BackgroundScan(sources, self._on_found)
 
     def cancel(self) -> None:
-        """End the look; what it has found so far stays."""
-        if self._look is not None:
-            self._look.cancel()
+        """End the scan; what it has found so far stays."""
+        if self._scan is not None:
+            self._scan.cancel()
         if self.looking == "looking":
             self.looking = "part"
 
@@ -210,7 +210,7 @@ class ExcludesEditor(EditorTraits):
         self.consent = sorted(draft.consent)
         self.excludes = _lists(draft.asked)
         self._show()
-        self.look()
+        self.rescan()
 
     def _say(self, message: str) -> None:
         self.problem = ""
@@ -241,7 +241,7 @@ class ExcludesEditor(EditorTraits):
         self._show_facts()
 
     def _show_facts(self) -> None:
-        # The look's thread and its caller's may both be here. No lock is held, for who observes may
+        # The scan's thread and its caller's may both be here. No lock is held, for who observes may
         # do anything, such as wait for the other; who is the last to set has set the newest.
         shown: tuple[Any, ...] = ()
         while shown != (news := (self._draft, self._findings, self._proofs)):
@@ -280,7 +280,7 @@ class ExcludesEditor(EditorTraits):
             "undo": self.undo,
             "ask_apply": self.ask_apply,
             "apply": self.apply,
-            "look": self.look,
+            "look": self.rescan,
             "cancel": self.cancel,
         }
         self.problem = ""

@@ -35,7 +35,7 @@ def on_host(found: Finding | None) -> str:
 
 def inside(target: str, pattern: str, proofs: Sequence[MountProof]) -> str:
     """``3 MiB of 1 GiB used inside``; empty where the sandbox has nothing of it."""
-    states = exclude_patterns.begin([pattern])
+    states = exclude_patterns.start([pattern])
     mine = [proof for proof in proofs if _matches(states, target, proof.path)]
     tmpfs = [proof for proof in mine if proof.type == "tmpfs"]
     if not tmpfs:
@@ -51,10 +51,10 @@ def _matches(states: exclude_patterns.GlobStates, target: str, path: str) -> boo
         return False
     *above, last = path.removeprefix(target).strip("/").split("/")
     for name in above:
-        matched, states = exclude_patterns.advance(states, name)
+        matched, states = exclude_patterns.step(states, name)
         if matched is not None:
             return False
-    return exclude_patterns.advance(states, last)[0] is not None
+    return exclude_patterns.step(states, last)[0] is not None
 
 
 def loss(proofs: Sequence[MountProof], *, known: bool) -> str:

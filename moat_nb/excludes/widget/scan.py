@@ -1,4 +1,4 @@
-"""The editor's look at the host, in a thread of its own: a large tree must not block the page."""
+"""The editor's scan of the host, in a thread of its own: a large tree must not block the page."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from moat_nb.excludes.suggest import Finding, look
+from moat_nb.excludes.suggest import Finding, scan
 from moat_nb.excludes.walk import Budget
 
-__all__ = ["Findings", "Look", "Progress"]
+__all__ = ["BackgroundScan", "Findings", "Progress"]
 
 SHOW_SECONDS = 0.25
-"""Between two updates of the page while the look goes on."""
+"""Between two updates of the page while the scan runs."""
 
 Findings: TypeAlias = Mapping[str, Mapping[str, Finding]]
 """By a mount's target, and by pattern."""
@@ -23,8 +23,8 @@ Progress: TypeAlias = Literal["looking", "done", "part"]
 """``part``: it ended before all was looked at."""
 
 
-class Look:
-    """A look that begins at once, at the ``sources`` of mounts with the excludes of each.
+class BackgroundScan:
+    """A scan that begins at once, of the ``sources`` of mounts with the excludes of each.
 
     ``show(findings, progress)`` is called from its thread, never after :meth:`cancel` returned.
     """
@@ -39,7 +39,7 @@ class Look:
         self._cancelled = threading.Event()
         # Not a plain lock: who is shown something may cancel.
         self._lock = threading.RLock()
-        threading.Thread(target=self._run, name="moat-look", daemon=True).start()
+        threading.Thread(target=self._run, name="moat-scan", daemon=True).start()
 
     def cancel(self) -> None:
         with self._lock:
@@ -47,17 +47,17 @@ class Look:
 
     def _run(self) -> None:
         budget = Budget(cancelled=self._cancelled.is_set)
-        found: dict[str, dict[str, Finding]] = {target: {} for target in self._sources}
+        findings: dict[str, dict[str, Finding]] = {target: {} for target in self._sources}
         shown = time.monotonic()
         for target, (source, patterns) in self._sources.items():
-            for one in look(source, patterns, budget):
-                found[target][one.pattern] = one
+            for finding in scan(source, patterns, budget):
+                findings[target][finding.pattern] = finding
                 if time.monotonic() - shown > SHOW_SECONDS:
-                    self._tell(found, "looking")
+                    self._notify(findings, "looking")
                     shown = time.monotonic()
-        self._tell(found, "part" if budget.over else "done")
+        self._notify(findings, "part" if budget.over else "done")
 
-    def _tell(self, found: Findings, progress: Progress) -> None:
+    def _notify(self, findings: Findings, progress: Progress) -> None:
         with self._lock:
             if not self._cancelled.is_set():
-                self._show({target: dict(ones) for target, ones in found.items()}, progress)
+                self._show({target: dict(ones) for target, ones in findings.items()}, progress)

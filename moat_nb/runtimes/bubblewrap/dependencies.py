@@ -43,7 +43,7 @@ def missing(config: Config, path: str) -> tuple[Problem, ...]:
     where = config.kernel.where.get("packages", config.path.name)
     for requirement in config.kernel.packages:
         problems += [
-            Problem(where=where, what=f"kernel.packages: {what}", hint=hint)
+            Problem(where=where, what=f"kernel.packages: {requirement}: {what}", hint=hint)
             for what, hint in _lacks_distribution(requirement)
         ]
     return tuple(problems)
@@ -82,7 +82,7 @@ def _lacks_distribution(text: str) -> Iterator[tuple[str, str]]:
     try:
         version = importlib.metadata.version(requirement.name)
     except importlib.metadata.PackageNotFoundError:
-        yield f"{requirement.name} is not installed for the launcher's python", hint
+        yield "not installed for the launcher's python", hint
         return
     if not requirement.specifier.contains(version, prereleases=True):
-        yield f"{requirement.name} is here in version {version}, not {requirement.specifier}", hint
+        yield f"here in version {version}, not {requirement.specifier}", hint

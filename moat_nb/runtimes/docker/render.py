@@ -36,7 +36,7 @@ def body(spec: ContainerSpec, facts: EngineFacts) -> dict[str, Any]:
         "NetworkDisabled": False,
         "HostConfig": _host_config(spec, facts),
     }
-    if not spec.network.startswith("container:"):  # else it is that container's
+    if spec.network != "sandbox":  # else it is that container's
         words["Hostname"] = "moat"
     return words
 
@@ -51,7 +51,7 @@ def _host_config(spec: ContainerSpec, facts: EngineFacts) -> dict[str, Any]:
     config: dict[str, Any] = {
         "AutoRemove": True,
         "Init": True,
-        "NetworkMode": spec.network,
+        "NetworkMode": f"container:{spec.beside}" if spec.network == "sandbox" else spec.network,
         "IpcMode": "private",
         "CgroupnsMode": "private",
         "CapDrop": list(hardening.cap_drop),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,8 @@ from moat_nb.host.reaper import Reaper
 from moat_nb.planning.capabilities import Capabilities
 from moat_nb.planning.image import ImagePlan
 from moat_nb.planning.spec import ContainerSpec
-from moat_nb.runtimes.base import UNLIMITED_FILES, Availability
+from moat_nb.runtimes.base import UNLIMITED_FILES, Availability, ImageConfig
+from moat_nb.runtimes.docker import containers
 from moat_nb.runtimes.docker.attach import DockerStream
 from moat_nb.runtimes.docker.engine import (
     ENGINE_TIMEOUT,
@@ -153,6 +154,34 @@ class Docker:
         except engine_errors() as error:
             raise StartError(f"{self.name} at {self.socket}: {error}") from error
         return attach_stream
+
+    # -------- Containers
+
+    @property
+    def containers(self) -> Docker:
+        return self
+
+    def image_config(self, image: str, progress: Progress) -> ImageConfig:
+        with self._client() as client:
+            return containers.look_up(client, image, progress)
+
+    def exec(self, container: str, argv: tuple[str, ...]) -> str:
+        with self._client() as client:
+            return containers.begin(client, container, argv)
+
+    def exit_code(self, id: str) -> int | None:
+        with self._client() as client:
+            return containers.exit_code(client, id)
+
+    @contextlib.contextmanager
+    def _client(self) -> Iterator[docker.DockerClient]:
+        client = self.connect()
+        try:
+            yield client
+        except engine_errors() as error:
+            raise StartError(f"{self.name} at {self.socket}: {error}") from error
+        finally:
+            client.close()
 
 
 def _reason(error: Exception) -> str:

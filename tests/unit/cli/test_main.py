@@ -49,7 +49,8 @@ def test_the_main_help_lists_every_command():
         (["plan", "--", "ls"], "only `moat-nb run` takes a command after --"),
         (["stop"], "one of the arguments"),
         (["stop", "box", "--all"], "not allowed with argument"),
-        (["run", ".", "ls"], "unrecognized arguments: ls"),
+        (["run", ".", "ls"], "unrecognized arguments: ls; a command stands after --"),
+        (["plan", ".", "x"], "unrecognized arguments: x\n"),
         (["kernel"], "the following arguments are required: -f"),
     ],
 )

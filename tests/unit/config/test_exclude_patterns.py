@@ -115,13 +115,13 @@ def test_neighbours_with_a_common_beginning_are_not_redundant() -> None:
 
 
 def matches(pattern: str, path: str) -> bool:
-    states = exclude_patterns.begin([pattern])
+    states = exclude_patterns.start([pattern])
     *above, last = path.split("/")
     for name in above:
-        found, states = exclude_patterns.advance(states, name)
+        found, states = exclude_patterns.step(states, name)
         if found is not None:
             return False
-    return exclude_patterns.advance(states, last)[0] == 0
+    return exclude_patterns.step(states, last)[0] == 0
 
 
 @pytest.mark.parametrize(
@@ -159,12 +159,12 @@ def test_a_star_is_one_component_and_two_are_any_number(
 
 
 def test_of_several_matching_globs_the_first_is_named() -> None:
-    found, _ = exclude_patterns.advance(exclude_patterns.begin(["x*", "*y", "xy"]), "xy")
+    found, _ = exclude_patterns.step(exclude_patterns.start(["x*", "*y", "xy"]), "xy")
     assert found == 0
 
 
 @given(st.lists(st.sampled_from(["**", "*", "a", "b*"]), min_size=1, max_size=6), any_pattern)
 def test_matching_raises_for_no_name(parts: list[str], name: str) -> None:
-    found, states = exclude_patterns.advance(exclude_patterns.begin(["/".join(parts)]), name)
+    found, states = exclude_patterns.step(exclude_patterns.start(["/".join(parts)]), name)
     assert found in {None, 0}
     assert all(left for _, left in states)

@@ -37,7 +37,7 @@ def opened() -> Iterator[Open]:
             hear: Callable[[dict[str, Any]], None] = lambda record: None,
         ) -> tuple[ProxyProcess, str]:
             # pytest's own are longer than a socket's path may be.
-            path = undo.enter_context(TemporaryDirectory(prefix="moat-gate-"))
+            path = undo.enter_context(TemporaryDirectory(prefix="moat-proxy-"))
             listener = socket.socket(socket.AF_UNIX)
             listener.bind(f"{path}/proxy")
             listener.listen()

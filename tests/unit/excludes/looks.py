@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from moat_nb.excludes.suggest import Finding, look
+from moat_nb.excludes.suggest import Finding, scan
 from moat_nb.excludes.walk import Budget
 
 
 def found(source: Path, *patterns: str, budget: Budget | None = None) -> dict[str, Finding]:
     """By pattern, with sizes."""
-    return {one.pattern: one for one in look(source, patterns, budget or Budget())}
+    return {one.pattern: one for one in scan(source, patterns, budget or Budget())}
 
 
 def make(source: Path, *paths: str) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from moat_nb.config.exclude_patterns import check
 from moat_nb.excludes import suggest
-from moat_nb.excludes.suggest import look
+from moat_nb.excludes.suggest import scan
 from moat_nb.excludes.walk import Budget
 from tests.unit.excludes.looks import found, make
 
@@ -87,7 +87,7 @@ def test_a_data_cache_is_suggested_when_it_is_large(
 
 def test_secrets_come_first_and_what_is_excluded_before_them(tmp_path: Path) -> None:
     make(tmp_path, "node_modules/x", ".env", "data/")
-    order = [one.pattern for one in look(tmp_path, ["data"], Budget())]
+    order = [one.pattern for one in scan(tmp_path, ["data"], Budget())]
     assert order == ["data", ".env", "node_modules"] * 2
 
 
@@ -114,7 +114,7 @@ def test_sizes_are_those_of_du_which_counts_a_linked_file_once(tmp_path: Path) -
 
 def test_the_first_word_comes_before_anything_is_measured(tmp_path: Path) -> None:
     make(tmp_path, "node_modules/x")
-    first = next(iter(look(tmp_path, [], Budget())))
+    first = next(iter(scan(tmp_path, [], Budget())))
     assert (first.pattern, first.size) == ("node_modules", None)
 
 
@@ -147,5 +147,5 @@ def test_more_suggestions_than_a_page_holds_are_cut_and_excludes_never(tmp_path:
 
 def test_what_is_no_directory_has_no_suggestions(tmp_path: Path) -> None:
     make(tmp_path, "file")
-    assert list(look(tmp_path / "file", ["x"], Budget())) == []
-    assert list(look(tmp_path / "gone", ["x"], Budget())) == []
+    assert list(scan(tmp_path / "file", ["x"], Budget())) == []
+    assert list(scan(tmp_path / "gone", ["x"], Budget())) == []

@@ -11,7 +11,7 @@ from moat_nb.excludes.walk import Budget
 from tests.unit.excludes.looks import found, make
 
 
-def test_a_budget_of_entries_ends_the_look_with_lower_bounds(tmp_path: Path) -> None:
+def test_a_budget_of_entries_ends_the_scan_with_lower_bounds(tmp_path: Path) -> None:
     make(tmp_path, *(f"node_modules/{i}" for i in range(20)))
     budget = Budget(entries=5)
     one = found(tmp_path, "gone*", budget=budget)["node_modules"]
@@ -21,7 +21,7 @@ def test_a_budget_of_entries_ends_the_look_with_lower_bounds(tmp_path: Path) -> 
     assert one.size < whole.size
 
 
-def test_a_budget_of_seconds_ends_the_look(tmp_path: Path) -> None:
+def test_a_budget_of_seconds_ends_the_scan(tmp_path: Path) -> None:
     make(tmp_path, *(f"node_modules/{i}" for i in range(20)))
     ticks = iter(range(100))
     budget = Budget(seconds=8, clock=lambda: next(ticks))

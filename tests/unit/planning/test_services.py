@@ -25,7 +25,7 @@ from moat_nb.planning.kernel import plan_kernel
 from moat_nb.planning.limits import MIB, Hardening
 from moat_nb.planning.mounts import Bind, EmptyFile, MountPlan, Tmpfs, Volume
 from moat_nb.planning.services import ENTRYPOINT, plan_services
-from moat_nb.planning.spec import Instance
+from moat_nb.planning.spec import Instance, SandboxSpec
 from moat_nb.runtimes.docker.engine import EngineFacts
 from moat_nb.runtimes.docker.runtime import Docker
 from tests.unit.planning.sidecars import MOUNTING, OLLAMA, OWN, PASSWORD, Read, plans
@@ -43,7 +43,7 @@ def test_a_service_is_planned_whole_as_hardened_as_the_kernel(read: Read, host: 
     plan = plans(given, host)["postgres"]
     spec = plan.spec
     assert (spec.name, spec.role, spec.image) == ("p-postgres", "sidecar", "postgres:15")
-    assert (spec.user, spec.keep_user, spec.network) == (User(999, 999), True, "none")
+    assert (spec.user, spec.keep_user, spec.network) == (User(999, 999), True, "sandbox")
     assert spec.hardening == Hardening()
     assert spec.hardening.loosened() == ()
     assert (spec.limits.memory, spec.limits.pids) == (1 << 30, 99)
@@ -65,10 +65,12 @@ BODY_KEYS = {"NetworkMode": "container:moat-p-0123abcd", "AutoRemove": True, "In
 def test_a_sidecar_is_rendered_in_the_network_of_the_sandbox_without_its_guest(
     read: Read, host: Host
 ) -> None:
-    plan = plans(read("dependencies: [redis]"), host)["redis"]
+    given = read("dependencies: [redis]")
+    kernel = plan_kernel(given, host, Capabilities(name="docker")).spec
+    (plan,) = plan_services(given, kernel, host)
     instance = Instance.of(RunDir(Path("/run/moat-nb/0123abcd")), "7:99:boot")
     spec = plan.on(("docker-entrypoint.sh",), ("redis-server",), "TERM", ("/data",))
-    spec = spec.instantiate(instance).joined_to("moat-p-0123abcd")
+    (spec,) = SandboxSpec(kernel=kernel, sidecars=(spec,)).instantiate(instance).sidecars
     rendered = Docker("docker", {}, EngineFacts()).render(spec)
     assert rendered["name"] == "moat-p-redis-0123abcd"
     body: dict[str, Any] = rendered["body"]
@@ -166,7 +168,7 @@ def test_models_are_pulled_by_the_kernels_way_out_and_kept_below_the_users_data(
         Tmpfs(target="/home/moat", size=512 * MIB, role="home"),
     )
     assert spec.mounts.keep == (kept,)
-    assert (spec.egress, spec.trust, spec.network) == (kernel.egress, kernel.trust, "none")
+    assert (spec.egress, spec.trust, spec.network) == (kernel.egress, kernel.trust, "sandbox")
     assert kernel.egress is not None
     assert spec.env == ()
     instance = Instance.of(RunDir(Path("/run/moat-nb/0123abcd")), "7:99:boot")
@@ -250,7 +252,7 @@ def test_the_moat_yaml_of_the_documentation_is_planned_as_it_says(
         plans(read_config(text.encode(), path=project / "moat.yaml", home=project.parent), host)
         for text in texts
     )
-    assert with_models["ollama"].service.models == ("qwen:7b", "nomic-embed-text")
+    assert with_models["ollama"].models == ("qwen:7b", "nomic-embed-text")
     assert set(found) == {"postgres", "redis", "search"}
     assert found["search"].ports == (9200,)
     assert "MOAT_SEARCH_PORT" in found["search"].inputs(PASSWORD).kernel

@@ -12,6 +12,7 @@ import pytest
 import tests
 from moat_nb.config.model import Config
 from moat_nb.config.reader import read_config
+from moat_nb.errors import StartError
 from moat_nb.host.machine import Host, User
 from moat_nb.planning.limits import MIB, Hardening, Limits
 from moat_nb.planning.mounts import Bind, EmptyFile, MountPlan, Tmpfs, Volume, build
@@ -243,3 +244,9 @@ def test_without_the_command_it_is_not_available(tmp_path):
     found = Apple(HOST, str(tmp_path / "nothing")).available()
     assert (found.usable, "not installed" in found.detail) == (False, True)
     assert "install container" in found.hint
+
+
+def test_what_sidecars_need_is_refused_where_there_are_none():
+    assert not Apple(HOST).capabilities.sidecars
+    with pytest.raises(StartError, match="apple: there are no sidecars"):
+        _ = Apple(HOST).containers

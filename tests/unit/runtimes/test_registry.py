@@ -51,7 +51,7 @@ def test_an_engine_that_answers_is_chosen_and_said(
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("kubernetes", "kubernetes: not supported yet; use docker, podman or bubblewrap"),
+        ("kubernetes", "kubernetes: not supported yet; use docker, podman, bubblewrap or apple"),
         ("dokcer", "dokcer: no such runtime; there are docker, podman, bubblewrap, apple"),
     ],
 )

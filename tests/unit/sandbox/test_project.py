@@ -44,7 +44,7 @@ REFUSED = {
     "a package that is not here": (
         "bubblewrap",
         "dependencies: ['pip:no-such-thing-xyz']\n",
-        ["moat.yaml:1:16: no-such-thing-xyz: no-such-thing-xyz is not installed for the launcher"],
+        ["moat.yaml:1:16: no-such-thing-xyz: not installed for the launcher"],
     ),
     "all at once": (
         "bubblewrap",
@@ -134,13 +134,21 @@ def test_a_refusal_names_the_file_that_there_is(write: Write) -> None:
         ({"memory_mb": "much"}, "memory_mb: container.memory: "),
         ({"memory_mb": True}, "memory_mb: container.memory: "),
         ({"cpus": -2.0}, "cpus: container.cpus: "),
-        ({"cpus": float("nan")}, "cpus: container.cpus: "),
+        ({"cpus": float("nan")}, "cpus: nan is neither text nor a number"),
         ({"pool": -1}, "pool: kernel.pool: "),
         ({"env": {"A=B": "x"}}, "env: env: 'A=B' is not a variable's name"),
         ({"env": {"A": "x\0y"}}, "env: "),
         ({"env": {"KEY": "x"}}, "env: KEY is a secret of moat.yaml"),
         ({"image": "not a ref"}, "image: base_image: "),
-        ({"image": object()}, "image: "),
+        ({"image": object()}, "image: <object "),
+        ({"env": {None: "x"}}, "env: None is not text"),
+        ({"env": {"A": 1}}, "env: 1 is not text"),
+        ({"env": {"A": "\ud800"}}, "env: '\\ud800' holds half a character"),
+        ({"env": ["AB"]}, "env: is no mapping"),
+        ({"mounts": "/tmp:/x"}, "mounts: is no list"),
+        ({"mounts": [5]}, "mounts: 5 is not text"),
+        ({"mounts": ["/tmp\0:/x"]}, "mounts: "),
+        ({"memory_mb": 512.5}, "memory_mb: container.memory: "),
         ({"mounts": ["nowhere"]}, "--mount nowhere: "),
     ],
 )
@@ -157,13 +165,13 @@ def test_what_the_file_may_not_say_no_option_may(
 def test_what_options_may_say_is_in_the_plan(write: Write) -> None:
     options = {
         "memory_mb": 256,
-        "cpus": 0.5,
-        "env": {"A": "yes", "B": "a: [1]\n\u2028é"},
+        "cpus": 0.00005,
+        "env": {"A": "yes", "B": 'a: [1]\n\u2028é😀\x85\x1b"\\'},
         "image": "python:3.12-slim",
         "pool": 2,
     }
     made = plan_project(write(""), "docker", overrides=options, environ=NO_ENGINE)
-    assert (made.spec.limits.memory, made.spec.limits.cpus) == (256 << 20, 0.5)
+    assert (made.spec.limits.memory, made.spec.limits.cpus) == (256 << 20, 0.00005)
     assert {name: dict(made.spec.env)[name] for name in "AB"} == options["env"]
     assert (made.spec.image, made.config.kernel.pool) == ("python:3.12-slim", 2)
 

@@ -17,7 +17,7 @@ from moat_nb.config.readiness import LogLine
 from moat_nb.errors import ProofError
 from moat_nb.host.machine import User
 from moat_nb.host.reaper import Reaper
-from moat_nb.planning.builtin_services import ServiceInputs
+from moat_nb.planning.builtin_services import ServiceInputs, resolve
 from moat_nb.planning.limits import MIB, Limits
 from moat_nb.planning.mounts import MountPlan, Tmpfs, build
 from moat_nb.planning.services import SidecarPlan
@@ -75,13 +75,11 @@ def start(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Start]:
             limits=Limits(memory=MIB),
         )
         plan = SidecarPlan(
-            name="a",
             spec=spec,
-            ready=LogLine(text="ready"),
-            wait=True,
-            service=Service(name="a"),
+            service=resolve(
+                Service(name="a", image="a:1", ready=LogLine(text="ready"), where="moat.yaml:1:1")
+            ),
             data_size=MIB,
-            where="moat.yaml:1:1",
         )
         whole = plan.on((), argv, "TERM", ())
         inputs = inputs or ServiceInputs()

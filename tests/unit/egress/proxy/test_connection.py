@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from moat_nb.egress.proxy.attempt import Attempt
-from moat_nb.egress.proxy.connection import Visit
+from moat_nb.egress.proxy.connection import ClientConnection
 from moat_nb.egress.records import Record
 
 
@@ -31,7 +31,7 @@ def test_what_fails_unexpectedly_is_recorded_as_failed_and_cut_off() -> None:
 
     async def main() -> None:
         attempt = Attempt(method="GET", host="pypi.test", port=80)
-        async with Visit(means, client)._recorded(None, attempt):  # type: ignore[arg-type]
+        async with ClientConnection(means, client)._recorded(None, attempt):  # type: ignore[arg-type]
             raise KeyError("hunter2")
 
     with pytest.raises(KeyError):

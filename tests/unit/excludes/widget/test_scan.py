@@ -32,10 +32,10 @@ def test_a_look_can_be_ended_and_begun_again(
     editor.cancel()
     gate.set()
     for thread in threading.enumerate():
-        if thread.name == "moat-look":
+        if thread.name == "moat-scan":
             thread.join(20)
     assert (editor.looking, editor.suggestions[W]) == ("part", [])
-    editor.look()
+    editor.rescan()
     settled(editor)
     assert editor.suggestions[W]
     editor.close()
@@ -48,7 +48,7 @@ def test_who_observes_the_facts_may_end_the_look_that_is_about_to_show_some(
     go, shows = threading.Event(), threading.Event()
     real = ExcludesEditor._on_found
 
-    def look(*_: object) -> Iterator[Finding]:
+    def scan(*_: object) -> Iterator[Finding]:
         go.wait(20)
         yield Finding(pattern="venv", reason="large", kind="directory", places=1)
 
@@ -56,7 +56,7 @@ def test_who_observes_the_facts_may_end_the_look_that_is_about_to_show_some(
         shows.set()
         real(editor, *found)
 
-    monkeypatch.setattr("moat_nb.excludes.widget.scan.look", look)
+    monkeypatch.setattr("moat_nb.excludes.widget.scan.scan", scan)
     monkeypatch.setattr(ExcludesEditor, "_on_found", show)
     editor = ExcludesEditor(project)
     asks = threading.Thread(target=ask, args=(editor, "x"), daemon=True)
