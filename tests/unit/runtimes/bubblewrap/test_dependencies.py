@@ -61,7 +61,7 @@ def test_what_the_host_has_is_no_problem(present: Dependency) -> None:
     ("absent", "words"),
     [
         (Dependency(kind="python", name="python", version="2.7"), f"python, which is {HERE}"),
-        (Dependency(kind="pip", name="no-such-distribution"), "is not installed"),
+        (Dependency(kind="pip", name="no-such-distribution"), "not installed for"),
         (Dependency(kind="pip", name="ipykernel", version="<1"), "not <1"),
         (Dependency(kind="npm", name="no-such-package"), "npm install --global"),
         (Dependency(kind="tool", name="no-such-tool"), "not found on this machine"),
