@@ -143,7 +143,7 @@ class Running:
         return self._lines.get(timeout=300)
 
     def ended(self):
-        code = self.process.wait(30)
+        code = self.process.wait(300)
         self._reader.join()
         self.process.stdout.close()
         return code
