@@ -17,6 +17,9 @@ from tests import ordinary_user
 from tests.integration.conftest import wait_until
 from tests.integration.leftovers import run_directories
 
+CLEANS = pytest.mark.xdist_group("clean")
+"""One worker has them: each removes what any dead launcher left on the engine that all share."""
+
 
 def words(*arguments):
     return [sys.executable, "-m", "moat_nb", *map(str, arguments)]
@@ -343,6 +346,7 @@ def make_container(engine):
     source.rmdir()
 
 
+@CLEANS
 @pytest.mark.engine
 def test_clean_removes_a_dead_launchers_container_and_no_living_ones(engine, make_container):
     orphan, used = make_container(dead_owner()), make_container(str(Owner.of(os.getpid())))
@@ -356,6 +360,7 @@ def test_clean_removes_a_dead_launchers_container_and_no_living_ones(engine, mak
     assert b"removed container " in done.stdout
 
 
+@CLEANS
 def test_clean_leaves_running_sandboxes_alone(launcher):
     box = launcher.launch(launcher.project())
     assert moat("clean").returncode == 0
@@ -380,6 +385,7 @@ def test_build_has_nothing_to_do_on_bubblewrap(project):
     assert done.stdout == b"nothing to build: bubblewrap runs on the host's own files\n"
 
 
+@CLEANS
 def test_a_directory_of_a_dead_launcher_is_removed(launcher):
     """What a power cut leaves: a directory with a note, and nobody behind it."""
     base = base_directory(os.environ, os.getuid())
