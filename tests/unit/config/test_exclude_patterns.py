@@ -1,4 +1,4 @@
-"""excludes.py: the one validator of exclude paths, and the matching of globs."""
+"""The one validator of exclude paths, and the matching of globs."""
 
 from __future__ import annotations
 

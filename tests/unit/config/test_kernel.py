@@ -2,23 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
-from moat_nb.config.model import Config, KernelOptions
-from moat_nb.config.reader import read_config
-from moat_nb.errors import ConfigError
-
-
-def config(text: str) -> Config:
-    return read_config(text.encode(), path=Path("/srv/demo/moat.yaml"), home=Path("/home/ada"))
-
-
-def refused(text: str) -> str:
-    with pytest.raises(ConfigError) as caught:
-        config(text)
-    return str(caught.value)
+from moat_nb.config.model import KernelOptions
+from tests.unit.config.reading import config, refused
 
 
 def test_the_kernels_own_keys_are_read() -> None:

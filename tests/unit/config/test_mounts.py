@@ -1,29 +1,14 @@
-"""parse_mounts.py: mounts, excludes and volumes."""
+"""Mounts, excludes and volumes of a moat.yaml, read."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
-from moat_nb.config.model import Config, Exclude, MountEntry, VolumeEntry
+from moat_nb.config.model import Exclude, MountEntry, VolumeEntry
 from moat_nb.config.mounts import RESERVED, RESERVED_TREES, with_mounts
-from moat_nb.config.reader import read_config
 from moat_nb.errors import ConfigError
 from moat_nb.planning import spec
-
-HOME = Path("/home/ada")
-PROJECT = Path("/srv/demo")
-
-
-def config(text: str) -> Config:
-    return read_config(text.encode(), path=PROJECT / "moat.yaml", home=HOME)
-
-
-def refused(text: str) -> str:
-    with pytest.raises(ConfigError) as caught:
-        config(text)
-    return str(caught.value)
+from tests.unit.config.reading import HOME, PROJECT, config, refused
 
 
 def test_strings_and_objects_may_be_mixed() -> None:

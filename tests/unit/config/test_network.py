@@ -1,25 +1,20 @@
-"""parse_network.py: the policy, rules and host ports."""
+"""`network:` of a moat.yaml, read: the policy, rules and host ports."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import pytest
 
 from moat_nb.config.model import Network, Rule
-from moat_nb.config.reader import read_config
-from moat_nb.errors import ConfigError
+from tests.unit.config import reading
+from tests.unit.config.reading import config
 
 
 def network(text: str) -> Network:
-    path = Path("/srv/demo/moat.yaml")
-    return read_config(text.encode(), path=path, home=Path("/home/ada")).network
+    return config(text).network
 
 
 def refused(text: str) -> str:
-    with pytest.raises(ConfigError) as caught:
-        network(f"network: {{{text}}}")
-    return str(caught.value)
+    return reading.refused(f"network: {{{text}}}")
 
 
 def test_without_the_key_there_is_no_policy_and_with_it_moats_default() -> None:

@@ -1,4 +1,4 @@
-"""parse.py: moat.yaml as a Config; finding and reading it."""
+"""moat.yaml as a Config; finding and reading it."""
 
 from __future__ import annotations
 

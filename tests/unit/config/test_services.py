@@ -1,24 +1,11 @@
-"""parse_services.py and parse_kernel.py: dependencies, services, and our own keys."""
+"""Dependencies and services of a moat.yaml, read."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
-from moat_nb.config.model import Config, Dependency, Service
-from moat_nb.config.reader import read_config
-from moat_nb.errors import ConfigError
-
-
-def config(text: str) -> Config:
-    return read_config(text.encode(), path=Path("/srv/demo/moat.yaml"), home=Path("/home/ada"))
-
-
-def refused(text: str) -> str:
-    with pytest.raises(ConfigError) as caught:
-        config(text)
-    return str(caught.value)
+from moat_nb.config.model import Dependency, Service
+from tests.unit.config.reading import config, refused
 
 
 def test_dependencies_keep_the_files_order_and_places() -> None:

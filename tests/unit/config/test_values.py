@@ -1,24 +1,11 @@
-"""parse_values.py: env, secrets and container."""
+"""`env:`, `secrets:`, `container:` and the like, read."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
-from moat_nb.config.model import Config, Container, Secret
-from moat_nb.config.reader import read_config
-from moat_nb.errors import ConfigError
-
-
-def config(text: str) -> Config:
-    return read_config(text.encode(), path=Path("/srv/demo/moat.yaml"), home=Path("/home/ada"))
-
-
-def refused(text: str) -> str:
-    with pytest.raises(ConfigError) as caught:
-        config(text)
-    return str(caught.value)
+from moat_nb.config.model import Container, Secret
+from tests.unit.config.reading import config, refused
 
 
 def test_values_of_env_are_text_as_written() -> None:

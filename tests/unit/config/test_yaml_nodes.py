@@ -1,4 +1,4 @@
-"""document.py: YAML as positioned nodes, bounded in every way."""
+"""YAML as positioned nodes, bounded in every way."""
 
 from __future__ import annotations
 

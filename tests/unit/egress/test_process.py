@@ -1,4 +1,4 @@
-"""gate.py and isolated.py: the proxy's process, and what of its launcher gets into it."""
+"""The proxy's process, and what of its launcher gets into it."""
 
 from __future__ import annotations
 

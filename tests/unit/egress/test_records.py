@@ -1,4 +1,4 @@
-"""trace.py and `moat-nb trace`: what a sandbox asked for, as its user reads it."""
+"""`moat-nb trace`: what a sandbox asked for, as its user reads it."""
 
 from __future__ import annotations
 

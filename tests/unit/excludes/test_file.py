@@ -1,4 +1,4 @@
-"""moat_file.py: moat.yaml written back whole or not at all."""
+"""moat.yaml written back whole or not at all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""log.py: bounded, whatever a kernel writes."""
+"""A log is bounded, whatever a kernel writes."""
 
 from __future__ import annotations
 

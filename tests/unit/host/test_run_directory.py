@@ -1,4 +1,4 @@
-"""rundir.py: a sandbox's directory, and whose it is."""
+"""A sandbox's directory, and whose it is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""paths.py: where a host path stands inside, and what stands behind a path inside."""
+"""Where a host path stands inside, and what stands behind a path inside."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""furnish.py: what of the launcher's environment gets into the order of a sandbox's proxy."""
+"""What of the launcher's environment gets into the options of a sandbox's proxy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""link.py against guests of every kind: ours, which behaves, and ones that do not.
+"""The guest client against guests of every kind: ours, which behaves, and ones that do not.
 
 The attach stream is a real stream, one end of a socket pair, as an engine's attach is.
 """

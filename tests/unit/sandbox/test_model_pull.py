@@ -1,4 +1,4 @@
-"""models.py: what is asked of an ollama server, and what is made of its answers."""
+"""What is asked of an ollama server, and what is made of its answers."""
 
 from __future__ import annotations
 

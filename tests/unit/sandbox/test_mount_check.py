@@ -1,4 +1,4 @@
-"""sources.py: what is mounted, beside what was planned."""
+"""What is mounted, beside what was planned."""
 
 from __future__ import annotations
 

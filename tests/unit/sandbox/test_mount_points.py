@@ -1,4 +1,4 @@
-"""mountpoints.py: made on the host as the user, and gone at the end; no link is followed."""
+"""Mount points are made on the host as the user, and gone at the end; no link is followed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""vitals.py: what a sandbox says of its memory and CPU is checked before it is believed."""
+"""What a sandbox says of its memory and CPU is checked before it is believed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""sheets.py: a sandbox, a mount plan and doctor's findings, as a user reads them."""
+"""A sandbox, a mount plan and doctor's findings, as a user reads them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""look.py: sheets as text and as HTML, whole."""
+"""Summaries as text and as HTML, whole."""
 
 from __future__ import annotations
 

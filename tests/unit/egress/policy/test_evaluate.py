@@ -1,4 +1,4 @@
-"""rules.py: hosts, lines and paths in Moat's meaning and order."""
+"""Hosts, lines and paths in Moat's meaning and order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""hello.py and names.py: what a sandbox's first bytes and names are taken for."""
+"""What a sandbox's first bytes and names are taken for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""visit.py: what no test can bring about from outside."""
+"""Connections: what no test can bring about from outside."""
 
 from __future__ import annotations
 

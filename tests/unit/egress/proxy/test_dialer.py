@@ -1,4 +1,4 @@
-"""dial.py: the launcher's own proxy, and what is still checked on the way to it."""
+"""The launcher's own proxy, and what is still checked on the way to it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""race.py: of several addresses one is connected to, and nothing of the others is left."""
+"""Of several addresses one is connected to, and nothing of the others is left."""
 
 from __future__ import annotations
 

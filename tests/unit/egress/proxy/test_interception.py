@@ -1,4 +1,4 @@
-"""authority.py and tls.py: TLS opened for rules with methods or paths, and for those alone."""
+"""TLS opened for rules with methods or paths, and for those alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""addresses.py: which addresses are public, and that what was checked is what is connected to."""
+"""Which addresses are public, and that what was checked is what is connected to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""runtimes/docker.py: one spec rendered whole for each kind of engine, and what is hardened."""
+"""One spec rendered whole for each kind of engine, and what is hardened."""
 
 from __future__ import annotations
 
