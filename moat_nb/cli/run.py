@@ -1,7 +1,7 @@
 """`moat-nb run`: one command in a sandbox, as if it ran here.
 
-The main thread waits for the command; the link's thread writes its output, one thread feeds its
-stdin, and one passes signals on, since a signal handler must not wait for the attach stream itself.
+The main thread waits for the command. The guest client's thread writes its output, one thread feeds
+its stdin, and one passes signals on, since a signal handler must not wait for the attach stream.
 """
 
 from __future__ import annotations

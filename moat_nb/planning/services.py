@@ -26,7 +26,7 @@ from moat_nb.planning.mount_paths import hidden
 from moat_nb.planning.mounts import Bind, Mount, Tmpfs, Volume, is_below
 from moat_nb.planning.network import way_out_variables
 from moat_nb.planning.service_checks import refusals
-from moat_nb.planning.spec import ContainerSpec
+from moat_nb.planning.spec import LABEL, ContainerSpec
 
 __all__ = ["END_OF_MOUNTS", "ENTRYPOINT", "SidecarPlan", "plan_services"]
 
@@ -221,7 +221,7 @@ def _plan(
         network="sandbox",
         egress=kernel.egress if entry.models else None,
         trust=kernel.trust if entry.models else (),
-        labels=(("moat.nb.service", service.name),),
+        labels=((f"{LABEL}.service", service.name),),
     )
     return SidecarPlan(
         spec=spec,

@@ -15,7 +15,7 @@ from moat_nb.planning.limits import Hardening, Limits
 from moat_nb.planning.mounts import Bind, MountPlan
 from moat_nb.planning.network import PLACE
 
-__all__ = ["GUEST_PATH", "HOME", "ContainerSpec", "Instance", "SandboxSpec"]
+__all__ = ["GUEST_PATH", "HOME", "LABEL", "ContainerSpec", "Instance", "SandboxSpec"]
 
 GUEST_PATH = "/run/moat/guest"
 """The directory of the guest inside the sandbox, read-only."""

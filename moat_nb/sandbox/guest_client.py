@@ -41,7 +41,7 @@ CRASH = "Fatal Python error:"
 STOPPED = "it was stopped"
 
 Output = Callable[[int, bytes], None]
-"""Called from the link's thread with the stream (1 or 2) and what was written to it; the sandbox
+"""Called from the client's thread with the stream (1 or 2) and what was written to it; the sandbox
 ends when it raises."""
 
 
@@ -117,8 +117,8 @@ def _signal_name(number: int) -> str:
 class Process:
     """A process in the sandbox, led by the guest."""
 
-    def __init__(self, link: GuestClient, id: str, on_output: Output | None) -> None:
-        self._guest = link
+    def __init__(self, guest: GuestClient, id: str, on_output: Output | None) -> None:
+        self._guest = guest
         self.id = id
         self.on_output = on_output
         self.spawned: Future[int] = Future()

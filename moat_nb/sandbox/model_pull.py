@@ -64,7 +64,7 @@ MOST_REFUSALS = 5
 
 
 class Pull:
-    """One model's. :meth:`hear` is called by the link's thread; the rest is read by others."""
+    """One model's. :meth:`hear` is called by the guest client's thread; others read the rest."""
 
     def __init__(self, model: str) -> None:
         self.model = model

@@ -9,7 +9,6 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -290,7 +289,7 @@ class Sandbox:
         ended."""
         usage, answers = Usage(), False
         proofs: tuple[MountProof, ...] = ()
-        with suppress(SandboxGone):
+        with contextlib.suppress(SandboxGone):
             proofs, usage = self.mounts(), self.usage()
             answers = True
         return SandboxView(

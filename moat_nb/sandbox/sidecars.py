@@ -96,7 +96,7 @@ class Sidecars:
     def start(
         self,
         specs: tuple[ContainerSpec, ...],
-        link: GuestClient,
+        guest: GuestClient,
         run_dir: RunDir,
         reaper: Reaper,
         progress: Progress,
@@ -121,7 +121,7 @@ class Sidecars:
         )
         with ThreadPoolExecutor(len(self._running), thread_name_prefix="moat-sidecar") as pool:
             futures = {
-                pool.submit(self._start, one, link, run_dir.requests, reaper): one for one in self
+                pool.submit(self._start, one, guest, run_dir.requests, reaper): one for one in self
             }
             try:
                 _follow(futures, progress)
@@ -136,20 +136,20 @@ class Sidecars:
         image = self._images[plan.name]
         return plan.on(image.entrypoint, image.command, image.stop_signal, image.volumes)
 
-    def _start(self, sidecar: Sidecar, link: GuestClient, requests: Path, reaper: Reaper) -> None:
+    def _start(self, sidecar: Sidecar, guest: GuestClient, requests: Path, reaper: Reaper) -> None:
         sidecar.start(self._runtime, reaper, self._cancelled)
         ready = sidecar.plan.ready
         if not sidecar.plan.wait or ready is None:
             return
         give_up = time.monotonic() + ready.timeout
-        with _check(sidecar, link, self._runtime) as is_ready:
+        with _check(sidecar, guest, self._runtime) as is_ready:
             while not is_ready():
                 if time.monotonic() > give_up:
                     what = f"was not ready in {ready.timeout:g} s: {ready}, has not come true"
                     raise StartError(sidecar.describe(what))
                 self._look_again(sidecar, "ended before it was ready")
         for model in sidecar.plan.models:
-            self._pull(sidecar, Pull(model), link, requests)
+            self._pull(sidecar, Pull(model), guest, requests)
 
     def _look_again(self, sidecar: Sidecar, ended: str) -> None:
         """In a moment, unless there is no more use in it: StartError then."""
@@ -158,7 +158,7 @@ class Sidecars:
         if self._cancelled.wait(LOOK_SECONDS):
             raise sidecar.given_up()
 
-    def _pull(self, sidecar: Sidecar, pull: Pull, link: GuestClient, requests: Path) -> None:
+    def _pull(self, sidecar: Sidecar, pull: Pull, guest: GuestClient, requests: Path) -> None:
         """Have its server pull a model, however long that takes."""
         sidecar.pull = pull
         (port, *_) = sidecar.plan.ports
@@ -166,7 +166,7 @@ class Sidecars:
         look_again = partial(self._look_again, sidecar, ended)
         with (
             taking_turns(sidecar.spec.mounts, look_again),
-            _running(link, pull.argv(port), pull.hear) as process,
+            _running(guest, pull.argv(port), pull.hear) as process,
         ):
             while (how := process.poll()) is None:
                 look_again()
@@ -269,11 +269,11 @@ def _words(waited_for: list[Sidecar]) -> str:
 
 
 @contextlib.contextmanager
-def _check(sidecar: Sidecar, link: GuestClient, runtime: Runtime) -> Iterator[Callable[[], bool]]:
+def _check(sidecar: Sidecar, guest: GuestClient, runtime: Runtime) -> Iterator[Callable[[], bool]]:
     """A question to ask until it is answered with yes."""
     ready = sidecar.plan.ready
     if isinstance(ready, Port):
-        with _running(link, ["python3", "-I", "-S", "-c", PROBE, str(ready.port)]) as process:
+        with _running(guest, ["python3", "-I", "-S", "-c", PROBE, str(ready.port)]) as process:
             yield lambda: (how := process.poll()) is not None and how.code == 0
     elif isinstance(ready, Command):
         yield CommandCheck(runtime.containers, sidecar.spec.name, ready.argv).is_ready
@@ -282,9 +282,9 @@ def _check(sidecar: Sidecar, link: GuestClient, runtime: Runtime) -> Iterator[Ca
 
 
 @contextlib.contextmanager
-def _running(link: GuestClient, argv: list[str], hear: Output | None = None) -> Iterator[Process]:
+def _running(guest: GuestClient, argv: list[str], hear: Output | None = None) -> Iterator[Process]:
     """A program in the sandbox, which is not to outlive the interest in it."""
-    process = link.spawn(argv, env={}, cwd="/", on_output=hear)
+    process = guest.spawn(argv, env={}, cwd="/", on_output=hear)
     try:
         yield process
     finally:
