@@ -2,7 +2,8 @@
 SHELL := /bin/sh
 VENV ?= .venv
 PY := $(VENV)/bin/python
-# Tests wait more than they work. The slowest are listed at the end.
+# Tests wait more than they work. `loadgroup` deals them out one by one, so that none queues behind a
+# long one. The slowest are listed at the end.
 PARALLEL := --numprocesses=4 --dist=loadgroup --durations=20
 
 .PHONY: demo unit test check test-conformance test-engines lint clean

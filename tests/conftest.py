@@ -13,6 +13,7 @@ from typing import Any
 
 import docker
 import pytest
+from filelock import FileLock
 from hypothesis import HealthCheck, settings
 
 from moat_nb.host.machine import User
@@ -98,6 +99,16 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 @pytest.fixture(scope="session")
 def ask(pytestconfig: pytest.Config) -> Ask:
     return pytestconfig.stash[ASK]
+
+
+@pytest.fixture
+def alone(ask: Ask) -> Iterator[None]:
+    """Held by one test of the run at a time, whichever worker runs it.
+
+    Not by a group of pytest-xdist's (3.8), which has no effect with pytest 9.2.
+    """
+    with FileLock(f"{ask.directory}/alone.lock"):
+        yield
 
 
 @pytest.fixture(scope="session")

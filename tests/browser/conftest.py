@@ -142,13 +142,6 @@ class Notebook:
         return path
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One worker has them all: one browser, and one Lab."""
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.xdist_group("browser"))
-
-
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     """Debian's Chromium. Of the package's scope, for while playwright runs nothing else in this

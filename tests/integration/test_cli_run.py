@@ -17,8 +17,8 @@ from tests import ordinary_user
 from tests.integration.conftest import wait_until
 from tests.integration.leftovers import run_directories
 
-CLEANS = pytest.mark.xdist_group("clean")
-"""One worker has them: each removes what any dead launcher left on the engine that all share."""
+CLEANS = pytest.mark.usefixtures("alone")
+"""Each removes what any dead launcher left on the engine that all workers share."""
 
 
 def words(*arguments):
