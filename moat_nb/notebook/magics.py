@@ -21,7 +21,7 @@ from moat_nb.errors import MoatRemoteError
 from moat_nb.notebook.background import CellHandle
 from moat_nb.notebook.cells import Options, run_cell
 from moat_nb.notebook.completion import Matcher
-from moat_nb.notebook.output.display import Replay
+from moat_nb.notebook.display import Replay
 from moat_nb.notebook.session import Session, Sessions
 from moat_nb.notebook.subcommands import dispatch, notify, without_our_own_lines
 from moat_nb.notebook.values.transfer import FORMS, bring_in, bring_out, evaluate

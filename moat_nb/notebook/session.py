@@ -13,9 +13,9 @@ from moat_nb.config.file import find
 from moat_nb.config.reader import load
 from moat_nb.errors import CellInterrupted, MoatError, SandboxGone
 from moat_nb.jupyter.kernel_manager import Kernel
+from moat_nb.jupyter.output.figures import Figures
 from moat_nb.notebook.cells import connect
-from moat_nb.notebook.output.display import DisplayIds
-from moat_nb.notebook.output.figures import Figures
+from moat_nb.notebook.display import DisplayIds
 from moat_nb.sandbox.sandbox import Sandbox
 
 __all__ = ["Session", "Sessions"]

@@ -14,7 +14,7 @@ from playwright.sync_api import expect
 from tests.browser.conftest import Notebook
 from tests.conftest import Project
 from tests.integration.conftest import wait_until
-from tests.unit.notebook.output.test_markdown import ACTIVE_MARKDOWN
+from tests.unit.jupyter.output.test_markdown import ACTIVE_MARKDOWN
 
 pytestmark = pytest.mark.timeout(900)  # Lab, on a busy machine of two cores
 

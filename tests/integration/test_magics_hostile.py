@@ -3,7 +3,7 @@
 import pytest
 
 from moat_nb.notebook import cells
-from moat_nb.notebook.output.display import Replay
+from moat_nb.notebook.display import Replay
 from tests.integration.notebook import opened
 
 # In the sandbox: send any message as the answer to the cell that runs.

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from moat_nb.jupyter.output.safe import sanitise_mimebundle
 from moat_nb.notebook.cells import without_surrogates
-from moat_nb.notebook.output.safe import sanitise_mimebundle
 
 
 def shown(data: dict[str, Any], metadata: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from moat_nb.notebook.output.sanitise import ATTRIBUTES, LONGEST, TAGS, is_plain_latex, sanitised
+from moat_nb.jupyter.output.sanitise import ATTRIBUTES, LONGEST, TAGS, is_plain_latex, sanitised
 
 PLAIN = [
     "",

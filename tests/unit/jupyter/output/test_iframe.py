@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import re
 
-from moat_nb.notebook.output.iframe import MAX_HEIGHT, iframe
+from moat_nb.jupyter.output.iframe import MAX_HEIGHT, iframe
 
 
 def framed(page: str) -> str:

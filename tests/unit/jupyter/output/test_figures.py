@@ -6,7 +6,7 @@ import html
 import json
 import re
 
-from moat_nb.notebook.output.figures import Figures
+from moat_nb.jupyter.output.figures import Figures
 
 
 def framed(page: str) -> str:

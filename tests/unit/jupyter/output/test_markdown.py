@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moat_nb.notebook.output.markdown import LONGEST, as_html
-from moat_nb.notebook.output.safe import sanitise_mimebundle
-from tests.unit.notebook.output.test_sanitise import PIECES, assert_harmless
+from moat_nb.jupyter.output.markdown import LONGEST, as_html
+from moat_nb.jupyter.output.safe import sanitise_mimebundle
+from tests.unit.jupyter.output.test_sanitise import PIECES, assert_harmless
 
 PLAIN_MARKDOWN = [
     "# A title\n\n- *one*\n- **two**\n",

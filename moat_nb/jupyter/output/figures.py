@@ -12,7 +12,7 @@ import gzip
 import json
 from typing import Any
 
-from moat_nb.notebook.output.iframe import iframe
+from moat_nb.jupyter.output.iframe import iframe
 
 __all__ = ["FIGURE", "LIBRARY", "Figures"]
 

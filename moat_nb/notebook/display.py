@@ -13,8 +13,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from moat_nb.errors import MoatError
-from moat_nb.notebook.output.figures import FIGURE, LIBRARY, Figures
-from moat_nb.notebook.output.safe import sanitise_mimebundle
+from moat_nb.jupyter.output.figures import FIGURE, LIBRARY, Figures
+from moat_nb.jupyter.output.safe import sanitise_mimebundle
 from moat_nb.text.terminal import for_terminal
 
 if TYPE_CHECKING:

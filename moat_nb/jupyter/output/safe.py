@@ -13,9 +13,9 @@ import base64
 import re
 from typing import Any
 
-from moat_nb.notebook.output import markdown
-from moat_nb.notebook.output.iframe import iframe
-from moat_nb.notebook.output.sanitise import is_plain_latex, sanitised
+from moat_nb.jupyter.output import markdown
+from moat_nb.jupyter.output.iframe import iframe
+from moat_nb.jupyter.output.sanitise import is_plain_latex, sanitised
 from moat_nb.text.terminal import one_line
 
 __all__ = ["sanitise_mimebundle"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from moat_nb.notebook.output.display import MAX_DISPLAYS, DisplayIds
+from moat_nb.notebook.display import MAX_DISPLAYS, DisplayIds
 
 
 def test_a_display_that_is_shown_again_can_be_updated_longer_than_others() -> None:

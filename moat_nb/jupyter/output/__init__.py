@@ -1,0 +1,1 @@
+"""What a sandbox shows, made harmless for a page of the user's."""

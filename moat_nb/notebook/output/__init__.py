@@ -1,1 +1,0 @@
-"""What a sandbox shows, made harmless and displayed."""
