@@ -34,6 +34,11 @@ _MODULE = Word(
     rule="a module's name",
 )
 
+_NAME = Word(
+    pattern=re.compile(r"(?!(?:.*/)?\.{1,2}(?:/|$))[^/\x00-\x1f\x7f]+(?:/[^/\x00-\x1f\x7f]+)*"),
+    rule="a path relative to a mount, such as .vscode or tools/run.sh",
+)
+
 # Above the maxima a number is in the wrong unit, or would take the machine down.
 _SECONDS = Number(maximum=10 * 365 * 86400)
 _GPU_COUNT = Integer(minimum=1, maximum=64)
@@ -87,6 +92,16 @@ class KernelKeys(Keys):
     isolation = key(
         Choice[Literal["gvisor"]](options=("gvisor",)), "gvisor: a kernel of the sandbox's own."
     )
+    protect = key(
+        ListOf(item=_NAME),
+        "Further names, relative to each mount, that the sandbox cannot change.",
+        default=KernelOptions.protect,
+    )
+    unprotect = key(
+        ListOf(item=_NAME),
+        "Protected names that the sandbox may change after all, with what is below them.",
+        default=KernelOptions.unprotect,
+    )
     idle_timeout = key(_SECONDS, "Seconds without work after which the sandbox ends.")
     max_lifetime = key(_SECONDS, "Seconds after which the sandbox ends.")
     cell_timeout = key(_SECONDS, "Seconds that a cell may take.")
@@ -112,6 +127,8 @@ def kernel(cursor: Cursor, dependencies: Iterable[Dependency]) -> KernelOptions:
         pids=fields.read(KernelKeys.pids),
         gpus=_gpus(fields.at(KernelKeys.gpus)),
         isolation=fields.read(KernelKeys.isolation),
+        protect=fields.read(KernelKeys.protect),
+        unprotect=fields.read(KernelKeys.unprotect),
         idle_timeout=fields.read(KernelKeys.idle_timeout),
         max_lifetime=fields.read(KernelKeys.max_lifetime),
         cell_timeout=fields.read(KernelKeys.cell_timeout),

@@ -180,6 +180,10 @@ class KernelOptions:
     pids: int = 512
     gpus: Literal["all"] | int | None = None
     isolation: Literal["gvisor"] | None = None
+    protect: tuple[str, ...] = ()
+    """Names beside the usual ones that stay read-only inside, relative to each mount."""
+    unprotect: tuple[str, ...] = ()
+    """Protected names that may be written after all, with what is below them."""
     idle_timeout: float | None = None
     max_lifetime: float | None = None
     cell_timeout: float | None = None

@@ -23,6 +23,8 @@ kernel:
   pids: 1000
   gpus: all
   isolation: gvisor
+  protect: [tools/run.sh, .a..b]
+  unprotect: [.vscode]
   idle_timeout: 60
   max_lifetime: 3600.5
   cell_timeout: 10
@@ -40,6 +42,8 @@ kernel:
         pids=1000,
         gpus="all",
         isolation="gvisor",
+        protect=("tools/run.sh", ".a..b"),
+        unprotect=(".vscode",),
         idle_timeout=60.0,
         max_lifetime=3600.5,
         cell_timeout=10.0,
@@ -78,6 +82,9 @@ def test_the_runtime_auto_is_no_choice() -> None:
         ("isolation: kata", "kernel.isolation: 'kata' is not one of gvisor"),
         ("cell_timeout: 0", "kernel.cell_timeout: '0' is not a number above 0"),
         ("idle_timeout: 5m", "kernel.idle_timeout: '5m' is not a number above 0"),
+        ("protect: [/etc]", "kernel.protect[0]: '/etc' is not a path relative to a mount"),
+        ("protect: [a/../b]", "kernel.protect[0]: 'a/../b' is not a path relative to a mount"),
+        ("unprotect: [.]", "kernel.unprotect[0]: '.' is not a path relative to a mount"),
         ("transport: udp", "kernel.transport: 'udp' is not one of auto, ipc, tcp"),
     ],
 )
