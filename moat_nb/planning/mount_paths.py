@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 
 from moat_nb.planning.mounts import Bind, Mount, MountPlan
@@ -14,12 +14,13 @@ __all__ = ["covered", "hidden", "to_host", "to_sandbox"]
 def to_sandbox(path: str, plan: MountPlan) -> str | None:
     """Where a host path stands inside; None when no bind shows it, or an exclude covers it."""
     host = PurePosixPath(posixpath.normpath(path))
+    by_target = _by_target(plan)
     binds = [mount for mount in plan if isinstance(mount, Bind)]
     for bind in sorted(binds, key=lambda bind: len(bind.source), reverse=True):
         if host.is_relative_to(bind.source):
             inside = posixpath.join(bind.target, host.relative_to(bind.source))
             inside = posixpath.normpath(inside)
-            if _on_top(inside, plan) is bind:
+            if _on_top(inside, by_target) is bind:
                 return inside
     return None
 
@@ -28,11 +29,7 @@ def to_host(path: str, cwd: str, plan: MountPlan) -> str | None:
     """The host path behind a path inside, relative ones taken from ``cwd``; None when it lies in
     an exclude, a volume or the image."""
     inside = posixpath.normpath(posixpath.join(cwd, path))
-    mount = _on_top(inside, plan)
-    if not isinstance(mount, Bind):
-        return None
-    relative = PurePosixPath(inside).relative_to(mount.target)
-    return posixpath.normpath(posixpath.join(mount.source, relative))
+    return _behind(inside, _on_top(inside, _by_target(plan)))
 
 
 def covered(plan: MountPlan) -> tuple[str, ...]:
@@ -46,15 +43,31 @@ def hidden(plan: MountPlan) -> tuple[str, ...]:
 
 
 def _points(plan: MountPlan, mounts: Iterable[Mount]) -> tuple[str, ...]:
+    by_target = _by_target(plan)
     points = []
     for mount in mounts:
-        below = MountPlan(mounts=tuple(other for other in plan if other is not mount))
-        point = to_host(mount.target, "/", below)
-        if point is not None:
-            points.append(point)
-    return tuple(points)
+        target = posixpath.normpath(mount.target)
+        # What it stands on is on top at its parent: targets are different.
+        below = _on_top(posixpath.dirname(target), by_target) if target != "/" else None
+        points.append(_behind(target, below))
+    return tuple(point for point in points if point is not None)
 
 
-def _on_top(inside: str, plan: MountPlan) -> Mount | None:
-    covering = [m for m in plan if PurePosixPath(inside).is_relative_to(m.target)]
-    return max(covering, key=lambda mount: len(mount.target), default=None)
+def _behind(inside: str, mount: Mount | None) -> str | None:
+    if not isinstance(mount, Bind):
+        return None
+    relative = PurePosixPath(inside).relative_to(mount.target)
+    return posixpath.normpath(posixpath.join(mount.source, relative))
+
+
+def _by_target(plan: MountPlan) -> dict[str, Mount]:
+    return {posixpath.normpath(mount.target): mount for mount in plan}
+
+
+def _on_top(inside: str, by_target: Mapping[str, Mount]) -> Mount | None:
+    """The mount that shows ``inside``: a look at each of its parents, however many mounts there
+    are."""
+    while True:
+        if inside in by_target or inside == "/":
+            return by_target.get(inside)
+        inside = posixpath.dirname(inside)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moat_nb.planning.mount_paths import covered, to_host, to_sandbox
+from moat_nb.planning.mount_paths import covered, hidden, to_host, to_sandbox
 from moat_nb.planning.mounts import Bind, EmptyFile, MountPlan, Tmpfs, Volume, build
 
 PLAN = MountPlan(
@@ -97,3 +97,16 @@ def test_covered_are_the_host_paths_that_a_mount_stands_on() -> None:
         "/home/ada/p/data/cache",
         "/home/ada/p/volume",
     ]
+
+
+def test_thousands_of_excludes_are_looked_up_in_no_time() -> None:
+    """To look at each mount for each other one would take hours."""
+    excludes = [EmptyFile(target=f"/w/{n % 100}/{n}") for n in range(100_000)]
+    plan = MountPlan(mounts=build([Bind(source="/p", target="/w"), *excludes]))
+    assert set(hidden(plan)) == {f"/p/{n % 100}/{n}" for n in range(100_000)}
+    assert covered(plan) == hidden(plan)
+
+
+def test_a_mount_at_the_root_stands_on_nothing() -> None:
+    plan = MountPlan(mounts=build([Bind(source="/p", target="/"), Tmpfs(target="/x", size=1)]))
+    assert covered(plan) == ("/p/x",)
