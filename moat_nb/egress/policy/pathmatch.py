@@ -20,6 +20,23 @@ WHOLE_SERVER = ("*",)
 _ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
 _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 _PARAMETERS = re.compile(r";[^/]*")
+# A lax decoder of UTF-8 takes sequences that are longer than their letter needs, and looks at the
+# low bits alone of the bytes that follow.
+_0, _1 = r"[\x00\x40\x80\xc0]", r"[\x00\x01\x40\x41\x80\x81\xc0\xc1]"
+_LONG = re.compile(
+    rf"(?:[\xc0\xc1]|\xe0{_1}|\xf0{_0}{_1}|\xf8{_0}{{2}}{_1}|\xfc{_0}{{3}}{_1}).", re.DOTALL
+)
+_BY_NUMBER = re.compile(r"%u([0-9A-Fa-f]{4})")
+_LOOK_ALIKES = {
+    char.encode().decode("latin-1"): plain
+    for char, plain in {
+        **{"\uff0e": ".", "\u2024": ".", "\u2025": "..", "\uff0f": "/", "\u2044": "/"},
+        **{"\u2215": "/", "\uff3c": "/", "\u2216": "/", "\uff1b": ";", "\uff05": "%"},
+    }.items()
+}
+"""As servers write them that turn letters into their nearest ASCII."""
+_LOOK_ALIKE = re.compile("|".join(_LOOK_ALIKES))
+_DIVIDES = frozenset("./\\;%")
 
 
 def path_matches(pattern: str, segments: Sequence[str]) -> bool:
@@ -46,8 +63,9 @@ def readings(target: str) -> list[tuple[str, ...]]:
     """The ways in which servers may split ``target``, a path with or without a query.
 
     Most paths have one. ``%2F`` is a letter or a separator, and a decoded text may be decoded
-    again. A segment's parameters (``;x``) are part of it or not. ``..`` is resolved or not, and
-    takes the segment before it, even an empty one. Malformed where there are too many ways.
+    again, by decoders that are lax too (``%c0%ae``, ``%u002e``, a full-width dot). A segment's
+    parameters (``;x``) are part of it or not. ``..`` is resolved or not, and takes the segment
+    before it, even an empty one. Malformed where there are too many ways.
     """
     if target == "*":
         return [WHOLE_SERVER]
@@ -66,10 +84,27 @@ def _texts(path: bytes) -> list[str]:
     for text in texts:  # the list grows meanwhile
         decoded = unquote_to_bytes(text.encode("latin-1")).decode("latin-1").replace("\\", "/")
         cut = _PARAMETERS.sub("", text)
-        texts += [new for new in dict.fromkeys((decoded, cut)) if new not in texts]
+        texts += [new for new in dict.fromkeys((decoded, cut, _loose(text))) if new not in texts]
         if len(texts) > MOST_TEXTS:
             raise Malformed("the request's path can be read in too many ways")
     return texts
+
+
+def _loose(text: str) -> str:
+    """What decoders make of ``text`` that take more than UTF-8 for a dot or a separator."""
+    text = _BY_NUMBER.sub(lambda found: _as_utf8(chr(int(found[1], 16))), text)
+    text = _LONG.sub(_shortest, text)
+    return _LOOK_ALIKE.sub(lambda found: _LOOK_ALIKES[found[0]], text).replace("\\", "/")
+
+
+def _as_utf8(char: str) -> str:
+    return char.encode("utf-8", "surrogatepass").decode("latin-1")
+
+
+def _shortest(sequence: re.Match[str]) -> str:
+    before, last = map(ord, sequence[0][-2:])
+    char = chr((before & 1) << 6 | last & 0x3F)
+    return char if char in _DIVIDES else sequence[0]
 
 
 def _unescape_unreserved(escape: re.Match[bytes]) -> bytes:

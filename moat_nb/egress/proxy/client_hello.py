@@ -37,7 +37,7 @@ def server_name(data: bytes) -> str | None:
     if data[:1] not in (b"", bytes([HANDSHAKE])) or data[3:5] == bytes(2):
         raise Malformed("it does not begin with a TLS ClientHello")
     incoming = ssl.MemoryBIO()
-    incoming.write(data)
+    incoming.write(data[:MAX_HELLO])  # what is longer is refused however it was cut
     hello = _CONTEXT.wrap_bio(incoming, ssl.MemoryBIO(), server_side=True)
     assert isinstance(hello, _Hello)
     try:

@@ -53,11 +53,27 @@ class Http1Connection:
 
     async def event(self) -> h11.Event | type[h11.PAUSED]:
         """The next event; h11.RemoteProtocolError for malformed HTTP."""
+        heading = self.http.their_state in (h11.IDLE, h11.SEND_RESPONSE)
+        taken = self._waiting() if heading else 0
         while True:
             event = self.http.next_event()
+            if isinstance(event, (h11.Request, h11.InformationalResponse, h11.Response)):
+                self._check_head(taken)
             if event is h11.PAUSED or isinstance(event, h11.Event):
                 return event
-            self.http.receive_data(await self.stream.read(CHUNK))
+            data = await self.stream.read(CHUNK)
+            taken += len(data)
+            self.http.receive_data(data)
+
+    def _waiting(self) -> int:
+        """Bytes that were received and are not read yet."""
+        return len(self.http.trailing_data[0])
+
+    def _check_head(self, taken: int) -> None:
+        """h11 looks at the size of a head that is not whole yet only, so that what passes would be
+        up to how it was cut."""
+        if taken - self._waiting() > MAX_HEAD:
+            raise h11.RemoteProtocolError("head too long", error_status_hint=431)
 
     async def send(self, event: h11.Event) -> None:
         data = self.http.send(event)

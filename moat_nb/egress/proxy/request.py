@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Means", "allow", "carry_unseen", "forward"]
 
+OTHER_URL = frozenset({b"x-original-url", b"x-rewrite-url"})
+"""Headers by which some servers (IIS, Symfony, Zend) take another path than the one judged. They
+are for a server's own front, so no client needs them; they are not passed on."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Means:
@@ -97,7 +101,9 @@ def _headers(request: h11.Request, origin: Origin) -> Headers:
     """
     if two_frames(request):
         raise Malformed("the request has both Content-Length and Transfer-Encoding")
-    headers = end_to_end(request)
+    headers = [
+        (name, value) for name, value in end_to_end(request) if name.lower() not in OTHER_URL
+    ]
     if not any(name == b"host" for name, _ in request.headers):
         headers.append((b"host", origin.name.encode()))
     return headers + (SWITCH if WEBSOCKET in upgrades(request) else [(b"connection", b"close")])

@@ -159,6 +159,29 @@ def test_a_path_is_allowed_when_all_readings_of_it_are(path: str) -> None:
     assert judge("strict", GITHUB).request("api.github.com", "GET", path).allowed
 
 
+@pytest.mark.parametrize(
+    "dots",
+    [
+        *("..", "%2e%2e", "%c0%ae%c0%ae", "%C0%2E.", "%c0%6e.", "%e0%80%ae.", "%f0%80%80%ae."),
+        *("%f8%80%80%80%ae.", "%fc%80%80%80%80%ae.", "%25c0%25ae%25c0%25ae", "%u002e%u002e"),
+        *("%ef%bc%8e%ef%bc%8e", "%e2%80%a5", "%uff0e."),
+    ],
+)
+@pytest.mark.parametrize("slash", ["/", "%2f", "%c0%af", "%e0%80%af", "%c1%9c", "%ef%bc%8f"])
+def test_dots_and_slashes_that_only_a_lax_server_reads_lead_nowhere_else(
+    dots: str, slash: str
+) -> None:
+    rule = Rule(host="a.test", lines=(("allow", "GET", "/ok/**"),))
+    assert judge("strict", rule).request("a.test", "GET", "/ok/x%c3%a9%e3%81%82/y").allowed
+    assert not judge("strict", rule).request("a.test", "GET", f"/ok/{dots}{slash}secret").allowed
+
+
+@pytest.mark.parametrize("name", ["%C0-la-carte", "d%E9j%E0-vu", "%e4%bd%a0%e5%a5%bd", "a%u00e9"])
+def test_letters_of_any_encoding_are_letters(name: str) -> None:
+    rule = Rule(host="a.test", lines=(("allow", "GET", "/ok/*"),))
+    assert judge("strict", rule).request("a.test", "GET", f"/ok/{name}").allowed
+
+
 def test_a_refusal_says_what_to_add_and_where() -> None:
     host = judge("strict").host("pypi.org")
     line = judge("strict", GITHUB).request("api.github.com", "POST", "/gists")

@@ -167,3 +167,13 @@ def test_a_hello_that_openssl_would_wait_for_is_waited_for_up_to_a_bound() -> No
     assert server_name(long[:MAX_HELLO]) is None
     with pytest.raises(Malformed, match="too long"):
         server_name(long[: MAX_HELLO + 1])
+
+
+def test_a_hello_that_is_too_long_is_refused_when_it_is_there_whole_too() -> None:
+    padding = extension(21, bytes(MAX_HELLO))
+    long = in_records(hello(padding + name_list(b"pypi.test"))[5:], 1 << 14)
+    with pytest.raises(Malformed, match="too long"):
+        server_name(long)
+    short = extension(21, bytes(20_000))
+    fits = in_records(hello(short + name_list(b"pypi.test"))[5:], 1 << 14)
+    assert server_name(fits + bytes(MAX_HELLO)) == "pypi.test"

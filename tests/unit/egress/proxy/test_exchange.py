@@ -31,6 +31,8 @@ def test_a_request_reaches_its_host_without_what_was_meant_for_the_proxy(
             "Connection": "X-Mine",
             "X-Mine": "of this connection",
             "TE": "trailers",
+            "X-Original-URL": "/secret",
+            "x-rewrite-url": "/secret",
             "X-Theirs": "kept",
         },
     ).read()
