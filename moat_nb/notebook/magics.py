@@ -22,6 +22,7 @@ from moat_nb.notebook.background import CellHandle
 from moat_nb.notebook.cells import Options, run_cell
 from moat_nb.notebook.completion import Matcher
 from moat_nb.notebook.display import Replay
+from moat_nb.notebook.imports import Guard, import_all
 from moat_nb.notebook.session import Session, Sessions
 from moat_nb.notebook.subcommands import dispatch, notify, without_our_own_lines
 from moat_nb.notebook.values.transfer import FORMS, bring_in, bring_out, evaluate
@@ -39,7 +40,8 @@ class MoatMagics(Magics):
     def __init__(self, shell: InteractiveShell) -> None:
         super().__init__(shell)
         self._shell = shell
-        self.sessions = Sessions()
+        self.guard = Guard(notify)
+        self.sessions = Sessions(lambda plan: self.guard.before_start(plan.spec.mounts))
         self.matcher = Matcher(self.sessions, self.moat_cell.parser, self._variables)
 
     @line_magic
@@ -145,7 +147,7 @@ class MoatMagics(Magics):
         options = Options(ask=ask, timeout=arguments.timeout)
 
         def run() -> None:
-            with session.my_turn(options.cancelled) as kernel:
+            with self.guard.looking(), session.my_turn(options.cancelled) as kernel:
                 draw_with = partial(evaluate, kernel)
                 for name, value in values.items():
                     bring_in(kernel, name, value, arguments.form)
@@ -190,6 +192,7 @@ def _ask(prompt: str, secret: bool) -> str:
 
 def load(shell: InteractiveShell) -> None:
     """Add the magics to ``shell``; their sandboxes end with its process, if not before."""
+    import_all()
     magics = MoatMagics(shell)
     shell.register_magics(magics)
     shell.Completer.custom_matchers.append(magics.matcher.match)
@@ -204,3 +207,4 @@ def unload(shell: InteractiveShell) -> None:
     shell.Completer.custom_matchers.remove(magics.matcher.match)
     atexit.unregister(magics.sessions.stop_all)
     magics.sessions.stop_all()
+    magics.guard.end()

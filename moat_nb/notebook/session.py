@@ -16,6 +16,7 @@ from moat_nb.jupyter.kernel_manager import Kernel
 from moat_nb.jupyter.output.figures import Figures
 from moat_nb.notebook.cells import connect
 from moat_nb.notebook.display import DisplayIds
+from moat_nb.sandbox.project import LaunchPlan
 from moat_nb.sandbox.sandbox import Sandbox
 
 __all__ = ["Session", "Sessions"]
@@ -143,8 +144,9 @@ class Sessions:
     """Sessions by name. The current one, where cells without a name run, is the one that was last
     started or asked for."""
 
-    def __init__(self) -> None:
+    def __init__(self, before_start: Callable[[LaunchPlan], None] = lambda plan: None) -> None:
         self._known: dict[str, Session] = {}
+        self._before_start = before_start
 
     def __iter__(self) -> Iterator[Session]:
         """The oldest first, the current one last."""
@@ -177,7 +179,7 @@ class Sessions:
         if name in self._known:
             there = self._known[name].project
             raise MoatError(f"{name}: this is the sandbox of {there}; give another --name")
-        sandbox = Sandbox.launch(directory, **options)
+        sandbox = Sandbox.launch(directory, before_start=self._before_start, **options)
         try:
             session = Session(name, sandbox)
         except BaseException:

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import PurePosixPath
 
 from moat_nb.planning.mounts import Bind, Mount, MountPlan
 
-__all__ = ["covered", "hidden", "to_host", "to_sandbox"]
+__all__ = ["can_write", "covered", "hidden", "to_host", "to_sandbox"]
 
 
 def to_sandbox(path: str, plan: MountPlan) -> str | None:
     """Where a host path stands inside; None when no bind shows it, or an exclude covers it."""
+    return next((inside for _, inside in _shown_at(path, plan)), None)
+
+
+def can_write(path: str, plan: MountPlan) -> bool:
+    """Whether a host path shows inside where it is not read-only."""
+    return any(not bind.read_only for bind, _ in _shown_at(path, plan))
+
+
+def _shown_at(path: str, plan: MountPlan) -> Iterator[tuple[Bind, str]]:
+    """Where a host path stands inside, by which bind; the bind of most of it first."""
     host = PurePosixPath(posixpath.normpath(path))
     by_target = _by_target(plan)
     binds = [mount for mount in plan if isinstance(mount, Bind)]
@@ -21,8 +31,7 @@ def to_sandbox(path: str, plan: MountPlan) -> str | None:
             inside = posixpath.join(bind.target, host.relative_to(bind.source))
             inside = posixpath.normpath(inside)
             if _on_top(inside, by_target) is bind:
-                return inside
-    return None
+                yield bind, inside
 
 
 def to_host(path: str, cwd: str, plan: MountPlan) -> str | None:

@@ -67,8 +67,10 @@ class Sandbox:
         progress: Callable[[], Progress] = for_user,
         on_event: Callable[[str, str], None] | None = None,
         pooled: bool = True,
+        before_start: Callable[[LaunchPlan], None] = lambda plan: None,
     ) -> None:
         self._plan = plan
+        self._before_start = before_start
         self._new_progress = progress
         self._on_event = on_event
         self._pooled = pooled
@@ -89,6 +91,7 @@ class Sandbox:
         environ: Mapping[str, str] | None = None,
         kernels: bool = True,
         pooled: bool = True,
+        before_start: Callable[[LaunchPlan], None] = lambda plan: None,
         **overrides: Any,
     ) -> Self:
         """Start the sandbox of the nearest ``moat.yaml`` at or above ``path``.
@@ -101,6 +104,7 @@ class Sandbox:
 
         ``kernels=False`` is for commands alone: nothing is imported ahead of kernels to come.
         ``pooled=False`` neither takes a spare of ``kernel.pool`` nor has one started.
+        ``before_start`` is called with what will be started, before each start and reset.
 
         Raises ConfigError, RuntimeUnavailable, ImageError, StartError or ProofError; nothing
         that was started stays behind then.
@@ -116,11 +120,18 @@ class Sandbox:
                 path, runtime, overrides=overrides, environ=environ, kernels=kernels
             )
 
-        return cls(plan, progress=progress, on_event=on_event, pooled=pooled and kernels)
+        return cls(
+            plan,
+            progress=progress,
+            on_event=on_event,
+            pooled=pooled and kernels,
+            before_start=before_start,
+        )
 
     # -------- starting and stopping
 
     def _start(self, plan: LaunchPlan, secrets: Mapping[str, str]) -> RunningSandbox:
+        self._before_start(plan)
         progress = self._new_progress()
         running = None
         try:

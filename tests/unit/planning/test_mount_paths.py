@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moat_nb.planning.mount_paths import covered, hidden, to_host, to_sandbox
+from moat_nb.planning.mount_paths import can_write, covered, hidden, to_host, to_sandbox
 from moat_nb.planning.mounts import Bind, EmptyFile, MountPlan, Tmpfs, Volume, build
 
 PLAN = MountPlan(
@@ -110,3 +110,25 @@ def test_thousands_of_excludes_are_looked_up_in_no_time() -> None:
 def test_a_mount_at_the_root_stands_on_nothing() -> None:
     plan = MountPlan(mounts=build([Bind(source="/p", target="/"), Tmpfs(target="/x", size=1)]))
     assert covered(plan) == ("/p/x",)
+
+
+@pytest.mark.parametrize(
+    ("path", "can"),
+    [
+        ("/home/ada/p", True),
+        ("/home/ada/p/data/a.csv", True),  # by the bind of its parent, read-only by its own
+        ("/home/ada/p/.venv/lib", False),
+        ("/home/ada/p/.env", False),
+        ("/home/ada", False),
+        ("/mnt/big/x", True),
+    ],
+)
+def test_a_path_can_be_written_where_one_bind_shows_it_that_is_not_read_only(
+    path: str, can: bool
+) -> None:
+    assert can_write(path, PLAN) is can
+
+
+def test_a_path_behind_a_read_only_bind_can_not_be_written() -> None:
+    plan = MountPlan(mounts=build([Bind(source="/p", target="/w", read_only=True)]))
+    assert not can_write("/p/x", plan)
