@@ -58,8 +58,12 @@ FIT = (
 )
 
 
-def iframe(content: str) -> str:
-    """HTML that shows ``content`` (HTML, with scripts if it likes) in a frame of its own."""
+def iframe(content: str, *, height: int = HEIGHT, resizable: bool = False) -> str:
+    """HTML that shows ``content`` (HTML, with scripts if it likes) in a frame of its own.
+
+    Where the page runs no script of ours, the frame stays ``height`` pixels high, or is
+    ``resizable`` by hand.
+    """
     inner = html.escape(f"<!DOCTYPE html>{NO_LOOKUPS}{NO_WEBRTC}{STYLE}{MEASURE}<body>{content}")
     outer = html.escape(
         f'<!DOCTYPE html><meta http-equiv="Content-Security-Policy" content="{POLICY}">'
@@ -67,8 +71,9 @@ def iframe(content: str) -> str:
         f'style="border:0;display:block;width:100vw;height:100vh" srcdoc="{inner}"></iframe>{RELAY}'
     )
     id = f"moat-{secrets.token_hex(8)}"
+    by_hand = ";resize:vertical;overflow:auto" if resizable else ""
     return (
         f'<iframe id="{id}" sandbox="allow-scripts" title="output from a sandbox" '
-        f'style="border:0;width:100%;height:{HEIGHT}px;background:white" srcdoc="{outer}"></iframe>'
-        + FIT.format(id=id, low=MIN_HEIGHT, high=MAX_HEIGHT)
+        f'style="border:0;width:100%;height:{height}px;background:white{by_hand}" '
+        f'srcdoc="{outer}"></iframe>' + FIT.format(id=id, low=MIN_HEIGHT, high=MAX_HEIGHT)
     )

@@ -18,7 +18,10 @@ from moat_nb.jupyter.output.iframe import iframe
 from moat_nb.jupyter.output.sanitise import is_plain_latex, sanitised
 from moat_nb.text.terminal import one_line
 
-__all__ = ["sanitise_mimebundle"]
+__all__ = ["VIEW", "sanitise_mimebundle"]
+
+VIEW = "application/vnd.jupyter.widget-view+json"
+"""The type of a display that is a widget's view."""
 
 PASSIVE = frozenset(
     {"text/plain", "application/json", "application/pdf"}
@@ -38,9 +41,12 @@ HANDLED = frozenset(
 
 
 def sanitise_mimebundle(
-    data: dict[str, Any], metadata: dict[str, Any]
+    data: dict[str, Any], metadata: dict[str, Any], *, how: str = "--trust shows it"
 ) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
-    """A display's data and metadata as they may be shown, and hints for the user."""
+    """A display's data and metadata as they may be shown, and hints for the user.
+
+    ``how`` ends a hint: what the user can do.
+    """
     shown = {kind: value for kind, value in data.items() if kind in PASSIVE and _fits(kind, value)}
     hints: list[str] = []
     page = _page(data)
@@ -54,15 +60,15 @@ def sanitise_mimebundle(
         shown["text/latex"] = latex
     elif latex is not None:
         shown["text/plain"] = latex
-        hints.append("text/latex with active content is shown as text; --trust shows it")
+        hints.append(f"text/latex with active content is shown as text; {how}")
     words = _text(data.get("text/markdown"))
     if words is not None and page is None:
         shown["text/plain"] = words
-        hints.append("text/markdown that is so long is shown as text; --trust shows it")
+        hints.append(f"text/markdown that is so long is shown as text; {how}")
     left = sorted(one_line(kind[:LONGEST_TYPE]) for kind in set(data) - PASSIVE - HANDLED)
     if left and not set(shown) - {"text/plain"}:
         named = ", ".join(left[:TYPES_NAMED])
-        hints.append(f"not shown: {named}, which runs in your page; --trust shows it")
+        hints.append(f"not shown: {named}, which runs in your page; {how}")
     return shown, {kind: _options(metadata.get(kind)) for kind in shown if kind in metadata}, hints
 
 
