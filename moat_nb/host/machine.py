@@ -38,8 +38,7 @@ class Host:
     executable: str
     """The launcher's python, which bubblewrap's kernels run on."""
     prefixes: tuple[str, ...]
-    """The directories that interpreter needs: its venv, the installation it was made from, and
-    directories of ``sys.path`` outside both (an editable install's source)."""
+    """The directories that interpreter needs: its venv, and the installation it was made from."""
     trust: tuple[str, ...] = ()
     """Paths of the files with the host's trusted certificates."""
     run_directories: tuple[Path, ...] = ()

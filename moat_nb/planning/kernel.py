@@ -14,6 +14,7 @@ from moat_nb.guest.settings import Exclude, Settings
 from moat_nb.host.machine import MOAT_USER, Host, User
 from moat_nb.planning.capabilities import Capabilities
 from moat_nb.planning.image import ImagePlan, image_plan
+from moat_nb.planning.interpreter import with_interpreter
 from moat_nb.planning.layout import lay_out
 from moat_nb.planning.limits import MIB, Hardening, Limits
 from moat_nb.planning.mounts import EmptyFile, MountPlan
@@ -59,6 +60,8 @@ def plan_kernel(
     mounts, image = MountPlan(mounts=()), None
     with collected(problems):
         mounts = lay_out(config.mounts, config.volumes, config=config, limits=limits, host=host)
+        if not runtime.images:
+            mounts = with_interpreter(mounts, config, host)
     if runtime.images:
         with collected(problems):
             image = image_plan(config)

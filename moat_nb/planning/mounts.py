@@ -46,6 +46,8 @@ class Bind:
     source: str
     target: str
     read_only: bool = False
+    role: Literal["project", "interpreter"] = "project"
+    """``interpreter``: what kernels run on where there is no image; nobody asked for it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,7 +181,10 @@ def mount_row(mount: Mount) -> tuple[str, str, str, str]:
     if isinstance(mount, EmptyFile):
         return mount.target, kind(mount), "ro", "covers an excluded file"
     mode = "ro" if mount.read_only else "rw"
-    return mount.target, kind(mount), mode, mount.source if isinstance(mount, Bind) else mount.name
+    if isinstance(mount, Volume):
+        return mount.target, kind(mount), mode, mount.name
+    role = " (this Python)" if mount.role == "interpreter" else ""
+    return mount.target, kind(mount), mode, mount.source + role
 
 
 def mount_points(plan: MountPlan) -> Iterator[tuple[str, str]]:

@@ -28,7 +28,7 @@ from moat_nb.planning.host_files import (
 )
 from moat_nb.planning.mounts import Bind, EmptyFile, MountPoint, Tmpfs, is_below
 
-__all__ = ["Kind", "Resolved", "missing_points", "resolve_mounts"]
+__all__ = ["Kind", "Resolved", "forbidden", "missing_points", "resolve_mounts"]
 
 _KERNEL_TREES = ("/proc", "/sys", "/dev")
 _RUN = "/run"
@@ -120,7 +120,7 @@ def _source(
     _refuse_link(source, where)
     real = os.path.realpath(source)
     words = f"the source {source}" + ("" if real == str(source) else f" (that is {real})")
-    rule = _forbidden(real, os.path.realpath(home), map(os.path.realpath, run_directories))
+    rule = forbidden(real, os.path.realpath(home), map(os.path.realpath, run_directories))
     if rule:
         raise refusal(where, f"{words} is refused: {rule}", "mount a directory of your own")
     kind = kind_of(real, words, where)
@@ -138,7 +138,7 @@ def _refuse_link(path: Path, where: str) -> None:
         raise refusal(where, what, "name what it points to")
 
 
-def _forbidden(real: str, home: str, run_directories: Iterable[str]) -> str:
+def forbidden(real: str, home: str, run_directories: Iterable[str]) -> str:
     """Why nothing may be mounted from there; empty when it may."""
     if real == "/":
         return "it is the whole host"

@@ -15,7 +15,7 @@ from typing import Literal
 
 from moat_nb.host.machine import Host
 from moat_nb.host.package import PACKAGE
-from moat_nb.planning.mounts import is_below
+from moat_nb.planning.interpreter import SYSTEM
 
 __all__ = ["NAMESPACES", "OUTSIDE", "BubblewrapFacts", "discover", "hint", "probe"]
 
@@ -45,7 +45,6 @@ _SYSCTLS = {
     "user/max_user_namespaces": ("0", "run sysctl user.max_user_namespaces=10000"),
 }
 
-_LIBRARIES = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 _ETC = (
     "alternatives",
     "ca-certificates",
@@ -94,8 +93,6 @@ class BubblewrapFacts:
     """The variables by which ``systemd-run --user`` finds its bus."""
     system: tuple[tuple[str, str, str], ...] = ()
     """bubblewrap's words for the host's programs, libraries and chosen files of /etc."""
-    prefixes: tuple[str, ...] = ()
-    """The directories that the interpreter needs and that ``system`` does not hold."""
     package: str = str(PACKAGE)
     """Where the guest and the empty file lie."""
 
@@ -126,7 +123,6 @@ def discover(host: Host) -> BubblewrapFacts:
         limits_cpu=limits and "cpu" in controllers,
         bus=bus if limits and host.user.uid else (),
         system=tuple(_system()),
-        prefixes=tuple(_prefixes(host)),
     )
 
 
@@ -172,7 +168,7 @@ def _controllers(systemd_run: str, host: Host, bus: dict[str, str]) -> frozenset
 
 def _system() -> Iterator[tuple[str, str, str]]:
     yield "--ro-bind", "/usr", "/usr"
-    for path in _LIBRARIES:
+    for path in SYSTEM[1:]:
         if os.path.islink(path):  # noqa: PTH114 - text in, text out: these are words, not files
             yield "--symlink", os.readlink(path), path  # noqa: PTH115
         elif Path(path).is_dir():
@@ -180,17 +176,6 @@ def _system() -> Iterator[tuple[str, str, str]]:
     for name in _ETC:
         if Path("/etc", name).exists():
             yield "--ro-bind", f"/etc/{name}", f"/etc/{name}"
-
-
-def _prefixes(host: Host) -> Iterator[str]:
-    # A venv's python may be a link to another name of the installation than base_prefix is (uv,
-    # pyenv, Homebrew), so the place where the links end is needed too.
-    installation = str(Path(host.executable).resolve().parent.parent)
-    seen: list[str] = []
-    for prefix in (*host.prefixes, installation):
-        if prefix != "/usr" and not is_below(prefix, "/usr") and prefix not in seen:
-            seen.append(prefix)
-            yield prefix
 
 
 def probe(drop: list[str], facts: BubblewrapFacts) -> str:

@@ -141,7 +141,7 @@ class Bubblewrap(Runtime):
 
     def start(self, spec: ContainerSpec, reaper: Reaper) -> PipeStream:
         """Start it. The reaper has no duty here: the sandbox dies with its pipes."""
-        places, stage = staging.stage(self._unreachable(spec))
+        places, stage = self._stage(spec)
         contents = {name: text.encode() for name, text in _files(spec).items()}
         contents["seccomp"] = seccomp.program(self.facts.machine)
         with contextlib.ExitStack() as stack:
@@ -210,18 +210,9 @@ class Bubblewrap(Runtime):
         yield from ("--chdir", spec.workdir)
 
     def _mounts(self, spec: ContainerSpec) -> tuple[Mount, ...]:
-        """The plan, and the interpreter and the guest in their places among it.
-
-        An interpreter below /tmp, say, must come after the tmpfs there.
-        """
+        """The plan, and the guest in its place among it."""
         guest = Bind(source=f"{self.facts.package}/guest", target=GUEST_PATH, read_only=True)
-        taken = {mount.target for mount in spec.mounts}
-        prefixes = (
-            Bind(source=prefix, target=prefix, read_only=True)
-            for prefix in self.facts.prefixes
-            if prefix not in taken
-        )
-        return spec.mounts.with_mounts(guest, *prefixes).mounts
+        return spec.mounts.with_mounts(guest).mounts
 
     def _mount(self, mount: Mount, places: Mapping[str, str]) -> tuple[str, ...]:
         if isinstance(mount, Tmpfs):
@@ -233,6 +224,17 @@ class Bubblewrap(Runtime):
 
     def _source(self, mount: Mount) -> str:
         return mount.source if isinstance(mount, Bind) else f"{self.facts.package}/runtimes/empty"
+
+    def _stage(self, spec: ContainerSpec) -> tuple[dict[str, str], tuple[str, ...]]:
+        """As :func:`staging.stage`; the parts of a prefix are moved together where they can be."""
+        parts = {m.source for m in spec.mounts if isinstance(m, Bind) and m.role == "interpreter"}
+        roots = {source: source for source in self._unreachable(spec)}
+        for source in parts & roots.keys():
+            prefix = Path(source).parent
+            if staging.may_pass(prefix.stat(), spec.user):
+                roots[source] = str(prefix)
+        places, words = staging.stage(roots.values())
+        return {s: f"{places[root]}{s.removeprefix(root)}" for s, root in roots.items()}, words
 
     def _unreachable(self, spec: ContainerSpec) -> list[str]:
         """The sources that the sandbox's user cannot reach and root can; StartError for others."""

@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from moat_nb.errors import StartError
 from moat_nb.host.machine import User
 
-__all__ = ["identity", "reachable", "stage"]
+__all__ = ["identity", "may_pass", "reachable", "stage"]
 
 PLACE = "/sys"
 """Covered by a tmpfs, in that namespace only. No mount may have its source there (see
@@ -62,13 +62,14 @@ def reachable(source: str, user: User) -> bool:
     By their mode bits; an access control list is not looked at.
     """
     return all(
-        _may_pass(parent.stat(), user)
+        may_pass(parent.stat(), user)
         for path in (Path(source), Path(source).resolve())
         for parent in path.parents
     )
 
 
-def _may_pass(status: os.stat_result, user: User) -> bool:
+def may_pass(status: os.stat_result, user: User) -> bool:
+    """Whether ``user`` may pass a directory of that ``status``."""
     if status.st_uid == user.uid:
         return bool(status.st_mode & stat.S_IXUSR)
     if status.st_gid == user.gid:

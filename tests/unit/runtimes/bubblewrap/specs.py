@@ -11,6 +11,5 @@ FACTS = BubblewrapFacts(
     unshare="/usr/bin/unshare",
     systemd_run="/usr/bin/systemd-run",
     system=(("--ro-bind", "/usr", "/usr"), ("--symlink", "usr/bin", "/bin")),
-    prefixes=("/tmp/venv", "/opt/python"),
     package="/site/moat_nb",
 )

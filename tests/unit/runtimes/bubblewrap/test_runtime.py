@@ -61,6 +61,12 @@ SPEC = ContainerSpec(
                 Tmpfs(target="/workspace/.venv", size=MIB),
                 EmptyFile(target="/workspace/.env"),
                 Tmpfs(target="/tmp", size=2 * MIB, role="tmp"),
+                Bind(
+                    source="/opt/python/lib",
+                    target="/opt/python/lib",
+                    read_only=True,
+                    role="interpreter",
+                ),
                 Tmpfs(target="/home/moat", size=3 * MIB, role="home"),
             ]
         )
@@ -79,11 +85,10 @@ ARGUMENTS = """
 --perms 0644 --ro-bind-data <hosts> /etc/hosts
 --proc /proc --dev /dev --perms 1777 --size 67108864 --tmpfs /dev/shm --remount-ro /dev
 --ro-bind /data /data --bind /home/ada/p /workspace --perms 1777 --size 2097152 --tmpfs /tmp
---ro-bind /opt/python /opt/python --ro-bind /tmp/venv /tmp/venv
 --perms 1777 --size 3145728 --tmpfs /home/moat
 --ro-bind /site/moat_nb/runtimes/empty /workspace/.env
 --perms 1777 --size 1048576 --tmpfs /workspace/.venv
---ro-bind /site/moat_nb/guest /run/moat/guest
+--ro-bind /opt/python/lib /opt/python/lib --ro-bind /site/moat_nb/guest /run/moat/guest
 --remount-ro / --clearenv --setenv HOME /home/moat --setenv PATH /usr/bin --chdir /workspace
 """.split()  # noqa: SIM905 - read more easily as the line it is
 
@@ -161,13 +166,6 @@ def test_an_older_bubblewrap_is_not_asked_to_disable_user_namespaces():
     assert rendered["arguments"] == [word for word in ARGUMENTS if word != "--disable-userns"]
 
 
-def test_a_mount_of_the_users_at_the_interpreters_place_wins():
-    mounts = SPEC.mounts.with_mounts(Bind(source="/mine", target="/opt/python"))
-    arguments = Bubblewrap(HOST, FACTS).render(replace(SPEC, mounts=mounts))["arguments"]
-    assert arguments.count("/opt/python") == 1
-    assert arguments[arguments.index("/opt/python") - 1] == "/mine"
-
-
 def test_a_root_filesystem_that_may_be_written_is_left_writable():
     spec = replace(SPEC, hardening=Hardening(read_only_root=False))
     arguments = Bubblewrap(HOST, FACTS).render(spec)["arguments"]
@@ -230,7 +228,9 @@ LAUNCHERS = ["root", "user"] if ROOT else ["user"]
 DRIVER = """
 import json, sys
 from pathlib import Path
+from moat_nb.config.model import Config
 from moat_nb.host.machine import Host, User
+from moat_nb.planning.interpreter import with_interpreter
 from moat_nb.planning.mounts import Bind, EmptyFile, MountPlan, Tmpfs, build
 from moat_nb.runtimes.bubblewrap.runtime import Bubblewrap
 from moat_nb.planning.limits import Limits
@@ -247,13 +247,14 @@ def make(asked):
         Tmpfs(target="/tmp", size=mib, role="tmp"),
         Tmpfs(target="/home/moat", size=mib, role="home"),
     ]
+    config = Config(path=Path(workspace, "moat.yaml"), name="t")
     return Bubblewrap(host), ContainerSpec(
         name="t", role="kernel", project=workspace, runtime="bubblewrap", image=None,
         command=(host.executable, "-c", asked["code"]),
         user=User(*asked["user"]),
         env=(("HOME", "/home/moat"), ("PATH", "/usr/bin:/bin"), *asked.get("env", {}).items()),
         workdir=asked.get("workdir", "/workspace"),
-        mounts=MountPlan(mounts=build(mounts)),
+        mounts=with_interpreter(MountPlan(mounts=build(mounts)), config, host),
         limits=Limits(memory=asked.get("memory", 1024) * mib, pids=asked.get("pids", 64)),
     )
 
