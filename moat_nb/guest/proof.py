@@ -14,9 +14,13 @@ from .settings import Exclude
 TMPFS_MODE = 0o1777
 
 
-def sources() -> Dict[str, Tuple[str, str]]:
-    """What is mounted at each mount point: the filesystem's device, and the path in it."""
-    return {point: (mounted.device, mounted.root) for point, mounted in mount_table().items()}
+def sources() -> Dict[str, Tuple[str, str, bool]]:
+    """What is mounted at each mount point: the filesystem's device, the path in it, and whether it
+    is read-only there."""
+    return {
+        point: (mounted.device, mounted.root, "ro" in mounted.options)
+        for point, mounted in mount_table().items()
+    }
 
 
 def prove(excludes: Sequence[Exclude]) -> List[Dict[str, Any]]:

@@ -17,7 +17,8 @@ To the guest:
     stop   {}                end everything
 From the guest:
     ready    {mounts, sources, python}   the excludes' promises hold; sources: what is mounted at
-                                         each mount point, [device, path in its filesystem]
+                                         each mount point, [device, path in its filesystem,
+                                         read-only]
     refused  {mounts}                    they do not; the guest exits
     spawned  {id, pid}                   the process runs
     failed   {id, error, missing}        it does not; missing: there is no such program

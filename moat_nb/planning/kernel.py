@@ -59,7 +59,14 @@ def plan_kernel(
     limits = _limits(config, host)
     mounts, image = MountPlan(mounts=()), None
     with collected(problems):
-        mounts = lay_out(config.mounts, config.volumes, config=config, limits=limits, host=host)
+        mounts = lay_out(
+            config.mounts,
+            config.volumes,
+            config=config,
+            limits=limits,
+            host=host,
+            files=runtime.binds_files,
+        )
         if not runtime.images:
             mounts = with_interpreter(mounts, config, host)
     if runtime.images:
@@ -91,6 +98,7 @@ def plan_kernel(
         dns=config.container.dns,
         notices=(
             *network.notices,
+            *mounts.notices,
             *_user_notices(config, user, host),
             *(image.notices if image is not None else ()),
         ),

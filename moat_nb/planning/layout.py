@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from moat_nb.config.model import Config, MountEntry, VolumeEntry
+from moat_nb.errors import ConfigError
 from moat_nb.host.machine import Host
 from moat_nb.planning.limits import MIB, Limits
 from moat_nb.planning.mounts import Bind, MountPlan, Tmpfs, Volume, build
+from moat_nb.planning.protection import protect
 from moat_nb.planning.resolve_mounts import resolve_mounts
 from moat_nb.planning.spec import HOME
 
@@ -31,9 +33,11 @@ def lay_out(
     config: Config,
     limits: Limits,
     host: Host,
+    files: bool = True,
 ) -> MountPlan:
     """Look at the filesystem once, and lay out these mounts and volumes, and what every container
-    has. ``config`` is the project's. Raises ConfigError."""
+    has. ``config`` is the project's; ``files``: whether a single file can be mounted. Raises
+    ConfigError."""
     resolved = resolve_mounts(
         mounts,
         volumes,
@@ -48,10 +52,16 @@ def lay_out(
         Tmpfs(target="/tmp", size=scratch, role="tmp"),
         Tmpfs(target=HOME, size=scratch, role="home"),
     )
+    where = {entry.target: entry.where for entry in mounts}
+    protection = protect((*resolved.mounts, *kept, *own), config, where, files=files)
+    if protection.problems:
+        raise ConfigError(protection.problems)
     return MountPlan(
-        mounts=build((*resolved.mounts, *kept, *own)),
+        mounts=build(protection.mounts),
         missing=resolved.missing,
         keep=tuple(volume.source for volume in kept if isinstance(volume, Bind)),
+        watched=protection.watched,
+        notices=protection.notices,
     )
 
 

@@ -9,7 +9,7 @@ the other.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Literal, TypeAlias
 
@@ -41,13 +41,18 @@ engine's own making is 0755 root, which the kernel's user cannot write to."""
 
 @dataclass(frozen=True, kw_only=True)
 class Bind:
-    """A host directory or file. ``source`` is an absolute host path."""
+    """A host directory or file. ``source`` is an absolute host path.
+
+    ``role``: ``interpreter`` is what kernels run on where there is no image, which nobody asked for;
+    ``protected`` is what another bind shows there already, mounted over itself read-only;
+    ``pin`` the same, writable: what is mounted cannot be renamed, so what is protected below it
+    stays where it is.
+    """
 
     source: str
     target: str
     read_only: bool = False
-    role: Literal["project", "interpreter"] = "project"
-    """``interpreter``: what kernels run on where there is no image; nobody asked for it."""
+    role: Literal["project", "interpreter", "protected", "pin"] = "project"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,13 +68,13 @@ class Volume:
 class Tmpfs:
     """A tmpfs of mode :data:`TMPFS_MODE`, exec, nosuid, nodev; ``size`` in bytes.
 
-    ``role`` is what it is for: an exclude's promise is proved at every start, the others are
-    the sandbox's own scratch.
+    ``role`` is what it is for: an exclude's promise is proved at every start, a cover keeps the
+    sandbox from a directory of the host's, the others are the sandbox's own scratch.
     """
 
     target: str
     size: int
-    role: Literal["exclude", "home", "tmp", "data"] = "exclude"
+    role: Literal["exclude", "home", "tmp", "data", "cover"] = "exclude"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +107,10 @@ class MountPlan:
     """Mount points to make on the host, parents first."""
     keep: tuple[str, ...] = ()
     """Host directories of persistent bind volumes, made when missing and never removed."""
+    watched: tuple[str, ...] = ()
+    """Host directories where a sandbox could make a protected name that is not there yet."""
+    notices: tuple[str, ...] = ()
+    """What a start is to say of them."""
 
     def __iter__(self) -> Iterator[Mount]:
         return iter(self.mounts)
@@ -121,7 +130,16 @@ class MountPlan:
 
     def with_mounts(self, *more: Mount) -> MountPlan:
         """The same plan with more mounts, each in its place."""
-        return MountPlan(mounts=build((*self.mounts, *more)), missing=self.missing, keep=self.keep)
+        return replace(self, mounts=build((*self.mounts, *more)))
+
+    @property
+    def protected(self) -> tuple[str, ...]:
+        """The host paths that are read-only inside though their directory is not."""
+        return tuple(
+            mount.source
+            for mount in self.mounts
+            if isinstance(mount, Bind) and mount.role == "protected"
+        )
 
 
 def is_below(target: str, parent: str) -> bool:
@@ -183,8 +201,8 @@ def mount_row(mount: Mount) -> tuple[str, str, str, str]:
     mode = "ro" if mount.read_only else "rw"
     if isinstance(mount, Volume):
         return mount.target, kind(mount), mode, mount.name
-    role = " (this Python)" if mount.role == "interpreter" else ""
-    return mount.target, kind(mount), mode, mount.source + role
+    purpose = {"project": "", "interpreter": " (this Python)"}.get(mount.role, f" ({mount.role})")
+    return mount.target, kind(mount), mode, mount.source + purpose
 
 
 def mount_points(plan: MountPlan) -> Iterator[tuple[str, str]]:

@@ -53,7 +53,11 @@ class Apple(Runtime):
     """The runtime; ``program`` is the ``container`` command."""
 
     capabilities = Capabilities(
-        name="apple", sidecars=False, shares_unix_sockets=False, own_mount_table=True
+        name="apple",
+        sidecars=False,
+        shares_unix_sockets=False,
+        own_mount_table=True,
+        binds_files=False,
     )
 
     def __init__(self, host: Host, program: str = "container") -> None:

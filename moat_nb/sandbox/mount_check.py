@@ -29,12 +29,17 @@ class Source(NamedTuple):
     """MAJOR:MINOR of the filesystem."""
     path: str
     """In that filesystem."""
+    read_only: bool = False
+
+
+NOWHERE = Source("", "")
 
 
 def verify_mounts(
     spec: ContainerSpec, found: Mapping[str, Source], *, comparable: bool = True
 ) -> str | None:
-    """In words, the first bind of ``spec`` whose source another has taken the place of.
+    """In words, the first bind of ``spec`` whose source another has taken the place of, or that is
+    not read-only as it should be.
 
     ``found`` is what is mounted inside, by mount point; ``comparable`` says whether that names
     filesystems as this machine does, which another kernel (gVisor's, a virtual machine's) does not.
@@ -51,12 +56,14 @@ def _swapped(
             # The next best: a link that is put there and taken away again in between is not seen.
             if (real := os.path.realpath(bind.source)) != bind.source:
                 yield f"{bind.source} is a link to {real} by now; start it again"
-        elif (there := found.get(bind.target)) != wanted:
-            what = "nothing" if there is None else there.path
+        elif (there := found.get(bind.target, NOWHERE))[:2] != wanted[:2]:
+            what = there.path or "nothing"
             yield one_line(
                 f"{what} is mounted at {bind.target}, where {bind.source} was planned: another "
                 "took its place while the sandbox started; start it again"
             )
+        elif bind.read_only and not there.read_only:
+            yield one_line(f"{bind.target} can be written, and was to be read-only")
 
 
 def place_of(path: str, table: Mapping[str, Mounted]) -> Source | None:

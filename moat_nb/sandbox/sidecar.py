@@ -132,7 +132,10 @@ class Sidecar:
                 kind = there.type or "nothing"
                 what = f"sees {mount.target}, which is excluded: {kind} is mounted there"
                 raise ProofError(self.describe(what))
-        found = {point: Source(there.device, there.root) for point, there in table.items()}
+        found = {
+            point: Source(there.device, there.root, "ro" in there.options)
+            for point, there in table.items()
+        }
         if words := verify_mounts(self.plan.spec, found):
             raise ProofError(self.describe(f"was not started: {words}"))
 

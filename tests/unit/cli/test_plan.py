@@ -57,6 +57,7 @@ def test_plan_renders_docker_without_an_engine(directory):
     assert {m["target"]: m["type"] for m in plan["spec"]["mounts"]["mounts"]} == {
         "/workspace": "bind",
         "/workspace/node_modules": "tmpfs",
+        "/workspace/moat.yaml": "bind",
         "/tmp": "tmpfs",
         "/home/moat": "tmpfs",
         "/run/moat/network": "bind",

@@ -68,7 +68,12 @@ def test_a_config_is_planned_whole_and_nothing_is_changed_on_the_host(
         ),
         missing=(MountPoint(root=str(project), relative="node_modules"),),
         keep=(cache,),
+        watched=spec.mounts.watched,
     )
+    assert sorted(spec.mounts.watched) == [
+        *(str(project), f"{project}/data", f"{project}/packages"),
+        *(f"{project}/packages/{name}" for name in ("a", "b", "c")),
+    ]
     python, guest, settings = spec.command
     assert (python, guest) == ("python3", "/run/moat/guest")
     assert Settings.from_argv([settings]) == Settings(

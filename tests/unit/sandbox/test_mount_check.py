@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,18 @@ HERE = read_table(
 )
 def test_a_path_is_at_a_place_of_its_filesystem(path: str, place: Source) -> None:
     assert place_of(path, HERE) == place
+
+
+def test_a_bind_that_can_be_written_though_it_is_read_only_is_named(
+    spec: ContainerSpec, tmp_path: Path
+) -> None:
+    data = place(tmp_path / "data")
+    closed = Bind(source=str(tmp_path / "data"), target="/srv", read_only=True, role="protected")
+    planned = replace(spec, mounts=MountPlan(mounts=(closed,)))
+    assert verify_mounts(planned, {"/srv": data._replace(read_only=True)}) is None
+    assert verify_mounts(planned, {"/srv": data}) == (
+        "/srv can be written, and was to be read-only"
+    )
 
 
 def test_in_a_chroot_no_place_is_known() -> None:

@@ -1,0 +1,154 @@
+"""Names that programs of the host run or obey, most of them as soon as a directory is opened.
+
+A sandbox that could write them would act with the user's rights. The table is data: the look at
+the host (``protected.py``), the watch, ``moat-nb changes`` and docs/hardening.md all follow it.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+__all__ = [
+    "CHECKPOINTS",
+    "GIT_FILES",
+    "JUPYTER_CONFIGS",
+    "NAMES",
+    "VENV",
+    "Name",
+    "below_any",
+    "configured_paths",
+    "reason",
+]
+
+CHECKPOINTS = ".ipynb_checkpoints"
+VENV = "pyvenv.cfg"
+"""A directory that holds it is an environment: editors run its python when they open it."""
+
+
+@dataclass(frozen=True)
+class Name:
+    """``pattern`` is relative to a directory; only its last part may hold ``*``."""
+
+    pattern: str
+    by: str
+    """Who runs or obeys it."""
+
+    @property
+    def is_glob(self) -> bool:
+        return "*" in self.pattern
+
+
+NAMES = (
+    Name("moat.yaml", "moat-nb: what the next sandbox sees and may reach"),
+    Name("agent.yaml", "moat-nb, as moat.yaml"),
+    Name(".git", "git, where it is a file that names the repository"),
+    Name(".gitmodules", "git submodule: from where code is fetched"),
+    Name(".hg/hgrc", "Mercurial: hooks and extensions"),
+    Name(".githooks", "git, where core.hooksPath names it"),
+    Name(".husky", "git, as husky's hooks"),
+    Name("lefthook.yml", "lefthook, at a commit"),
+    Name(".pre-commit-config.yaml", "pre-commit, at a commit"),
+    Name(".github/workflows", "GitHub, with the repository's secrets"),
+    Name(".github/actions", "GitHub, as a workflow's step"),
+    Name(".gitlab-ci.yml", "GitLab, with the project's variables"),
+    Name(".circleci", "CircleCI, with the project's variables"),
+    Name(".vscode", "VS Code: tasks, the interpreter, settings of extensions"),
+    Name("*.code-workspace", "VS Code, as .vscode"),
+    Name(".devcontainer", "VS Code: initializeCommand runs on the host"),
+    Name(".devcontainer.json", "VS Code, as .devcontainer"),
+    Name(".idea", "JetBrains' editors: run configurations, startup tasks"),
+    Name(".zed", "Zed: language servers, tasks"),
+    Name(".exrc", "vim with 'exrc'"),
+    Name(".nvim.lua", "Neovim with 'exrc'"),
+    Name(".dir-locals.el", "Emacs"),
+    Name(".envrc", "direnv, in the shell"),
+    Name("mise.toml", "mise, in the shell"),
+    Name(".mise.toml", "mise, in the shell"),
+    Name(".claude", "Claude Code: hooks"),
+    Name(".mcp.json", "coding agents: commands of tool servers"),
+    Name(".cursor", "Cursor: commands of tool servers"),
+    Name(".jupyter", "Jupyter, where JUPYTER_CONFIG_DIR names it"),
+    Name("jupyter_config.*", "programs of Jupyter that start there"),
+    Name("jupyter_*_config.*", "programs of Jupyter that start there"),
+    Name(".ipython", "IPython, where IPYTHONDIR names it"),
+    Name("ipython_config.py", "IPython below 8.0.1 that starts there"),
+    Name("profile_default", "IPython below 8.0.1 that starts there"),
+)
+
+JUPYTER_CONFIGS = re.compile(r"jupyter_(\w+_)?config\.(py|json)")
+"""What the globs of Jupyter's mean; any other file of such a name is none."""
+
+GIT_FILES = (
+    Name("config", "git: core.fsmonitor, core.pager, aliases, filters, at `git status` already"),
+    Name("config.worktree", "git, as config"),
+    Name("hooks", "git, at a commit, a checkout, a push"),
+    Name("info/attributes", "git: which filter a file passes"),
+    Name("commondir", "git: another directory's config and hooks in place of these"),
+    Name("gitdir", "git: where a work tree stands"),
+)
+"""In a git directory: ``.git``, a submodule's in ``.git/modules``, a work tree's in
+``.git/worktrees``."""
+
+
+def below_any(path: str, names: Iterable[str]) -> bool:
+    """Whether ``path`` is one of ``names`` or lies below one; all relative."""
+    return any(path == name or path.startswith(f"{name}/") for name in names)
+
+
+def reason(path: str) -> str:
+    """Who runs or obeys what stands at the relative ``path``; empty for an ordinary file."""
+    parts = path.split("/")
+    if parts[-1] == CHECKPOINTS:
+        return "Jupyter's servers, which write copies of notebooks there"
+    if parts[-1] == VENV:
+        return "editors, which run the environment's python"
+    if ".git" in parts[:-1]:
+        return _in_git(parts[parts.index(".git") + 1 :])
+    tails = (parts[start:] for start in range(len(parts)))
+    return next((name.by for tail in tails for name in NAMES if _matches(tail, name)), "")
+
+
+def _in_git(below: list[str]) -> str:
+    """Of what lies below a ``.git``; a submodule's own name there may have several parts."""
+    if below[-1] == "git-rebase-todo":
+        return "git rebase --continue, line by line"
+    deep = len(below) if below[0] == "modules" else 3 if below[0] == "worktrees" else 1
+    tails = (below[start:] for start in range(deep))
+    return next((name.by for tail in tails for name in GIT_FILES if _matches(tail, name)), "")
+
+
+def _matches(parts: list[str], name: Name) -> bool:
+    wanted = name.pattern.split("/")
+    there = parts[: len(wanted)]
+    if len(there) < len(wanted) or there[:-1] != wanted[:-1]:
+        return False
+    if name.pattern.startswith("jupyter_"):
+        return len(parts) == 1 and JUPYTER_CONFIGS.fullmatch(parts[0]) is not None
+    return fnmatch.fnmatchcase(there[-1], wanted[-1])
+
+
+_SECTION = re.compile(r"\[\s*([\w.-]+)(?:\s+\"[^\"]*\")?\s*\]\s*(.*)")
+_VALUE = re.compile(r"(\w[\w-]*)\s*=\s*(.*?)\s*")
+_NAMING = {("core", "hookspath"), ("include", "path"), ("includeif", "path")}
+
+
+def configured_paths(text: str) -> tuple[tuple[str, str], ...]:
+    """What a git ``config`` names as hooks and as further configs: ``(key, path as written)``.
+
+    Not all of git's syntax: what people and tools write. git itself is not asked, as it would obey
+    the file that is only to be looked at.
+    """
+    found = []
+    section = ""
+    for line in text.splitlines():
+        words = line.strip()
+        if heading := _SECTION.match(words):
+            section, words = heading[1].lower(), heading[2]
+        if value := _VALUE.fullmatch(words):
+            key = (section, value[1].lower())
+            if key in _NAMING:
+                found.append((".".join(key), value[2].strip('"')))
+    return tuple(found)
