@@ -1,6 +1,6 @@
 """Suggests excludes by a scan of a project's directory, with sizes.
 
-The scan is bounded and follows no link: see :mod:`moat_nb.excludes.walk`.
+The scan is bounded and follows no link: see :mod:`moat_nb.planning.walk`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from moat_nb.config import exclude_patterns
-from moat_nb.excludes.walk import (
+from moat_nb.planning.host_files import Kind
+from moat_nb.planning.walk import (
     Budget,
     NoKind,
     Over,
@@ -25,7 +26,6 @@ from moat_nb.excludes.walk import (
     parent_of,
     walk,
 )
-from moat_nb.planning.host_files import Kind
 
 __all__ = ["Finding", "scan"]
 

@@ -112,6 +112,14 @@ class SandboxState:
     """The names of its sidecars."""
     spare: bool = False
     """It waits in its launcher's pool for a start."""
+    since: float = 0.0
+    """From when on what changes may be the sandbox's doing: ``started``, of a spare later."""
+    writable: tuple[str, ...] = ()
+    """Host directories that it can write to."""
+    unseen: tuple[str, ...] = ()
+    """Host paths in them that it does not see."""
+    protect: tuple[str, ...] = ()
+    """Names beside the usual ones that are protected, relative to each of ``writable``."""
 
 
 @dataclass(frozen=True)
@@ -173,7 +181,8 @@ class RunDir:
         fields = json.loads(self.state_file.read_text())
         fields["owner"] = Owner(**fields["owner"])
         fields["covers"] = tuple(fields["covers"])
-        fields["services"] = tuple(fields.get("services", ()))
+        for name in ("services", "writable", "unseen", "protect"):
+            fields[name] = tuple(fields.get(name, ()))
         fields["made"] = tuple(Made(*made) for made in fields["made"])
         return SandboxState(**fields)
 

@@ -20,6 +20,7 @@ __all__ = [
     "Name",
     "below_any",
     "configured_paths",
+    "is_suspect",
     "reason",
 ]
 
@@ -44,7 +45,7 @@ class Name:
 NAMES = (
     Name("moat.yaml", "moat-nb: what the next sandbox sees and may reach"),
     Name("agent.yaml", "moat-nb, as moat.yaml"),
-    Name(".git", "git, where it is a file that names the repository"),
+    Name(".git", "git: a repository's config and hooks, or a file that names where they are"),
     Name(".gitmodules", "git submodule: from where code is fetched"),
     Name(".hg/hgrc", "Mercurial: hooks and extensions"),
     Name(".githooks", "git, where core.hooksPath names it"),
@@ -98,6 +99,17 @@ def below_any(path: str, names: Iterable[str]) -> bool:
     return any(path == name or path.startswith(f"{name}/") for name in names)
 
 
+_PARTS = {
+    *(part for name in (*NAMES, *GIT_FILES) for part in name.pattern.split("/")),
+    *(CHECKPOINTS, VENV, "HEAD", "git-rebase-todo"),
+}
+
+
+def is_suspect(name: str) -> bool:
+    """Whether :func:`reason` may have one for a path that ends so; quick, for very many names."""
+    return name in _PARTS or name.startswith("jupyter_") or name.endswith(".code-workspace")
+
+
 def reason(path: str) -> str:
     """Who runs or obeys what stands at the relative ``path``; empty for an ordinary file."""
     parts = path.split("/")
@@ -107,6 +119,8 @@ def reason(path: str) -> str:
         return "editors, which run the environment's python"
     if ".git" in parts[:-1]:
         return _in_git(parts[parts.index(".git") + 1 :])
+    if parts[-1] == "HEAD":
+        return "git, which takes a directory with HEAD, objects and refs for a repository"
     tails = (parts[start:] for start in range(len(parts)))
     return next((name.by for tail in tails for name in NAMES if _matches(tail, name)), "")
 

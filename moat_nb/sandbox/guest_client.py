@@ -80,11 +80,8 @@ def _parse_use(found: Any) -> tuple[str, tuple[int, int]]:
 
 def _parse_sources(message: dict[str, Any]) -> dict[str, Source]:
     # Compared as they are, and not shown: a path may hold what does not print.
-    found = message.get("sources", {})
-    return {
-        str(point): Source(str(device), str(root), bool(read_only))
-        for point, (device, root, read_only) in found.items()
-    }
+    found = message.get("sources", {}).items()
+    return {str(point): Source(str(a), str(b), bool(c)) for point, (a, b, c) in found}
 
 
 @dataclass(frozen=True, kw_only=True)

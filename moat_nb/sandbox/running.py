@@ -22,20 +22,27 @@ from moat_nb.host.run_directory import Owner, RunDir, SandboxState, base_directo
 from moat_nb.planning.mount_paths import hidden
 from moat_nb.planning.mounts import Bind
 from moat_nb.planning.spec import ContainerSpec, Instance, SandboxSpec
+from moat_nb.planning.walk import Budget
 from moat_nb.runtimes.base import AttachStream
+from moat_nb.sandbox.changes import in_a_line
 from moat_nb.sandbox.egress import set_up_proxy
 from moat_nb.sandbox.guest_client import GuestClient, MountProof, Process
 from moat_nb.sandbox.mount_check import verify_mounts
 from moat_nb.sandbox.mount_points import make_mount_points
 from moat_nb.sandbox.project import LaunchPlan
+from moat_nb.sandbox.protected_watch import PROTECTED, ProtectedWatch
 from moat_nb.sandbox.refusals import RefusalNotices, refusal
 from moat_nb.sandbox.sidecars import Sidecars
+from moat_nb.sandbox.workspace import changes_of, watch_of, workspace_of
 from moat_nb.text.progress import Progress
 
 __all__ = ["RunningSandbox"]
 
 START_TIMEOUT = 60.0
 """Seconds from the engine's start to the guest's proof; it takes 0.25 where nothing is wrong."""
+
+LOOK_BACK_SECONDS = 0.3
+"""For the look through the workspace at the end; `moat-nb changes` takes longer if need be."""
 
 Inode = tuple[int, int]
 """Device and number."""
@@ -60,6 +67,8 @@ class RunningSandbox:
     attach_stream: AttachStream | None = None
     proxy: ProxyProcess | None = None
     """None where there is no proxy for it."""
+    protected_watch: ProtectedWatch | None = None
+    """None until somebody holds it: nothing runs in it before."""
     refusal_notices: RefusalNotices = field(default_factory=RefusalNotices)
     """Which refusals were told a moment ago, so that each is told once."""
     _guest: GuestClient | None = None
@@ -120,6 +129,7 @@ class RunningSandbox:
             owner=owner,
             services=tuple(sidecar.name for sidecar in self.plan.sidecars),
             spare=spare,
+            **workspace_of(self.plan, time.time()),
         )
 
     def _start_proxy(self) -> None:
@@ -151,7 +161,7 @@ class RunningSandbox:
     def _hear(self, kind: str, text: str) -> None:
         if kind == "gone":
             self.sidecars.close()
-        elif kind == "sidecar_ended":
+        elif kind == "sidecar_ended" or kind in PROTECTED:
             self._tell_cells(text)
         self.on_event(kind, text)
 
@@ -160,6 +170,8 @@ class RunningSandbox:
         already."""
         self.on_event = on_event
         self.sidecars.listen(self._hear)
+        self.protected_watch = watch_of(self.plan, self._hear)
+        self.protected_watch.start()
 
     def _tell_cells(self, words: str) -> None:
         """Where the user looks: in the cells that run."""
@@ -234,7 +246,8 @@ class RunningSandbox:
 
     def hand_out(self) -> None:
         """From now on it is no spare, for those who list sandboxes."""
-        self.run_dir.write_state(replace(self.run_dir.read_state(), spare=False))
+        state = replace(self.run_dir.read_state(), spare=False, since=time.time())
+        self.run_dir.write_state(state)
 
     def stop(self) -> None:
         """End it, and return when nothing of it is left."""
@@ -244,6 +257,7 @@ class RunningSandbox:
             self.sidecars.stop()
             if self.attach_stream is not None:
                 self.attach_stream.close()
+            self._look_back()
             if self.proxy is not None:
                 self.proxy.close()
             self.reaper.finish()
@@ -251,6 +265,17 @@ class RunningSandbox:
                 self._guest.thread.join(timeout=5)
             self.sidecars.join()
             self.log.close()
+
+    def _look_back(self) -> None:
+        """When nothing of it runs any more: whether it leaves something dangerous."""
+        watch, self.protected_watch = self.protected_watch, None
+        if watch is None:
+            return
+        watch.close()
+        with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+            found = changes_of(self.run_dir.read_state(), Budget(seconds=LOOK_BACK_SECONDS))
+            if words := in_a_line(found):
+                self._hear("changes", words)
 
 
 def _inodes(plan: LaunchPlan) -> dict[str, Inode | None]:

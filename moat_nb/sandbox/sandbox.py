@@ -24,15 +24,18 @@ from moat_nb.errors import CommandError, SandboxGone, StartError
 from moat_nb.host.rotating_log import BoundedLog
 from moat_nb.planning.network import notice
 from moat_nb.planning.spec import ContainerSpec
+from moat_nb.sandbox.changes import Changes
 from moat_nb.sandbox.guest_client import GuestClient, MountProof, Output, Process
 from moat_nb.sandbox.kernels import spawn_kernel
 from moat_nb.sandbox.pool import POOL
 from moat_nb.sandbox.project import LaunchPlan, plan_project
+from moat_nb.sandbox.protected_watch import PROTECTED
 from moat_nb.sandbox.running import RunningSandbox
 from moat_nb.sandbox.secrets import fetch
 from moat_nb.sandbox.sidecar import Sidecar
 from moat_nb.sandbox.usage import Usage
 from moat_nb.sandbox.view import KernelView, SandboxView, SidecarView, of_sandbox
+from moat_nb.sandbox.workspace import changes_of
 from moat_nb.text.progress import Progress, for_user
 from moat_nb.text.summary import bundle
 from moat_nb.text.terminal import for_terminal, last_lines
@@ -56,8 +59,9 @@ class Sandbox:
     Its methods block, may be called from any thread, and raise SandboxGone once it has ended.
     ``on_event(kind, text)`` hears ``pre_run`` with what hooks.pre_run prints (otherwise it goes to
     stderr), ``mount_lost`` with an exclude's path, ``sidecar_ended`` with which, how and its last
-    lines, ``refused`` with what the network's rules did not allow and how to allow it, and ``gone``
-    with the reason, from a thread of its own.
+    lines, ``protected_made``, ``protected_lost``, ``protected_changed`` with what became of a
+    protected name, ``changes`` with the worst that it left when it ended, ``refused`` with what the
+    network's rules did not allow and how to allow it, and ``gone`` with the reason, from a thread.
     """
 
     def __init__(
@@ -169,7 +173,7 @@ class Sandbox:
     def _hear(self, kind: str, text: str) -> None:
         if kind == "mount_lost":
             logger.warning("%s: %s", text, CAME_UNDONE)
-        elif kind == "sidecar_ended":
+        elif kind in ("sidecar_ended", "changes", *PROTECTED):
             logger.warning("%s", text)
         elif kind == "refused":
             for tell in tuple(self._refusals):
@@ -256,6 +260,10 @@ class Sandbox:
         Those that have ended, and of many the last; none with ``network.policy`` bridge.
         """
         return read(self._running.run_dir.requests)
+
+    def changes(self) -> Changes:
+        """What changed since its start in what it can write to, the dangerous first."""
+        return changes_of(self._running.run_dir.read_state())
 
     @contextlib.contextmanager
     def refusals(self, tell: Callable[[str], None]) -> Iterator[None]:

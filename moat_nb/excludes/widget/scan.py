@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from moat_nb.excludes.suggest import Finding, scan
-from moat_nb.excludes.walk import Budget
+from moat_nb.planning.walk import Budget
 
 __all__ = ["BackgroundScan", "Findings", "Progress"]
 

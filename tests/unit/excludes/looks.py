@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from moat_nb.excludes.suggest import Finding, scan
-from moat_nb.excludes.walk import Budget
+from moat_nb.planning.walk import Budget
 
 
 def found(source: Path, *patterns: str, budget: Budget | None = None) -> dict[str, Finding]:

@@ -12,7 +12,7 @@ import pytest
 from moat_nb.config.exclude_patterns import check
 from moat_nb.excludes import suggest
 from moat_nb.excludes.suggest import scan
-from moat_nb.excludes.walk import Budget
+from moat_nb.planning.walk import Budget
 from tests.unit.excludes.looks import found, make
 
 

@@ -26,7 +26,7 @@ def test_a_look_can_be_ended_and_begun_again(
         gate.wait(20)
         return real(path)
 
-    monkeypatch.setattr("moat_nb.excludes.walk.os.scandir", slow)
+    monkeypatch.setattr("moat_nb.planning.walk.os.scandir", slow)
     editor = ExcludesEditor(project)
     assert editor.looking == "looking"
     editor.cancel()

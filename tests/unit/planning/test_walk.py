@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
-from moat_nb.excludes import walk
 from moat_nb.excludes.suggest import Finding
-from moat_nb.excludes.walk import Budget
+from moat_nb.planning import walk
+from moat_nb.planning.walk import Budget
 from tests.unit.excludes.looks import found, make
 
 

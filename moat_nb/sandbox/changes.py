@@ -1,0 +1,210 @@
+"""What changed in the workspace since a sandbox's start, the dangerous first.
+
+A file's ctime says when it was last changed; a sandbox cannot set it, unlike mtime. So nothing is
+recorded at the start but its time. What is deleted leaves no trace, and what the host changed
+meanwhile is listed too.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import stat
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from moat_nb.planning.protected_names import CHECKPOINTS, below_any, is_suspect, reason
+from moat_nb.planning.walk import Budget, Over, walk
+from moat_nb.text.tables import table
+from moat_nb.text.terminal import one_line
+
+__all__ = ["Change", "Changes", "as_text", "changes", "in_a_line"]
+
+CLOCK = 20_000_000
+"""Nanoseconds by which the clock of ctimes may be behind."""
+
+DANGEROUS = 4
+"""Ranks below it are told of at a sandbox's end."""
+
+KEPT = 10_000
+SHOWN = 100
+"""Ordinary changes that are listed one by one."""
+
+RANKS = (
+    "host programs run it",
+    "setuid",
+    "device",
+    "leads out",
+    "executable",
+    "run by hand",
+    "changed",
+)
+
+BY_HAND = {
+    *("Makefile", "makefile", "GNUmakefile", "justfile", "Rakefile", "CMakeLists.txt"),
+    *("setup.py", "setup.cfg", "pyproject.toml", "conftest.py", "noxfile.py", "tox.ini"),
+    *("sitecustomize.py", "usercustomize.py", "package.json", "Dockerfile", "Jenkinsfile"),
+    *("docker-compose.yml", "docker-compose.yaml", "compose.yml", "compose.yaml", ".env"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """``path`` is the host's and comes from a sandbox: it may hold anything but NUL."""
+
+    path: str
+    rank: int
+    """Index of :data:`RANKS`."""
+    why: str = ""
+
+    @property
+    def is_dangerous(self) -> bool:
+        return self.rank < DANGEROUS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Changes:
+    found: tuple[Change, ...]
+    """The dangerous first, and by path."""
+    complete: bool
+    """False when there was more than the walk's bounds allow."""
+
+    @property
+    def dangerous(self) -> tuple[Change, ...]:
+        return tuple(change for change in self.found if change.is_dangerous)
+
+
+def changes(
+    tops: Sequence[str],
+    since: float,
+    *,
+    names: Sequence[str] = (),
+    apart: Collection[str] = (),
+    made: Collection[tuple[int, int]] = (),
+    budget: Budget | None = None,
+) -> Changes:
+    """What has a ctime after ``since`` (seconds since the epoch) below the directories ``tops``.
+
+    ``names``: protected ones of the project's own. ``apart``: host paths that the sandbox does not
+    see. ``made``: device and inode of what the start itself made. No link is followed.
+    """
+    budget = budget or Budget()
+    after = int(since * 1e9) - CLOCK
+    found: dict[str, Change] = {}
+    with suppress(Over):
+        for top in tops:
+            for change in _below(top, after, names, set(apart), set(made), budget):
+                found[change.path] = change
+                if len(found) > KEPT:
+                    budget.over = True
+                    raise Over
+    ordered = sorted(found.values(), key=lambda change: (change.rank, change.path))
+    return Changes(found=tuple(ordered), complete=not budget.over)
+
+
+def _below(
+    top: str,
+    after: int,
+    names: Sequence[str],
+    apart: set[str],
+    made: set[tuple[int, int]],
+    budget: Budget,
+) -> Iterator[Change]:
+    try:
+        descriptor = os.open(top, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return
+    try:
+        for relative, entry, parent in walk(
+            descriptor, budget, lambda path: posixpath.join(top, path) not in apart
+        ):
+            with suppress(OSError):  # gone again
+                status = entry.stat(follow_symlinks=False)
+                if status.st_ctime_ns <= after or (status.st_dev, status.st_ino) in made:
+                    continue
+                target = os.readlink(entry.name, dir_fd=parent) if entry.is_symlink() else ""
+                rank, why = _judge(relative, status.st_mode, target, names)
+                if rank is not None and posixpath.join(top, relative) not in apart:
+                    yield Change(path=posixpath.join(top, relative), rank=rank, why=why)
+    finally:
+        os.close(descriptor)
+
+
+def _judge(relative: str, mode: int, target: str, names: Sequence[str]) -> tuple[int | None, str]:
+    """The rank, or None for what is not worth a line; and why."""
+    if stat.S_ISDIR(mode) and not is_suspect(posixpath.basename(relative)):
+        return None, ""
+    if below_any(relative, names):
+        return 0, "kernel.protect"
+    parts = relative.split("/")
+    if CHECKPOINTS in parts:
+        return _judge_checkpoint(parts, mode)
+    if any(map(is_suspect, parts)) and (by := _by(parts)):
+        return 0, by
+    if stat.S_ISDIR(mode):
+        return None, ""
+    if mode & (stat.S_ISUID | stat.S_ISGID) and stat.S_ISREG(mode):
+        return 1, f"mode {stat.S_IMODE(mode):o}"
+    if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):
+        return 2, "no file: a program that reads it may hang"
+    if stat.S_ISLNK(mode):
+        return (3, f"a link to {target}") if leads_out(relative, target) else (6, "")
+    if mode & 0o111:
+        return 4, ""
+    if parts[-1] in BY_HAND or parts[-1].endswith(".pth"):
+        return 5, ""
+    return (None, "") if ".git" in parts[:-1] else (6, "")
+
+
+def _judge_checkpoint(parts: list[str], mode: int) -> tuple[int | None, str]:
+    """Jupyter's servers make these directories, and write through links that they find there."""
+    if stat.S_ISDIR(mode):
+        return None, ""
+    plain = stat.S_ISREG(mode) and parts[-1] != CHECKPOINTS
+    return (len(RANKS) - 1, "") if plain else (0, reason(CHECKPOINTS))
+
+
+def _by(parts: list[str]) -> str:
+    """Who runs it, or the directory that it is in."""
+    prefixes = (parts[:length] for length in range(len(parts), 0, -1))
+    # Of what is in .git itself reason() knows what counts.
+    inside = len(parts) - 1
+    found = (reason("/".join(p)) for p in prefixes if p[-1] != ".git" or len(p) > inside)
+    return next(filter(None, found), "")
+
+
+def leads_out(relative: str, target: str) -> bool:
+    """Whether a link at ``relative`` may lead out of its mount, by its words alone."""
+    if target.startswith("/"):
+        return True
+    inside = posixpath.normpath(posixpath.join(posixpath.dirname(relative), target))
+    return inside == ".." or inside.startswith("../")
+
+
+def as_text(found: Changes) -> str:
+    """For a terminal; paths are made harmless."""
+    special = [change for change in found.found if change.rank < len(RANKS) - 1]
+    ordinary = [change for change in found.found if change.rank == len(RANKS) - 1]
+    shown = [*special, *ordinary[:SHOWN]]
+    rows = [(RANKS[change.rank], *_words(change)) for change in shown]
+    lines = [table([("WHAT", "PATH"), *rows])] if rows else ["nothing changed"]
+    if len(ordinary) > SHOWN:
+        lines.append(f"and {len(ordinary) - SHOWN} more; --json has all")
+    if not found.complete:
+        lines.append("there is more than was looked at")
+    return "\n".join(lines)
+
+
+def _words(change: Change) -> tuple[str]:
+    return (f"{change.path} ({change.why})" if change.why else change.path,)
+
+
+def in_a_line(found: Changes) -> str | None:
+    """What a sandbox's end says; None when nothing is dangerous."""
+    dangerous = found.dangerous
+    if not dangerous:
+        return None
+    first = one_line(f"{dangerous[0].path}: {RANKS[dangerous[0].rank]}")[:200]
+    more = f", and {len(dangerous) - 1} more" if len(dangerous) > 1 else ""
+    return f"changed since the sandbox's start: {first}{more}; look before you work there"

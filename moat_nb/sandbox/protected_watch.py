@@ -1,0 +1,229 @@
+"""The watch over protected names while a sandbox runs, on the launcher's side.
+
+What did not exist at the start is not protected, and a file that the host replaces (an editor that
+saves by a rename, `git config`) is protected no longer: its mount goes with the file that it stood
+on. Neither can be hindered from here, so the user is told at once.
+
+A look costs an ``lstat`` for each protected path and each watched directory; entries are read only
+where a directory's ctime moved, which a sandbox cannot set.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import stat
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import islice
+
+from moat_nb.planning.protected_names import CHECKPOINTS, is_suspect, reason
+from moat_nb.text.terminal import one_line
+
+__all__ = ["PROTECTED", "SECONDS", "ProtectedWatch"]
+
+PROTECTED = ("protected_made", "protected_lost", "protected_changed")
+"""The kinds of what is told."""
+
+SECONDS = 1.0
+"""Between two looks."""
+
+MAX_DIRECTORIES = 1024
+MAX_ENTRIES = 20_000
+"""Read of one directory at one look."""
+
+DEPTH = 6
+"""Levels below a mount to which directories that are made later are watched."""
+
+_IN_GIT = {"modules", "worktrees", "info"}
+"""What is looked into of a ``.git``."""
+
+_OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+
+Tell = Callable[[str, str], None]
+logger = logging.getLogger("moat_nb")
+
+
+@dataclass(kw_only=True)
+class _Directory:
+    relative: str
+    """To its mount; ``""`` for the mount itself."""
+    identity: tuple[int, int]
+    changed: int
+    """Its ctime, in nanoseconds, when it was last read."""
+    suspects: set[str] = field(default_factory=set)
+    below: set[str] = field(default_factory=set)
+    """The directories in it that are known, watched or not."""
+
+
+class ProtectedWatch:
+    """``tell(kind, words)``: ``protected_made`` for a name that appeared, ``protected_lost`` for
+    one that was replaced or moved, ``protected_changed`` for a change of such a one."""
+
+    def __init__(
+        self,
+        tops: Sequence[str],
+        directories: Sequence[str],
+        protected: Sequence[str],
+        tell: Tell,
+    ) -> None:
+        """``directories`` lie at or below ``tops``, the mounts' sources."""
+        self._tell = tell
+        self._directories: dict[str, _Directory] = {}
+        self._told: set[str] = set()
+        self._end = threading.Event()
+        self._thread: threading.Thread | None = None
+        for path in directories:
+            above = [top for top in tops if f"{path}/".startswith(f"{top}/")]
+            relative = os.path.relpath(path, max(above, key=len)) if above else "."
+            self._add(path, "" if relative == "." else relative)
+        self._protected = {path: _identity(path) for path in protected}
+        self._lost: dict[str, tuple[int, ...] | None] = {}
+
+    def start(self) -> None:
+        self._thread = threading.Thread(target=self._run, name="moat-protected", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Look once more, and end; what was made last is told, too."""
+        self._end.set()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(timeout=5)
+
+    def _run(self) -> None:
+        ended = False
+        while not ended:
+            ended = self._end.wait(SECONDS)
+            try:
+                self.look()
+            except Exception:
+                # The watch must outlive whatever a sandbox puts in its way.
+                logger.warning("moat: the look for protected names failed", exc_info=True)
+
+    def look(self) -> None:
+        """Tell what has happened since the last look."""
+        for path, known in list(self._directories.items()):
+            self._look_at(path, known)
+        for path, identity in list(self._protected.items()):
+            if _identity(path)[:2] != identity[:2]:
+                del self._protected[path]
+                self._lost[path] = _identity(path)
+                self._say("protected_lost", path, "was replaced or moved since the start")
+        for path, state in list(self._lost.items()):
+            if _identity(path) != state:
+                del self._lost[path]
+                self._say("protected_changed", path, "changed after it was replaced or moved")
+
+    def _say(self, kind: str, path: str, what: str) -> None:
+        hint = {
+            "protected_made": "if you did not make it, remove it before you work there",
+            "protected_lost": "a sandbox can change it now; start the sandbox anew to protect it",
+            "protected_changed": "if you did not change it, look at it before you work there",
+        }[kind]
+        self._tell(kind, one_line(f"{path} {what}; {hint}"))
+
+    def _add(self, path: str, relative: str) -> _Directory | None:
+        if len(self._directories) >= MAX_DIRECTORIES or path in self._directories:
+            return None
+        with suppress(OSError):
+            descriptor = os.open(path, _OPEN)
+            try:
+                status = os.fstat(descriptor)
+                known = _Directory(
+                    relative=relative,
+                    identity=(status.st_dev, status.st_ino),
+                    changed=status.st_ctime_ns,
+                )
+                for name, is_directory in _entries(descriptor):
+                    if is_directory:
+                        known.below.add(name)
+                    if is_suspect(name):
+                        known.suspects.add(name)
+            finally:
+                os.close(descriptor)
+            self._directories[path] = known
+            return known
+        return None
+
+    def _look_at(self, path: str, known: _Directory) -> None:
+        if _identity(path) == (*known.identity, known.changed):
+            return
+        try:
+            descriptor = os.open(path, _OPEN)
+        except OSError:
+            return  # gone, or a link by now: what was protected in it is told by itself
+        try:
+            status = os.fstat(descriptor)
+            if (status.st_dev, status.st_ino) != known.identity:
+                return
+            # Taken before the entries are read: what is made meanwhile is read at the next look.
+            known.changed = status.st_ctime_ns
+            found = list(_entries(descriptor))
+        finally:
+            os.close(descriptor)
+        for name, is_directory in found:
+            self._look_at_entry(path, known, name, is_directory)
+        names = {name for name, _ in found}
+        known.suspects &= names
+        known.below &= names
+
+    def _look_at_entry(self, path: str, known: _Directory, name: str, is_directory: bool) -> None:
+        inside = os.path.join(path, name)  # noqa: PTH118 - many, each second
+        relative = f"{known.relative}/{name}".lstrip("/")
+        if known.relative.endswith(CHECKPOINTS) and _is_link(inside):
+            self._made(inside, "Jupyter's servers write there when a notebook is saved")
+        if name == CHECKPOINTS and not is_directory:
+            self._made(inside, reason(relative))  # also where a directory was before
+        elif is_suspect(name) and name not in known.suspects:
+            known.suspects.add(name)
+            if name != CHECKPOINTS and (why := reason(relative)):
+                self._made(inside, why)
+        if is_directory and name not in known.below:
+            known.below.add(name)
+            if self._is_entered(relative):
+                self._enter(inside, relative)
+
+    def _enter(self, path: str, relative: str) -> None:
+        """A directory that was made: what it holds already was made, too."""
+        known = self._add(path, relative)
+        if known is None:
+            return
+        known.suspects, known.below = set(), set()
+        known.changed = -1
+        self._look_at(path, known)
+
+    @staticmethod
+    def _is_entered(relative: str) -> bool:
+        parts = relative.split("/")
+        if ".git" in parts:
+            below = parts[parts.index(".git") + 1 :]
+            return not below or below[0] in _IN_GIT
+        return len(parts) <= DEPTH and parts[-1] not in ("node_modules", "__pycache__")
+
+    def _made(self, path: str, why: str) -> None:
+        if path not in self._told:
+            self._told.add(path)
+            self._say(
+                "protected_made", path, f"was made since the start, and is run or obeyed by {why}"
+            )
+
+
+def _identity(path: str) -> tuple[int, ...]:
+    with suppress(OSError):
+        status = os.lstat(path)
+        return status.st_dev, status.st_ino, status.st_ctime_ns
+    return ()
+
+
+def _is_link(path: str) -> bool:
+    with suppress(OSError):
+        return stat.S_ISLNK(os.lstat(path).st_mode)
+    return False
+
+
+def _entries(descriptor: int) -> Iterator[tuple[str, bool]]:
+    with suppress(OSError), os.scandir(descriptor) as entries:
+        for entry in islice(entries, MAX_ENTRIES):
+            yield entry.name, entry.is_dir(follow_symlinks=False)
