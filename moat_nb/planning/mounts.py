@@ -43,7 +43,7 @@ engine's own making is 0755 root, which the kernel's user cannot write to."""
 class Bind:
     """A host directory or file. ``source`` is an absolute host path.
 
-    ``role``: ``interpreter`` is what kernels run on where there is no image, which nobody asked for;
+    ``role``: ``interpreter`` is what kernels run on where there is no image; nobody asked for it.
     ``protected`` is what another bind shows there already, mounted over itself read-only;
     ``pin`` the same, writable: what is mounted cannot be renamed, so what is protected below it
     stays where it is.

@@ -35,7 +35,7 @@ def _writable(plan: LaunchPlan) -> tuple[str, ...]:
         for spec in specs
         for mount in spec.mounts
         if isinstance(mount, Bind)
-        and mount.role == "mount"
+        and mount.role == "project"
         and not mount.read_only
         and mount.source not in spec.mounts.keep
         and Path(mount.source).is_dir()
