@@ -102,6 +102,18 @@ def _build(arguments: argparse.Namespace) -> int:
     return build(arguments.directory, arguments.runtime)
 
 
+def _lab(arguments: argparse.Namespace) -> int:
+    from moat_nb.jupyter.server.serve import serve
+
+    return serve(
+        arguments.directory,
+        front_end=arguments.subcommand,
+        runtime=arguments.runtime,
+        port=arguments.port,
+        browser=arguments.browser,
+    )
+
+
 def _install(arguments: argparse.Namespace) -> int:
     from moat_nb.jupyter.kernelspec import install
 
@@ -203,6 +215,8 @@ HANDLERS: dict[str, Callable[[argparse.Namespace], int]] = {
     "build": _build,
     "exclude": _exclude,
     "schema": _schema,
+    "lab": _lab,
+    "notebook": _lab,
     "install": _install,
     "uninstall": _uninstall,
     "ps": _ps,

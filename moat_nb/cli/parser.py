@@ -16,6 +16,7 @@ EPILOG = """\
 example:
   moat-nb plan                     what would run for the moat.yaml here
   moat-nb run -- python3 -V        one command in its sandbox
+  moat-nb lab                      JupyterLab, with the sandbox's rights alone
   moat-nb install                  a kernel for JupyterLab, VS Code and nbconvert
 
 `moat-nb COMMAND --help` says more of each. Exit codes: 0, 1 for an error, 2 for a usage error;
@@ -61,6 +62,7 @@ def parser() -> argparse.ArgumentParser:
     _add_project_commands(commands)
     _add_exclude_commands(commands)
     _add_schema_command(commands)
+    _add_server_commands(commands)
     _add_kernelspec_commands(commands)
     _add_sandbox_commands(commands)
     _add_machine_commands(commands)
@@ -192,6 +194,32 @@ def _add_schema_command(commands: _Commands) -> None:
 
 
 # ---------------------------------------------------------------- kernelspecs
+
+
+def _add_server_commands(commands: _Commands) -> None:
+    for name, title in (("lab", "JupyterLab"), ("notebook", "Notebook 7")):
+        parser = _add(
+            commands,
+            name,
+            f"serve the project in {title}, with the sandbox's rights alone",
+            "Kernels and files are the sandbox's; there are no terminals and no extension manager.\n"
+            "Ctrl-C ends it and its kernels. It needs `pip install 'moat-nb[lab]'`.",
+            f"moat-nb {name} --no-browser --port 8890",
+        )
+        _add_directory(parser)
+        _add_runtime(parser)
+        parser.add_argument(
+            "--no-browser", action="store_false", dest="browser", help="only print the address"
+        )
+        parser.add_argument(
+            "--port", type=_port, metavar="N", help="on 127.0.0.1 (default: 8888 or the next free)"
+        )
+
+
+def _port(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 0 < int(text) < 1 << 16:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: a number from 1 to 65535")
+    return int(text)
 
 
 def _add_kernelspec_commands(commands: _Commands) -> None:

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from jupyter_client.connect import KernelConnectionInfo
 from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
-from traitlets import Unicode
+from traitlets import Bool, Unicode
 
 from moat_nb.errors import MoatError, SandboxGone
 from moat_nb.jupyter import safe_python
@@ -61,6 +61,9 @@ class MoatProvisioner(KernelProvisionerBase):
         "", config=True, help="The directory of moat.yaml; empty: sought from the cwd upward."
     )
     runtime = Unicode("", config=True, help="docker, podman, bubblewrap or apple; empty: auto.")
+    trust_output = Bool(
+        False, help="Whether output is shown as it comes, for a client without rights of its own."
+    )
 
     def __init__(self, *, sandbox: Sandbox | None = None, **traits: Any) -> None:
         super().__init__(**traits)

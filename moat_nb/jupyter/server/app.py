@@ -1,0 +1,220 @@
+"""The server: Jupyter's own, with managers of ours, and nothing of its user's configuration."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import signal
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jupyter_server.serverapp import ServerApp
+from tornado.log import LogFormatter
+from traitlets import Any as AnyTrait
+from traitlets import Unicode
+from traitlets.config import Config as Traits
+
+from moat_nb.config.model import WORKSPACE, Config
+from moat_nb.jupyter.kernelspec import PREFIX, kernel_json
+from moat_nb.jupyter.server.contents import OwnCheckpoints, WorkspaceContents
+from moat_nb.jupyter.server.handlers import guard
+from moat_nb.jupyter.server.kernels import ProjectKernels, ProjectKernelspecs, ProjectSessions
+from moat_nb.jupyter.server.workspace import Workspace
+from moat_nb.text.terminal import for_terminal, one_line
+
+__all__ = ["Directories", "MoatServer", "hostname", "traits", "write_page_config"]
+
+
+APPS = {"lab": "LabApp", "notebook": "JupyterNotebookApp"}
+"""The classes that take the front ends' settings."""
+
+EXTENSIONS = {"lab": "jupyterlab", "notebook": "notebook"}
+PAGES = {"lab": "/lab", "notebook": "/tree"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Directories:
+    """The server's own: ``kept`` from one start to the next, ``run`` for this one alone."""
+
+    kept: Path
+    run: Path
+
+    @classmethod
+    def make(cls, project: Path, *, data: Path, run: Path) -> Directories:
+        """``data`` is moat_nb's own directory of the user's."""
+        digest = hashlib.sha256(os.fsencode(project)).hexdigest()[:16]
+        made = cls(kept=data / "lab" / digest, run=run)
+        for directory in (made.checkpoints, made.settings, made.workspaces, made.data):
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for directory in (made.runtime, made.empty, made.temporary):
+            directory.mkdir(mode=0o700)
+        return made
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.kept / "checkpoints"
+
+    @property
+    def settings(self) -> Path:
+        return self.kept / "settings"
+
+    @property
+    def workspaces(self) -> Path:
+        return self.kept / "workspaces"
+
+    @property
+    def data(self) -> Path:
+        """Jupyter's data directory: the notebooks' signatures."""
+        return self.kept / "data"
+
+    @property
+    def runtime(self) -> Path:
+        return self.run / "runtime"
+
+    @property
+    def empty(self) -> Path:
+        return self.run / "empty"
+
+    @property
+    def temporary(self) -> Path:
+        return self.run / "tmp"
+
+    def enter(self) -> None:
+        """Have this process, and Jupyter in it, use these and none of the user's."""
+        for name in [name for name in os.environ if name.startswith(("JUPYTER", "JPY_"))]:
+            del os.environ[name]
+        os.environ["JUPYTER_NO_CONFIG"] = "1"  # a fresh one, where temporary files are
+        os.environ["JUPYTER_DATA_DIR"] = str(self.data)
+        os.environ["JUPYTER_RUNTIME_DIR"] = str(self.runtime)
+        os.environ["TMPDIR"] = tempfile.tempdir = str(self.temporary)
+
+
+class PlainFormatter(LogFormatter):
+    """What a page or a kernel named, a file say, cannot steer the user's terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        plain = logging.makeLogRecord(record.__dict__)
+        lines = record.getMessage().split("\n")
+        plain.msg, plain.args = "\n".join(map(one_line, lines)), None
+        return for_terminal(super().format(plain))
+
+
+class MoatServer(ServerApp):  # type: ignore[misc]
+    """Listens on 127.0.0.1 for the name :attr:`hostname` alone."""
+
+    name = "moat-nb"
+    hostname = Unicode()
+    """``NAME.localhost``, which browsers take for this machine: an origin, and so a cookie and a
+    storage, that no other server of the user's shares."""
+    workspace: Workspace = AnyTrait()
+    _log_formatter_cls = PlainFormatter
+
+    def load_config_file(self, *_: Any, **__: Any) -> None:
+        """There is none."""
+
+    def init_webapp(self) -> None:
+        super().init_webapp()
+        guard(self.web_app, self.hostname)
+
+    def init_signal(self) -> None:
+        super().init_signal()
+        for number in (signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, self._signal_stop)
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+
+    @property
+    def local_url(self) -> str:
+        return str(self.public_url)
+
+    @property
+    def public_url(self) -> str:
+        return str(self._get_urlparts(include_token=True, ip=self.hostname).geturl())
+
+    @property
+    def connection_url(self) -> str:
+        return str(self._get_urlparts(path=self.base_url, ip=self.hostname).geturl())
+
+
+def hostname(config: Config) -> str:
+    digest = hashlib.sha256(os.fsencode(config.directory)).hexdigest()[:6]
+    name = config.name.lower().replace("_", "-").replace(".", "-").strip("-")[:40]
+    return f"{name}-{digest}.localhost"
+
+
+def traits(
+    front_end: str,
+    config: Config,
+    *,
+    runtime: str | None,
+    directories: Directories,
+    port: int | None,
+    browser: bool,
+) -> Traits:
+    """All settings of the server, as Jupyter takes them."""
+    spec = kernel_json(config, runtime=runtime, executable=sys.executable)
+    spec["metadata"]["kernel_provisioner"]["config"]["trust_output"] = True
+    name = f"{PREFIX}{config.name}".lower()
+    source = next((m.source for m in config.mounts if m.target == WORKSPACE), config.directory)
+    own_name = hostname(config)
+    made = Traits()
+    made.MoatServer = Traits(
+        hostname=own_name,
+        local_hostnames=[own_name],
+        ip="127.0.0.1",
+        port=port or 8888,
+        port_retries=0 if port else 50,
+        allow_remote_access=False,
+        allow_root=True,  # it has the sandbox's rights, and none of root's
+        open_browser=browser,
+        default_url=PAGES[front_end],
+        root_dir=str(directories.empty),
+        terminals_enabled=False,
+        quit_button=False,
+        jpserver_extensions={EXTENSIONS[front_end]: True},
+        kernel_spec_manager_class=ProjectKernelspecs,
+        kernel_manager_class=ProjectKernels,
+        session_manager_class=ProjectSessions,
+        contents_manager_class=WorkspaceContents,
+    )
+    made.IdentityProvider = Traits(cookie_name=f"moat-nb-{own_name.split('.')[0]}")
+    made.PasswordIdentityProvider.allow_password_change = False
+    made.ProjectKernelspecs = Traits(name=name, spec=spec)
+    made.ProjectKernels = Traits(default_kernel_name=name, workspace=str(source))
+    made.WorkspaceContents = Traits(checkpoints_class=OwnCheckpoints)
+    made.OwnCheckpoints.directory = str(directories.checkpoints)
+    made[APPS[front_end]] = Traits(
+        user_settings_dir=str(directories.settings),
+        workspaces_dir=str(directories.workspaces),
+        labextensions_path=[str(Path(sys.prefix, "share", "jupyter", "labextensions"))],
+        extra_labextensions_path=[],
+    )
+    if front_end == "lab":
+        made.LabApp.extension_manager = "readonly"
+        made.LabApp.news_url = None
+    return made
+
+
+PAGE = {
+    "buildAvailable": False,
+    "buildCheck": False,
+    "disabledExtensions": {
+        "@jupyterlab/apputils-extension:announcements": True,
+        "@jupyterlab/extensionmanager-extension": True,
+        "@jupyterlab/terminal-extension": True,
+    },
+}
+"""What of the pages asks for what is not there."""
+
+
+def write_page_config() -> None:
+    """In the configuration of this start alone; see :meth:`Directories.enter`."""
+    from jupyter_core.paths import jupyter_config_dir
+
+    directory = Path(jupyter_config_dir(), "labconfig")
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "page_config.json").write_text(json.dumps(PAGE))

@@ -1,0 +1,64 @@
+"""From a project to a running server, and to its end."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import Literal
+
+from moat_nb.config.reader import load
+from moat_nb.errors import MoatError
+from moat_nb.host.machine import Host
+from moat_nb.host.scratch import scratch_directory
+from moat_nb.jupyter.server.workspace import Workspace
+
+__all__ = ["serve"]
+
+EXTENSIONS = {"lab": "jupyterlab", "notebook": "notebook"}
+"""The server extension of each front end, which is a module of the same name."""
+
+
+def serve(
+    directory: str,
+    *,
+    front_end: Literal["lab", "notebook"],
+    runtime: str | None = None,
+    port: int | None = None,
+    browser: bool = True,
+) -> int:
+    """Serve the nearest project until a signal ends it, and everything that it started with it.
+
+    Raises MoatError where the extra ``lab`` is not installed, and what a start of the project's
+    sandbox raises.
+    """
+    host = Host.current()
+    config = load(directory, home=host.home)
+    _require("jupyter_server", EXTENSIONS[front_end])
+    with scratch_directory("moat-nb-lab-") as run:
+        from moat_nb.jupyter.server import app
+
+        directories = app.Directories.make(config.directory, data=host.data_dir, run=run)
+        directories.enter()
+        app.write_page_config()
+        workspace = Workspace(config, runtime)
+        try:
+            workspace.start()
+            settings = app.traits(
+                front_end,
+                config,
+                runtime=runtime,
+                directories=directories,
+                port=port,
+                browser=browser,
+            )
+            server = app.MoatServer(config=settings, workspace=workspace)
+            server.initialize(argv=[])
+            server.start()
+        finally:
+            workspace.close()
+    return 0
+
+
+def _require(*modules: str) -> None:
+    for module in modules:
+        if importlib.util.find_spec(module) is None:
+            raise MoatError(f"{module} is not installed here: pip install 'moat-nb[lab]'")
