@@ -202,7 +202,7 @@ def _add_server_commands(commands: _Commands) -> None:
             commands,
             name,
             f"serve the project in {title}, with the sandbox's rights alone",
-            "Kernels and files are the sandbox's; there are no terminals and no extension manager.\n"
+            "Kernels and files are the sandbox's; there is no terminal and no extension manager.\n"
             "Ctrl-C ends it and its kernels. It needs `pip install 'moat-nb[lab]'`.",
             f"moat-nb {name} --no-browser --port 8890",
         )

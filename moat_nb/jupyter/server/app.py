@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import hashlib
 import json
 import logging
@@ -9,6 +11,7 @@ import os
 import signal
 import sys
 import tempfile
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +32,9 @@ from moat_nb.text.terminal import for_terminal, one_line
 
 __all__ = ["Directories", "MoatServer", "hostname", "traits", "write_page_config"]
 
+
+END_SECONDS = 8.0
+"""For all kernels together, at the server's end."""
 
 APPS = {"lab": "LabApp", "notebook": "JupyterNotebookApp"}
 """The classes that take the front ends' settings."""
@@ -104,14 +110,14 @@ class PlainFormatter(LogFormatter):
         return for_terminal(super().format(plain))
 
 
-class MoatServer(ServerApp):  # type: ignore[misc]
+class MoatServer(ServerApp):
     """Listens on 127.0.0.1 for the name :attr:`hostname` alone."""
 
     name = "moat-nb"
-    hostname = Unicode()
+    hostname = Unicode(config=True)
     """``NAME.localhost``, which browsers take for this machine: an origin, and so a cookie and a
     storage, that no other server of the user's shares."""
-    workspace: Workspace = AnyTrait()
+    workspace: Workspace = AnyTrait()  # type: ignore[assignment]
     _log_formatter_cls = PlainFormatter
 
     def load_config_file(self, *_: Any, **__: Any) -> None:
@@ -123,9 +129,20 @@ class MoatServer(ServerApp):  # type: ignore[misc]
 
     def init_signal(self) -> None:
         super().init_signal()
+        # Nothing is asked at Ctrl-C: what is not saved is in the page, and stays there.
         for number in (signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._signal_stop)
         signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+
+    async def cleanup_kernels(self) -> None:
+        """One that is gone already, or does not end, keeps neither the others nor the server; what
+        is left then ends with this process."""
+        manager = self.kernel_manager
+        end: Callable[[str], Awaitable[None]] = manager.shutdown_kernel
+        ends = [end(kernel_id) for kernel_id in manager.list_kernel_ids()]
+        together = asyncio.gather(*ends, return_exceptions=True)
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(together, END_SECONDS)
 
     @property
     def local_url(self) -> str:
@@ -171,6 +188,8 @@ def traits(
         allow_remote_access=False,
         allow_root=True,  # it has the sandbox's rights, and none of root's
         open_browser=browser,
+        no_browser_open_file=not browser,
+        log_level=logging.WARNING,
         default_url=PAGES[front_end],
         root_dir=str(directories.empty),
         terminals_enabled=False,

@@ -62,10 +62,10 @@ async def asked(function: Callable[..., T], *arguments: Any, **options: Any) -> 
         raise HTTPError(status, reason=os.strerror(number)) from None
     except MoatError as error:
         words = str(error).partition("\n")[0]
-        raise HTTPError(HTTPStatus.SERVICE_UNAVAILABLE, "%s", words, reason=words[:200]) from None
+        raise HTTPError(HTTPStatus.SERVICE_UNAVAILABLE, words) from None
 
 
-class WorkspaceContents(AsyncContentsManager):  # type: ignore[misc]
+class WorkspaceContents(AsyncContentsManager):
     """Serves the server's workspace, and touches no file itself."""
 
     root_dir = Unicode(WORKSPACE, config=True)
@@ -74,7 +74,7 @@ class WorkspaceContents(AsyncContentsManager):  # type: ignore[misc]
 
     @property
     def workspace(self) -> Workspace:
-        found: Workspace = self.parent.workspace
+        found: Workspace = getattr(self.parent, "workspace")  # noqa: B009
         return found
 
     def info_string(self) -> str:
@@ -157,7 +157,7 @@ class WorkspaceContents(AsyncContentsManager):  # type: ignore[misc]
             # Whatever a hostile notebook provokes: a RecursionError, an AttributeError, ...
             name = type(error).__name__
             words = f"Unreadable Notebook: {made['path']} {name}: {error!s:.200}"
-            raise HTTPError(HTTPStatus.BAD_REQUEST, "%s", words, reason="no notebook") from None
+            raise HTTPError(HTTPStatus.BAD_REQUEST, words) from None
         made["content"], made["format"] = notebook, "json"
         self.validate_notebook_model(made)
 
@@ -185,13 +185,13 @@ class WorkspaceContents(AsyncContentsManager):  # type: ignore[misc]
         try:
             notebook = nbformat.from_dict(model["content"])
             self.check_and_sign(notebook, path)
-            text = nbformat.writes(notebook, version=nbformat.NO_CONVERT)
+            text: str = nbformat.writes(notebook, version=nbformat.NO_CONVERT)
             model["content"] = notebook
             self.validate_notebook_model(model)
             return text.encode()
         except Exception as error:
             words = f"not a notebook: {error!s:.200}"
-            raise HTTPError(HTTPStatus.BAD_REQUEST, "%s", words, reason="no notebook") from None
+            raise HTTPError(HTTPStatus.BAD_REQUEST, words) from None
 
     async def delete_file(self, path: str) -> None:
         await asked(self.workspace.delete, path)
@@ -260,7 +260,7 @@ def _bytes_of(model: dict[str, Any]) -> bytes:
         raise HTTPError(HTTPStatus.BAD_REQUEST, reason="cannot be encoded") from None
 
 
-class OwnCheckpoints(AsyncGenericCheckpointsMixin, AsyncCheckpoints):  # type: ignore[misc]
+class OwnCheckpoints(AsyncGenericCheckpointsMixin, AsyncCheckpoints):
     """One checkpoint a file, below :attr:`directory`, where no sandbox can write; the file's name
     there is a hash of its path."""
 

@@ -65,8 +65,14 @@ ALLOWED: Mapping[str, str] = {
 REFUSED: Mapping[str, str] = {
     f"{BASE}.AuthenticatedFileHandler": "opens files with the user's rights",
     f"{BASE}.PrometheusMetricsHandler": "what the process has",
+    f"{BASE}.MainHandler": "not needed",
+    "jupyter_lsp.handlers.LanguageServerWebSocketHandler": "runs programs on the host",
+    "jupyter_lsp.handlers.LanguageServersHandler": "not needed",
     "jupyter_server.nbconvert.handlers.NbconvertFileHandler": "runs converters on the host",
     "jupyter_server.nbconvert.handlers.NbconvertPostHandler": "runs converters on the host",
+    "jupyter_server_terminals.api_handlers.TerminalHandler": "a shell on the host",
+    "jupyter_server_terminals.api_handlers.TerminalRootHandler": "a shell on the host",
+    "jupyter_server_terminals.handlers.TermSocket": "a shell on the host",
     "jupyter_server.view.handlers.ViewHandler": "not needed",
     f"{SERVICES}.api.handlers.APISpecHandler": "not needed",
     f"{SERVICES}.api.handlers.PathResolverHandler": "tells which files the host has",
@@ -91,7 +97,7 @@ _SETTINGS_PATH = re.compile(r".*/lab/api/settings/(.+)")
 
 
 def guard(application: ServerWebApplication, hostname: str) -> None:
-    """Have ``application`` answer for ``hostname``, and by the handlers of :data:`ALLOWED`, alone."""
+    """Have ``application`` answer for ``hostname`` alone, by the handlers of :data:`ALLOWED`."""
     ordinary = application.get_handler_delegate
 
     def delegate(
@@ -101,7 +107,7 @@ def guard(application: ServerWebApplication, hostname: str) -> None:
             return ordinary(request, Template404)
         return ordinary(request, target_class, *rest, **more)
 
-    application.get_handler_delegate = delegate
+    application.get_handler_delegate = delegate  # type: ignore[method-assign]
 
 
 def admits(handler: type[RequestHandler], path: str) -> bool:

@@ -19,7 +19,7 @@ from moat_nb.jupyter.server.workspace import inside
 __all__ = ["ProjectKernels", "ProjectKernelspecs", "ProjectSessions"]
 
 
-class ProjectKernelspecs(KernelSpecManager):  # type: ignore[misc]
+class ProjectKernelspecs(KernelSpecManager):
     """Knows one kernelspec, whatever is installed, and installs none."""
 
     name = Unicode(config=True)
@@ -44,7 +44,7 @@ class ProjectKernelspecs(KernelSpecManager):  # type: ignore[misc]
         raise PermissionError("this server has the kernels of its project and no others")
 
 
-class ProjectKernels(AsyncMappingKernelManager):  # type: ignore[misc]
+class ProjectKernels(AsyncMappingKernelManager):
     """Starts the project's kernel, and nothing else that a request may ask for.
 
     ``allowed_kernelspecs`` alone would hide other names and yet start them.
@@ -61,19 +61,31 @@ class ProjectKernels(AsyncMappingKernelManager):  # type: ignore[misc]
             raise HTTPError(HTTPStatus.BAD_REQUEST, reason="no path of the workspace") from None
         return "/".join([self.workspace, *below])
 
-    async def start_kernel(
+    async def _existing(self, path: str) -> str:
+        """The nearest directory: what a session calls its path may be none."""
+        contents: Any = getattr(self.parent, "contents_manager")  # noqa: B009
+        path = path.strip("/")
+        while path and not await contents.dir_exists(path):
+            path = path.rpartition("/")[0]
+        return path
+
+    async def start_kernel(  # type: ignore[override]
         self,
         *,
         kernel_id: str | None = None,
-        path: str | None = None,
+        path: Any = None,
         kernel_name: str | None = None,
         **kwargs: Any,
     ) -> str:
         name = kernel_name or self.default_kernel_name
         if name != self.default_kernel_name:
-            raise HTTPError(HTTPStatus.FORBIDDEN, reason="this server has its project's kernel only")
+            raise HTTPError(
+                HTTPStatus.FORBIDDEN, reason="this server has its project's kernel only"
+            )
         if kernel_id is not None:
             kernel_id = _checked_id(kernel_id)
+        if path is not None:
+            path = await self._existing(path)
         started = await super().start_kernel(
             kernel_id=kernel_id, path=path, kernel_name=name, **kwargs
         )
@@ -88,7 +100,14 @@ def _checked_id(kernel_id: str) -> str:
         raise HTTPError(HTTPStatus.BAD_REQUEST, reason="no id of a kernel") from None
 
 
-class ProjectSessions(SessionManager):  # type: ignore[misc]
+class ProjectSessions(SessionManager):
+    async def start_kernel_for_session(self, *args: Any, **kwargs: Any) -> str:
+        """NoSuchKernel for every kernel but the project's: pages then offer that one."""
+        name = kwargs.get("kernel_name")
+        if name not in (None, self.kernel_manager.default_kernel_name):
+            raise NoSuchKernel(name)
+        return str(await super().start_kernel_for_session(*args, **kwargs))
+
     def get_kernel_env(self, path: str | None, name: str | None = None) -> dict[str, str]:
         """A kernel knows its notebook by its path inside."""
         try:
