@@ -79,16 +79,16 @@ def render(launch: LaunchPlan) -> Rendered:
     run_dir = RunDir(base_directory(launch.environ, os.getuid()) / PLACEHOLDER)
     instance = Instance.of(run_dir, "0:0:0")
     sandbox = SandboxSpec(kernel=launch.spec, sidecars=launch.sidecar_specs).instantiate(instance)
-    spec = sandbox.kernel
+    rendered, *beside = launch.runtime.render(sandbox)
     sidecars = (
-        PlannedSidecar(plan=plan, spec=sidecar, rendered=launch.runtime.render(sidecar))
-        for plan, sidecar in zip(launch.sidecars, sandbox.sidecars, strict=True)
+        PlannedSidecar(plan=plan, spec=spec, rendered=words)
+        for plan, spec, words in zip(launch.sidecars, sandbox.sidecars, beside, strict=True)
     )
     return Rendered(
         launch=launch,
-        spec=spec,
-        rendered=launch.runtime.render(spec),
-        remarks=launch.runtime.remarks(spec),
+        spec=sandbox.kernel,
+        rendered=rendered,
+        remarks=launch.runtime.remarks(sandbox.kernel),
         sidecars=tuple(sidecars),
     )
 
@@ -221,5 +221,12 @@ def _hardening(spec: ContainerSpec) -> str:
         words.append("read-only root filesystem")
     if hardening.isolation is not None:
         words.append(f"isolation {hardening.isolation}")
-    network = f"container:{spec.beside}" if spec.beside else spec.network
-    return ", ".join((*words, f"network {network}"))
+    return ", ".join((*words, f"network {_network(spec)}"))
+
+
+def _network(spec: ContainerSpec) -> str:
+    if spec.network == "sandbox":
+        return "the kernels'"
+    if spec.egress is not None:
+        return f"none but the proxy, policy {spec.egress.policy}"
+    return spec.network

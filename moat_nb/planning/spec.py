@@ -76,8 +76,6 @@ class ContainerSpec:
     network: Literal["none", "bridge", "sandbox"] = "none"
     """``none`` is loopback alone, ``bridge`` the engine's ordinary one, ``sandbox`` the kernels',
     which each sidecar shares."""
-    beside: str = ""
-    """The kernels' container of a sidecar that is to be started."""
     hosts: tuple[str, ...] = ()
     """Names that stand for 127.0.0.1 inside: the sidecars'."""
     egress: NetworkPolicy | None = None
@@ -143,11 +141,14 @@ class SandboxSpec:
     kernel: ContainerSpec
     sidecars: tuple[ContainerSpec, ...] = ()
 
+    @property
+    def containers(self) -> tuple[ContainerSpec, ...]:
+        """The kernels' first."""
+        return (self.kernel, *self.sidecars)
+
     def instantiate(self, instance: Instance) -> SandboxSpec:
-        """The spec of one start, whose sidecars stand beside its kernels' container."""
-        kernel = self.kernel.instantiate(instance)
-        sidecars = (sidecar.instantiate(instance) for sidecar in self.sidecars)
+        """The spec of one start."""
         return SandboxSpec(
-            kernel=kernel,
-            sidecars=tuple(replace(sidecar, beside=kernel.name) for sidecar in sidecars),
+            kernel=self.kernel.instantiate(instance),
+            sidecars=tuple(sidecar.instantiate(instance) for sidecar in self.sidecars),
         )

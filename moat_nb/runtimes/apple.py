@@ -24,8 +24,8 @@ from moat_nb.planning.capabilities import Capabilities
 from moat_nb.planning.image import ImagePlan, image_plan
 from moat_nb.planning.limits import MIB
 from moat_nb.planning.mounts import TMPFS_MODE, Bind, EmptyFile, Mount, Tmpfs, Volume
-from moat_nb.planning.spec import GUEST_PATH, ContainerSpec
-from moat_nb.runtimes.base import UNLIMITED_FILES, Availability, Runtime
+from moat_nb.planning.spec import GUEST_PATH, ContainerSpec, SandboxSpec
+from moat_nb.runtimes.base import UNLIMITED_FILES, Availability, Runtime, SandboxStreams
 from moat_nb.runtimes.pipes import PipeStream, spawn
 from moat_nb.runtimes.rlimits import rlimits
 
@@ -105,14 +105,16 @@ class Apple(Runtime):
             for where, what, hint in (*_needs_build(config), *_unsupported(spec, config))
         )
 
-    def render(self, spec: ContainerSpec) -> list[str]:
+    def render(self, sandbox: SandboxSpec) -> tuple[list[str], ...]:
         """The whole command line."""
-        return [self.program, "run", *_options(spec), str(spec.image), *spec.command[1:]]
+        spec = sandbox.kernel
+        return ([self.program, "run", *_options(spec), str(spec.image), *spec.command[1:]],)
 
-    def start(self, spec: ContainerSpec, reaper: Reaper) -> PipeStream:
+    def start(self, sandbox: SandboxSpec, reaper: Reaper) -> SandboxStreams:
         """Start it. The reaper speaks to engines' sockets and there is none: ``--rm`` removes
         the container when the guest ends, and the guest ends with the pipes."""
-        return _Container(spawn(self.render(spec), os.environ), self, spec.name)
+        (argv,) = self.render(sandbox)
+        return SandboxStreams(kernel=_Container(spawn(argv, os.environ), self, sandbox.kernel.name))
 
     def remove(self, name: str) -> None:
         """End a container that did not end by itself; harmless when it did."""

@@ -1,4 +1,4 @@
-"""What every way to start a ContainerSpec is: its protocol. ``registry.py`` names them.
+"""What every way to start a SandboxSpec is: its protocol. ``registry.py`` names them.
 
 A runtime's duty is small: say whether it can be used, put a spec into the engine's words, start
 it and hand over its attach stream. Spawning, signalling, waiting and proving are the guest's.
@@ -6,6 +6,7 @@ it and hand over its attach stream. Spawning, signalling, waiting and proving ar
 
 from __future__ import annotations
 
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from moat_nb.host.reaper import Reaper
     from moat_nb.planning.capabilities import Capabilities
     from moat_nb.planning.image import ImagePlan
-    from moat_nb.planning.spec import ContainerSpec
+    from moat_nb.planning.spec import ContainerSpec, SandboxSpec
     from moat_nb.text.progress import Progress
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "Containers",
     "ImageConfig",
     "Runtime",
+    "SandboxStreams",
 ]
 
 UNLIMITED_FILES = "an exclude's size is limited, but not the number of files in it"
@@ -74,6 +76,16 @@ class AttachStream(Protocol):
         """How the container ended, and the tail of its stderr; for errors."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class SandboxStreams:
+    """Of the containers that were started from one SandboxSpec."""
+
+    kernel: AttachStream
+    sidecars: tuple[Future[AttachStream], ...] = ()
+    """In the spec's order, each done once its container runs; StartError or ImageError otherwise.
+    They start while the guest proves the kernels' excludes."""
+
+
 class Containers(Protocol):
     """What services need of an engine beside a start: their images, and commands run in them."""
 
@@ -119,11 +131,12 @@ class Runtime(Protocol):
         """What it does less well than another could, always: `moat-nb plan` tells it,
         and no start does."""
 
-    def render(self, spec: ContainerSpec) -> Any:
-        """The engine's words for ``spec``: JSON-serialisable, whole, and pure."""
+    def render(self, spec: SandboxSpec) -> tuple[Any, ...]:
+        """The engine's words for each of ``spec.containers``, JSON-serialisable and whole. Pure."""
 
-    def start(self, spec: ContainerSpec, reaper: Reaper) -> AttachStream:
-        """Start it. What must be removed whatever happens is told to the reaper *first*.
+    def start(self, spec: SandboxSpec, reaper: Reaper) -> SandboxStreams:
+        """Start the kernels' container, and have its sidecars started, which share its network.
 
-        Raises StartError with the engine's own words; nothing stays behind then.
+        What must be removed whatever happens is told to the reaper *first*. Raises StartError with
+        the engine's own words; nothing stays behind then.
         """

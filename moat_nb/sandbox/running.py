@@ -107,8 +107,8 @@ class RunningSandbox:
             plans = [(spec.mounts, spec.user) for spec in (running.spec, *plan.sidecar_specs)]
             make_mount_points(plans, reaper, run_dir, running._sandbox_state(owner, spare))
             running._start_proxy()
-            running._bring_up(progress)
-            sidecars.start(sandbox.sidecars, running.guest, run_dir, reaper, progress)
+            running._bring_up(sandbox, progress)
+            sidecars.start(running.guest, run_dir.requests, progress)
         except BaseException:
             if running is None:
                 reaper.finish()
@@ -139,10 +139,13 @@ class RunningSandbox:
         if made is not None:
             self.proxy = ProxyProcess(*made, self._hear_proxy)
 
-    def _bring_up(self, progress: Progress) -> None:
+    def _bring_up(self, sandbox: SandboxSpec, progress: Progress) -> None:
+        """Have its containers start, and the guest prove the kernels'."""
         progress.stage(f"starting {self.spec.name}")
         self.inodes = _inodes(self.plan)
-        self.attach_stream = self.plan.runtime.start(self.spec, self.reaper)
+        streams = self.plan.runtime.start(sandbox, self.reaper)
+        self.attach_stream = streams.kernel
+        self.sidecars.attach(sandbox.sidecars, streams.sidecars, self.run_dir)
         self._guest = GuestClient(self.attach_stream, self._hear)
         try:
             self.proofs = self._guest.ready.result(timeout=START_TIMEOUT)

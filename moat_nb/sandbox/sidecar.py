@@ -11,8 +11,8 @@ import shlex
 import threading
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future, wait
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from moat_nb.config.readiness import LogLine
 from moat_nb.errors import ProofError, StartError
@@ -27,10 +27,6 @@ from moat_nb.sandbox.model_pull import Pull
 from moat_nb.sandbox.mount_check import Source, verify_mounts
 from moat_nb.text.redaction import Redactor
 from moat_nb.text.terminal import last_lines
-
-if TYPE_CHECKING:
-    from moat_nb.host.reaper import Reaper
-    from moat_nb.runtimes.base import Runtime
 
 __all__ = ["Cancelled", "Sidecar"]
 
@@ -73,6 +69,7 @@ class Sidecar:
         inputs: ServiceInputs,
         log: Path,
         on_end: Callable[[Sidecar], None],
+        stream: Future[AttachStream],
     ) -> None:
         self.plan = plan
         self.spec = spec
@@ -85,7 +82,8 @@ class Sidecar:
         self._handover = inputs
         self._redactor = Redactor(inputs.secrets)
         self._on_end = on_end
-        self._attach_stream: AttachStream | None = None
+        self.stream = stream
+        """Done once its container runs, or did not start."""
         self._closing = False
         self._mounts = bytearray()
         self._shown = threading.Event()
@@ -93,16 +91,16 @@ class Sidecar:
         self._thread = threading.Thread(
             target=self._read, name=f"moat-sidecar-{plan.name}", daemon=True
         )
+        self._thread.start()
 
     # -------- starting and stopping
 
-    def start(self, runtime: Runtime, reaper: Reaper, cancelled: threading.Event) -> None:
-        """Start it, prove what it does not see, and have its program run.
+    def start(self, cancelled: threading.Event) -> None:
+        """Prove what its container does not see, and have its program run.
 
         Raises Cancelled when ``cancelled`` is set while its first words are waited for.
         """
-        self._attach_stream = runtime.start(self.spec, reaper)
-        self._thread.start()
+        attach_stream = self.stream.result()
         give_up = time.monotonic() + MOUNTS_SECONDS
         while not self._shown.wait(LOOK_SECONDS):
             if cancelled.is_set():
@@ -113,7 +111,7 @@ class Sidecar:
             raise StartError(self.describe("did not start"))
         self._prove()
         try:
-            self._attach_stream.send(_lines(self._handover))
+            attach_stream.send(_lines(self._handover))
         except OSError as error:
             raise StartError(self.describe(f"ended before its program ran: {error}")) from error
 
@@ -142,8 +140,8 @@ class Sidecar:
     def close(self) -> None:
         """Have it end: its program is told to stop, and killed 5 s later."""
         self._closing = True
-        if self._attach_stream is not None:
-            self._attach_stream.close()
+        self.stream.cancel()
+        self.stream.add_done_callback(_close)
 
     def ends_within(self, seconds: float) -> bool:
         """Whether it ends, or has ended; waits for it."""
@@ -152,8 +150,7 @@ class Sidecar:
 
     def join(self, timeout: float) -> None:
         """Wait until it has ended."""
-        if self._attach_stream is not None:
-            self._thread.join(timeout)
+        self._thread.join(timeout)
         self.log.close()
 
     # -------- what it is
@@ -180,14 +177,17 @@ class Sidecar:
     # -------- what it prints
 
     def _read(self) -> None:
-        assert self._attach_stream is not None
-        while data := self._receive(self._attach_stream):
+        wait([self.stream])
+        if _failed(self.stream):
+            return
+        attach_stream = self.stream.result()
+        while data := self._receive(attach_stream):
             rest = data if self._shown.is_set() else self._read_mounts(data)
             self.log.write(self._redactor.feed(rest))
             self.printed.feed(rest)
         self.log.write(self._redactor.rest())
-        words = self._redactor.text(self._attach_stream.last_words())
-        self._attach_stream.close()
+        words = self._redactor.text(attach_stream.last_words())
+        attach_stream.close()
         self.gone = last_lines(words, LAST_LINES) or "it ended"
         self._shown.set()
         if not self._closing:
@@ -207,6 +207,15 @@ class Sidecar:
             self._mounts = bytearray(mounts)
             self._shown.set()
         return rest
+
+
+def _failed(stream: Future[AttachStream]) -> bool:
+    return stream.cancelled() or stream.exception() is not None
+
+
+def _close(stream: Future[AttachStream]) -> None:
+    if not _failed(stream):
+        stream.result().close()
 
 
 def _lines(inputs: ServiceInputs) -> bytes:

@@ -25,9 +25,8 @@ from moat_nb.sandbox.sidecar import Cancelled, Sidecar
 from moat_nb.text.progress import Progress
 
 if TYPE_CHECKING:
-    from moat_nb.host.reaper import Reaper
     from moat_nb.host.run_directory import RunDir
-    from moat_nb.runtimes.base import Containers, ImageConfig, Runtime
+    from moat_nb.runtimes.base import AttachStream, Containers, ImageConfig, Runtime
     from moat_nb.sandbox.guest_client import GuestClient, Output, Process
 
 __all__ = ["Sidecars"]
@@ -93,22 +92,16 @@ class Sidecars:
 
     # -------- starting
 
-    def start(
+    def attach(
         self,
         specs: tuple[ContainerSpec, ...],
-        guest: GuestClient,
+        streams: tuple[Future[AttachStream], ...],
         run_dir: RunDir,
-        reaper: Reaper,
-        progress: Progress,
     ) -> None:
-        """Start all beside the sandbox that runs already, and wait for those to be waited for.
+        """Hold those that the runtime starts; their programs do not run yet.
 
-        ``specs`` are :attr:`specs` as instantiated with the sandbox.
-        Raises StartError or ProofError with its place, state and last lines; none is being started
-        any more then, and :meth:`stop` ends those that were.
+        ``specs`` are :attr:`specs` as instantiated with the sandbox, ``streams`` their own.
         """
-        if not self._plans:
-            return
         self._running = tuple(
             Sidecar(
                 plan,
@@ -116,13 +109,22 @@ class Sidecars:
                 plan.inputs(_new_password()),
                 run_dir.service_log(plan.name),
                 self._ended,
+                stream,
             )
-            for plan, spec in zip(self._plans, specs, strict=True)
+            for plan, spec, stream in zip(self._plans, specs, streams, strict=True)
         )
+
+    def start(self, guest: GuestClient, requests: Path, progress: Progress) -> None:
+        """Have their programs run in the sandbox that is proved, and wait for those to be waited
+        for.
+
+        Raises StartError or ProofError with its place, state and last lines; :meth:`stop` ends
+        them then.
+        """
+        if not self._running:
+            return
         with ThreadPoolExecutor(len(self._running), thread_name_prefix="moat-sidecar") as pool:
-            futures = {
-                pool.submit(self._start, one, guest, run_dir.requests, reaper): one for one in self
-            }
+            futures = {pool.submit(self._start, one, guest, requests): one for one in self}
             try:
                 _follow(futures, progress)
             finally:
@@ -136,8 +138,8 @@ class Sidecars:
         image = self._images[plan.name]
         return plan.on(image.entrypoint, image.command, image.stop_signal, image.volumes)
 
-    def _start(self, sidecar: Sidecar, guest: GuestClient, requests: Path, reaper: Reaper) -> None:
-        sidecar.start(self._runtime, reaper, self._cancelled)
+    def _start(self, sidecar: Sidecar, guest: GuestClient, requests: Path) -> None:
+        sidecar.start(self._cancelled)
         ready = sidecar.plan.ready
         if not sidecar.plan.wait or ready is None:
             return
@@ -214,8 +216,10 @@ class Sidecars:
             sidecar.close()
 
     def stop(self) -> None:
-        """Have them end; those whose files stay are waited for, so that they are whole."""
+        """Have them end, and return when none is being started any more; those whose files stay
+        are waited for, so that they are whole."""
         self.close()
+        wait([sidecar.stream for sidecar in self])
         give_up = time.monotonic() + STOP_SECONDS
         for sidecar in self:
             kept = (mount for mount in sidecar.spec.mounts if isinstance(mount, (Bind, Volume)))

@@ -47,7 +47,7 @@ ANSWERS = frozenset({"getresponse"})
 """Python's functions that return when somebody else has changed something for it."""
 THREADS = ("MainThread", "moat-spawner", "moat-proxy", "moat-sidecar_0", "moat-sidecar_1")
 """Those that start something. The main thread waits for the others, so that their steps come in one
-order, unless a project has two sidecars."""
+order, unless a project has sidecars."""
 
 ASK = """
 import os, socket

@@ -19,6 +19,11 @@ def steps_of(launcher, project):
     return json.loads(subprocess.run(argv, check=True, capture_output=True, text=True).stdout)
 
 
+def first_of_containers(steps):
+    """The number of the first step that starts one; sidecars start while the kernel's is proved."""
+    return next(n for n, name in enumerate(steps, start=1) if " in runtime._start" in name)
+
+
 def kill_at(launcher, orders):
     """What was left of launchers killed at a step each; ``orders`` are steps and projects."""
     done = subprocess.run(
@@ -54,9 +59,9 @@ def test_a_launcher_killed_at_any_step_of_a_sidecars_life_leaves_nothing(on_dock
         return str(on_docker.project(dependencies=["redis"], services=redis))
 
     steps = steps_of(on_docker, project())
-    first = next(n for n, name in enumerate(steps, start=1) if " in sidecars." in name)
-    assert any("runtime.start" in name for name in steps[first:])
-    # Those before are the kernel's own.
+    first = first_of_containers(steps)
+    assert any(" in sidecar." in name for name in steps[first:])
+    # Those before are of any sandbox.
     orders = [{"step": n, "project": project()} for n in range(first, len(steps) + 1)]
     assert kill_at(on_docker, orders) == []
 
@@ -77,8 +82,10 @@ def test_a_launcher_killed_while_two_sidecars_and_a_volume_start_leaves_nothing_
 
     try:
         steps = steps_of(on_docker, project())
-        first = next(n for n, name in enumerate(steps, start=1) if " in sidecars." in name)
-        orders = [{"step": n, "project": project()} for n in range(first, len(steps) - 3, 3)]
+        orders = [
+            {"step": n, "project": project()}
+            for n in range(first_of_containers(steps), len(steps) - 3, 3)
+        ]
         assert len(orders) > 5
         assert kill_at(on_docker, orders) == []
     finally:

@@ -18,21 +18,22 @@ def swap(monkeypatch):
     def arm(role, path, to):
         aside = path.with_name("aside")
 
-        def start(self, spec, reaper, original):
-            if spec.role != role:
-                return original(self, spec, reaper)
+        def start(self, given, reaper, original):
+            on_docker = isinstance(self, Docker)
+            if role != (given["body"]["Labels"]["moat.nb.role"] if on_docker else "kernel"):
+                return original(self, given, reaper)
             path.rename(aside)
             path.symlink_to(to)
-            attach_stream = original(self, spec, reaper)
-            if isinstance(self, Docker):  # else it may not have been mounted yet
+            started = original(self, given, reaper)
+            if on_docker:  # else it may not have been mounted yet
                 path.unlink()
                 aside.rename(path)
-            return attach_stream
+            return started
 
-        for runtime in (Docker, Bubblewrap):
-            original = runtime.start
+        for runtime, name in ((Docker, "_start"), (Bubblewrap, "start")):
+            original = getattr(runtime, name)
             monkeypatch.setattr(
-                runtime, "start", lambda *given, original=original: start(*given, original)
+                runtime, name, lambda *given, original=original: start(*given, original)
             )
 
     return arm

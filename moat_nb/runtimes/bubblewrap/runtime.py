@@ -19,8 +19,8 @@ from moat_nb.host.machine import MOAT_USER, Host, User
 from moat_nb.planning.capabilities import Capabilities
 from moat_nb.planning.limits import MIB
 from moat_nb.planning.mounts import TMPFS_MODE, Bind, EmptyFile, Mount, Tmpfs, Volume
-from moat_nb.planning.spec import GUEST_PATH, HOME, ContainerSpec
-from moat_nb.runtimes.base import UNLIMITED_FILES, Availability, Runtime
+from moat_nb.planning.spec import GUEST_PATH, HOME, ContainerSpec, SandboxSpec
+from moat_nb.runtimes.base import UNLIMITED_FILES, Availability, Runtime, SandboxStreams
 from moat_nb.runtimes.bubblewrap import seccomp, staging
 from moat_nb.runtimes.bubblewrap.dependencies import missing
 from moat_nb.runtimes.bubblewrap.machine import (
@@ -124,7 +124,7 @@ class Bubblewrap(Runtime):
     def remarks(self, spec: ContainerSpec) -> tuple[str, ...]:
         return (UNLIMITED_FILES,)
 
-    def render(self, spec: ContainerSpec) -> dict[str, Any]:
+    def render(self, sandbox: SandboxSpec) -> tuple[dict[str, Any], ...]:
         """The command line, and what bubblewrap reads from descriptors.
 
         ``argv``: the command line; ``arguments``: the options behind ``--args``, which other
@@ -132,15 +132,18 @@ class Bubblewrap(Runtime):
         ``<name>`` stands for a descriptor. Sources that ``staging.py`` moves
         are named by their own paths.
         """
+        spec = sandbox.kernel
         fds = {name: f"<{name}>" for name in ("arguments", "seccomp", *_files(spec))}
-        return {
+        words = {
             "argv": self._argv(spec, (), fds),
             "arguments": list(self._arguments(spec, fds, {})),
             "files": _files(spec),
         }
+        return (words,)
 
-    def start(self, spec: ContainerSpec, reaper: Reaper) -> PipeStream:
+    def start(self, sandbox: SandboxSpec, reaper: Reaper) -> SandboxStreams:
         """Start it. The reaper has no duty here: the sandbox dies with its pipes."""
+        spec = sandbox.kernel
         places, stage = self._stage(spec)
         contents = {name: text.encode() for name, text in _files(spec).items()}
         contents["seccomp"] = seccomp.program(self.facts.machine)
@@ -151,7 +154,7 @@ class Bubblewrap(Runtime):
             fds["arguments"] = _memory_file(stack, words)
             environ = {**OUTSIDE, **dict(self.facts.bus)}
             process = spawn(self._argv(spec, stage, fds), environ, [int(fd) for fd in fds.values()])
-        return PipeStream(process)
+        return SandboxStreams(kernel=PipeStream(process))
 
     def _argv(
         self, spec: ContainerSpec, stage: tuple[str, ...], fds: Mapping[str, str]

@@ -1,4 +1,4 @@
-"""A ContainerSpec in the Docker API's words. Pure."""
+"""A SandboxSpec in the Docker API's words. Pure."""
 
 from __future__ import annotations
 
@@ -8,18 +8,25 @@ from moat_nb.host.machine import User
 from moat_nb.host.package import PACKAGE
 from moat_nb.planning.limits import MIB
 from moat_nb.planning.mounts import TMPFS_MODE, Bind, EmptyFile, Tmpfs, Volume
-from moat_nb.planning.spec import GUEST_PATH, ContainerSpec
+from moat_nb.planning.spec import GUEST_PATH, ContainerSpec, SandboxSpec
 from moat_nb.runtimes.docker.engine import EngineFacts
 
-__all__ = ["body"]
-
+__all__ = ["bodies"]
 
 INODES_PER_MIB = 256
 """Twice what ``npm install`` of small files needs (4 KiB a file), so inodes cannot be used to
 exhaust memory that ``size`` does not count."""
 
 
-def body(spec: ContainerSpec, facts: EngineFacts) -> dict[str, Any]:
+def bodies(sandbox: SandboxSpec, facts: EngineFacts) -> tuple[dict[str, Any], ...]:
+    """For each container the body of ``POST /containers/create``, and the name it goes under."""
+    network = f"container:{sandbox.kernel.name}"
+    return tuple(
+        {"name": spec.name, "body": _body(spec, network, facts)} for spec in sandbox.containers
+    )
+
+
+def _body(spec: ContainerSpec, shared_network: str, facts: EngineFacts) -> dict[str, Any]:
     words: dict[str, Any] = {
         "Image": spec.image,
         "Cmd": list(spec.command),
@@ -34,7 +41,7 @@ def body(spec: ContainerSpec, facts: EngineFacts) -> dict[str, Any]:
         "AttachStdout": True,
         "AttachStderr": True,
         "NetworkDisabled": False,
-        "HostConfig": _host_config(spec, facts),
+        "HostConfig": _host_config(spec, shared_network, facts),
     }
     if spec.network != "sandbox":  # else it is that container's
         words["Hostname"] = "moat"
@@ -46,12 +53,12 @@ def _user(spec: ContainerSpec, facts: EngineFacts) -> User:
     return User(0, 0) if facts.rootless and not spec.keep_user else spec.user
 
 
-def _host_config(spec: ContainerSpec, facts: EngineFacts) -> dict[str, Any]:
+def _host_config(spec: ContainerSpec, shared_network: str, facts: EngineFacts) -> dict[str, Any]:
     limits, hardening = spec.limits, spec.hardening
     config: dict[str, Any] = {
         "AutoRemove": True,
         "Init": True,
-        "NetworkMode": f"container:{spec.beside}" if spec.network == "sandbox" else spec.network,
+        "NetworkMode": shared_network if spec.network == "sandbox" else spec.network,
         "IpcMode": "private",
         "CgroupnsMode": "private",
         "CapDrop": list(hardening.cap_drop),

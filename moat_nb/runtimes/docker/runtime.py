@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,14 @@ from moat_nb.errors import ImageError, Problem, RuntimeUnavailable, StartError
 from moat_nb.host.reaper import Reaper
 from moat_nb.planning.capabilities import Capabilities
 from moat_nb.planning.image import ImagePlan
-from moat_nb.planning.spec import ContainerSpec
-from moat_nb.runtimes.base import UNLIMITED_FILES, Availability, ImageConfig
+from moat_nb.planning.spec import ContainerSpec, SandboxSpec
+from moat_nb.runtimes.base import (
+    UNLIMITED_FILES,
+    AttachStream,
+    Availability,
+    ImageConfig,
+    SandboxStreams,
+)
 from moat_nb.runtimes.docker import containers
 from moat_nb.runtimes.docker.attach import DockerStream
 from moat_nb.runtimes.docker.engine import (
@@ -25,7 +32,7 @@ from moat_nb.runtimes.docker.engine import (
     image_id,
     sockets,
 )
-from moat_nb.runtimes.docker.render import body
+from moat_nb.runtimes.docker.render import bodies
 from moat_nb.runtimes.images.ensure import ensure_image, existing_image
 from moat_nb.text.progress import Progress
 
@@ -128,27 +135,37 @@ class Docker:
         assert self.socket is not None
         return self.socket
 
-    def render(self, spec: ContainerSpec) -> dict[str, Any]:
-        """The body of ``POST /containers/create``, and the name it goes under."""
-        return {"name": spec.name, "body": body(spec, self._known)}
+    def render(self, spec: SandboxSpec) -> tuple[dict[str, Any], ...]:
+        return bodies(spec, self._known)
 
-    def start(self, spec: ContainerSpec, reaper: Reaper) -> DockerStream:
+    def start(self, spec: SandboxSpec, reaper: Reaper) -> SandboxStreams:
+        self._socket()  # asks the engine for the facts that are rendered
+        kernel, *sidecars = self.render(spec)
+        stream = self._start(kernel, reaper)
+        pool = ThreadPoolExecutor(len(sidecars) or 1, thread_name_prefix="moat-sidecar")
+        streams = [pool.submit(self._start, sidecar, reaper) for sidecar in sidecars]
+        pool.shutdown(wait=False)
+        return SandboxStreams(kernel=stream, sidecars=tuple(streams))
+
+    def _start(self, words: dict[str, Any], reaper: Reaper) -> AttachStream:
+        """One container, from its rendering."""
         import docker.errors
+
+        name, body = words["name"], words["body"]
 
         try:
             with contextlib.ExitStack() as undo:
                 client = self.connect().api
                 undo.callback(client.close)
-                words = self.render(spec)
-                assert self.socket is not None
-                reaper.container(self.socket, spec.name)
-                client.create_container_from_config(words["body"], words["name"])
-                attach_stream = DockerStream(client, spec.name)
+                reaper.container(self._socket(), name)
+                client.create_container_from_config(body, name)
+                attach_stream = DockerStream(client, name)
                 undo.callback(attach_stream.close)
-                client.start(spec.name)
+                client.start(name)
                 undo.pop_all()
         except docker.errors.ImageNotFound as error:
-            raise ImageError(f"the image {spec.image} is missing: {error.explanation}") from error
+            image = body["Image"]
+            raise ImageError(f"the image {image} is missing: {error.explanation}") from error
         except docker.errors.APIError as error:
             raise StartError(f"{self.name} refused: {error.explanation}") from error
         except engine_errors() as error:

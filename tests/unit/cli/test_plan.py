@@ -95,11 +95,13 @@ def test_plan_shows_each_sidecar_as_it_would_be_started(directory):
     assert re.search(r"^  image +redis:7$", said, flags=re.MULTILINE)
     assert re.search(r"^  ready +not waited for$", said, flags=re.MULTILINE)
     assert "/data" in said
-    assert "network container:moat-box-00000000" in said
+    assert "network the kernels'" in said
     whole = moat("plan", directory, "--runtime", "docker", "--json").stdout
     (redis,) = json.loads(whole)["sidecars"]
     assert (redis["name"], redis["wait"]) == ("redis", False)
     assert redis["rendered"]["name"] == "moat-box-redis-00000000"
+    host = redis["rendered"]["body"]["HostConfig"]
+    assert host["NetworkMode"] == "container:moat-box-00000000"
     assert redis["ready"] == "something listens at 127.0.0.1:6379"
     assert "hunter2" not in said + whole
 

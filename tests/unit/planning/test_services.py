@@ -70,8 +70,8 @@ def test_a_sidecar_is_rendered_in_the_network_of_the_sandbox_without_its_guest(
     (plan,) = plan_services(given, kernel, host)
     instance = Instance.of(RunDir(Path("/run/moat-nb/0123abcd")), "7:99:boot")
     spec = plan.on(("docker-entrypoint.sh",), ("redis-server",), "TERM", ("/data",))
-    (spec,) = SandboxSpec(kernel=kernel, sidecars=(spec,)).instantiate(instance).sidecars
-    rendered = Docker("docker", {}, EngineFacts()).render(spec)
+    sandbox = SandboxSpec(kernel=kernel, sidecars=(spec,)).instantiate(instance)
+    _, rendered = Docker("docker", {}, EngineFacts()).render(sandbox)
     assert rendered["name"] == "moat-p-redis-0123abcd"
     body: dict[str, Any] = rendered["body"]
     assert body["Cmd"][-3:] == ["docker-entrypoint.sh", "redis-server", "-"]
@@ -101,8 +101,9 @@ def test_a_user_of_the_images_own_stays_in_a_rootless_engine_and_the_kernels_bec
 ) -> None:
     found = plans(read("dependencies: [redis]\nkernel: {services: {a: {image: 'a:1'}}}"), host)
     rootless = Docker("docker", {}, EngineFacts(rootless=True))
-    assert rootless.render(found["redis"].spec)["body"]["User"] == "999:999"
-    assert rootless.render(found["a"].spec)["body"]["User"] == "0:0"
+    redis, other = found["redis"].spec, found["a"].spec
+    rendered = rootless.render(SandboxSpec(kernel=redis, sidecars=(other,)))
+    assert [words["body"]["User"] for words in rendered] == ["999:999", "0:0"]
 
 
 # ---------------------------------------------------------------- what each is handed

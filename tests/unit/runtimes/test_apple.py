@@ -16,7 +16,7 @@ from moat_nb.errors import StartError
 from moat_nb.host.machine import Host, User
 from moat_nb.planning.limits import MIB, Hardening, Limits
 from moat_nb.planning.mounts import Bind, EmptyFile, MountPlan, Tmpfs, Volume, build
-from moat_nb.planning.spec import ContainerSpec
+from moat_nb.planning.spec import ContainerSpec, SandboxSpec
 from moat_nb.runtimes import apple
 from moat_nb.runtimes.apple import Apple
 from moat_nb.runtimes.base import UNLIMITED_FILES
@@ -56,7 +56,7 @@ SPEC = ContainerSpec(
 
 
 def test_a_spec_is_rendered_whole():
-    rendered = Apple(HOST).render(SPEC)
+    (rendered,) = Apple(HOST).render(SandboxSpec(kernel=SPEC))
     assert rendered == [
         *("container", "run", "--name", "moat-p-0a1b2c3d", "--rm", "--interactive", "--init"),
         *("--progress", "none", "--network", "none", "--no-dns"),
@@ -76,7 +76,7 @@ def test_a_spec_is_rendered_whole():
 
 def test_without_cpus_and_with_a_writable_root_their_options_are_left_out():
     loose = replace(SPEC, limits=Limits(memory=2 << 30), hardening=Hardening(read_only_root=False))
-    rendered = Apple(HOST).render(loose)
+    (rendered,) = Apple(HOST).render(SandboxSpec(kernel=loose))
     assert [word for word in rendered if word in ("--cpus", "--read-only")] == []
 
 
@@ -156,22 +156,26 @@ def spec(tmp_path):
     )
 
 
+def begin(stub, spec):
+    return stub.runtime.start(SandboxSpec(kernel=spec), None).kernel
+
+
 def test_every_argument_is_documented_and_bytes_go_both_ways(stub, spec, monkeypatch):
     monkeypatch.setattr("moat_nb.runtimes.pipes.GRACE_SECONDS", 60)
-    attach_stream = stub.runtime.start(spec, None)
+    attach_stream = begin(stub, spec)
     attach_stream.send(b"hello\n")
     assert attach_stream.receive() == b"HELLO\n"
     attach_stream.close()
     assert attach_stream.last_words() == "exit code 0"
     assert stub.calls == [
-        stub.runtime.render(spec)[1:],
+        stub.runtime.render(SandboxSpec(kernel=spec))[0][1:],
         ["delete", "--force", "moat-p-0a1b2c3d"],
     ]
 
 
 def test_the_guests_environment_is_the_specs(stub, spec):
     code = "import json, os; print(json.dumps(dict(os.environ)))"
-    attach_stream = stub.runtime.start(replace(spec, command=(sys.executable, "-c", code)), None)
+    attach_stream = begin(stub, replace(spec, command=(sys.executable, "-c", code)))
     found = json.loads(b"".join(iter(attach_stream.receive, b"")))
     attach_stream.close()
     found.pop("LC_CTYPE", None)  # Python's own
@@ -179,7 +183,7 @@ def test_the_guests_environment_is_the_specs(stub, spec):
 
 
 def test_a_refusal_of_the_engine_is_told_in_its_own_words(stub, spec):
-    attach_stream = stub.runtime.start(replace(spec, name="!"), None)
+    attach_stream = begin(stub, replace(spec, name="!"))
     assert attach_stream.receive() == b""
     assert (
         attach_stream.last_words() == "exit code 64: Error: The value '!' is invalid for '--name'"

@@ -7,6 +7,7 @@ import os
 import shutil
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,6 @@ from moat_nb.config.model import Service
 from moat_nb.config.readiness import LogLine
 from moat_nb.errors import ProofError
 from moat_nb.host.machine import User
-from moat_nb.host.reaper import Reaper
 from moat_nb.planning.builtin_services import ServiceInputs, resolve
 from moat_nb.planning.limits import MIB, Limits
 from moat_nb.planning.mounts import MountPlan, Tmpfs, build
@@ -30,20 +30,6 @@ SHELLS = [path for name in ("dash", "bash") if (path := shutil.which(name)) is n
 HOSTILE = "a b'c\"d\\e$(touch /tmp/x)\n`id`\n\n  end "
 
 
-class Here:
-    """Starts a spec's command as a child, and reads none of the rest; or gives its stream."""
-
-    def __init__(self, shell: str, attach_stream: AttachStream | None) -> None:
-        self.name = shell
-        self._shell = shell
-        self._attach_stream = attach_stream
-
-    def start(self, spec: ContainerSpec, reaper: Reaper) -> AttachStream:
-        return self._attach_stream or PipeStream(
-            spawn([self._shell, *spec.command[1:]], env=os.environ)
-        )
-
-
 Start = Callable[..., Sidecar]
 
 
@@ -51,7 +37,6 @@ Start = Callable[..., Sidecar]
 def start(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Start]:
     """``start(*argv, handover=..., mounts=...)``, under each shell; all end with the test."""
     running: list[Sidecar] = []
-    reaper = Reaper()
 
     def begin(
         *argv: str,
@@ -83,14 +68,12 @@ def start(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Start]:
         )
         whole = plan.on((), argv, "TERM", ())
         inputs = inputs or ServiceInputs()
-        sidecar = Sidecar(plan, replace(whole, mounts=spec.mounts), inputs, log(), on_end)
+        stream: Future[AttachStream] = Future()
+        sidecar = Sidecar(plan, replace(whole, mounts=spec.mounts), inputs, log(), on_end, stream)
         running.append(sidecar)
-        runtime = Here(request.param, attach_stream)
-        sidecar.start(
-            runtime,  # type: ignore[arg-type] # all it needs of one
-            reaper,
-            cancelled or threading.Event(),
-        )
+        argv = [request.param, *whole.command[1:]]
+        stream.set_result(attach_stream or PipeStream(spawn(argv, env=os.environ)))
+        sidecar.start(cancelled or threading.Event())
         return sidecar
 
     def log() -> Path:
@@ -100,7 +83,6 @@ def start(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Start]:
     for sidecar in running:
         sidecar.close()
         sidecar.join(10)
-    reaper.finish()
 
 
 def ended(sidecar: Sidecar) -> str:

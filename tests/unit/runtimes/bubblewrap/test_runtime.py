@@ -27,7 +27,7 @@ from moat_nb.errors import StartError
 from moat_nb.host.machine import Host, User
 from moat_nb.planning.limits import MIB, Hardening, Limits
 from moat_nb.planning.mounts import Bind, EmptyFile, MountPlan, Tmpfs, Volume, build
-from moat_nb.planning.spec import ContainerSpec
+from moat_nb.planning.spec import ContainerSpec, SandboxSpec
 from moat_nb.runtimes.base import UNLIMITED_FILES
 from moat_nb.runtimes.bubblewrap import staging
 from moat_nb.runtimes.bubblewrap.runtime import Bubblewrap
@@ -93,8 +93,13 @@ ARGUMENTS = """
 """.split()  # noqa: SIM905 - read more easily as the line it is
 
 
+def render(runtime, spec):
+    (rendered,) = runtime.render(SandboxSpec(kernel=spec))
+    return rendered
+
+
 def test_a_spec_is_rendered_whole():
-    rendered = Bubblewrap(HOST, FACTS).render(SPEC)
+    rendered = render(Bubblewrap(HOST, FACTS), SPEC)
     assert rendered == {
         "argv": [
             *("/usr/bin/bwrap", "--args", "<arguments>", "--"),
@@ -118,7 +123,7 @@ def test_with_systemd_a_scope_stands_in_front_and_the_rlimits_are_only_the_ulimi
     facts = replace(FACTS, limiter="systemd-run-user", limits_cpu=True)
     spec = replace(SPEC, limits=Limits(memory=1 << 30, pids=99, cpus=1.5))
     runtime = Bubblewrap(HOST, facts)
-    argv = runtime.render(spec)["argv"]
+    argv = render(runtime, spec)["argv"]
     scope = "/usr/bin/systemd-run --user --scope --quiet --collect -p MemoryMax=1073741824 "
     scope += "-p MemorySwapMax=0 -p TasksMax=99 -p CPUQuota=150% -- /usr/bin/bwrap"
     assert argv[: len(scope.split())] == scope.split()
@@ -132,7 +137,7 @@ def test_with_systemd_a_scope_stands_in_front_and_the_rlimits_are_only_the_ulimi
 def test_root_becomes_the_workspaces_owner_before_bubblewrap_runs():
     host = replace(HOST, user=User(0, 0))
     facts = replace(FACTS, limiter="systemd-run-system")
-    argv = Bubblewrap(host, facts).render(SPEC)["argv"]
+    argv = render(Bubblewrap(host, facts), SPEC)["argv"]
     assert argv[:4] == ["/usr/bin/systemd-run", "--scope", "--quiet", "--collect"]
     drop = "/usr/bin/setpriv --reuid 1000 --regid 1000 --clear-groups --no-new-privs --"
     start = argv.index("/usr/bin/setpriv")
@@ -153,7 +158,7 @@ def test_the_number_of_files_is_a_remark_of_a_plan_and_no_start_says_it():
 
 def test_a_ulimit_may_be_tighter_than_the_sandboxs_limits_and_never_looser():
     limits = Limits(memory=1 << 30, ulimits=(("data", 5, -1), ("nproc", 9, 9999), ("stack", 1, -1)))
-    argv = Bubblewrap(HOST, FACTS).render(replace(SPEC, limits=limits))["argv"]
+    argv = render(Bubblewrap(HOST, FACTS), replace(SPEC, limits=limits))["argv"]
     assert [word for word in argv if word.startswith("--") and "=" in word] == [
         "--data=5:1073741824",
         "--nproc=9:512",
@@ -162,13 +167,13 @@ def test_a_ulimit_may_be_tighter_than_the_sandboxs_limits_and_never_looser():
 
 
 def test_an_older_bubblewrap_is_not_asked_to_disable_user_namespaces():
-    rendered = Bubblewrap(HOST, replace(FACTS, version=(0, 7, 0))).render(SPEC)
+    rendered = render(Bubblewrap(HOST, replace(FACTS, version=(0, 7, 0))), SPEC)
     assert rendered["arguments"] == [word for word in ARGUMENTS if word != "--disable-userns"]
 
 
 def test_a_root_filesystem_that_may_be_written_is_left_writable():
     spec = replace(SPEC, hardening=Hardening(read_only_root=False))
-    arguments = Bubblewrap(HOST, FACTS).render(spec)["arguments"]
+    arguments = render(Bubblewrap(HOST, FACTS), spec)["arguments"]
     assert " --remount-ro / " not in f" {' '.join(arguments)} "
 
 
@@ -234,7 +239,7 @@ from moat_nb.planning.interpreter import with_interpreter
 from moat_nb.planning.mounts import Bind, EmptyFile, MountPlan, Tmpfs, build
 from moat_nb.runtimes.bubblewrap.runtime import Bubblewrap
 from moat_nb.planning.limits import Limits
-from moat_nb.planning.spec import ContainerSpec
+from moat_nb.planning.spec import ContainerSpec, SandboxSpec
 
 def make(asked):
     host = Host.current()
@@ -260,7 +265,7 @@ def make(asked):
 
 def run(asked):
     runtime, spec = make(asked)
-    attach_stream = runtime.start(spec, None)
+    attach_stream = runtime.start(SandboxSpec(kernel=spec), None).kernel
     out = b"".join(iter(attach_stream.receive, b""))
     words = attach_stream.last_words()
     attach_stream.close()
@@ -542,7 +547,11 @@ def until(condition, seconds=30.0):
     return False
 
 
-BEGIN = "import time\nruntime, spec = make(asked)\nattach_stream = runtime.start(spec, None)\n"
+BEGIN = """\
+import time
+runtime, spec = make(asked)
+attach_stream = runtime.start(SandboxSpec(kernel=spec), None).kernel
+"""
 
 
 def test_a_killed_launcher_leaves_no_process_even_if_the_guest_does_not_heed_its_stdin(launcher):
@@ -578,7 +587,7 @@ def own(tmp_path):
 def begin(own, code):
     asked = {"workspace": str(own.workspace), "user": [OWNER.uid, OWNER.gid], "code": code}
     runtime, spec = make(asked)  # noqa: F821 - defined by DRIVER
-    return runtime.start(spec, None)
+    return runtime.start(SandboxSpec(kernel=spec), None).kernel
 
 
 ECHO = "import sys\nfor line in sys.stdin: print(line.upper(), end='', flush=True)\nprint('bye')"

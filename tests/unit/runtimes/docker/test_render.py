@@ -15,7 +15,7 @@ import moat_nb
 from moat_nb.host.machine import User
 from moat_nb.planning.limits import MIB, Hardening, Limits
 from moat_nb.planning.mounts import Bind, EmptyFile, MountPlan, Tmpfs, Volume, build
-from moat_nb.planning.spec import ContainerSpec, Instance
+from moat_nb.planning.spec import ContainerSpec, Instance, SandboxSpec
 from moat_nb.runtimes.base import UNLIMITED_FILES
 from moat_nb.runtimes.docker.engine import EngineFacts
 from moat_nb.runtimes.docker.runtime import Docker
@@ -53,6 +53,11 @@ SPEC = ContainerSpec(
         owner="7:99:boot",
     )
 )
+
+
+def render(runtime: Docker, spec: ContainerSpec) -> dict[str, Any]:
+    (rendered,) = runtime.render(SandboxSpec(kernel=spec))
+    return rendered
 
 
 def bind(source: str, target: str, read_only: bool = False) -> dict[str, Any]:
@@ -150,7 +155,7 @@ def rootless_docker_tmpfs() -> dict[str, str]:
     ids=["docker", "docker-rootless", "podman", "podman-rootless"],
 )
 def test_a_spec_is_rendered_whole(facts: EngineFacts, whole: dict[str, Any]) -> None:
-    rendered = Docker("docker", {}, facts).render(SPEC)
+    rendered = render(Docker("docker", {}, facts), SPEC)
     assert rendered == whole
     assert json.loads(json.dumps(rendered)) == rendered
 
@@ -161,13 +166,13 @@ def test_a_spec_is_rendered_whole(facts: EngineFacts, whole: dict[str, Any]) -> 
 def test_without_an_engine_at_hand_the_one_of_that_name_is_rendered(
     name: str, whole: dict[str, Any]
 ) -> None:
-    assert Docker(name, {}).render(SPEC) == whole
+    assert render(Docker(name, {}), SPEC) == whole
 
 
 @pytest.mark.parametrize("facts", [EngineFacts(), EngineFacts(podman=True)])
 def test_a_plan_remarks_on_the_number_of_files_where_it_is_not_limited(facts: EngineFacts) -> None:
     runtime = Docker("docker", {}, facts)
-    options = runtime.render(SPEC)["body"]["HostConfig"]["Tmpfs"]["/workspace/.venv"]
+    options = render(runtime, SPEC)["body"]["HostConfig"]["Tmpfs"]["/workspace/.venv"]
     assert runtime.remarks(SPEC) == (() if "nr_inodes" in options else (UNLIMITED_FILES,))
     assert runtime.notices(SPEC) == ()
 
@@ -178,7 +183,7 @@ def test_a_plan_remarks_that_gvisor_does_not_limit_the_number_of_files() -> None
 
 
 def host_config(**changes: Any) -> dict[str, Any]:
-    rendered = Docker("docker", {}).render(replace(SPEC, **changes))
+    rendered = render(Docker("docker", {}), replace(SPEC, **changes))
     config: dict[str, Any] = rendered["body"]["HostConfig"]
     return config
 
@@ -260,5 +265,5 @@ def test_each_row_of_the_hardening_table_is_rendered(
     row: str, role: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://proxy.example:3128")
-    body = Docker("docker", {}).render(replace(SPEC, role=role))["body"]
+    body = render(Docker("docker", {}), replace(SPEC, role=role))["body"]
     assert TABLE[row](body, body["HostConfig"])
