@@ -169,7 +169,7 @@ class KernelOptions:
     runtime: str | None = None
     packages: tuple[str, ...] = ()
     argv: tuple[str, ...] = ()
-    """Empty: ipykernel, forked from the guest. ``{connection_file}`` is substituted."""
+    """Empty: ipykernel. ``{connection_file}`` is substituted."""
     preload: tuple[str, ...] = ()
     skip_dependencies: tuple[str, ...] = ()
     spare: bool = True
@@ -190,6 +190,12 @@ class KernelOptions:
     transport: Literal["auto", "ipc", "tcp"] = "auto"
     where: dict[str, str] = field(default_factory=dict, compare=False, repr=False)
     """``file:line:column`` of each key that the file gives."""
+
+    @property
+    def forked(self) -> bool:
+        """Whether kernels are ipykernel's, forked from the guest, so that one can be made ahead of
+        need."""
+        return not self.argv
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -127,10 +127,7 @@ class Guest:
             return False
         for line in lines:
             message = json.loads(line)
-            kind = message.pop("type")
-            if kind == protocol.STOP:
-                return False
-            HANDLERS[kind](self, **message)
+            HANDLERS[message.pop("type")](self, **message)
         return True
 
     # -------- messages

@@ -14,7 +14,6 @@ To the guest:
     usage  {id}              ask for the mounts' use
     prove  {id}              prove the excludes once more
     vitals {id}              ask for the kernels' memory and CPU
-    stop   {}                end everything
 From the guest:
     ready    {mounts, sources, python}   the excludes' promises hold; sources: what is mounted at
                                          each mount point, [device, path in its filesystem,
@@ -47,7 +46,6 @@ NOTE = "note"
 USAGE = "usage"
 PROVE = "prove"
 VITALS = "vitals"
-STOP = "stop"
 
 READY = "ready"
 REFUSED = "refused"
@@ -59,7 +57,7 @@ EXITED = "exited"
 MOUNT_LOST = "mount_lost"
 PROVED = "proved"
 
-TO_GUEST = frozenset({SPAWN, SPARE, INPUT, SIGNAL, NOTE, USAGE, PROVE, VITALS, STOP})
+TO_GUEST = frozenset({SPAWN, SPARE, INPUT, SIGNAL, NOTE, USAGE, PROVE, VITALS})
 FROM_GUEST = frozenset(
     {
         *(READY, REFUSED, SPAWNED, FAILED, SPARE, OUTPUT, INPUT_TAKEN, EXITED, MOUNT_LOST),

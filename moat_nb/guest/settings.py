@@ -8,6 +8,11 @@ from typing import List, NamedTuple, Sequence
 IN_NO_HURRY = "--in-no-hurry"
 
 
+def unhurried(argv: Sequence[str]) -> List[str]:
+    """The guest's arguments ``argv`` with the word for no hurry behind them."""
+    return [*argv, IN_NO_HURRY]
+
+
 class Exclude(NamedTuple):
     """A path that the guest proves to be covered."""
 
@@ -44,7 +49,8 @@ class Settings(NamedTuple):
             "preload": list(self.preload),
             "port_forwards": [forward._asdict() for forward in self.port_forwards],
         }
-        return [json.dumps(words), *([IN_NO_HURRY] if self.in_no_hurry else [])]
+        argv = [json.dumps(words)]
+        return unhurried(argv) if self.in_no_hurry else argv
 
     @classmethod
     def from_argv(cls, argv: Sequence[str]) -> Settings:

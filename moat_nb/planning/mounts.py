@@ -1,9 +1,9 @@
 """The mount plan: what stands where in a sandbox, as pure data.
 
 One builder serves the kernel's container, every sidecar and every runtime. Renderers take the
-order as it is: parents stand before their children, and of two mounts at one depth binds stand
-before tmpfs, because an engine that mounts in the given order would otherwise hide one behind
-the other.
+order as it is, as an engine may mount in the given order: parents stand before their children, so
+that none hides another. At one depth, where the order changes nothing, what is excluded or scratch
+(tmpfs, empty files) stands behind binds and volumes, and the rest goes by the target's name.
 """
 
 from __future__ import annotations

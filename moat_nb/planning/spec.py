@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Literal
 
 from moat_nb.egress.policy.network_policy import NetworkPolicy
-from moat_nb.guest.settings import IN_NO_HURRY
+from moat_nb.guest.settings import unhurried
 from moat_nb.host.machine import User
 from moat_nb.host.run_directory import RunDir
 from moat_nb.planning.limits import Hardening, Limits
@@ -119,19 +119,19 @@ class ContainerSpec:
             labels[SOCKETS_LABEL] = instance.sockets
         else:
             mounts = mounts.with_mounts(Bind(source=instance.sockets, target=instance.sockets))
+        command = self.command
+        if instance.spare and self.role == "kernel":
+            command = tuple(unhurried(command))
         if self.has_way_out:
             way_out = Bind(source=instance.network, target=PLACE, read_only=True)
             mounts = mounts.with_mounts(way_out)
         return replace(
             self,
             name=f"moat-{self.name}-{instance.id}",
-            command=(*self.command, *self._hurry(instance)),
+            command=command,
             labels=tuple(sorted({**dict(self.labels), **labels}.items())),
             mounts=mounts,
         )
-
-    def _hurry(self, instance: Instance) -> tuple[str, ...]:
-        return (IN_NO_HURRY,) if instance.spare and self.role == "kernel" else ()
 
 
 @dataclass(frozen=True, kw_only=True)

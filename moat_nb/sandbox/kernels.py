@@ -34,7 +34,9 @@ def spawn_kernel(
     ``{connection_file}`` in ``argv`` becomes a file inside; ``host_cwd`` is mapped to where the
     sandbox has it, if it has. What the kernel writes to its own stdout goes to the log.
     """
-    fork = tuple(argv[: len(IPYKERNEL)]) == IPYKERNEL
+    options = running.plan.config.kernel
+    # A client may ask for another kernel than the plan's, by a kernelspec of its own.
+    fork = options.forked and tuple(argv[: len(IPYKERNEL)]) == IPYKERNEL
     process = running.spawn(
         argv,
         env=env,
@@ -46,7 +48,7 @@ def spawn_kernel(
     running.keep_kernel(process)
     # With ipc, Jupyter's "ip" is the prefix of the sockets' paths.
     _await_sockets(connection["ip"], process)
-    if fork and running.plan.config.kernel.spare:
+    if fork and options.spare:
         running.make_spare_kernel(after=SPARE_SECONDS)
     return process
 

@@ -143,7 +143,7 @@ class Pool:
 def _start(plan: LaunchPlan) -> RunningSandbox:
     spare = RunningSandbox.start(plan, Silent(), spare=True)
     try:
-        if plan.forks_kernels:
+        if plan.config.kernel.forked:
             spare.make_spare_kernel(after=0)
             if not spare.guest.spare_ready.wait(KERNEL_SECONDS):
                 raise MoatError(f"its kernel was not ready after {KERNEL_SECONDS:.0f} s")

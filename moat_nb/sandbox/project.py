@@ -47,11 +47,6 @@ class LaunchPlan:
     def sidecar_specs(self) -> tuple[ContainerSpec, ...]:
         return tuple(sidecar.spec for sidecar in self.sidecars)
 
-    @property
-    def forks_kernels(self) -> bool:
-        """Whether kernels are forked from the guest, so that one can be made ahead of need."""
-        return not self.config.kernel.argv
-
 
 def plan(
     config: Config,

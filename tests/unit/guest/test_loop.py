@@ -50,13 +50,6 @@ def test_the_end_of_stdin_ends_everything(guest: Guest) -> None:
     assert alive(marker) == []
 
 
-def test_stop_ends_everything(guest: Guest) -> None:
-    marker = marked_processes(guest)
-    guest.tell("stop")
-    assert guest.process.wait(timeout=300) == 0
-    assert alive(marker) == []
-
-
 def test_a_launcher_that_reads_no_more_ends_everything(guest: Guest) -> None:
     marker = marked_processes(guest)
     assert guest.process.stdout is not None
