@@ -58,11 +58,15 @@ def _log_of(service: str, one: Listed) -> Path:
 
 def trace(which: str | None, *, as_json: bool) -> int:
     """Raises MoatError when there is no such sandbox."""
-    records = read(_chosen(which, "what it asked for").run_dir.requests)
+    one = _chosen(which, "what it asked for")
+    records = read(one.run_dir.requests)
     if as_json:
         print(json.dumps([asdict(record) for record in records], indent=2))
     elif records:
         print(requests_as_text(records))
+    else:
+        words = "it has asked for no host so far; the requests of a sandbox go with it"
+        print(f"moat-nb: {one.title}: {words}", file=sys.stderr)
     return 0
 
 
