@@ -8,23 +8,19 @@ proxy that died is started again at the next connection.
 from __future__ import annotations
 
 import contextlib
-import functools
 import json
 import logging
 import os
 import select
 import socket
 import subprocess
-import sys
 import threading
 from collections import deque
 from collections.abc import Callable
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 from moat_nb.egress.options import ProxyOptions
-from moat_nb.host.package import PACKAGE
+from moat_nb.host import isolated_python
 
 __all__ = ["ProxyProcess", "command"]
 
@@ -179,31 +175,6 @@ PACKAGES = ("h11", "aiohappyeyeballs", "cryptography", "_cffi_backend", "typing_
 cryptography's. A missing one is not needed, or was refused before."""
 
 
-_PROGRAM = """\
-import sys
-home, *others = sys.argv[1:]
-sys.path.insert(0, home)
-import moat_nb
-sys.path.remove(home)
-sys.path += [home, *others]
-from moat_nb.egress.proxy.__main__ import main
-main()
-"""
-"""This package is always the launcher's own; other modules come from the interpreter's directories
-first. ``-I`` leaves out PYTHONPATH and the user's directory (``pip install --user``), so the
-places where the launcher found its packages are appended."""
-
-
 def command() -> list[str]:
-    """The proxy's argv; start it with an empty environment in a directory nobody can write to."""
-    home = str(PACKAGE.parent)
-    return [sys.executable, "-I", "-c", _PROGRAM, home, *_places()]
-
-
-@functools.cache
-def _places() -> tuple[str, ...]:
-    """Directories of PACKAGES, looked up once: a file made later changes no later sandbox."""
-    origins = (spec.origin for name in PACKAGES if (spec := find_spec(name)) and spec.origin)
-    modules = (Path(origin) for origin in origins)
-    places = (m.parent.parent if m.name == "__init__.py" else m.parent for m in modules)
-    return tuple(dict.fromkeys(map(str, places)))
+    """The proxy's argv."""
+    return isolated_python.command("moat_nb.egress.proxy.__main__", PACKAGES)

@@ -8,6 +8,7 @@
         requests             the log of network requests, bounded
         s/                   the kernels' sockets; the sandbox sees this directory
         n/                   the proxy's socket, if there is one; read-only in the sandbox
+      relay-5e0d7a21/        the sockets that a client connects to; no sandbox sees it
 
 The paths are short because a unix socket's path may have 107 bytes at most.
 """
@@ -15,9 +16,11 @@ The paths are short because a unix socket's path may have 107 bytes at most.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import secrets
+import shutil
 import stat
 import sys
 from collections.abc import Iterator, Mapping
@@ -30,6 +33,7 @@ from moat_nb.host.machine import User, run_directories
 from moat_nb.host.reaper import Reaper, remove_tree
 
 __all__ = [
+    "ClientDirectory",
     "Made",
     "Owner",
     "RunDir",
@@ -40,6 +44,7 @@ __all__ = [
     "sweep",
 ]
 
+CLIENTS = "relay-"
 SOCKET_PATH_LIMIT = 107
 LONGEST_SOCKET = len("/12345678/s/123456-5")
 
@@ -187,6 +192,32 @@ class RunDir:
         return SandboxState(**fields)
 
 
+@dataclass(frozen=True, kw_only=True)
+class ClientDirectory:
+    """Where one relay listens for its clients."""
+
+    path: Path
+    lock: int
+    """A descriptor that holds the directory's lock: who has it, or inherits it, keeps it."""
+
+    @classmethod
+    def make(cls, base: Path) -> ClientDirectory:
+        """StartError when it cannot be made."""
+        path = base / f"{CLIENTS}{secrets.token_hex(4)}"
+        try:
+            make_base(base)
+            path.mkdir(mode=0o700)
+            lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        except OSError as error:
+            raise StartError(f"{path}: cannot be made: {error.strerror}") from error
+        return cls(path=path, lock=lock)
+
+    def remove(self) -> None:
+        shutil.rmtree(self.path, ignore_errors=True)
+        os.close(self.lock)
+
+
 def base_directory(environ: Mapping[str, str], uid: int) -> Path:
     """The directory of this user's sandboxes.
 
@@ -227,4 +258,16 @@ def sweep(base: Path) -> list[str]:
             with contextlib.suppress(OSError):
                 remove_tree(str(run_dir.path))
             swept.append(run_dir.id)
+    for path in base.glob(f"{CLIENTS}*"):
+        _remove_unlocked(path)
     return swept
+
+
+def _remove_unlocked(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(path)
+        finally:
+            os.close(descriptor)

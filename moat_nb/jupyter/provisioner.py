@@ -28,7 +28,9 @@ from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
 from traitlets import Bool, Unicode
 
 from moat_nb.errors import MoatError, SandboxGone
+from moat_nb.host.run_directory import base_directory
 from moat_nb.jupyter import safe_python
+from moat_nb.jupyter.relay.process import RelayProcess
 from moat_nb.planning.mount_paths import to_host, to_sandbox
 from moat_nb.sandbox.connection import IPYKERNEL_ARGV, json_ready, new_connection
 from moat_nb.sandbox.guest_client import Exit
@@ -62,7 +64,7 @@ class MoatProvisioner(KernelProvisionerBase):
     )
     runtime = Unicode("", config=True, help="docker, podman, bubblewrap or apple; empty: auto.")
     trust_output = Bool(
-        False, help="Whether output is shown as it comes, for a client without rights of its own."
+        False, help="Whether clients get what the kernel sends as it is; a kernelspec says so."
     )
 
     def __init__(self, *, sandbox: Sandbox | None = None, **traits: Any) -> None:
@@ -70,6 +72,8 @@ class MoatProvisioner(KernelProvisionerBase):
         self._sandbox = sandbox
         self._owns_sandbox = sandbox is None
         self._process: Process | None = None
+        self._relay: RelayProcess | None = None
+        """Kept over restarts, and when a sandbox ended: clients stay connected to it."""
         self._ending = False
         """The client has asked for its end, so that needs no explanation."""
         self._cwd: str | None = None
@@ -104,25 +108,21 @@ class MoatProvisioner(KernelProvisionerBase):
         return self.connection_info
 
     def _launch(self, cmd: list[str]) -> None:
-        from moat_nb.sandbox.sandbox import Sandbox
-
-        if self._sandbox is None or self._sandbox.gone is not None:
-            if not self._owns_sandbox and self._sandbox is not None:
-                raise SandboxGone(str(self._sandbox.gone))
-            self._stop_sandbox()
-            self._sandbox = Sandbox.launch(
-                self.project or self._cwd or ".", self.runtime or None, on_event=self._hear
-            )
-            for notice in self._sandbox.spec.notices:
-                self.log.info("moat: %s", notice)
-            self.connection_info = {}
-        sandbox = self._sandbox
-        if not self.connection_info:
-            connection = new_connection(sandbox.next_socket_prefix())
-            self.connection_info = {**connection, **self._encryption()}  # type: ignore[typeddict-item]
+        # It imports what it needs while the sandbox starts.
+        if self._relay is None and self._owns_sandbox and not self.trust_output:
+            self._relay = RelayProcess(base_directory(os.environ, os.getuid()))
+        sandbox = self._running_sandbox()
+        inner = new_connection(sandbox.next_socket_prefix())
+        if self._relay is not None:
+            self._open_relay(self._relay)
+            self._relay.connect(json_ready(inner))
+        elif not self.connection_info:
+            self.connection_info = {**inner, **self._encryption()}  # type: ignore[typeddict-item]
+        else:
+            inner = self.connection_info
         self._process = sandbox.spawn_kernel(
             list(sandbox.config.kernel.argv) or cmd,
-            json_ready(self.connection_info),
+            json_ready(inner),
             env=self._env,
             host_cwd=self._cwd,
         )
@@ -130,12 +130,41 @@ class MoatProvisioner(KernelProvisionerBase):
         if self._owns_sandbox:  # else who gave us the sandbox asks for himself
             self._process.exited.add_done_callback(self._say_how_it_ended)
 
+    def _running_sandbox(self) -> Sandbox:
+        from moat_nb.sandbox.sandbox import Sandbox
+
+        sandbox = self._sandbox
+        if sandbox is not None and sandbox.gone is None:
+            return sandbox
+        if not self._owns_sandbox and sandbox is not None:
+            raise SandboxGone(str(sandbox.gone))
+        if sandbox is not None:
+            sandbox.stop()
+        if self._relay is None:
+            self.connection_info = {}
+        self._sandbox = sandbox = Sandbox.launch(
+            self.project or self._cwd or ".", self.runtime or None, on_event=self._hear
+        )
+        for notice in sandbox.spec.notices:
+            self.log.info("moat: %s", notice)
+        return sandbox
+
+    def _open_relay(self, relay: RelayProcess) -> None:
+        if not self.connection_info:
+            client = {**new_connection(relay.prefix), **self._encryption()}
+            self.connection_info = client  # type: ignore[assignment]
+            relay.open(json_ready(client))
+
     def _say_how_it_ended(self, exited: Future[Exit]) -> None:
-        """Into the client's log: a front end says no more than that the kernel has died."""
-        how = exited.result()
-        gone = self._sandbox is None or self._sandbox.gone is not None
-        if how.code != 0 and not self._ending and not gone:
-            self.log.warning("moat: the kernel ended: %s", how.told)
+        """Into the client's log and into the notebook: a front end says no more than that the
+        kernel has died."""
+        how, relay = exited.result(), self._relay
+        gone = self._sandbox.gone if self._sandbox is not None else None
+        why = "" if self._ending or how.code == 0 else gone or f"the kernel ended: {how.told}"
+        if why and gone is None:
+            self.log.warning("moat: %s", why)
+        if relay is not None:
+            relay.ended(why)
 
     def _encryption(self) -> dict[str, str]:
         """CurveZMQ's keys, where the manager asks for encryption and the kernelspec is fit for it.
@@ -156,6 +185,8 @@ class MoatProvisioner(KernelProvisionerBase):
             self.log.info("moat: %s", text.rstrip())
         elif kind == "gone" and self._process is not None:
             self.log.warning("moat: %s", text)
+        elif kind == "mount_lost" and self._relay is not None:
+            self._relay.note(text)
 
     # -------- the process
 
@@ -205,7 +236,10 @@ class MoatProvisioner(KernelProvisionerBase):
 
     def _stop_sandbox(self) -> None:
         sandbox, self._sandbox = self._sandbox, None
+        relay, self._relay = self._relay, None
         self.connection_info = {}
+        if relay is not None:
+            relay.close()
         if sandbox is not None:
             sandbox.stop()
 

@@ -1,7 +1,7 @@
 """The keeper of a sandbox for shims: it outlives one shim for as long as a restart takes.
 
-It holds the sandbox's attach stream, and relays the ports of the client's connection file to the
-kernel's unix sockets. It serves one shim at a time over a unix socket of JSON lines:
+It holds the sandbox's attach stream, and the relay that serves the ports of the client's connection
+file. It serves one shim at a time over a unix socket of JSON lines:
 
     from the shim: {connection, cwd, env}, then {signal}
     to the shim:   {log}, then {exited}
@@ -23,8 +23,9 @@ from pathlib import Path
 from typing import Any
 
 from moat_nb.errors import MoatError
-from moat_nb.jupyter.relay import Relay
-from moat_nb.sandbox.connection import IPYKERNEL_ARGV, PORTS, json_ready, new_connection
+from moat_nb.host.run_directory import base_directory
+from moat_nb.jupyter.relay.process import RelayProcess
+from moat_nb.sandbox.connection import IPYKERNEL_ARGV, json_ready, new_connection
 from moat_nb.sandbox.guest_client import Exit, Process
 from moat_nb.sandbox.sandbox import Sandbox
 
@@ -66,46 +67,43 @@ class Keeper:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """One shim, to its end; whether another may follow."""
-        relays: list[Relay] = []
+        # It ends with each kernel: a client that found it later would miss the next kernel's.
+        relay = None
         try:
             start = json.loads(await reader.readline() or b"null")
             if start is None:
                 return True
-            prefix = await asyncio.to_thread(self._start, start)
-            for number, port in enumerate(PORTS, start=1):
-                path = f"{prefix}-{number}"
-                relays.append(await Relay.open(start["connection"], port, path))
+            relay = RelayProcess(base_directory(os.environ, os.getuid()))
+            await asyncio.to_thread(self._start, start, relay)
             await self._watch(reader, writer)
         except (MoatError, OSError) as error:
             await _tell(writer, {"log": f"moat-nb: {error}"})
             await _tell(writer, {"exited": 1})
             return False
         finally:
-            for relay in relays:
-                await relay.close()
             await asyncio.to_thread(self._end_kernel)
+            if relay is not None:
+                await asyncio.to_thread(relay.close)
             writer.close()
         return True
 
-    def _start(self, start: dict[str, Any]) -> str:
-        """Start the kernel, in the sandbox that is there or in a new one; its sockets' prefix."""
+    def _start(self, start: dict[str, Any], relay: RelayProcess) -> None:
+        """Start the kernel, in the sandbox that is there or in a new one."""
         if self._sandbox is None or self._sandbox.gone is not None:
             if self._sandbox is not None:
                 self._sandbox.stop()
             self._sandbox = Sandbox.launch(self._project, self._runtime or None, pooled=False)
             self._news = self._sandbox.spec.notices
         sandbox = self._sandbox
-        prefix = sandbox.next_socket_prefix()
-        # The client's own key, and its encryption if it asks for one; only the way is ours.
-        inner = {**start["connection"], **json_ready(new_connection(prefix))}
-        inner.update(key=start["connection"]["key"])
+        inner = json_ready(new_connection(sandbox.next_socket_prefix()))
+        relay.open(start["connection"])
+        relay.connect(inner)
         self._process = sandbox.spawn_kernel(
             list(sandbox.config.kernel.argv) or IPYKERNEL_ARGV,
             inner,
             env=start["env"],
             host_cwd=start["cwd"],
         )
-        return prefix
 
     async def _watch(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Until the kernel or the shim ends."""

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from moat_nb.egress import process
 from moat_nb.egress import process as module
 from moat_nb.egress.options import ProxyOptions
 from moat_nb.egress.policy.network_policy import NetworkPolicy
 from moat_nb.egress.process import ProxyProcess, command
+from moat_nb.host import isolated_python
 from tests.egress.running import SECONDS, everything
 
 ASK = b"GET http://pypi.test/ HTTP/1.1\r\nHost: pypi.test\r\nConnection: close\r\n\r\n"
@@ -31,7 +31,7 @@ Open = Callable[..., tuple[ProxyProcess, str]]
 def opened() -> Iterator[Open]:
     """``opened(hear)``: a gate, and its socket's path. Its proxy refuses all, and asks nobody."""
     with ExitStack() as undo:
-        undo.callback(process._places.cache_clear)
+        undo.callback(isolated_python._places.cache_clear)
 
         def made(
             hear: Callable[[dict[str, Any]], None] = lambda record: None,
@@ -67,7 +67,7 @@ def test_no_module_of_the_workspace_is_imported_by_the_proxy(
         (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.syspath_prepend(str(tmp_path))
-    process._places.cache_clear()
+    isolated_python._places.cache_clear()
     monkeypatch.chdir(tmp_path)
     assert ask(opened()[1]).startswith(REFUSED)
     assert not (tmp_path / "ran").exists()
@@ -87,7 +87,7 @@ def test_what_the_launcher_has_from_elsewhere_than_the_interpreter_is_found() ->
     """As with ``pip install --user``: -S leaves the interpreter without any package of its own."""
     python, *words = command()
     words[words.index("-c") + 1] = words[words.index("-c") + 1].replace(
-        "\nmain()", "\nimport moat_nb.egress.proxy.interception"
+        "\nimport_module(module).main()", "\nimport moat_nb.egress.proxy.interception"
     )
     subprocess.run([python, "-S", *words], env={}, cwd="/", check=True)
 

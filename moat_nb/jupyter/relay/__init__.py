@@ -1,0 +1,1 @@
+"""Between every sandboxed kernel and its clients: a process that lets only harmless output pass."""

@@ -1,0 +1,39 @@
+"""The relay's process, started by :mod:`moat_nb.jupyter.relay.process`.
+
+Its stdin is described in :mod:`moat_nb.jupyter.relay.options`; the process ends when stdin does.
+It writes a line to stdout when clients can connect.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+
+from moat_nb.jupyter.relay.options import RelayOptions
+from moat_nb.jupyter.relay.relay import Relay
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    # Ctrl-C in a terminal goes to the launcher, which decides what ends.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.umask(0o077)
+    with open(0, "rb", buffering=0, closefd=False) as stdin:  # nothing is read ahead
+        line = stdin.readline()
+    if not line:
+        return
+    options = RelayOptions.parse(line)
+    relay = Relay(options, sys.stdin.fileno())
+    os.write(sys.stdout.fileno(), b"listening\n")
+    try:
+        relay.run()
+    finally:
+        # The launcher removes it too; here it goes also when the launcher was killed.
+        shutil.rmtree(options.directory, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()

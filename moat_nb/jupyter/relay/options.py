@@ -1,0 +1,34 @@
+"""What a relay's process is told: one JSON object a line, over its stdin.
+
+The first line is :class:`RelayOptions`; each further one is a command:
+
+    {"connect": PREFIX, "key": KEY}
+                             a kernel is at the sockets PREFIX-1 to PREFIX-5, or comes there; its
+                             connection has a key of its own, which the sandbox knows
+    {"ended": TEXT}          it has ended; TEXT says why, or is empty where a client asked for it
+    {"note": TEXT}           what the user should know, shown in the notebook
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+__all__ = ["RelayOptions"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RelayOptions:
+    client: Mapping[str, Any]
+    """The connection info that clients have, with its key as text."""
+    directory: str
+    """A directory of the relay's, which it removes at its end."""
+
+    def line(self) -> bytes:
+        return json.dumps(asdict(self)).encode() + b"\n"
+
+    @classmethod
+    def parse(cls, line: bytes) -> RelayOptions:
+        return cls(**json.loads(line))

@@ -1,0 +1,177 @@
+"""Starts and follows the relay's process, which stands between a kernel and its clients.
+
+The relay parses what a sandbox sends, so it is a process of its own. It ends when its stdin ends,
+however the launcher died. A relay that died is started again; clients connect to it by themselves.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import subprocess
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from moat_nb.errors import StartError
+from moat_nb.host import isolated_python
+from moat_nb.host.run_directory import ClientDirectory
+from moat_nb.jupyter.relay.options import RelayOptions
+
+__all__ = ["RelayProcess"]
+
+PACKAGES = ("zmq", "nh3", "markdown_it", "mdurl")
+"""The relay's imports beside the standard library and this package."""
+
+END_SECONDS = 2.0
+"""Between the end of the relay's stdin and its kill."""
+
+PAUSE_SECONDS = 0.5
+"""Between a relay's death and the next start: a sandbox may know how to crash it."""
+
+MAX_STARTS = 20
+"""After so many deaths it stays dead."""
+
+STARTED_AGAIN = (
+    "the relay of the kernel's output ended and was started again; what came meanwhile is lost, "
+    "and widgets that were made before are not linked any more"
+)
+
+TAIL = 4096
+"""Bytes of a dead relay's last words that are logged."""
+
+logger = logging.getLogger("moat_nb")
+
+
+class RelayProcess:
+    """The relay of one client's kernels, which are one after another.
+
+    The constructor starts a process, which imports what it needs while the sandbox starts;
+    :meth:`open` has it listen. All methods may be called from any thread.
+    """
+
+    def __init__(self, base: Path) -> None:
+        """``base`` is the directory of this user's sandboxes."""
+        self._directory = ClientDirectory.make(base)
+        self._lock = threading.RLock()
+        self._closed = threading.Event()
+        self._options: RelayOptions | None = None
+        self._kernel: dict[str, str] | None = None
+        self._process = self._started()
+
+    def open(self, client: Mapping[str, Any]) -> None:
+        """Have clients served that have this connection info (JSON-ready); returns when they can
+        connect. Raises StartError."""
+        with self._lock:
+            self._options = RelayOptions(client=client, directory=str(self._directory.path))
+            self._send(self._options.line())
+            if not self._listens(self._process):
+                raise StartError(f"the relay of the kernel's output ended: {self._last_words()}")
+        threading.Thread(target=self._follow, name="moat-relay", daemon=True).start()
+
+    @property
+    def prefix(self) -> str:
+        """For the sockets that clients connect to, ``PREFIX-1`` to ``PREFIX-5``; no sandbox sees
+        the directory."""
+        return str(self._directory.path / "k")
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def connect(self, kernel: Mapping[str, Any]) -> None:
+        """A kernel with this connection info (JSON-ready) is there, or comes."""
+        with self._lock:
+            self._kernel = {"connect": kernel["ip"], "key": kernel["key"]}
+            self._command(**self._kernel)
+
+    def ended(self, why: str) -> None:
+        """The kernel has ended; ``why`` is empty where a client asked for it."""
+        with self._lock:
+            self._kernel = None
+            self._command(ended=why)
+
+    def note(self, text: str) -> None:
+        """Show ``text`` in the notebook: in the cell that runs, else in the next one."""
+        with self._lock:
+            self._command(note=text)
+
+    def close(self) -> None:
+        """End it, and return when it has ended; a second call does nothing."""
+        with self._lock:
+            self._closed.set()
+            process = self._process
+            assert process.stdin is not None
+            with contextlib.suppress(OSError):
+                process.stdin.close()
+        try:
+            process.wait(END_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        self._directory.remove()
+
+    # -------- its process
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            isolated_python.command("moat_nb.jupyter.relay.__main__", PACKAGES),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            cwd="/",
+            env={},  # the launcher's has secrets
+            start_new_session=True,
+            bufsize=0,
+            pass_fds=[self._directory.lock],
+        )
+
+    def _listens(self, process: subprocess.Popen[bytes]) -> bool:
+        assert process.stdout is not None
+        self._said = process.stdout.readline(TAIL)
+        return self._said == b"listening\n"
+
+    def _last_words(self) -> str:
+        assert self._process.stdout is not None
+        self._process.kill()
+        rest = self._process.stdout.read() or b""
+        return (self._said + rest)[-TAIL:].decode(errors="replace").strip()
+
+    def _follow(self) -> None:
+        """Until :meth:`close`: start it again when it has died."""
+        for _ in range(MAX_STARTS):
+            process = self._process
+            assert process.stdout is not None
+            tail = process.stdout.read(TAIL)
+            process.wait()
+            if self._closed.wait(PAUSE_SECONDS):
+                return
+            logger.warning(
+                "the relay of a kernel's output ended (%s) and is started again: %s",
+                process.returncode,
+                (tail or b"").decode(errors="replace"),
+            )
+            with self._lock:
+                self._start_again()
+
+    def _start_again(self) -> None:
+        if self._closed.is_set():
+            return
+        assert self._options is not None
+        self._process = self._started()
+        self._send(self._options.line())
+        if self._listens(self._process):
+            if self._kernel is not None:
+                self._command(**self._kernel)
+            self._command(note=STARTED_AGAIN)
+
+    def _command(self, **command: Any) -> None:
+        self._send(json.dumps(command).encode() + b"\n")
+
+    def _send(self, line: bytes) -> None:
+        assert self._process.stdin is not None
+        # A relay that has died is started again, with what it needs to know.
+        with contextlib.suppress(OSError, ValueError):
+            self._process.stdin.write(line)

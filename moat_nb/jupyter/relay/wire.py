@@ -1,0 +1,141 @@
+"""Jupyter's messages as frames: read from a hostile kernel, written with a signature of our own.
+
+https://jupyter-client.readthedocs.io/en/stable/messaging.html#the-wire-protocol
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Any
+
+__all__ = ["Message", "Signer", "parts_of", "read", "reply_header"]
+
+DELIMITER = b"<IDS|MSG>"
+PARTS = 4
+"""Header, parent header, metadata and content, each JSON."""
+
+MAX_IDENTITIES = 8
+MAX_IDENTITY = 1024
+MAX_BUFFERS = 4096
+LONGEST_FIELD = 512
+HEADER_FIELDS = ("msg_id", "msg_type", "username", "session", "date", "version", "subshell_id")
+
+VERSION = "5.4"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Message:
+    """One message; ``header`` and ``parent`` have texts of a bounded length and nothing else."""
+
+    identities: Sequence[bytes] = ()
+    header: dict[str, Any]
+    parent: dict[str, Any]
+    metadata: dict[str, Any] = field(default_factory=dict)
+    content: dict[str, Any]
+    buffers: Sequence[bytes] = ()
+
+    @property
+    def kind(self) -> str:
+        kind: str = self.header["msg_type"]
+        return kind
+
+    def frames(self, signer: Signer) -> list[bytes]:
+        parts = [
+            _packed(self.header),
+            _packed(self.parent),
+            _packed(self.metadata),
+            _packed(self.content),
+        ]
+        return [*self.identities, DELIMITER, signer.sign(parts), *parts, *self.buffers]
+
+
+class Signer:
+    """Signs messages with one connection's key; an empty key signs nothing, as Jupyter has it."""
+
+    def __init__(self, key: bytes, scheme: str = "hmac-sha256") -> None:
+        name = scheme.removeprefix("hmac-")
+        self._start = hmac.new(key, digestmod=getattr(hashlib, name)) if key else None
+
+    def sign(self, parts: Sequence[bytes]) -> bytes:
+        if self._start is None:
+            return b""
+        digest = self._start.copy()
+        for part in parts:
+            digest.update(part)
+        return digest.hexdigest().encode()
+
+    def signed(self, signature: bytes, parts: Sequence[bytes]) -> bool:
+        return hmac.compare_digest(self.sign(parts), signature)
+
+
+def parts_of(frames: Sequence[bytes]) -> tuple[int, bytes, Sequence[bytes]] | None:
+    """Where the delimiter is, the signature, and the four parts; None for what is no message."""
+    try:
+        at = frames.index(DELIMITER, 0, MAX_IDENTITIES + 1)
+    except ValueError:
+        return None
+    if len(frames) < at + 2 + PARTS:
+        return None
+    return at, frames[at + 1], frames[at + 2 : at + 2 + PARTS]
+
+
+def read(frames: Sequence[bytes]) -> Message | None:
+    """A kernel's message, or None for what is none. Its signature says nothing: the kernel has
+    the key, so it is not looked at."""
+    split = parts_of(frames)
+    if split is None:
+        return None
+    at, _, parts = split
+    identities, buffers = frames[:at], frames[at + 2 + PARTS :]
+    if any(len(identity) > MAX_IDENTITY for identity in identities) or len(buffers) > MAX_BUFFERS:
+        return None
+    try:
+        header, parent, metadata, content = map(json.loads, parts)
+    except (ValueError, RecursionError):
+        return None
+    if not all(isinstance(part, dict) for part in (header, parent, metadata, content)):
+        return None
+    header, parent = _fields(header), _fields(parent)
+    if not {"msg_id", "msg_type"} <= header.keys():
+        return None
+    return Message(
+        identities=identities,
+        header=header,
+        parent=parent,
+        metadata=metadata,
+        content=content,
+        buffers=buffers,
+    )
+
+
+def reply_header(kind: str, session: str) -> dict[str, str]:
+    """The header of a message that we make ourselves."""
+    return {
+        "msg_id": uuid.uuid4().hex,
+        "msg_type": kind,
+        "username": "moat",
+        "session": session,
+        "date": datetime.now(timezone.utc).isoformat(),
+        "version": VERSION,
+    }
+
+
+def _fields(header: dict[str, Any]) -> dict[str, str]:
+    # A half of a character has no bytes in UTF-8, and some clients fail over it.
+    return {
+        name: value
+        for name in HEADER_FIELDS
+        if isinstance(value := header.get(name), str)
+        and len(value) <= LONGEST_FIELD
+        and (value.isascii() or value.isprintable())
+    }
+
+
+def _packed(part: dict[str, Any]) -> bytes:
+    return json.dumps(part, separators=(",", ":")).encode()
