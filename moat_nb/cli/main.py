@@ -122,6 +122,7 @@ def _install(arguments: argparse.Namespace) -> int:
         runtime=arguments.runtime,
         name=arguments.name,
         prefix=arguments.prefix,
+        trust_output=arguments.trust_output,
     )
     print(f"installed {name} in {place}")
     return 0

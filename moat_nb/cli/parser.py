@@ -234,6 +234,11 @@ def _add_kernelspec_commands(commands: _Commands) -> None:
     _add_directory(parser)
     _add_runtime(parser)
     parser.add_argument("--name", metavar="N", help="the kernelspec's name (default: moat-NAME)")
+    parser.add_argument(
+        "--trust-output",
+        action="store_true",
+        help="let scripts and widgets of the sandbox act in your page, with your rights there",
+    )
     place = parser.add_mutually_exclusive_group()
     place.add_argument("--user", action="store_true", help="for this user (the default)")
     place.add_argument(

@@ -32,24 +32,35 @@ LOGOS = Path(__file__).parent / "logos"
 # ---------------------------------------------------------------- what it says
 
 
-def kernel_json(config: Config, *, runtime: str | None, executable: str) -> dict[str, Any]:
-    """The kernelspec of ``config``'s project; ``executable`` is a python that has moat_nb."""
+def kernel_json(
+    config: Config, *, runtime: str | None, executable: str, trust_output: bool = False
+) -> dict[str, Any]:
+    """The kernelspec of ``config``'s project; ``executable`` is a python that has moat_nb.
+
+    ``trust_output``: clients get what the kernel sends as it is, and its name says so.
+    """
     project = str(config.directory)
     language = language_of(config.kernel.argv)
     title = "Python 3" if language == "python" else language.title()
     shim = [*safe_python.words(executable, "moat_nb"), "kernel", "--project", project]
     if runtime is not None:
         shim += ["--runtime", runtime]
+    name = config.name
+    provisioner: dict[str, Any] = {"project": project, "runtime": runtime or ""}
+    if trust_output:
+        shim += ["--trust-output"]
+        name += ", trusted output"
+        provisioner["trust_output"] = True
     return {
         "argv": [*shim, "-f", "{connection_file}"],
-        "display_name": f"{title} (moat: {config.name})",
+        "display_name": f"{title} (moat: {name})",
         "language": language,
         "interrupt_mode": "signal",
         "metadata": {
             "debugger": language == "python",
             "kernel_provisioner": {
                 "provisioner_name": PROVISIONER,
-                "config": {"project": project, "runtime": runtime or ""},
+                "config": provisioner,
             },
         },
     }
@@ -78,10 +89,12 @@ def install(
     runtime: str | None = None,
     name: str | None = None,
     prefix: str | None = None,
+    trust_output: bool = False,
 ) -> tuple[str, str]:
     """Install the kernelspec of the project at ``directory``: its name, and where it is now.
 
-    ``prefix`` is a Python environment's; None is for this user. Raises what a plan of the
+    ``prefix`` is a Python environment's; None is for this user. ``trust_output``: see
+    :func:`kernel_json`. Raises what a plan of the
     project raises, and MoatError when the name is another kernel's or cannot be written.
     """
     from jupyter_client.kernelspec import KernelSpecManager
@@ -90,7 +103,9 @@ def install(
     config = plan_project(directory, runtime, host=host).config  # what cannot start is not offered
     name = (name or f"{PREFIX}{config.name}").lower()
     _refuse_taken(name, str(config.directory))
-    words = kernel_json(config, runtime=runtime, executable=host.executable)
+    words = kernel_json(
+        config, runtime=runtime, executable=host.executable, trust_output=trust_output
+    )
     with tempfile.TemporaryDirectory(prefix="moat-nb-") as temporary:
         source = Path(temporary, "kernelspec")
         shutil.copytree(LOGOS, source)

@@ -60,6 +60,9 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("-f", metavar="FILE", required=True, help="the client's connection file")
     parser.add_argument("--project", default=".", help="a directory at or below its moat.yaml")
     parser.add_argument("--runtime", default="", help="docker, podman, bubblewrap or apple")
+    parser.add_argument(
+        "--trust-output", action="store_true", help="give the client all that the kernel sends"
+    )
     return parser.parse_args(argv)
 
 
@@ -74,7 +77,7 @@ def _connect_keeper(file: str, arguments: argparse.Namespace) -> socket.socket:
     """The keeper that a shim before this one left, else a new one."""
     base = base_directory(os.environ, os.getuid())
     make_base(base)
-    digest = hashlib.sha256(f"{file}\0{arguments.project}\0{arguments.runtime}".encode())
+    digest = hashlib.sha256("\0".join((file, *_keeper_words(arguments))).encode())
     address = base / f"keeper-{digest.hexdigest()[:16]}"
     control = socket.socket(socket.AF_UNIX)
     try:
@@ -92,7 +95,7 @@ def _start_keeper(address: Path, arguments: argparse.Namespace) -> socket.socket
             [
                 *safe_python.words(sys.executable, "moat_nb.jupyter.shim_daemon"),
                 *(str(theirs.fileno()), str(address)),
-                *(arguments.project, arguments.runtime),
+                *_keeper_words(arguments),
             ],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -102,6 +105,10 @@ def _start_keeper(address: Path, arguments: argparse.Namespace) -> socket.socket
             start_new_session=True,
         )
     return ours
+
+
+def _keeper_words(arguments: argparse.Namespace) -> tuple[str, str, str]:
+    return arguments.project, arguments.runtime, "trusted" if arguments.trust_output else ""
 
 
 def send(control: socket.socket, message: dict[str, Any]) -> None:

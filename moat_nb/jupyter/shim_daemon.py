@@ -37,7 +37,8 @@ a machine that has much else to do."""
 
 
 class Keeper:
-    def __init__(self, project: str, runtime: str) -> None:
+    def __init__(self, project: str, runtime: str, *, trust_output: bool) -> None:
+        self._trust_output = trust_output
         self._project = project
         self._runtime = runtime
         self._sandbox: Sandbox | None = None
@@ -96,7 +97,7 @@ class Keeper:
             self._news = self._sandbox.spec.notices
         sandbox = self._sandbox
         inner = json_ready(new_connection(sandbox.next_socket_prefix()))
-        relay.open(start["connection"])
+        relay.open(start["connection"], trusted=self._trust_output)
         relay.connect(inner)
         self._process = sandbox.spawn_kernel(
             list(sandbox.config.kernel.argv) or IPYKERNEL_ARGV,
@@ -149,12 +150,12 @@ def _shell_code(how: Exit) -> int:
 
 
 def main() -> None:
-    descriptor, address, project, runtime = sys.argv[1:]
+    descriptor, address, project, runtime, trust_output = sys.argv[1:]
     first = socket.socket(fileno=int(descriptor))
     os.set_inheritable(first.fileno(), False)
     Path(address).unlink(missing_ok=True)  # of a keeper that was killed
     try:
-        asyncio.run(Keeper(project, runtime).run(first, address))
+        asyncio.run(Keeper(project, runtime, trust_output=bool(trust_output)).run(first, address))
     finally:
         Path(address).unlink(missing_ok=True)
 

@@ -59,17 +59,19 @@ class RelayProcess:
         self._closed = threading.Event()
         self._options: RelayOptions | None = None
         self._kernel: dict[str, str] | None = None
+        self._follower = threading.Thread(target=self._follow, name="moat-relay", daemon=True)
         self._process = self._started()
 
-    def open(self, client: Mapping[str, Any]) -> None:
+    def open(self, client: Mapping[str, Any], *, trusted: bool = False) -> None:
         """Have clients served that have this connection info (JSON-ready); returns when they can
-        connect. Raises StartError."""
+        connect. ``trusted``: what the kernel sends passes as it is. Raises StartError."""
+        directory = str(self._directory.path)
         with self._lock:
-            self._options = RelayOptions(client=client, directory=str(self._directory.path))
+            self._options = RelayOptions(client=client, directory=directory, trusted=trusted)
             self._send(self._options.line())
             if not self._listens(self._process):
                 raise StartError(f"the relay of the kernel's output ended: {self._last_words()}")
-        threading.Thread(target=self._follow, name="moat-relay", daemon=True).start()
+        self._follower.start()
 
     @property
     def prefix(self) -> str:
@@ -101,9 +103,11 @@ class RelayProcess:
     def close(self) -> None:
         """End it, and return when it has ended; a second call does nothing."""
         with self._lock:
+            if self._closed.is_set():
+                return
             self._closed.set()
             process = self._process
-            assert process.stdin is not None
+            assert process.stdin is not None and process.stdout is not None
             with contextlib.suppress(OSError):
                 process.stdin.close()
         try:
@@ -111,6 +115,9 @@ class RelayProcess:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        if self._follower.ident is not None:
+            self._follower.join()
+        process.stdout.close()
         self._directory.remove()
 
     # -------- its process
@@ -160,6 +167,9 @@ class RelayProcess:
         if self._closed.is_set():
             return
         assert self._options is not None
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.stdout.close()
         self._process = self._started()
         self._send(self._options.line())
         if self._listens(self._process):

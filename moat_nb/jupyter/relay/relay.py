@@ -54,6 +54,7 @@ class Relay:
         self._session = uuid.uuid4().hex
         self._clients = ClientSockets(self._context, options.client)
         self._kernel: KernelSockets | None = None
+        self._trusted = options.trusted
         self._harmless = Harmless()
         self._cell: dict[str, Any] = {}
         """The header of the last request to execute something, and whether it runs still."""
@@ -189,8 +190,13 @@ class Relay:
             message = read(frames)
             if message is None or not self._affordable(message, sum(map(len, frames))):
                 continue
-            for passed in self._harmless.passed(channel, message):
-                client.send_multipart(passed.frames(self._to_client))
+            if self._trusted:
+                at, _, parts = parts_of(frames) or (0, b"", ())
+                frames[at + 1] = self._to_client.sign(parts)
+                client.send_multipart(frames)
+            else:
+                for passed in self._harmless.passed(channel, message):
+                    client.send_multipart(passed.frames(self._to_client))
             self._follow(message)
             for hint in self._harmless.hints():
                 self._publish_text(hint)

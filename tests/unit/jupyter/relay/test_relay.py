@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import zmq
+from jupyter_client.session import Session
+
+from moat_nb.jupyter.relay.wire import DELIMITER
+from tests.unit.jupyter.relay.conftest import MILLISECONDS, World
+
+SCRIPT = "<script>fetch('/api/terminals', {method: 'POST'})</script>"
+
+
+def test_a_request_reaches_the_kernel_and_its_reply_the_client(world: World) -> None:
+    kernel = world.start_kernel()
+    identities, request = world.asked("1 + 1")
+    assert request["content"]["code"] == "1 + 1"
+    kernel.send("shell", "execute_reply", {"status": "ok"}, ident=identities, parent=request)
+    reply = world.client.next("shell")[1]
+    assert reply["content"]["status"] == "ok"
+    assert reply["parent_header"]["msg_id"] == request["header"]["msg_id"]
+
+
+def test_a_script_is_shut_in_whatever_type_it_comes_as(world: World) -> None:
+    world.start_kernel()
+    for kind in ("display_data", "execute_result", "update_display_data"):
+        data = {"text/html": SCRIPT, "application/javascript": "alert(1)", "text/plain": "it"}
+        shown = world.shown(kind, {"data": data, "metadata": {}, "transient": {}})
+        page = shown["content"]["data"].pop("text/html")
+        assert "sandbox=" in page
+        assert SCRIPT not in page
+        assert shown["content"]["data"] == {"text/plain": "it"}
+
+
+def test_the_kernel_is_asked_with_a_key_that_is_not_the_clients(world: World) -> None:
+    kernel = world.start_kernel()
+    client_key = world.client.session.key
+    assert kernel.session.key != client_key
+    world.client.send("shell", "execute_request", {"code": "1"})
+    frames = kernel.sockets["shell"].recv_multipart()
+    signature, *parts = frames[frames.index(DELIMITER) + 1 :]
+    assert kernel.session.sign(parts) == signature
+    assert world.client.session.sign(parts) != signature
+
+
+def test_what_has_not_the_clients_signature_is_not_asked(world: World) -> None:
+    kernel = world.start_kernel()
+    forged = Session(key=b"guessed")
+    forged.send(world.client.sockets["shell"], "execute_request", {"code": "forged"})
+    assert world.asked("honest")[1]["content"]["code"] == "honest"
+    assert not kernel.sockets["shell"].poll(0)
+
+
+def test_the_kernel_asks_for_input_where_it_was_asked(world: World) -> None:
+    kernel = world.start_kernel()
+    identities, request = world.asked("input()")
+    content = {"prompt": "name?", "password": False}
+    kernel.send("stdin", "input_request", content, ident=identities, parent=request)
+    assert world.client.next("stdin")[1]["content"]["prompt"] == "name?"
+    world.client.send("stdin", "input_reply", {"value": "Ada"})
+    assert kernel.next("stdin")[1]["content"] == {"value": "Ada"}
+
+
+def test_what_is_no_message_is_dropped_and_the_next_one_passes(world: World) -> None:
+    kernel = world.start_kernel()
+    header = {"msg_id": "1", "msg_type": "status"}
+    deep = b"[" * 100_000
+    for frames in (
+        [b"garbage"],
+        [DELIMITER],
+        [DELIMITER, b"", b"{", b"{}", b"{}", b"{}"],
+        [DELIMITER, b"", deep, b"{}", b"{}", b"{}"],
+        [DELIMITER, b"", b"[]", b"{}", b"{}", b"{}"],
+        [DELIMITER, b"", b"{}", b"{}", b"{}", b"{}"],
+        [*[b"x"] * 20, DELIMITER, b"", b"{}", b"{}", b"{}", b"{}"],
+        [DELIMITER, b"", json.dumps(header).encode(), b"{}", b"{}", b'{"execution_state": 1e999}'],
+        [b""] * 5000,
+    ):
+        kernel.sockets["iopub"].send_multipart(frames)
+    assert world.shown("status", {"execution_state": "idle"})["msg_type"] == "status"
+
+
+def test_a_socket_that_is_a_link_is_not_followed(world: World) -> None:
+    elsewhere = world.context.socket(zmq.ROUTER)
+    elsewhere.bind(f"ipc://{world.directory}/secret")
+    prefix = str(world.directory / "9")
+    for number in range(1, 6):
+        Path(f"{prefix}-{number}").symlink_to(world.directory / "secret")
+    world.relay.connect({"ip": prefix, "key": ""})
+    world.client.send("shell", "execute_request", {"code": "1"})
+    world.start_kernel()  # the relay looks for both in the same way, the links first
+    assert not elsewhere.poll(0)
+    elsewhere.close(linger=0)
+
+
+def test_why_a_kernel_died_is_said_in_the_cell_that_ran(world: World) -> None:
+    world.start_kernel()
+    _, request = world.asked()
+    world.relay.ended("out of memory")
+    error = world.client.next("iopub")[1]
+    assert error["msg_type"] == "error"
+    assert error["content"]["evalue"] == "out of memory"
+    assert error["parent_header"]["msg_id"] == request["header"]["msg_id"]
+
+
+def test_what_was_not_said_in_a_cell_is_said_in_the_next_kernels_first(world: World) -> None:
+    world.start_kernel()
+    world.relay.ended("out of memory")
+    world.relay.note("an exclude came undone")
+    world.start_kernel("2")
+    _, request = world.asked()
+    notes = [world.client.next("iopub")[1] for _ in range(2)]
+    assert [note["parent_header"]["msg_id"] for note in notes] == [request["header"]["msg_id"]] * 2
+    words = "".join(note["content"]["text"] for note in notes)
+    assert words == (
+        "moat: the kernel before this one ended: out of memory\nmoat: an exclude came undone\n"
+    )
+
+
+def test_an_end_that_a_client_asked_for_is_not_explained(world: World) -> None:
+    world.start_kernel()
+    world.relay.ended("")
+    world.start_kernel("2")
+    world.asked()
+    assert world.shown("status", {"execution_state": "busy"})["msg_type"] == "status"
+
+
+def test_a_request_made_between_two_kernels_waits_for_the_second(world: World) -> None:
+    world.start_kernel()
+    world.relay.ended("")
+    world.client.send("shell", "execute_request", {"code": "late"})
+    assert world.start_kernel("2").next("shell")[1]["content"]["code"] == "late"
+
+
+def test_a_flood_is_cut_and_said_once_and_the_status_still_comes(world: World) -> None:
+    kernel = world.start_kernel()
+    _, request = world.asked()
+    piece = {"name": "stdout", "text": "x" * (50 << 20)}
+    for _ in range(7):
+        kernel.send("iopub", "stream", piece, parent=request)
+    kernel.send("iopub", "status", {"execution_state": "idle"}, parent=request)
+    kinds: list[str] = []
+    said: list[str] = []
+    while "status" not in kinds:
+        message = world.client.next("iopub")[1]
+        kinds.append(message["msg_type"])
+        if message["content"].get("name") == "stderr":
+            said.append(message["content"]["text"])
+    assert len(said) == 1
+    assert "more than 256 MiB" in said[0]
+    assert kinds.count("stream") == 5 + 1  # 250 MiB, and what is said
+
+
+def test_a_relay_that_was_killed_is_started_again(world: World) -> None:
+    kernel = world.start_kernel()
+    first = world.relay.pid
+    os.kill(first, signal.SIGKILL)
+    assert kernel.sockets["iopub"].poll(MILLISECONDS)  # gone, or there again
+    while kernel.sockets["iopub"].recv() != b"\x01":
+        pass
+    assert world.relay.pid != first
+    _, request = world.asked("again")
+    assert request["content"]["code"] == "again"
+
+
+def test_the_heartbeat_is_the_kernels(world: World) -> None:
+    kernel = world.start_kernel()
+    beat: zmq.Socket[bytes] = world.context.socket(zmq.REQ)
+    try:
+        beat.connect(f"ipc://{world.relay.prefix}-5")
+        beat.send(b"ping")
+        heart = kernel.sockets["hb"]
+        assert heart.poll(MILLISECONDS)
+        heart.send_multipart(heart.recv_multipart())
+        assert beat.poll(MILLISECONDS)
+        assert beat.recv() == b"ping"
+    finally:
+        beat.close(linger=0)
+
+
+def test_no_sandbox_reaches_the_clients_sockets(world: World) -> None:
+    directory = Path(world.relay.prefix).parent
+    assert directory.stat().st_mode & 0o777 == 0o700
+    assert {path.stat().st_mode & 0o077 for path in directory.iterdir()} == {0}
