@@ -2,59 +2,88 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from moat_nb.jupyter.output.safe import sanitise_mimebundle
+from moat_nb.jupyter.output import messages
+from moat_nb.jupyter.output.widgets import Widgets
 from moat_nb.jupyter.relay.wire import Message
 
 __all__ = ["Harmless"]
 
-DISPLAYS = frozenset({"display_data", "execute_result", "update_display_data"})
+COMMS = frozenset({"comm_open", "comm_msg", "comm_close"})
+
+IOPUB = (
+    messages.OUTPUTS
+    | messages.DISPLAYS
+    | COMMS
+    | {"clear_output", "debug_event", "execute_input", "shutdown_reply", "status"}
+)
+"""What comes over iopub. A kernel's welcome is for the relay, which has its own for clients."""
+
+MAX_METADATA = 20
+LONGEST_NAME, LONGEST_VALUE = 100, 200
 
 
 class Harmless:
     """Knows one kernel's widgets, and which hints the user was given of a cell."""
 
     def __init__(self) -> None:
+        self._widgets = Widgets()
         self._given: set[str] = set()
         self._hints: list[str] = []
 
     def begin_cell(self) -> None:
         self._given.clear()
 
-    def forget(self) -> None:
-        """Another kernel comes."""
+    def begin_kernel(self) -> None:
+        self._widgets = Widgets()
 
-    def hints(self) -> Sequence[str]:
+    def hints(self) -> list[str]:
+        """What the user should know of what passed last, each once a cell."""
         hints, self._hints = self._hints, []
         return hints
 
-    def passed(self, channel: str, message: Message) -> Iterator[Message]:
-        kind, content = message.kind, message.content
-        if kind in DISPLAYS:
-            data, metadata, hints = sanitise_mimebundle(
-                _dict(content.get("data")), _dict(content.get("metadata"))
-            )
-            self._hint(hints)
-            content = {**content, "data": data, "metadata": metadata}
-        yield replace(message, content=content, metadata=_scalars(message.metadata))
+    def passed(self, channel: str, message: Message) -> Message | None:
+        """What passes of a message that came over ``shell``, ``control``, ``stdin`` or ``iopub``;
+        None for nothing."""
+        kind = message.kind
+        if not _belongs(kind, channel):
+            return None
+        if kind in COMMS or kind == "comm_info_reply":
+            content, hints = self._widgets.sanitise(kind, message.content)
+            buffers = message.buffers
+        else:
+            content, hints = messages.sanitise(kind, message.content, self._widgets)
+            buffers = ()
+        self._hint(hints)
+        if content is None:
+            return None
+        metadata = _scalars(message.metadata)
+        return replace(message, content=content, metadata=metadata, buffers=buffers)
 
-    def _hint(self, hints: Sequence[str]) -> None:
+    def _hint(self, hints: Iterable[str]) -> None:
         for hint in hints:
             if hint not in self._given:
                 self._given.add(hint)
                 self._hints.append(hint)
 
 
-def _dict(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
+def _belongs(kind: str, channel: str) -> bool:
+    if channel == "iopub":
+        return kind in IOPUB
+    return kind == "input_request" if channel == "stdin" else kind.endswith("_reply")
 
 
 def _scalars(metadata: dict[str, Any]) -> dict[str, Any]:
+    """Of a message's own metadata what kernels say: when it began, the version of widgets."""
     return {
         name: value
-        for name, value in metadata.items()
-        if isinstance(value, (str, int, float, bool)) and len(str(value)) < 200 and len(name) < 100
+        for name, value in list(metadata.items())[:MAX_METADATA]
+        if len(name) <= LONGEST_NAME and (isinstance(value, (bool, int, float)) or _is_short(value))
     }
+
+
+def _is_short(value: Any) -> bool:
+    return isinstance(value, str) and len(value) <= LONGEST_VALUE

@@ -20,7 +20,7 @@ import zmq
 from moat_nb.jupyter.relay.harmless import Harmless
 from moat_nb.jupyter.relay.options import RelayOptions
 from moat_nb.jupyter.relay.sockets import ClientSockets, KernelSockets
-from moat_nb.jupyter.relay.wire import Message, Signer, parts_of, read, reply_header
+from moat_nb.jupyter.relay.wire import Message, Signer, made_header, parts_of, read, signed_anew
 
 __all__ = ["Relay"]
 
@@ -144,7 +144,7 @@ class Relay:
             for socket in kernel.all:
                 self._forget(socket)
         self._connected = False
-        self._harmless.forget()
+        self._harmless.begin_kernel()
         kernel.close()
 
     def _forget(self, socket: Socket) -> None:
@@ -158,11 +158,9 @@ class Relay:
             split = parts_of(frames)
             if split is None or not self._to_client.signed(split[1], split[2]):
                 continue
-            at, _, parts = split
-            frames[at + 1] = self._to_kernel.sign(parts)
-            if b"execute_request" in parts[0]:
-                self._asked(parts)
-            kernel.send_multipart(frames, zmq.NOBLOCK)
+            if b"execute_request" in split[2][0]:
+                self._asked(split[2])
+            kernel.send_multipart(signed_anew(frames, self._to_kernel), zmq.NOBLOCK)
 
     def _asked(self, parts: Sequence[bytes]) -> None:
         self._left, self._over = OUTPUT_LIMIT, False
@@ -190,16 +188,20 @@ class Relay:
             message = read(frames)
             if message is None or not self._affordable(message, sum(map(len, frames))):
                 continue
-            if self._trusted:
-                at, _, parts = parts_of(frames) or (0, b"", ())
-                frames[at + 1] = self._to_client.sign(parts)
-                client.send_multipart(frames)
-            else:
-                for passed in self._harmless.passed(channel, message):
-                    client.send_multipart(passed.frames(self._to_client))
+            passed = self._passed(channel, message, frames)
+            if passed is not None:
+                client.send_multipart(passed, copy=False)
             self._follow(message)
             for hint in self._harmless.hints():
                 self._publish_text(hint)
+
+    def _passed(
+        self, channel: str, message: Message, frames: list[bytes]
+    ) -> Sequence[bytes] | None:
+        if self._trusted:
+            return signed_anew(frames, self._to_client)
+        harmless = self._harmless.passed(channel, message)
+        return None if harmless is None else harmless.frames(self._to_client)
 
     def _affordable(self, message: Message, size: int) -> bool:
         now = time.monotonic()
@@ -263,11 +265,13 @@ class Relay:
     ) -> None:
         message = Message(
             identities=identities,
-            header=reply_header(kind, self._session),
+            header=made_header(kind, self._session),
             parent=parent,
             content=content,
         )
-        self._clients.iopub.send_multipart(message.frames(self._to_client))
+        frames = message.frames(self._to_client)
+        assert frames is not None
+        self._clients.iopub.send_multipart(frames)
 
 
 def _received(socket: Socket) -> Any:

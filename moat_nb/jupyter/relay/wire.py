@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
-__all__ = ["Message", "Signer", "parts_of", "read", "reply_header"]
+__all__ = ["Message", "Signer", "made_header", "parts_of", "read", "signed_anew"]
 
 DELIMITER = b"<IDS|MSG>"
 PARTS = 4
@@ -45,7 +45,14 @@ class Message:
         kind: str = self.header["msg_type"]
         return kind
 
-    def frames(self, signer: Signer) -> list[bytes]:
+    def frames(self, signer: Signer) -> list[bytes] | None:
+        """None for what JSON cannot say, or not so deeply nested."""
+        try:
+            return self._frames(signer)
+        except (ValueError, RecursionError):
+            return None
+
+    def _frames(self, signer: Signer) -> list[bytes]:
         parts = [
             _packed(self.header),
             _packed(self.parent),
@@ -86,8 +93,8 @@ def parts_of(frames: Sequence[bytes]) -> tuple[int, bytes, Sequence[bytes]] | No
 
 
 def read(frames: Sequence[bytes]) -> Message | None:
-    """A kernel's message, or None for what is none. Its signature says nothing: the kernel has
-    the key, so it is not looked at."""
+    """A kernel's message, or None for what is none. The kernel has the key, so its signature says
+    nothing and is not looked at."""
     split = parts_of(frames)
     if split is None:
         return None
@@ -114,7 +121,15 @@ def read(frames: Sequence[bytes]) -> Message | None:
     )
 
 
-def reply_header(kind: str, session: str) -> dict[str, str]:
+def signed_anew(frames: list[bytes], signer: Signer) -> list[bytes]:
+    """The frames of what :func:`parts_of` takes for a message, with another signature."""
+    split = parts_of(frames)
+    assert split is not None
+    at, _, parts = split
+    return [*frames[: at + 1], signer.sign(parts), *frames[at + 2 :]]
+
+
+def made_header(kind: str, session: str) -> dict[str, str]:
     """The header of a message that we make ourselves."""
     return {
         "msg_id": uuid.uuid4().hex,
@@ -138,4 +153,4 @@ def _fields(header: dict[str, Any]) -> dict[str, str]:
 
 
 def _packed(part: dict[str, Any]) -> bytes:
-    return json.dumps(part, separators=(",", ":")).encode()
+    return json.dumps(part, separators=(",", ":"), allow_nan=False).encode()
