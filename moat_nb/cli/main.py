@@ -154,6 +154,12 @@ def _trace(arguments: argparse.Namespace) -> int:
     return trace(arguments.which, as_json=arguments.json)
 
 
+def _changes(arguments: argparse.Namespace) -> int:
+    from moat_nb.cli.changes import changes
+
+    return changes(arguments.which, as_json=arguments.json)
+
+
 def _stop(arguments: argparse.Namespace) -> int:
     from moat_nb.cli.sandboxes import stop
 
@@ -223,6 +229,7 @@ HANDLERS: dict[str, Callable[[argparse.Namespace], int]] = {
     "ps": _ps,
     "logs": _logs,
     "trace": _trace,
+    "changes": _changes,
     "stop": _stop,
     "clean": _clean,
     "doctor": _doctor,

@@ -293,6 +293,18 @@ def _add_sandbox_commands(commands: _Commands) -> None:
 
     parser = _add(
         commands,
+        "changes",
+        "list what changed in a sandbox's workspace since its start, the dangerous first",
+        "Files that programs of the host run, setuid files and devices, links that lead out,\n"
+        "executables, files that people run by hand, then the rest. What the host changed\n"
+        "meanwhile is listed too; what was deleted is not.",
+        "moat-nb changes myproject",
+    )
+    parser.add_argument("which", nargs="?", metavar="NAME|ID|DIR", help="default: the newest")
+    _add_json(parser)
+
+    parser = _add(
+        commands,
         "stop",
         "end a sandbox of another process",
         "The process that started it lives on, and sees that its sandbox is gone.",

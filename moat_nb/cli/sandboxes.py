@@ -19,14 +19,14 @@ from moat_nb.sandbox.listing import Listed, find, sandboxes
 from moat_nb.text.tables import amount, duration, table
 from moat_nb.text.terminal import for_terminal
 
-__all__ = ["logs", "ps", "requests_as_text", "stop", "trace"]
+__all__ = ["chosen", "logs", "mine", "ps", "requests_as_text", "stop", "trace"]
 
 FOLLOW_SECONDS = 0.2
 """Between two looks at a log that is followed."""
 
 
 def ps(*, as_json: bool) -> int:
-    found = _mine()
+    found = mine()
     if as_json:
         print(json.dumps([_record(one) for one in found], indent=2))
     elif found:
@@ -36,7 +36,7 @@ def ps(*, as_json: bool) -> int:
 
 def logs(which: str | None, *, follow: bool, service: str | None = None) -> int:
     """Raises MoatError when there is no such sandbox, or no such service of it."""
-    one = _chosen(which, "a log")
+    one = chosen(which, "a log")
     log = one.run_dir.log if service is None else _log_of(service, one)
     older = log.with_name(f"{log.name}.1")
     if older.exists():
@@ -58,7 +58,7 @@ def _log_of(service: str, one: Listed) -> Path:
 
 def trace(which: str | None, *, as_json: bool) -> int:
     """Raises MoatError when there is no such sandbox."""
-    one = _chosen(which, "what it asked for")
+    one = chosen(which, "what it asked for")
     records = read(one.run_dir.requests)
     if as_json:
         print(json.dumps([asdict(record) for record in records], indent=2))
@@ -70,9 +70,9 @@ def trace(which: str | None, *, as_json: bool) -> int:
     return 0
 
 
-def _chosen(which: str | None, what: str) -> Listed:
-    """The one that is meant, or the newest."""
-    found = _mine()
+def chosen(which: str | None, what: str) -> Listed:
+    """The one that is meant, or the newest; MoatError when there is none."""
+    found = mine()
     if which is not None:
         return find(which, found)
     if used := [one for one in found if one.state != "spare"]:
@@ -82,7 +82,7 @@ def _chosen(which: str | None, what: str) -> Listed:
 
 def stop(which: str | None) -> int:
     """End one sandbox, or all with None. Raises MoatError, once every one was tried."""
-    found = _mine()
+    found = mine()
     failures = []
     for one in found if which is None else (find(which, found),):
         try:
@@ -102,7 +102,7 @@ def _stop(one: Listed) -> str:
     return "stopped"
 
 
-def _mine() -> tuple[Listed, ...]:
+def mine() -> tuple[Listed, ...]:
     return sandboxes(base_directory(os.environ, os.getuid()), os.environ)
 
 

@@ -208,6 +208,15 @@ def network(sessions: Sessions, arguments: Namespace) -> None:
     trace(_id(sessions, arguments.name), as_json=False)
 
 
+@magic_arguments(name="moat changes")
+@argument("name", nargs="?", help="a sandbox of this notebook, or what `%%moat ps` shows")
+def changes(sessions: Sessions, arguments: Namespace) -> None:
+    """Print what changed in its workspace since its start, the dangerous first."""
+    from moat_nb.cli.changes import changes
+
+    changes(_id(sessions, arguments.name), as_json=False)
+
+
 def _id(sessions: Sessions, name: str | None) -> str:
     """Of a session's sandbox, or ``name`` as it is."""
     if name is None or name in sessions.names:
@@ -277,6 +286,7 @@ SUBCOMMANDS: dict[str, Any] = {
     "stop": stop,
     "logs": logs,
     "network": network,
+    "changes": changes,
     "ps": ps,
     "excludes": excludes,
     "plan": plan,

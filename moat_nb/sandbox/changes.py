@@ -133,7 +133,8 @@ def _below(
 
 def _judge(relative: str, mode: int, target: str, names: Sequence[str]) -> tuple[int | None, str]:
     """The rank, or None for what is not worth a line; and why."""
-    if stat.S_ISDIR(mode) and not is_suspect(posixpath.basename(relative)):
+    name = posixpath.basename(relative)
+    if stat.S_ISDIR(mode) and (name == ".git" or not is_suspect(name)):
         return None, ""
     if below_any(relative, names):
         return 0, "kernel.protect"

@@ -14,6 +14,8 @@ import pytest
 
 from moat_nb import ConfigError
 from moat_nb.planning.protected_names import GIT_FILES, NAMES
+from tests.integration.conftest import wait_until
+from tests.unit.cli.helpers import moat
 
 HOST_GIT = [
     f"{path}:{path}:ro" for path in ("/usr/bin/git", "/usr/lib/git-core") if Path(path).exists()
@@ -130,6 +132,54 @@ def test_what_git_runs_cannot_be_planted_at_a_first_start_nor_after_a_restart(
     assert (happened, second) == (attack.expected, attack.expected)
 
 
+HOOKS = [
+    ("git hook", ".git/hooks/pre-commit", ".git/hooks"),
+    ("hook where core.hooksPath says", ".husky/pre-commit", ".husky"),
+    ("script that a hook links to", "scripts/check.sh", ".git/hooks"),
+    ("git hook, by another mount", "/git/hooks/pre-commit", ".git/hooks"),
+    ("git hook, by a mount of the directory above", "/above/project/.git/hooks/pre-commit", ""),
+]
+
+
+@pytest.mark.parametrize(("name", "path", "hooks"), HOOKS, ids=[name for name, *_ in HOOKS])
+def test_what_git_runs_at_a_commit_cannot_be_rewritten(
+    launcher, repository, table, name, path, hooks
+):
+    def made(**kernel):
+        project = repository(**kernel)
+        directory = project / (hooks or ".git/hooks")
+        (project / "scripts").mkdir()
+        directory.mkdir(exist_ok=True)
+        script = project / "scripts/check.sh"
+        if "links" in name:
+            (directory / "pre-commit").symlink_to("../../scripts/check.sh")
+        else:
+            script = directory / "pre-commit"
+        script.write_text("#!/bin/sh\n")
+        script.chmod(0o755)
+        for made in (directory, project / "scripts", script):
+            launcher.give(made, launcher.owner)
+        host(launcher, project, "git", "config", "core.hooksPath", hooks or ".git/hooks")
+        return project, [f"{project.parent}:/above", f"{project}/.git:/git"]
+
+    attack = Attack(name=name, function="write_hook", path=path, expected="EROFS")
+    project, mounts = made()
+    box = launcher.launch(project, mounts=mounts)
+    happened = [attack_in(box, attack)]
+    box.reset()
+    happened.append(attack_in(box, attack))
+    host(launcher, project, "git", "commit", "-q", "--allow-empty", "-m", "x")
+    assert not (project / "ran").exists()
+
+    unprotect = [".git", ".husky", "scripts", "config", "hooks", "project"]
+    opened, mounts = made(unprotect=unprotect)
+    control = attack_in(launcher.launch(opened, mounts=mounts), attack)
+    host(launcher, opened, "git", "commit", "-q", "--allow-empty", "-m", "x")
+    assert (opened / "ran").exists()
+    table(name, launcher.runtime, "EROFS", happened[0], f"{control}, the host's git commit ran it")
+    assert happened == ["EROFS", "EROFS"]
+
+
 def test_git_goes_on_working_inside_and_its_config_fails_clearly(launcher, repository):
     project = repository()
     box = launcher.launch(project)
@@ -230,3 +280,99 @@ def test_an_editor_of_the_host_can_save_moat_yaml_while_the_sandbox_runs(launche
     assert box.run(["cat", "moat.yaml"], check=True).stdout.endswith(b"# edited\n")
     box.reset()
     assert box.run(["sh", "-c", "echo >> moat.yaml"]).returncode != 0
+
+
+@pytest.fixture
+def heard():
+    """What a sandbox told, and ``heard.wait(kind, path)``."""
+
+    class Heard(list):
+        def __call__(self, kind, text):
+            self.append((kind, text))
+
+        def wait(self, kind, path):
+            return wait_until(lambda: any(k == kind and str(path) in t for k, t in self), 60)
+
+    return Heard()
+
+
+MADE = [
+    (".git/commondir", "write"),
+    (".envrc", "write"),
+    ("new/.vscode", "write"),
+    ("jupyter_server_config.py", "write"),
+    ("notebooks/.ipynb_checkpoints", "link_in_place"),
+]
+
+
+@pytest.mark.parametrize(("name", "function"), MADE)
+def test_a_protected_name_that_is_made_is_told_at_once_and_listed_first(
+    launcher, repository, table, heard, name, function
+):
+    project = repository()
+    (project / "notebooks").mkdir()
+    launcher.give(project / "notebooks", launcher.owner)
+    box = launcher.launch(project, on_event=heard)
+    box.run(["sh", "-c", "echo x > ordinary"], check=True)
+    attack = Attack(name="", function=function, path=name, expected="done")
+    assert attack_in(box, attack) == "done"
+    told = heard.wait("protected_made", project / name)
+    first = box.changes().found[0]
+    table(f"make {name}", launcher.runtime, "told", "told" if told else "silent", "-")
+    assert told
+    assert first.path == str(project / name)
+    assert first.is_dangerous
+    paths = [change.path for change in box.changes().found]
+    assert str(project / "ordinary") in paths
+    assert str(project / "moat.yaml") not in paths
+    listed = moat("changes", str(project), env={"NO_COLOR": "1"})
+    assert listed.returncode == 0, listed.stderr
+    assert str(project / name) in listed.stdout.splitlines()[1]
+    box.stop()
+    assert any(kind == "changes" and str(project / name) in text for kind, text in heard)
+    # The next start protects what is a file by now, and refuses what is a link.
+    if function == "write":
+        again = launcher.launch(project)
+        assert attack_in(again, attack) != "done"
+    else:
+        with pytest.raises(ConfigError, match="is run or obeyed"):
+            launcher.launch(project)
+
+
+def test_nothing_is_told_of_a_sandbox_that_leaves_nothing_dangerous(launcher, repository, heard):
+    project = repository()
+    box = launcher.launch(project, on_event=heard)
+    box.run(["sh", "-c", "echo x > ordinary; mkdir a; echo y > a/b"], check=True)
+    box.run(["git", "commit", "-q", "--allow-empty", "-m", "x"], check=True)
+    box.stop()
+    assert [kind for kind, _ in heard if kind != "gone"] == []
+
+
+def test_a_file_that_the_host_replaces_is_told_as_lost_and_its_change_then(
+    launcher, repository, heard
+):
+    """The kernel takes a mount away with the file that it stands on."""
+    project = repository()
+    box = launcher.launch(project, on_event=heard)
+    host(launcher, project, "git", "config", "a.b", "d")
+    assert heard.wait("protected_lost", project / ".git/config")
+    box.run(["sh", "-c", "echo >> .git/config"], check=True)
+    assert heard.wait("protected_changed", project / ".git/config")
+    box.reset()
+    assert box.run(["sh", "-c", "echo >> .git/config"]).returncode != 0
+
+
+def test_a_nested_repository_is_protected_and_told_when_it_is_moved_away(
+    launcher, repository, heard
+):
+    project = repository()
+    nested = project / "packages/inner"
+    nested.mkdir(parents=True)
+    for path in (project / "packages", nested):
+        launcher.give(path, launcher.owner)
+    host(launcher, nested, "git", "init", "-q")
+    box = launcher.launch(project, on_event=heard)
+    assert box.run(["sh", "-c", "echo >> packages/inner/.git/config"]).returncode != 0
+    assert box.run(["mv", "packages/inner/.git", "aside"]).returncode != 0
+    box.run(["mv", "packages/inner", "aside"], check=True)
+    assert heard.wait("protected_lost", nested / ".git/config")

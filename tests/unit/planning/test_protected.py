@@ -226,3 +226,11 @@ def test_the_paths_of_a_git_config_are_read(text: str, found: list[tuple[str, st
 )
 def test_a_path_has_a_reason_or_none(path: str, dangerous: bool) -> None:
     assert bool(reason(path)) is dangerous
+
+
+def test_the_docs_have_each_name_with_who_runs_it() -> None:
+    text = Path(__file__).parents[3].joinpath("docs/hardening.md").read_text()
+    for name in NAMES:
+        assert f"| `{name.pattern}` | {name.by} |" in text
+    for name in GIT_FILES:
+        assert f"| `.git/{name.pattern}` | {name.by} |" in text
