@@ -34,6 +34,9 @@ from .spare import Spare, run_spare
 from .usage import Usage, sandbox_memory
 from .watch import Watch
 
+BEAT_SECONDS = 5.0
+"""From one sign of life to the next: the launcher ends a sandbox whose guest is silent for long."""
+
 
 class Guest:
     def __init__(self, settings: Settings, attach_stream: AttachStream) -> None:
@@ -46,7 +49,7 @@ class Guest:
         self.watch = Watch()
         self.oom_kills = oom_kills()
         self.import_error: Optional[str] = None
-        self.usage = Usage()
+        self.usage, self.next_beat = Usage(), 0.0
         self.spare: Optional[Spare] = None
         self.spare_wish: Optional[Tuple[str, float]] = None  # its sockets' prefix, and when
         self.listeners: Dict[int, port_forward.Listener] = {}
@@ -65,6 +68,7 @@ class Guest:
         self.watch_fds()
         self.import_error = preload(self.settings.preload, self.settings.in_no_hurry)
         while True:
+            self.beat()
             for descriptor, event in self.poll.poll(self.patience() * 1000):
                 if not self.handle(descriptor, event):
                     return 0
@@ -73,6 +77,12 @@ class Guest:
                 self.usage.sample(self.kernels())
             if self.spare_wish is not None and time.monotonic() >= self.spare_wish[1]:
                 self.make_spare(self.spare_wish[0])
+
+    def beat(self) -> None:
+        """Tell the launcher that the loop goes round, each few seconds."""
+        if time.monotonic() >= self.next_beat:
+            self.next_beat = time.monotonic() + BEAT_SECONDS
+            self.send(protocol.ALIVE)
 
     def listen(self) -> None:
         """Listen on the forwarded ports; a sandbox without one that was promised ends."""
@@ -86,7 +96,7 @@ class Guest:
     def patience(self) -> float:
         """Seconds until there is something to do, should nothing happen."""
         due = self.spare_wish[1] if self.spare_wish is not None else float("inf")
-        return max(0.0, min(self.watch.due(), due - time.monotonic()))
+        return max(0.0, min(self.watch.due(), min(due, self.next_beat) - time.monotonic()))
 
     def watch_fds(self) -> None:
         self.poll.register(self.attach_stream.source, select.POLLIN)

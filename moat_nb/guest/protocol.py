@@ -22,6 +22,7 @@ From the guest:
     spawned  {id, pid}                   the process runs
     failed   {id, error, missing}        it does not; missing: there is no such program
     spare    {}                          the spare kernel is ready
+    alive    {}                          each 5 s, from the end of its imports on
     output   {id, stream, data}          bytes (base64) of its stdout (1) or stderr (2)
     input_taken {id}                     the last ``input`` was written; send the next
     exited   {id, code, signal, oom}     the process ended, by itself or by a signal; oom: the
@@ -54,6 +55,7 @@ FAILED = "failed"
 OUTPUT = "output"
 INPUT_TAKEN = "input_taken"
 EXITED = "exited"
+ALIVE = "alive"
 MOUNT_LOST = "mount_lost"
 PROVED = "proved"
 
@@ -61,6 +63,6 @@ TO_GUEST = frozenset({SPAWN, SPARE, INPUT, SIGNAL, NOTE, USAGE, PROVE, VITALS})
 FROM_GUEST = frozenset(
     {
         *(READY, REFUSED, SPAWNED, FAILED, SPARE, OUTPUT, INPUT_TAKEN, EXITED, MOUNT_LOST),
-        *(USAGE, PROVED, VITALS),
+        *(USAGE, PROVED, VITALS, ALIVE),
     }
 )

@@ -76,8 +76,9 @@ class Reaper:
             with contextlib.suppress(BrokenPipeError):
                 self._process.stdin.write(json.dumps(task).encode() + b"\n")
 
-    def finish(self) -> None:
-        """Remove everything, and return when that is done; a second call does nothing."""
+    def finish(self, within: float | None = None) -> None:
+        """Remove everything, and return when that is done, or in ``within`` seconds: the reaper
+        goes on by itself then. A second call does nothing."""
         with self._lock:
             assert self._process.stdin is not None
             if self._process.stdin.closed:
@@ -85,8 +86,9 @@ class Reaper:
             with contextlib.suppress(BrokenPipeError):
                 self._process.stdin.write(b'{"kind": "launcher_done"}\n')
             self._process.stdin.close()
-            if self._process.wait() != 0:
-                clean(self._tasks, linger=0)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                if self._process.wait(within) != 0:
+                    clean(self._tasks, linger=0)
             self._tasks.clear()
 
 

@@ -224,7 +224,8 @@ class MoatProvisioner(KernelProvisionerBase):
 
     async def kill(self, restart: bool = False) -> None:
         self._ending = True
-        await self.send_signal(signal.SIGKILL)
+        if self._process is not None:
+            await in_thread(self._process.kill)
 
     async def terminate(self, restart: bool = False) -> None:
         self._ending = True

@@ -16,7 +16,6 @@ import asyncio
 import contextlib
 import json
 import os
-import signal
 import socket
 import sys
 from pathlib import Path
@@ -129,13 +128,12 @@ class Keeper:
 
     async def _obey(self, reader: asyncio.StreamReader, process: Process) -> None:
         while line := await reader.readline():
-            await asyncio.to_thread(process.signal, int(json.loads(line)["signal"]))
+            with contextlib.suppress(MoatError):
+                await asyncio.to_thread(process.signal, int(json.loads(line)["signal"]))
 
     def _end_kernel(self) -> None:
         if self._process is not None:
-            with contextlib.suppress(MoatError):
-                self._process.signal(signal.SIGKILL)
-            self._process.wait()
+            self._process.kill()
             self._process = None
 
 

@@ -152,6 +152,10 @@ class _Container(PipeStream):
         super().close()
         self._runtime.remove(self._name)
 
+    def kill(self) -> None:
+        super().kill()
+        self._runtime.remove(self._name)
+
 
 def _options(spec: ContainerSpec) -> Iterator[str]:
     limits = spec.limits

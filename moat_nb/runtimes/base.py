@@ -63,14 +63,24 @@ class AttachStream(Protocol):
     removes itself. ``send`` and ``receive`` are called from one thread each.
     """
 
-    def send(self, data: bytes) -> None:
-        """Write all of ``data`` to the guest; OSError when it is gone."""
+    def send(self, data: bytes, timeout: float | None = None) -> None:
+        """Write all of ``data`` to the guest; OSError when it is gone.
 
-    def receive(self) -> bytes:
-        """The next bytes of the guest's stdout, blocking; ``b""`` once it ended."""
+        TimeoutError when it does not take it in so many seconds: nothing of it was sent then, or
+        the sandbox was killed, as it had a part.
+        """
+
+    def receive(self, timeout: float | None = None) -> bytes:
+        """The next bytes of the guest's stdout, blocking; ``b""`` once it ended. TimeoutError
+        when nothing came in so many seconds."""
 
     def close(self) -> None:
         """End the sandbox and return when it is gone; harmless when it already is."""
+
+    def kill(self) -> None:
+        """End the sandbox by force, whatever it does; returns in a few seconds, and is harmless
+        when it has ended. The end of ``receive`` follows, and :meth:`close` is still to be called.
+        """
 
     def last_words(self) -> str:
         """How the container ended, and the tail of its stderr; for errors."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
+import select
 import subprocess
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
@@ -14,13 +16,17 @@ from typing import Any
 from moat_nb.errors import StartError
 from moat_nb.runtimes.base import AttachStream
 
-__all__ = ["PipeStream", "spawn"]
+__all__ = ["PipeStream", "ready", "spawn"]
 
 STDERR_TAIL = 64 << 10
 """Bytes of stderr that are kept for last_words; an engine's error is a few lines."""
 
 GRACE_SECONDS = 3.0
 """How long a guest may take to end its kernels once its stdin ended, before it is killed."""
+
+KILLED_SECONDS = 3.0
+"""For a process that was sent SIGKILL to end: one in a frozen cgroup, or one that waits for a disk,
+does so when it can."""
 
 _CHUNK = 64 << 10
 
@@ -30,6 +36,8 @@ class PipeStream(AttachStream):
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process
+        assert process.stdin is not None
+        os.set_blocking(process.stdin.fileno(), False)
         self._sending = threading.Lock()
         self._receiving = threading.Lock()
         self._tail = bytearray()
@@ -40,21 +48,35 @@ class PipeStream(AttachStream):
     def pid(self) -> int:
         return self._process.pid
 
-    def send(self, data: bytes) -> None:
+    def send(self, data: bytes, timeout: float | None = None) -> None:
         stdin = self._process.stdin
         assert stdin is not None
         with self._sending:
             if stdin.closed:
                 raise BrokenPipeError("the sandbox was closed")
             rest = memoryview(data)
+            give_up = None if timeout is None else time.monotonic() + timeout
             while rest:
-                rest = rest[os.write(stdin.fileno(), rest) :]
+                if not ready(stdin.fileno(), select.POLLOUT, give_up):
+                    if len(rest) < len(data):
+                        self.kill()
+                    raise TimeoutError("the sandbox does not read")
+                with contextlib.suppress(BlockingIOError):
+                    rest = rest[os.write(stdin.fileno(), rest) :]
 
-    def receive(self) -> bytes:
+    def receive(self, timeout: float | None = None) -> bytes:
         stdout = self._process.stdout
         assert stdout is not None
+        give_up = None if timeout is None else time.monotonic() + timeout
         with self._receiving:
-            return b"" if stdout.closed else os.read(stdout.fileno(), _CHUNK)
+            if stdout.closed:
+                return b""
+            if not ready(stdout.fileno(), select.POLLIN, give_up):
+                raise TimeoutError("the sandbox says nothing")
+            return os.read(stdout.fileno(), _CHUNK)
+
+    def kill(self) -> None:
+        self._process.kill()
 
     def close(self) -> None:
         # A send that is blocked on a full pipe holds the lock until the process is killed below.
@@ -64,9 +86,11 @@ class PipeStream(AttachStream):
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(GRACE_SECONDS)
         self._process.kill()
-        self._process.wait()
-        with self._sending:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(KILLED_SECONDS)
+        if self._sending.acquire(timeout=KILLED_SECONDS):
             self._close_stdin()
+            self._sending.release()
         self._drain.join(1)
         # A receive that is still blocked reads from a stranger that inherited the pipe.
         if self._receiving.acquire(timeout=1):
@@ -96,6 +120,15 @@ class PipeStream(AttachStream):
             while chunk := os.read(stderr.fileno(), _CHUNK):
                 self._tail += chunk
                 del self._tail[:-STDERR_TAIL]
+
+
+def ready(descriptor: int, event: int, give_up: float | None) -> bool:
+    """Whether ``event``, or an end or an error, comes until the monotonic clock is at ``give_up``;
+    looks once when that has passed."""
+    poll = select.poll()
+    poll.register(descriptor, event)
+    left = None if give_up is None else max(0.0, give_up - time.monotonic()) * 1000
+    return bool(poll.poll(left))
 
 
 def spawn(

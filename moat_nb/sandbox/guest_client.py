@@ -13,36 +13,42 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout  # not the built-in one before 3.11
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from moat_nb.errors import ProgramNotFound, ProofError, SandboxGone, StartError
 from moat_nb.guest import protocol
 from moat_nb.runtimes.base import AttachStream
 from moat_nb.sandbox.mount_check import Source
+from moat_nb.sandbox.process import STDERR, Exit, Output, Process
 from moat_nb.sandbox.usage import Usage
-from moat_nb.text.terminal import last_lines, plain_lines
+from moat_nb.text.terminal import last_lines
 from moat_nb.text.untrusted import MAX_PATH, number, text
 
-__all__ = ["Exit", "GuestClient", "MountProof", "Process"]
+__all__ = ["Exit", "GuestClient", "MountProof", "Output", "Process"]
 
 MAX_LINE = 4 << 20
 """Bytes. The guest's own longest message, 64 KiB of output in base64, is far below it."""
 
-STDOUT, STDERR = 1, 2
+STDOUT = 1
 
-STDERR_TAIL = 16 << 10
-"""Bytes of a process's stderr that are kept for the words about its end."""
-STDERR_LINES = 12
 ENGINE_LINES = 20
-CRASH = "Fatal Python error:"
-"""What Python's own report of a crash begins with; where it happened comes first in it."""
-
 STOPPED = "it was stopped"
 
-Output = Callable[[int, bytes], None]
-"""Called from the client's thread with the stream (1 or 2) and what was written to it; the sandbox
-ends when it raises."""
+TICK_SECONDS = 5.0
+"""One wait for the guest's next word. Silence is counted in these and not by a clock, so that no
+time counts in which this process itself did not run, as on a machine that was suspended."""
+SILENCE_SECONDS = 60.0
+"""Of a guest, which says that it lives each 5 s (see guest/loop.py). An engine may be frozen for
+half of it, and a machine that is merely busy gives each process its turn in far less."""
+PRELOAD_SECONDS = 180.0
+"""The same before its first sign of life: it imports what kernels need, perhaps in no hurry."""
+SEND_SECONDS = 30.0
+"""For a message to be taken by the guest, which reads at once when nothing is wrong."""
+SPAWN_SECONDS = 180.0
+"""From the order to the process, which waits for the guest's imports too."""
+END_SECONDS = 2.0
+"""For the attach stream to end, once its sandbox was killed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,92 +90,6 @@ def _parse_sources(message: dict[str, Any]) -> dict[str, Source]:
     return {str(point): Source(str(a), str(b), bool(c)) for point, (a, b, c) in found}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Exit:
-    """How a process ended. ``code`` is as in :mod:`subprocess`: negative for a signal."""
-
-    code: int
-    oom: bool = False
-    """The kernel killed it because the sandbox's memory limit was reached."""
-    stderr: str = field(default="", compare=False)
-    """The last lines of its stderr, fit for a terminal."""
-
-    @property
-    def told(self) -> str:
-        """How it ended, and what it wrote last."""
-        return f"{self}; its last lines on stderr:\n{self.stderr}" if self.stderr else str(self)
-
-    def __str__(self) -> str:
-        if self.oom:
-            return "out of memory: the sandbox's memory limit was reached"
-        if self.code < 0:
-            return f"killed by {_signal_name(-self.code)}"
-        return f"exit code {self.code}"
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
-
-
-class Process:
-    """A process in the sandbox, led by the guest."""
-
-    def __init__(self, guest: GuestClient, id: str, on_output: Output | None) -> None:
-        self._guest = guest
-        self.id = id
-        self.on_output = on_output
-        self.spawned: Future[int] = Future()
-        self.exited: Future[Exit] = Future()
-        self._stderr = bytearray()
-        self._input_taken = threading.Semaphore(1)
-
-    def poll(self) -> Exit | None:
-        """How it ended, or None while it runs; never blocks."""
-        return self.exited.result() if self.exited.done() else None
-
-    def wait(self, timeout: float | None = None) -> Exit:
-        return self.exited.result(timeout)
-
-    def signal(self, signum: int) -> None:
-        """Signal the whole process group; harmless when it has ended."""
-        if not self.exited.done():
-            self._guest.send(protocol.SIGNAL, id=self.id, signum=int(signum))
-
-    def write(self, data: bytes | None) -> None:
-        """Write to its stdin, at most 64 KiB a call, once the last piece was taken; None ends
-        it. Returns at once when the process has ended."""
-        while not self._input_taken.acquire(timeout=0.1):
-            if self.exited.done():
-                return
-        text = None if data is None else base64.b64encode(data).decode()
-        self._guest.send(protocol.INPUT, id=self.id, data=text)
-
-    def hear(self, stream: int, data: bytes) -> None:
-        """What it wrote."""
-        if stream == STDERR:
-            self._stderr += data
-            del self._stderr[:-STDERR_TAIL]
-        if self.on_output is not None:
-            self.on_output(stream, data)
-
-    def ended(self, code: int, *, oom: bool = False) -> None:
-        if not self.spawned.done():
-            self.spawned.set_exception(SandboxGone("the sandbox ended before the process began"))
-        if not self.exited.done():
-            words = _final_words(self._stderr.decode(errors="replace"))
-            self.exited.set_result(Exit(code=code, oom=oom, stderr=words))
-
-
-def _final_words(stderr: str) -> str:
-    crash = stderr.rfind(CRASH)
-    if crash < 0:
-        return last_lines(stderr, STDERR_LINES)
-    return "\n".join(plain_lines(stderr[crash:])[:STDERR_LINES])
-
-
 class GuestClient:
     """Owns the attach stream: one thread reads it, any thread may send.
 
@@ -188,8 +108,14 @@ class GuestClient:
         self.lost: set[str] = set()
         """The excludes that came undone; an answer of :meth:`usage` comes after all of them."""
         self._lock = threading.Lock()
+        self._sending = threading.Lock()
+        self._ended = threading.Lock()
+        """Taken for good by who tells of the end."""
         self._counter = 0
         self._broken: str | None = None
+        self.abandoned: str | None = None
+        """Why it was killed, when it did not do what a guest must do in time."""
+        self._patience = PRELOAD_SECONDS
         self.stopping = False
         """Set by who is about to end it, so that its end needs no other reason."""
         self.gone: str | None = None
@@ -201,14 +127,34 @@ class GuestClient:
 
     # -------- to the guest
 
-    def send(self, kind: str, **fields: Any) -> None:
-        """Raises SandboxGone when the guest is."""
+    def send(self, kind: str, *, within: float | None = None, **fields: Any) -> None:
+        """Raises SandboxGone when the guest is, or does not take it in ``within`` seconds. Without
+        that it has SEND_SECONDS, and its sandbox is ended when it does not take it."""
         line = json.dumps({"type": kind, **fields}).encode() + b"\n"
+        limit = SEND_SECONDS if within is None else within
+        if not self._sending.acquire(timeout=limit):
+            raise SandboxGone("the guest does not take what it is sent")
+        try:
+            self._attach_stream.send(line, limit)
+        except TimeoutError as error:
+            reason = f"the guest took nothing that it was sent in {limit:g} s"
+            if within is None:
+                self.abandon(f"{reason}, so it was ended")
+            raise SandboxGone(self.gone or reason) from error
+        except OSError as error:
+            raise SandboxGone(self.gone or f"the sandbox has ended: {error}") from error
+        finally:
+            self._sending.release()
+
+    def abandon(self, reason: str) -> None:
+        """Kill the sandbox, as the guest does not do what it must; returns in a few seconds, with
+        all told that wait for something of it."""
         with self._lock:
-            try:
-                self._attach_stream.send(line)
-            except OSError as error:
-                raise SandboxGone(self.gone or f"the sandbox has ended: {error}") from error
+            self.abandoned = self.abandoned or reason
+        self._attach_stream.kill()
+        self.thread.join(END_SECONDS)
+        if self.thread.is_alive():  # an engine that does not answer, or a frozen cgroup
+            self._end(self.abandoned)
 
     def spawn(
         self,
@@ -239,7 +185,11 @@ class GuestClient:
             connection=connection,
             stdin=stdin,
         )
-        process.spawned.result()
+        try:
+            process.spawned.result(SPAWN_SECONDS)
+        except FutureTimeout:
+            self.abandon(f"the guest started nothing in {SPAWN_SECONDS:.0f} s, so it was ended")
+            raise SandboxGone(str(self.gone)) from None
         return process
 
     def mount_usage(self, timeout: float = 5.0) -> dict[str, tuple[int, int]]:
@@ -287,7 +237,7 @@ class GuestClient:
                 if len(rest) > MAX_LINE:
                     raise ValueError("a message without end")
                 buffer = bytearray(rest)
-            reason = self._broken or "the sandbox has ended"
+            reason = self.abandoned or self._broken or "the sandbox has ended"
             if self.stopping:
                 reason = STOPPED
         except Exception as error:
@@ -297,15 +247,25 @@ class GuestClient:
                 f"the guest sent what no guest of ours sends ({type(error).__name__}: "
                 f"{error!s:.200}), so it was ended"
             )
+            self._attach_stream.kill()
         self._attach_stream.close()
         self._end(reason)
 
     def _receive(self) -> bytes:
+        """What it says next; nothing once it has ended, or was ended for its silence."""
+        silence = 0.0
         try:
-            return self._attach_stream.receive()
+            while silence < self._patience:
+                try:
+                    return self._attach_stream.receive(TICK_SECONDS)
+                except TimeoutError:
+                    silence += TICK_SECONDS
         except OSError as error:
             self._broken = f"the attach stream broke: {error}"
             return b""
+        self.abandoned = f"the guest does not answer for {silence:.0f} s, so it was ended"
+        self._attach_stream.kill()
+        return b""
 
     def _handle(self, message: dict[str, Any]) -> None:
         kind = message["type"]
@@ -329,6 +289,8 @@ class GuestClient:
             self._answer(kind, message["id"], Usage.parse(message))
         elif kind == protocol.SPARE:
             self.spare_ready.set()
+        elif kind == protocol.ALIVE:
+            self._patience = SILENCE_SECONDS
         else:
             self._handle_process(kind, self._processes[message["id"]], message)
 
@@ -373,9 +335,10 @@ class GuestClient:
             raise ValueError(f"unknown message {kind!r:.40}")
 
     def _end(self, reason: str) -> None:
-        words = (
-            "" if reason == STOPPED else last_lines(self._attach_stream.last_words(), ENGINE_LINES)
-        )
+        if not self._ended.acquire(blocking=False):
+            return
+        told = reason in (STOPPED, self.abandoned)
+        words = "" if told else last_lines(self._attach_stream.last_words(), ENGINE_LINES)
         self.gone = f"{reason}: {words}" if words else reason
         if not self.ready.done():
             self.ready.set_exception(StartError(self.gone))

@@ -44,6 +44,10 @@ START_TIMEOUT = 60.0
 LOOK_BACK_SECONDS = 0.3
 """For the look through the workspace at the end; `moat-nb changes` takes longer if need be."""
 
+FINISH_SECONDS, HURRIED_SECONDS = 60.0, 2.0
+"""For the reaper, before it is left to itself: it works as long as the engine does. After a guest
+that did not answer, who waits for the end has waited already."""
+
 Inode = tuple[int, int]
 """Device and number."""
 
@@ -263,9 +267,10 @@ class RunningSandbox:
             self._look_back()
             if self.proxy is not None:
                 self.proxy.close()
-            self.reaper.finish()
+            abandoned = self._guest is not None and self._guest.abandoned is not None
+            self.reaper.finish(HURRIED_SECONDS if abandoned else FINISH_SECONDS)
             if self._guest is not None:
-                self._guest.thread.join(timeout=5)
+                self._guest.thread.join(timeout=1 if abandoned else 5)
             self.sidecars.join()
             self.log.close()
 

@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
+import select
 import socket
 import struct
 import threading
+import time
 from typing import TYPE_CHECKING
 
+from moat_nb.host.reaper import UnixConnection
 from moat_nb.runtimes.docker.engine import engine_errors
+from moat_nb.runtimes.pipes import ready
 
 if TYPE_CHECKING:
     import docker
 
 
 STDERR_TAIL = 64 << 10
+
+KILL_SECONDS = 2.0
+"""For the engine to kill a container; one that is frozen does it when it goes on."""
+
+HEADER = struct.Struct(">BxxxL")
+"""Of a frame: the stream's number and the length."""
+
+LAST_WORDS_SECONDS = 10.0
+"""For the engine to remove a container that has ended, and tell how."""
 
 
 class DockerStream:
@@ -24,13 +38,17 @@ class DockerStream:
     with eight bytes: the stream's number, three zeros, and the length (big endian).
     """
 
-    def __init__(self, client: docker.APIClient, name: str) -> None:
+    def __init__(self, client: docker.APIClient, engine: str, name: str) -> None:
+        """``engine``: the socket of the engine that ``client`` speaks to."""
         self._client = client
+        self._engine = engine
+        self._name = name
         params = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
         wrapper = client.attach_socket(name, params=params)
         self._wrapper = wrapper
         self._socket: socket.socket = getattr(wrapper, "_sock", wrapper)
         self._socket.settimeout(None)
+        self._header = b""
         self._left = 0
         self._stream = 0
         self._stderr = bytearray()
@@ -50,34 +68,51 @@ class DockerStream:
         finally:
             self._client.close()
 
-    def send(self, data: bytes) -> None:
-        self._socket.sendall(data)
+    def send(self, data: bytes, timeout: float | None = None) -> None:
+        give_up = None if timeout is None else time.monotonic() + timeout
+        rest = memoryview(data)
+        while rest:
+            if not ready(self._descriptor(), select.POLLOUT, give_up):
+                if len(rest) < len(data):
+                    self.kill()
+                raise TimeoutError("the sandbox does not read")
+            with contextlib.suppress(BlockingIOError):
+                rest = rest[self._socket.send(rest, socket.MSG_DONTWAIT) :]
 
-    def receive(self) -> bytes:
+    def receive(self, timeout: float | None = None) -> bytes:
+        give_up = None if timeout is None else time.monotonic() + timeout
         while True:
-            if self._left == 0:
-                header = self._exactly(8)
-                if not header:
-                    return b""
-                self._stream, self._left = struct.unpack(">BxxxL", header)
-                continue
-            data = self._socket.recv(min(self._left, 1 << 16))
+            if not ready(self._descriptor(), select.POLLIN, give_up):
+                raise TimeoutError("the sandbox says nothing")
+            wanted = min(self._left, 1 << 16) or HEADER.size - len(self._header)
+            data = self._socket.recv(wanted)
             if not data:
                 return b""
+            if self._left == 0:
+                self._header += data
+                if len(self._header) == HEADER.size:
+                    self._stream, self._left = HEADER.unpack(self._header)
+                    self._header = b""
+                continue
             self._left -= len(data)
             if self._stream == 1:
                 return data
             self._stderr += data
             del self._stderr[:-STDERR_TAIL]
 
-    def _exactly(self, count: int) -> bytes:
-        data = b""
-        while len(data) < count:
-            part = self._socket.recv(count - len(data))
-            if not part:
-                return b""
-            data += part
-        return data
+    def _descriptor(self) -> int:
+        number = self._socket.fileno()
+        if number < 0:
+            raise BrokenPipeError("the sandbox was closed")
+        return number
+
+    def kill(self) -> None:
+        # What else has to go, and a kill that the engine does not take now, is the reaper's.
+        connection = UnixConnection(self._engine, timeout=KILL_SECONDS)
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            connection.request("POST", f"/containers/{self._name}/kill")
+            connection.getresponse().read()
+        connection.close()
 
     def close(self) -> None:
         with contextlib.suppress(OSError):
@@ -87,7 +122,7 @@ class DockerStream:
         self._wrapper.close()
 
     def last_words(self) -> str:
-        self._waiter.join(timeout=30)
+        self._waiter.join(timeout=LAST_WORDS_SECONDS)
         words = []
         if self._status is not None:
             oom = " (SIGKILL; out of memory, or killed)" if self._status == 137 else ""

@@ -159,7 +159,7 @@ class Docker:
                 undo.callback(client.close)
                 reaper.container(self._socket(), name)
                 client.create_container_from_config(body, name)
-                attach_stream = DockerStream(client, name)
+                attach_stream = DockerStream(client, self._socket(), name)
                 undo.callback(attach_stream.close)
                 client.start(name)
                 undo.pop_all()

@@ -60,6 +60,7 @@ class Guest:
         self.outputs: dict[str, dict[int, bytearray]] = defaultdict(lambda: defaultdict(bytearray))
         self.heard: list[dict[str, Any]] = []
         self.counter = 0
+        self.beats = 0
 
     def tell(self, kind: str, **fields: Any) -> None:
         self.tell_raw(json.dumps({"type": kind, **fields}).encode() + b"\n")
@@ -84,10 +85,13 @@ class Guest:
             self.heard.append(message)
 
     def hear_any(self) -> dict[str, Any]:
-        """The next message that is not output."""
+        """The next message that is neither output nor a sign of life, of which ``beats`` counts."""
         assert self.process.stdout is not None
         for line in self.process.stdout:
             message: dict[str, Any] = json.loads(line)
+            if message["type"] == "alive":
+                self.beats += 1
+                continue
             if message["type"] != "output":
                 return message
             data = base64.b64decode(message["data"])

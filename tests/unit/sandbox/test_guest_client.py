@@ -8,6 +8,8 @@ from __future__ import annotations
 import base64
 import json
 import queue
+import re
+import select
 import signal
 import socket
 import threading
@@ -19,6 +21,8 @@ from typing import Any
 import pytest
 
 from moat_nb.errors import ProofError, SandboxGone, StartError
+from moat_nb.sandbox import guest_client
+from moat_nb.sandbox import process as process_module
 from moat_nb.sandbox.guest_client import MAX_LINE, Exit, GuestClient, MountProof, Process
 from moat_nb.sandbox.usage import Usage
 
@@ -39,11 +43,17 @@ class SocketLeash:
         self._socket = end
         self.closed = threading.Event()
 
-    def send(self, data: bytes) -> None:
+    def send(self, data: bytes, timeout: float | None = None) -> None:
+        self._socket.settimeout(timeout)
         self._socket.sendall(data)
 
-    def receive(self) -> bytes:
+    def receive(self, timeout: float | None = None) -> bytes:
+        if not select.select([self._socket], [], [], timeout)[0]:
+            raise TimeoutError
         return self._socket.recv(1 << 16)
+
+    def kill(self) -> None:
+        self.close()
 
     def close(self) -> None:
         self.closed.set()
@@ -339,7 +349,7 @@ class Waiters:
         self.usage = submit(far.guest.usage, timeout=300)
         far.hear()
 
-    def all_heard(self, far: Far) -> None:
+    def all_heard(self, far: Far, reason: str = "exit code 137") -> None:
         assert self.wait.result(timeout=300) == Exit(code=-9)
         for pending in (self.spawn, self.usage):
             with pytest.raises(SandboxGone):
@@ -349,7 +359,7 @@ class Waiters:
             lambda: far.guest.spawn(["x"], env={}, cwd="/"),
             far.guest.usage,
         ):
-            with pytest.raises(SandboxGone, match="exit code 137"):
+            with pytest.raises(SandboxGone, match=reason):
                 call()
 
 
@@ -370,7 +380,7 @@ def test_an_end_before_ready_is_a_start_that_failed(far: Far) -> None:
 
 def test_a_attach_stream_that_breaks_ends_the_sandbox() -> None:
     class Broken(SocketLeash):
-        def receive(self) -> bytes:
+        def receive(self, timeout: float | None = None) -> bytes:
             raise ConnectionResetError(104, "Connection reset by peer")
 
     near, other = socket.socketpair()
@@ -520,3 +530,131 @@ def test_a_flood_of_output_reaches_the_one_who_asked_for_it(far: Far) -> None:
     far.tell("exited", id=process.id, code=0, signal=None, oom=False)
     assert process.wait(timeout=300) == Exit(code=0)
     assert sum(received) == 8 * MAX_LINE // 2 * 3 // 4
+
+
+# ---------------------------------------------------------------- one that does not answer
+
+
+@pytest.fixture
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Limits that a test can wait for."""
+    monkeypatch.setattr(guest_client, "TICK_SECONDS", 0.05)
+    monkeypatch.setattr(guest_client, "SILENCE_SECONDS", 0.5)
+    monkeypatch.setattr(guest_client, "SEND_SECONDS", 0.5)
+    monkeypatch.setattr(process_module, "KILL_SECONDS", 0.5)
+
+
+def test_a_guest_that_falls_silent_is_ended_with_the_reason(hurried: None, far: Far) -> None:
+    far.ready()
+    waiters = Waiters(far)
+    far.tell("alive")
+    assert re.fullmatch("the guest does not answer for .* s, so it was ended", far.gone())
+    assert far.guest.abandoned == far.guest.gone
+    assert far.attach_stream.closed.is_set()
+    waiters.all_heard(far, "does not answer")
+
+
+def test_a_guest_may_be_silent_longer_while_it_imports(hurried: None, far: Far) -> None:
+    far.ready()
+    with pytest.raises(queue.Empty):
+        far.events.get(timeout=2)  # four times what is too long for one that has begun
+    far.tell("alive")
+    assert "does not answer" in far.gone()
+
+
+def test_any_word_is_a_sign_of_life(hurried: None, far: Far) -> None:
+    far.ready()
+    process = far.spawn()
+    far.tell("alive")
+    for _ in range(40):
+        far.tell("output", id=process.id, stream=1, data="YQ==")
+        time.sleep(0.05)
+    assert far.guest.gone is None
+
+
+def test_no_silence_counts_while_the_launcher_itself_does_not_listen(
+    hurried: None, far: Far
+) -> None:
+    held = threading.Event()
+    far.ready()
+    process = far.spawn(on_output=lambda stream, data: time.sleep(1.5) or held.set())
+    far.tell("alive")
+    far.tell("output", id=process.id, stream=1, data="YQ==")
+    far.tell("exited", id=process.id, code=0, signal=None, oom=False)
+    assert process.wait(timeout=300) == Exit(code=0)
+    assert held.is_set()
+
+
+def test_a_process_whose_end_is_not_told_is_killed_with_the_sandbox(
+    hurried: None, far: Far
+) -> None:
+    far.ready()
+    process = far.spawn()
+    process.kill()
+    assert far.hear() == {"type": "signal", "id": process.id, "signum": signal.SIGKILL}
+    assert process.poll() == Exit(code=-signal.SIGKILL)
+    assert "did not end a process" in far.gone()
+
+
+def test_a_process_that_is_killed_leaves_the_sandbox_alive(far: Far) -> None:
+    far.ready()
+    process = far.spawn()
+    pending = far.pool.submit(process.kill)
+    far.hear()
+    far.tell("exited", id=process.id, code=None, signal=9, oom=False)
+    pending.result(timeout=300)
+    assert far.guest.gone is None
+
+
+def test_a_spawn_that_is_not_answered_ends_the_sandbox(
+    far: Far, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guest_client, "SPAWN_SECONDS", 0.5)
+    far.ready()
+    with pytest.raises(SandboxGone, match="started nothing"):
+        far.guest.spawn(["x"], env={}, cwd="/")
+    assert "started nothing" in far.gone()
+
+
+def test_a_guest_that_takes_nothing_is_ended(hurried: None, far: Far) -> None:
+    far.ready()
+    with pytest.raises(SandboxGone, match="took nothing"):
+        while True:
+            far.guest.send("note", text="x" * 10000)
+    assert "took nothing" in far.gone()
+
+
+def test_a_signal_that_is_not_taken_at_once_is_given_up_and_ends_nothing(
+    hurried: None, far: Far, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process_module, "SIGNAL_SECONDS", 0.1)
+    far.ready()
+    running = far.spawn()
+    far.guest._sending.acquire()  # somebody sends what is long
+    with pytest.raises(SandboxGone, match="does not take"):
+        running.signal(2)
+    far.guest._sending.release()
+    assert far.guest.gone is None
+
+
+def test_an_engine_that_does_not_even_kill_keeps_nobody_waiting(
+    hurried: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Frozen(SocketLeash):
+        def kill(self) -> None:
+            """It takes no notice."""
+
+    monkeypatch.setattr(guest_client, "END_SECONDS", 0.1)
+    near, other = socket.socketpair()
+    events: queue.Queue[tuple[str, str]] = queue.Queue()
+    with other:
+        stream = Frozen(near)
+        guest = GuestClient(stream, lambda *event: events.put(event))
+        pending = Process(guest, "1", None)
+        guest._processes["1"] = pending
+        pending.kill()
+        assert pending.poll() == Exit(code=-signal.SIGKILL)
+        assert "did not end a process" in events.get(timeout=300)[1]
+        stream.close()
+        guest.thread.join(timeout=300)
+        assert events.empty()

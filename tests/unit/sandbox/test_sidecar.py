@@ -127,13 +127,16 @@ class Mute(AttachStream):
         self._waited_for = waited_for
         self._closed = threading.Event()
 
-    def send(self, data: bytes) -> None:
+    def send(self, data: bytes, timeout: float | None = None) -> None:
         raise AssertionError("its program was not to run")
 
-    def receive(self) -> bytes:
+    def receive(self, timeout: float | None = None) -> bytes:
         self._waited_for()
-        self._closed.wait()
+        self._closed.wait(timeout)
         return b""
+
+    def kill(self) -> None:
+        self.close()
 
     def close(self) -> None:
         self._closed.set()
