@@ -6,7 +6,7 @@ import json
 import os
 from typing import Any, List, Optional
 
-from .process import CHUNK
+from .process import CHUNK, set_dumpable
 
 
 class AttachStream:
@@ -18,9 +18,11 @@ class AttachStream:
 
     @classmethod
     def take(cls) -> AttachStream:
-        """Move stdin and stdout out of the way of everything that is started from here."""
+        """Move stdin and stdout out of the way of everything that is started from here, and out of
+        the reach of the kernels, which run as the same user."""
         import fcntl
 
+        set_dumpable(False)
         source, sink = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10) for fd in (0, 1)]
         null = os.open(os.devnull, os.O_RDONLY)
         os.dup2(null, 0)

@@ -15,7 +15,7 @@ import select
 import signal
 from typing import Any, Dict, List, NamedTuple, NoReturn, Optional
 
-from .process import RESET_SIGNALS, raise_oom_score
+from .process import RESET_SIGNALS, raise_oom_score, set_dumpable
 from .settings import PortForward
 
 CHUNK = 1 << 16
@@ -83,6 +83,7 @@ def _become_forwarder(listeners: List[Listener]) -> NoReturn:
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         for low, high in zip([3, *(number + 1 for number in kept)], [*kept, limit]):
             os.closerange(low, high)
+        set_dumpable(True)  # or its score would not be its own to raise
         raise_oom_score()
         Forwarder(listeners, limit).run()
     finally:

@@ -16,6 +16,8 @@ KERNEL_OOM_SCORE = 300
 RESET_SIGNALS = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
 """A program expects the defaults; python, the guest, the engine, or the shell that the launcher
 was started from, in the background or by nohup, may have set others."""
+PR_SET_DUMPABLE = 4
+"""Of linux/prctl.h."""
 CHANNEL = 3
 """Over this descriptor a child tells the guest how its start went."""
 
@@ -135,6 +137,7 @@ def _enter_child(ends: List[int], request: SpawnRequest, spare: bool) -> NoRetur
         for target, descriptor in enumerate(ends):
             os.dup2(descriptor, target, inheritable=target < CHANNEL)
         os.closerange(CHANNEL + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+        set_dumpable(True)  # nothing of the guest's is open any more
         raise_oom_score()
         step = "chdir"
         os.chdir(request.cwd)
@@ -151,6 +154,19 @@ def _enter_child(ends: List[int], request: SpawnRequest, spare: bool) -> NoRetur
     os.environ.clear()
     os.environ.update(request.env)
     raise BecomeKernel(request.argv, spare)
+
+
+def set_dumpable(dumpable: bool) -> None:
+    """Whether others of the same user may look into this process, stop it by ptrace and dump it.
+
+    A program that is executed is again, a forked child is what its parent was.
+    """
+    try:
+        import ctypes
+
+        ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, int(dumpable), 0, 0, 0)
+    except (ImportError, OSError, AttributeError):
+        pass  # an interpreter without ctypes; as PID 1 it is out of reach of signals all the same
 
 
 def raise_oom_score() -> None:

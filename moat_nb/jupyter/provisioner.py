@@ -221,6 +221,8 @@ class MoatProvisioner(KernelProvisionerBase):
 
     async def shutdown_requested(self, restart: bool = False) -> None:
         self._ending = True
+        if self._process is not None and self._process.poll() is None:
+            self._process.expect_end()
 
     async def kill(self, restart: bool = False) -> None:
         self._ending = True

@@ -208,6 +208,14 @@ class GuestClient:
         _refuse_broken(proofs)
         return proofs
 
+    def must_answer(self, within: float) -> None:
+        """Returns when the guest has answered, or when it did not and its sandbox has ended."""
+        try:
+            self._ask(protocol.VITALS, protocol.VITALS, within)
+        except SandboxGone:
+            if self.gone is None:
+                self.abandon(f"the guest does not answer for {within:.0f} s, so it was ended")
+
     def _ask(self, kind: str, answered_by: str, timeout: float) -> Any:
         with self._lock:
             self._counter += 1

@@ -28,6 +28,8 @@ CRASH = "Fatal Python error:"
 
 SIGNAL_SECONDS = 1.0
 """For a signal to be taken by the guest, which takes it at once unless it does not read."""
+ANSWER_SECONDS = 4.0
+"""For a guest to answer when a process of its is asked to end, before its sandbox is."""
 KILL_SECONDS = 3.0
 """From a SIGKILL to the guest's word that the process has ended; then the sandbox is. A client of
 Jupyter's has waited 5 s before it kills, and the whole of a shutdown takes no more than 10 s."""
@@ -74,6 +76,8 @@ class Leader(Protocol):
 
     def abandon(self, reason: str) -> None: ...
 
+    def must_answer(self, within: float) -> None: ...
+
 
 class Process:
     """A process in the sandbox, led by the guest."""
@@ -112,6 +116,16 @@ class Process:
             self._guest.abandon(
                 f"the guest did not end a process in {KILL_SECONDS:.0f} s, so it was ended"
             )
+
+    def expect_end(self) -> None:
+        """Returns at once, and has the sandbox ended if the guest does not answer soon: then it
+        would not tell of the end either."""
+        threading.Thread(
+            target=self._guest.must_answer,
+            args=(ANSWER_SECONDS,),
+            name="moat-answer",
+            daemon=True,
+        ).start()
 
     def write(self, data: bytes | None) -> None:
         """Write to its stdin, at most 64 KiB a call, once the last piece was taken; None ends

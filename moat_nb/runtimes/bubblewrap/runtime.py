@@ -194,7 +194,9 @@ class Bubblewrap(Runtime):
     def _arguments(
         self, spec: ContainerSpec, fds: Mapping[str, str], places: Mapping[str, str]
     ) -> Iterator[str]:
-        yield from (*NAMESPACES, "--new-session", "--die-with-parent", "--cap-drop", "ALL")
+        # The guest is PID 1: no signal from inside reaches it.
+        yield from (*NAMESPACES, "--as-pid-1", "--new-session", "--die-with-parent")
+        yield from ("--cap-drop", "ALL")
         yield from (*self.facts.disable_userns, "--hostname", HOSTNAME, "--seccomp", fds["seccomp"])
         for words in self.facts.system:
             yield from words

@@ -43,6 +43,9 @@ def _body(spec: ContainerSpec, shared_network: str, facts: EngineFacts) -> dict[
         "NetworkDisabled": False,
         "HostConfig": _host_config(spec, shared_network, facts),
     }
+    if spec.role == "kernel":
+        # `docker stop`, and an engine that shuts down: PID 1 takes no other signal.
+        words["StopSignal"] = "SIGKILL"
     if spec.network != "sandbox":  # else it is that container's
         words["Hostname"] = "moat"
     return words
@@ -57,7 +60,8 @@ def _host_config(spec: ContainerSpec, shared_network: str, facts: EngineFacts) -
     limits, hardening = spec.limits, spec.hardening
     config: dict[str, Any] = {
         "AutoRemove": True,
-        "Init": True,
+        # The guest is PID 1: no signal from inside reaches it, and it reaps what nobody waits for.
+        "Init": spec.role == "sidecar",
         "NetworkMode": shared_network if spec.network == "sandbox" else spec.network,
         "IpcMode": "private",
         "CgroupnsMode": "private",

@@ -74,6 +74,7 @@ DOCKER: dict[str, Any] = {
         "Env": ["A=b=c d", "HOME=/home/moat"],
         "WorkingDir": "/workspace",
         "Hostname": "moat",
+        "StopSignal": "SIGKILL",
         "Labels": {
             "moat.nb.owner": "7:99:boot",
             "moat.nb.project": "/home/ada/p",
@@ -89,7 +90,7 @@ DOCKER: dict[str, Any] = {
         "NetworkDisabled": False,
         "HostConfig": {
             "AutoRemove": True,
-            "Init": True,
+            "Init": False,
             "NetworkMode": "none",
             "IpcMode": "private",
             "CgroupnsMode": "private",
@@ -234,7 +235,7 @@ TABLE: dict[str, Check] = {
     "pids_limit": lambda body, host: host["PidsLimit"] == 512,
     "mem_limit = memswap_limit": lambda body, host: host["Memory"] == host["MemorySwap"] > 0,
     "nano_cpus": lambda body, host: host["NanoCpus"] == 1_500_000_000,
-    "init": lambda body, host: host["Init"] is True,
+    "init": lambda body, host: host["Init"] is ("StopSignal" not in body),
     "ipc_mode": lambda body, host: host["IpcMode"] == "private",
     "cgroupns": lambda body, host: host["CgroupnsMode"] == "private",
     "no namespace of the host's": lambda body, host: (
