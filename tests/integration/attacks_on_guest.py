@@ -19,10 +19,6 @@ PTRACE_ATTACH, PTRACE_DETACH = 16, 17
 MOMENT = 0.5
 
 
-class Piece(ctypes.Structure):
-    _fields_ = [("base", ctypes.c_void_p), ("length", ctypes.c_size_t)]
-
-
 def state(pid):
     try:
         with open("/proc/%d/stat" % pid) as file:
@@ -74,18 +70,6 @@ def read_memory(pid):
 def write_memory(pid):
     os.close(os.open("/proc/%d/mem" % pid, os.O_RDWR))
     return "opened"
-
-
-def read_by_call(pid):
-    """Of an address that is not mapped: EFAULT shows that it was allowed."""
-    buffer = ctypes.create_string_buffer(4)
-    mine, its = Piece(ctypes.addressof(buffer), 4), Piece(16, 4)
-    try:
-        checked(libc.process_vm_readv(pid, ctypes.byref(mine), 1, ctypes.byref(its), 1, 0))
-    except OSError as error:
-        if error.errno != errno.EFAULT:
-            raise
-    return "allowed"
 
 
 def take_descriptors(pid):

@@ -23,7 +23,6 @@ ATTACKS = {
     "trace the guest": ("trace", "EPERM", "attached"),
     "read the guest's memory": ("read_memory", "EACCES", "read"),
     "write the guest's memory": ("write_memory", "EACCES", "opened"),
-    "read the guest's memory by a call": ("read_by_call", "EPERM", "allowed"),
     "take the guest's descriptors": ("take_descriptors", "EACCES", "listed"),
     "read the guest's environment": ("read_environment", "EACCES", "read"),
 }
