@@ -70,6 +70,12 @@ def fetch_an_exclude(served: Served, project: Path) -> str:
     return read(served("GET", "/files/.env"))
 
 
+def fetch_an_exclude_as_a_kernels_logo(served: Served, project: Path) -> str:
+    """Of a kernelspec that says no directory, its files are those of the server's."""
+    name = served("GET", "/api/kernelspecs")[1]["default"]
+    return read(served("GET", f"/kernelspecs/{name}/.env"))
+
+
 def list_the_excludes(served: Served, project: Path) -> str:
     names = {entry["name"] for entry in served("GET", "/api/contents")[1]["content"]}
     return "listed" if names & {".env", "node_modules"} else "not listed"
@@ -189,6 +195,7 @@ WAYS: list[tuple[Way, str, str | None]] = [
     (read_an_exclude, "404", "read"),
     (read_an_excludes_file, "404", "read"),
     (fetch_an_exclude, "404", "read"),
+    (fetch_an_exclude_as_a_kernels_logo, "404", None),
     (list_the_excludes, "not listed", "listed"),
     (overwrite_an_exclude, "404", "200"),
     (rename_an_excludes_parent, "404", "read"),

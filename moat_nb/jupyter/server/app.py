@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,10 +36,9 @@ __all__ = ["Directories", "MoatServer", "hostname", "traits", "write_page_config
 END_SECONDS = 8.0
 """For all kernels together, at the server's end."""
 
-APPS = {"lab": "LabApp", "notebook": "JupyterNotebookApp"}
-"""The classes that take the front ends' settings."""
+APPS = {"jupyterlab": "LabApp", "notebook": "JupyterNotebookApp"}
+"""By server extension the class that takes its settings."""
 
-EXTENSIONS = {"lab": "jupyterlab", "notebook": "notebook"}
 PAGES = {"lab": "/lab", "notebook": "/tree"}
 
 
@@ -98,6 +97,7 @@ class Directories:
         os.environ["JUPYTER_DATA_DIR"] = str(self.data)
         os.environ["JUPYTER_RUNTIME_DIR"] = str(self.runtime)
         os.environ["TMPDIR"] = tempfile.tempdir = str(self.temporary)
+        os.chdir(self.empty)  # for whatever opens a file by a relative path
 
 
 class PlainFormatter(LogFormatter):
@@ -165,6 +165,7 @@ def hostname(config: Config) -> str:
 
 def traits(
     front_end: str,
+    extensions: Iterable[str],
     config: Config,
     *,
     runtime: str | None,
@@ -172,10 +173,11 @@ def traits(
     port: int | None,
     browser: bool,
 ) -> Traits:
-    """All settings of the server, as Jupyter takes them."""
+    """All settings of the server, as Jupyter takes them; each of the two front ends has a link to
+    the other, so ``extensions`` are both where both are installed."""
     spec = kernel_json(config, runtime=runtime, executable=sys.executable)
     spec["metadata"]["kernel_provisioner"]["config"]["trust_output"] = True
-    name = f"{PREFIX}{config.name}".lower()
+    kernel = f"{PREFIX}{config.name}".lower()
     source = next((m.source for m in config.mounts if m.target == WORKSPACE), config.directory)
     own_name = hostname(config)
     made = Traits()
@@ -188,13 +190,12 @@ def traits(
         allow_remote_access=False,
         allow_root=True,  # it has the sandbox's rights, and none of root's
         open_browser=browser,
-        no_browser_open_file=not browser,
         log_level=logging.WARNING,
         default_url=PAGES[front_end],
         root_dir=str(directories.empty),
         terminals_enabled=False,
         quit_button=False,
-        jpserver_extensions={EXTENSIONS[front_end]: True},
+        jpserver_extensions=dict.fromkeys(extensions, True),
         kernel_spec_manager_class=ProjectKernelspecs,
         kernel_manager_class=ProjectKernels,
         session_manager_class=ProjectSessions,
@@ -202,19 +203,19 @@ def traits(
     )
     made.IdentityProvider = Traits(cookie_name=f"moat-nb-{own_name.split('.')[0]}")
     made.PasswordIdentityProvider.allow_password_change = False
-    made.ProjectKernelspecs = Traits(name=name, spec=spec)
-    made.ProjectKernels = Traits(default_kernel_name=name, workspace=str(source))
+    made.ProjectKernelspecs = Traits(name=kernel, spec=spec)
+    made.ProjectKernels = Traits(default_kernel_name=kernel, workspace=str(source))
     made.WorkspaceContents = Traits(checkpoints_class=OwnCheckpoints)
     made.OwnCheckpoints.directory = str(directories.checkpoints)
-    made[APPS[front_end]] = Traits(
-        user_settings_dir=str(directories.settings),
-        workspaces_dir=str(directories.workspaces),
-        labextensions_path=[str(Path(sys.prefix, "share", "jupyter", "labextensions"))],
-        extra_labextensions_path=[],
-    )
-    if front_end == "lab":
-        made.LabApp.extension_manager = "readonly"
-        made.LabApp.news_url = None
+    for name in APPS.values():
+        made[name] = Traits(
+            user_settings_dir=str(directories.settings),
+            workspaces_dir=str(directories.workspaces),
+            labextensions_path=[str(Path(sys.prefix, "share", "jupyter", "labextensions"))],
+            extra_labextensions_path=[],
+        )
+    made.LabApp.extension_manager = "readonly"
+    made.LabApp.news_url = None
     return made
 
 
@@ -224,6 +225,7 @@ PAGE = {
     "disabledExtensions": {
         "@jupyterlab/apputils-extension:announcements": True,
         "@jupyterlab/extensionmanager-extension": True,
+        "@jupyterlab/lsp-extension": True,
         "@jupyterlab/terminal-extension": True,
     },
 }

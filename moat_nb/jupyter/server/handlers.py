@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote
 
-from jupyter_server.base.handlers import Template404
+from jupyter_server.base.handlers import APIHandler, Template404
 from jupyter_server.serverapp import ServerWebApplication
 from tornado.httputil import HTTPServerRequest
-from tornado.web import RequestHandler
+from tornado.web import RequestHandler, authenticated
 
 __all__ = ["ALLOWED", "REFUSED", "admits", "guard"]
 
@@ -96,6 +96,19 @@ _SETTING = re.compile(r"(@[\w-][\w.-]*/)?[\w-][\w.-]*:[\w-][\w.-]*")
 _SETTINGS_PATH = re.compile(r".*/lab/api/settings/(.+)")
 
 
+class NoConverters(APIHandler):
+    """The list of nbconvert's formats, for the menu that shows it: there are none."""
+
+    @authenticated
+    def get(self) -> None:
+        self.finish("{}")
+
+
+INSTEAD: Mapping[str, type[RequestHandler]] = {
+    f"{SERVICES}.nbconvert.handlers.NbconvertRootHandler": NoConverters,
+}
+
+
 def guard(application: ServerWebApplication, hostname: str) -> None:
     """Have ``application`` answer for ``hostname`` alone, by the handlers of :data:`ALLOWED`."""
     ordinary = application.get_handler_delegate
@@ -104,7 +117,8 @@ def guard(application: ServerWebApplication, hostname: str) -> None:
         request: HTTPServerRequest, target_class: type[RequestHandler], *rest: Any, **more: Any
     ) -> Any:
         if request.host_name != hostname or not admits(target_class, request.path):
-            return ordinary(request, Template404)
+            there = INSTEAD if request.host_name == hostname else {}
+            return ordinary(request, there.get(_name(target_class), Template404))
         return ordinary(request, target_class, *rest, **more)
 
     application.get_handler_delegate = delegate  # type: ignore[method-assign]
@@ -112,7 +126,7 @@ def guard(application: ServerWebApplication, hostname: str) -> None:
 
 def admits(handler: type[RequestHandler], path: str) -> bool:
     """Whether a request of ``path``, as it was sent, may be answered by ``handler``."""
-    if f"{handler.__module__}.{handler.__qualname__}" not in ALLOWED:
+    if _name(handler) not in ALLOWED:
         return False
     plain = unquote(path)
     if ".." in plain.split("/") or "\\" in plain or "\0" in plain:
@@ -120,3 +134,7 @@ def admits(handler: type[RequestHandler], path: str) -> bool:
     setting = _SETTINGS_PATH.fullmatch(plain)
     # Of its name a path is made, and `/home/me/.docker:config` would be one of the host's.
     return setting is None or _SETTING.fullmatch(setting[1]) is not None
+
+
+def _name(handler: type[RequestHandler]) -> str:
+    return f"{handler.__module__}.{handler.__qualname__}"

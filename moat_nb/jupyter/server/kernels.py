@@ -32,7 +32,8 @@ class ProjectKernelspecs(KernelSpecManager):
     def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
         if kernel_name != self.name:
             raise NoSuchKernel(kernel_name)
-        return KernelSpec(**self.spec)
+        # Without a directory of its own, pages would be served files of the process's.
+        return KernelSpec(**self.spec, resource_dir=str(LOGOS))
 
     def get_all_specs(self) -> dict[str, Any]:
         return {self.name: {"resource_dir": str(LOGOS), "spec": dict(self.spec)}}

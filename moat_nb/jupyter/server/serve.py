@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from typing import Literal
 
 from moat_nb.config.reader import load
@@ -44,16 +45,20 @@ def serve(
             workspace.start()
             settings = app.traits(
                 front_end,
+                tuple(filter(importlib.util.find_spec, EXTENSIONS.values())),
                 config,
                 runtime=runtime,
                 directories=directories,
                 port=port,
                 browser=browser,
             )
-            server = app.MoatServer(config=settings, workspace=workspace)
+            server = app.MoatServer(
+                config=settings, workspace=workspace, no_browser_open_file=not browser
+            )
             server.initialize(argv=[])
             server.start()
         finally:
+            os.chdir("/")
             workspace.close()
     return 0
 
