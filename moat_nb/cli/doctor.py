@@ -24,10 +24,10 @@ from moat_nb.text.tables import wrap
 __all__ = [
     "Finding",
     "Report",
-    "as_text",
     "describe_engine",
     "examine",
     "exit_code",
+    "findings_as_text",
     "main",
     "of_findings",
     "report",
@@ -54,7 +54,7 @@ class Report(tuple[Finding, ...]):
 
     def _repr_mimebundle_(self, **options: object) -> dict[str, str]:
         html = as_html(of_findings(self))
-        return {"text/plain": as_text(self), "text/html": html}
+        return {"text/plain": findings_as_text(self), "text/html": html}
 
 
 def report() -> Report:
@@ -65,7 +65,11 @@ def report() -> Report:
 def main(*, as_json: bool = False) -> int:
     """Print every finding; 0 if any runtime is usable, else 1."""
     findings = report()
-    print(json.dumps([asdict(f) for f in findings], indent=2) if as_json else as_text(findings))
+    print(
+        json.dumps([asdict(f) for f in findings], indent=2)
+        if as_json
+        else findings_as_text(findings)
+    )
     return exit_code(findings)
 
 
@@ -100,7 +104,7 @@ def examine(host: Host, environ: Mapping[str, str]) -> Iterator[Finding]:
     yield from _jupyter()
 
 
-def as_text(findings: Iterable[Finding]) -> str:
+def findings_as_text(findings: Iterable[Finding]) -> str:
     lines: list[str] = []
     group = ""
     for finding in findings:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from moat_nb.egress.options import missing, reachable_from
+from moat_nb.egress.options import install_command, reachable_from
 from moat_nb.egress.upstream import UPSTREAM, Upstream, first
 from moat_nb.errors import MoatError
 from moat_nb.host.machine import Host
@@ -25,7 +25,7 @@ def examine(host: Host, environ: Mapping[str, str]) -> Iterator[tuple[str, str, 
             yield "reachable", f"not public, but allowed: {', '.join(networks)}", ""
     except MoatError as error:
         yield "reachable", str(error), "correct the variable"
-    lacking = missing()
+    lacking = install_command()
     words = "rules with methods and paths " + ("cannot be used" if lacking else "can be used")
     yield "interception", words + (f" (optional): {lacking}" if lacking else ""), ""
 

@@ -20,7 +20,7 @@ from moat_nb.planning.spec import ContainerSpec, Instance, SandboxSpec
 from moat_nb.sandbox.project import LaunchPlan, plan_project
 from moat_nb.text.tables import fields, table, wrap
 
-__all__ = ["Rendered", "as_json", "as_text", "make", "plan", "render"]
+__all__ = ["Rendered", "make", "plan", "plan_as_json", "plan_as_text", "render"]
 
 PLACEHOLDER = "00000000"
 
@@ -60,9 +60,9 @@ def plan(
 ) -> int:
     found = make(directory, runtime)
     if form == "json":
-        print(json.dumps(as_json(found), indent=2))
+        print(json.dumps(plan_as_json(found), indent=2))
     elif form == "text":
-        print(as_text(found))
+        print(plan_as_text(found))
     elif found.image is not None and found.image.dockerfile:
         print(found.image.dockerfile, end="")
     else:
@@ -96,7 +96,7 @@ def render(launch: LaunchPlan) -> Rendered:
 # ---------------------------------------------------------------- for programs
 
 
-def as_json(plan: Rendered) -> dict[str, Any]:
+def plan_as_json(plan: Rendered) -> dict[str, Any]:
     """``spec`` with each mount's type, and ``rendered`` in the runtime's words."""
     image = None
     if plan.image is not None:
@@ -132,7 +132,7 @@ def _spec(spec: ContainerSpec) -> dict[str, Any]:
 # ---------------------------------------------------------------- for people
 
 
-def as_text(plan: Rendered) -> str:
+def plan_as_text(plan: Rendered) -> str:
     config, spec = plan.config, plan.spec
     head = tuple(column.upper() for column in MOUNT_COLUMNS)
     parts = [

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from moat_nb.config.schema import as_text
+from moat_nb.config.schema import schema_as_text
 
 __all__ = ["schema"]
 
 
 def schema() -> int:
-    print(as_text())
+    print(schema_as_text())
     return 0

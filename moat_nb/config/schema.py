@@ -15,7 +15,7 @@ from typing import Any
 from moat_nb.config.reader import UNUSED, FileKeys
 from moat_nb.config.shapes import keys_schema
 
-__all__ = ["as_text", "document"]
+__all__ = ["document", "schema_as_text"]
 
 _ABOUT = "What moat-nb runs a project's kernels in. Every key may be left out."
 _OF_MOAT = {"description": "Moat's own: accepted, and means nothing to a kernel."}
@@ -35,6 +35,6 @@ def document() -> dict[str, Any]:
     }
 
 
-def as_text() -> str:
+def schema_as_text() -> str:
     """:func:`document` as it is printed and kept in files."""
     return json.dumps(document(), indent=2, ensure_ascii=False)

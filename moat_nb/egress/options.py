@@ -19,7 +19,7 @@ __all__ = [
     "Deadlines",
     "Interception",
     "ProxyOptions",
-    "missing",
+    "install_command",
     "needed",
     "reachable_from",
 ]
@@ -110,6 +110,6 @@ def needed(rules: Iterable[Rule]) -> bool:
     return any(rule.lines for rule in rules)
 
 
-def missing() -> str | None:
+def install_command() -> str | None:
     """The command that installs what ``proxy/interception.py`` needs; None if installed."""
     return None if find_spec("cryptography") else INSTALL

@@ -19,7 +19,7 @@ from moat_nb.excludes import file as moat_file
 from moat_nb.excludes.file import MoatFile
 from moat_nb.planning.resolve_mounts import resolve_mounts
 
-__all__ = ["check", "refusals", "save"]
+__all__ = ["check", "pattern_problems", "save"]
 
 
 def save(file: MoatFile, text: str) -> MoatFile:
@@ -42,7 +42,7 @@ def check(file: MoatFile, text: str) -> None:
         raise ConfigError(added)
 
 
-def refusals(config: Config, target: str, patterns: Sequence[str]) -> list[tuple[int, str]]:
+def pattern_problems(config: Config, target: str, patterns: Sequence[str]) -> list[tuple[int, str]]:
     """``(index, problem)`` of :func:`check_all`, and of cheap checks of the disk.
 
     ``patterns`` are for the mount at ``target``. Those in ``config`` are not checked again, and

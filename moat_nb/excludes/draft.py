@@ -77,14 +77,14 @@ class Draft:
         return tuple(
             Refusal(target=target, index=i, pattern=self.asked[target][i], words=words)
             for target in self._changed
-            for i, words in checks.refusals(self.config, target, self.asked[target])
+            for i, words in checks.pattern_problems(self.config, target, self.asked[target])
         )
 
     def refusal(self, target: str, pattern: str) -> str:
         """What stands against one more exclude; empty for nothing."""
         listed = self.asked[target]
-        before = {words for _, words in checks.refusals(self.config, target, listed)}
-        after = checks.refusals(self.config, target, [*listed, pattern])
+        before = {words for _, words in checks.pattern_problems(self.config, target, listed)}
+        after = checks.pattern_problems(self.config, target, [*listed, pattern])
         return next((words for _, words in after if words not in before), "")
 
     @cached_property

@@ -27,7 +27,7 @@ from moat_nb.planning.walk import (
     walk,
 )
 
-__all__ = ["Finding", "scan"]
+__all__ = ["Candidate", "scan"]
 
 MAX_SUGGESTIONS = 100
 """Of one scan: a project can have any number of files named like secrets, a page cannot."""
@@ -77,7 +77,7 @@ _UNSUPPORTED = re.compile(r"[^A-Za-z0-9/._*-]")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
+class Candidate:
     """An exclude or a suggestion, and the facts of its matches on the host."""
 
     pattern: str
@@ -106,7 +106,7 @@ class _Match:
     secret: bool = False
 
 
-def scan(source: Path, patterns: Sequence[str], budget: Budget) -> Iterator[Finding]:
+def scan(source: Path, patterns: Sequence[str], budget: Budget) -> Iterator[Candidate]:
     """Yield the findings below ``source``: first without sizes, then each again with its size.
 
     ``patterns`` are the existing excludes; they come first. When the budget is spent the sizes
@@ -129,8 +129,8 @@ def scan(source: Path, patterns: Sequence[str], budget: Budget) -> Iterator[Find
 
 def _grouped(
     patterns: Sequence[str], matches: Iterable[_Match], budget: Budget
-) -> list[tuple[Finding, list[str]]]:
-    """Findings with the paths that each stands for: excludes, then secrets, then the rest."""
+) -> list[tuple[Candidate, list[str]]]:
+    """Candidates with the paths that each stands for: excludes, then secrets, then the rest."""
     groups: dict[tuple[str, str], list[_Match]] = {(pattern, ""): [] for pattern in patterns}
     for match in matches:
         key = (match.pattern, "" if match.pattern else match.group or match.path)
@@ -141,7 +141,7 @@ def _grouped(
         pattern = asked
         if first is not None and not asked:
             pattern = _as_pattern(first.path if len(members) == 1 else f"**/{group}")
-        finding = Finding(
+        finding = Candidate(
             pattern=pattern,
             reason=first.reason if first else "",
             secret=first.secret if first else False,

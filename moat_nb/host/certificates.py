@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-__all__ = ["bundle", "bundle_files"]
+__all__ = ["bundle_files", "certificate_bundle"]
 
 VARIABLES = (
     "SSL_CERT_FILE",
@@ -40,7 +40,7 @@ def bundle_files(environ: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(seen.values())
 
 
-def bundle(paths: Iterable[str], *more: bytes) -> bytes:
+def certificate_bundle(paths: Iterable[str], *more: bytes) -> bytes:
     """One PEM text of the certificates in these files and in the PEM texts ``more``, each once."""
     certificates = [certificate for path in paths for certificate in _certificates(path)]
     certificates += [certificate for text in more for certificate in _CERTIFICATE.findall(text)]

@@ -17,11 +17,11 @@ from moat_nb.errors import ConfigError, Problem
 __all__ = [
     "Kind",
     "View",
+    "config_error",
     "expand",
     "inspect",
     "kind_of",
     "mode_of",
-    "refusal",
 ]
 
 Kind: TypeAlias = Literal["directory", "file"]
@@ -86,7 +86,7 @@ def _list(path: str | None) -> list[tuple[str, bool]]:
         return []
 
 
-def refusal(where: str, what: str, hint: str = "") -> ConfigError:
+def config_error(where: str, what: str, hint: str = "") -> ConfigError:
     return ConfigError([Problem(where=where, what=what, hint=hint)])
 
 
@@ -97,7 +97,7 @@ def mode_of(path: str, where: str) -> int:
     except (FileNotFoundError, NotADirectoryError):
         return 0
     except OSError as error:
-        raise refusal(where, f"cannot look at {path}: {error.strerror}") from None
+        raise config_error(where, f"cannot look at {path}: {error.strerror}") from None
 
 
 def kind_of(path: str, words: str, where: str) -> Kind | None:
@@ -110,7 +110,7 @@ def kind_of(path: str, words: str, where: str) -> Kind | None:
     if stat.S_ISREG(mode):
         return "file"
     is_what = _OTHER_KINDS.get(stat.S_IFMT(mode), "of another kind")
-    raise refusal(where, f"{words} is {is_what}, where only a directory or a file may be")
+    raise config_error(where, f"{words} is {is_what}, where only a directory or a file may be")
 
 
 def inspect(view: View, target: str, where: str) -> Kind | None:
@@ -127,12 +127,12 @@ def inspect(view: View, target: str, where: str) -> Kind | None:
         path = posixpath.join(root, *parts[:length])
         if stat.S_ISLNK(mode_of(path, where)):
             what = f"{target} passes through a symbolic link: {path} -> {Path(path).readlink()}"
-            raise refusal(where, what, "an engine would follow it; name the real path")
+            raise config_error(where, what, "an engine would follow it; name the real path")
         kind = kind_of(path, path, where)
         if kind is None:
             return None
         if kind == "file" and length < len(parts):
-            raise refusal(where, f"{target} cannot stand below {path}, which is a file")
+            raise config_error(where, f"{target} cannot stand below {path}, which is a file")
     return kind
 
 
@@ -158,10 +158,12 @@ def expand(view: View, top: str, globs: Sequence[Exclude]) -> dict[str, Exclude]
                 pending.append((below, child, states_below))
         if len(matches) > MAX_MATCHES:
             what = f"this mount's globs match more than {MAX_MATCHES} paths"
-            raise refusal(globs[0].where, what, "exclude a directory above them")
+            raise config_error(globs[0].where, what, "exclude a directory above them")
         if looked_at > MAX_ENTRIES:
             what = f"more than {MAX_ENTRIES} files to look at for this mount's globs"
-            raise refusal(globs[0].where, what, "exclude large directories by name, or avoid **")
+            raise config_error(
+                globs[0].where, what, "exclude large directories by name, or avoid **"
+            )
     return matches
 
 
@@ -172,4 +174,4 @@ def _children(
         return view.children(target, path)
     except OSError as error:
         what = f"cannot look into {path} for this mount's globs: {error.strerror}"
-        raise refusal(where, what, "exclude it by name, or make it readable") from None
+        raise config_error(where, what, "exclude it by name, or make it readable") from None

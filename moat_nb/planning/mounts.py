@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Literal, TypeAlias
 
-from moat_nb.text.summary import Summary, Table, bundle
+from moat_nb.text.summary import Summary, Table, mimebundle
 from moat_nb.text.tables import amount
 
 __all__ = [
@@ -126,7 +126,7 @@ class MountPlan:
         )
 
     def _repr_mimebundle_(self, **options: object) -> dict[str, str]:
-        return bundle(of_mounts(self))
+        return mimebundle(of_mounts(self))
 
     def with_mounts(self, *more: Mount) -> MountPlan:
         """The same plan with more mounts, each in its place."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from moat_nb.config.model import Config
-from moat_nb.egress.options import missing, needed
+from moat_nb.egress.options import install_command, needed
 from moat_nb.egress.policy.hostnames import HOST_GATEWAY
 from moat_nb.egress.policy.network_policy import NetworkPolicy
 from moat_nb.errors import Problem
@@ -143,7 +143,7 @@ def _problems(config: Config) -> Iterator[Problem]:
     if network.policy == "none" and network.rules:
         what = "network.rules: with policy none they allow nothing"
         yield Problem(where=where, what=what, hint="say policy: strict, or take rules out")
-    if network.policy != "none" and needed(network.rules) and (install := missing()):
+    if network.policy != "none" and needed(network.rules) and (install := install_command()):
         rule = next(rule for rule in network.rules if rule.lines)
         what = f"{rule.host}: rules with methods and paths need TLS to be opened"
         yield Problem(where=rule.where, what=what, hint=f"run {install}, or allow the whole host")

@@ -20,11 +20,11 @@ from moat_nb.errors import ConfigError, Problem, collected
 from moat_nb.planning.host_files import (
     Kind,
     View,
+    config_error,
     expand,
     inspect,
     kind_of,
     mode_of,
-    refusal,
 )
 from moat_nb.planning.mounts import Bind, EmptyFile, MountPoint, Tmpfs, is_below
 
@@ -122,20 +122,20 @@ def _source(
     words = f"the source {source}" + ("" if real == str(source) else f" (that is {real})")
     rule = forbidden(real, os.path.realpath(home), map(os.path.realpath, run_directories))
     if rule:
-        raise refusal(where, f"{words} is refused: {rule}", "mount a directory of your own")
+        raise config_error(where, f"{words} is refused: {rule}", "mount a directory of your own")
     kind = kind_of(real, words, where)
     if kind is None:
-        raise refusal(where, f"{words} does not exist", "create it, or correct the path")
+        raise config_error(where, f"{words} does not exist", "create it, or correct the path")
     for name in _ENGINE_SOCKETS if kind == "directory" else ():
         if stat.S_ISSOCK(mode_of(f"{real}/{name}", where)):
-            raise refusal(where, f"{words} holds {name}, which rules the host's containers")
+            raise config_error(where, f"{words} holds {name}, which rules the host's containers")
     return real, kind
 
 
 def _refuse_link(path: Path, where: str) -> None:
     if stat.S_ISLNK(mode_of(str(path), where)):
         what = f"the source has a symbolic link in it: {path} -> {path.readlink()}"
-        raise refusal(where, what, "name what it points to")
+        raise config_error(where, what, "name what it points to")
 
 
 def forbidden(real: str, home: str, run_directories: Iterable[str]) -> str:
@@ -166,7 +166,9 @@ def _check_nested(view: View, target: str, mounted: Kind | None, where: str) -> 
     """That a mount's target can be mounted on, where it stands inside another mount."""
     found = inspect(view, target, where)
     if mounted and found and found != mounted:
-        raise refusal(where, f"{target} is a {found} on the host, and a {mounted} is mounted there")
+        raise config_error(
+            where, f"{target} is a {found} on the host, and a {mounted} is mounted there"
+        )
 
 
 def _excluded(
@@ -193,6 +195,6 @@ def _excluded(
         with collected(problems):
             if target in view.sources:
                 what = f"{exclude.pattern!r} excludes {target}, where another mount stands"
-                raise refusal(exclude.where, what, "remove one of the two")
+                raise config_error(exclude.where, what, "remove one of the two")
             found[target] = inspect(view, target, exclude.where) or "directory"
     return found

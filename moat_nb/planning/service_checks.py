@@ -14,13 +14,13 @@ from moat_nb.planning.mounts import is_below
 from moat_nb.planning.network import port_forwards
 from moat_nb.planning.spec import ContainerSpec
 
-__all__ = ["refusals"]
+__all__ = ["service_problems"]
 
 
 Services = tuple[ResolvedService, ...]
 
 
-def refusals(
+def service_problems(
     services: Services, config: Config, kernel: ContainerSpec, host: Host
 ) -> tuple[Problem, ...]:
     """Of the services beside ``kernel``, as ``host`` would start them."""

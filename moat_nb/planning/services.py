@@ -25,7 +25,7 @@ from moat_nb.planning.limits import MIB, Hardening, Limits
 from moat_nb.planning.mount_paths import hidden
 from moat_nb.planning.mounts import Bind, Mount, Tmpfs, Volume, is_below
 from moat_nb.planning.network import way_out_variables
-from moat_nb.planning.service_checks import refusals
+from moat_nb.planning.service_checks import service_problems
 from moat_nb.planning.spec import LABEL, ContainerSpec
 
 __all__ = ["END_OF_MOUNTS", "ENTRYPOINT", "SidecarPlan", "plan_services"]
@@ -153,7 +153,7 @@ def plan_services(config: Config, kernel: ContainerSpec, host: Host) -> tuple[Si
     Raises ConfigError.
     """
     services = tuple(map(resolve, config.wanted_services))
-    problems = [*refusals(services, config, kernel, host)]
+    problems = [*service_problems(services, config, kernel, host)]
     plans = []
     for service in services:
         with collected(problems):

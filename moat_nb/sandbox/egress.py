@@ -12,7 +12,7 @@ from moat_nb.egress.options import Interception, ProxyOptions, reachable_from
 from moat_nb.egress.policy.network_policy import NetworkPolicy
 from moat_nb.egress.upstream import UNPROXIED, UPSTREAM, first
 from moat_nb.errors import StartError
-from moat_nb.host.certificates import bundle
+from moat_nb.host.certificates import certificate_bundle
 from moat_nb.host.run_directory import RunDir
 from moat_nb.planning.network import BUNDLE, PROXY, intercepts
 from moat_nb.planning.spec import ContainerSpec
@@ -67,7 +67,7 @@ def _make_directory(run_dir: RunDir, spec: ContainerSpec, intercept: Interceptio
     own = [Path(intercept.certificate).read_bytes()] if intercept is not None else []
     if spec.trust or own:
         file = run_dir.network / Path(BUNDLE).name
-        file.write_bytes(bundle(spec.trust, *own))
+        file.write_bytes(certificate_bundle(spec.trust, *own))
         file.chmod(0o644)
 
 
@@ -110,5 +110,5 @@ def _options(
 def _trust(run_dir: RunDir, paths: tuple[str, ...]) -> str:
     """What the proxy itself trusts, where no sandbox sees it: the host's authorities alone."""
     file = run_dir.path / "trust.pem"
-    file.write_bytes(bundle(paths))
+    file.write_bytes(certificate_bundle(paths))
     return str(file)

@@ -37,7 +37,7 @@ from moat_nb.sandbox.usage import Usage
 from moat_nb.sandbox.view import KernelView, SandboxView, SidecarView, of_sandbox
 from moat_nb.sandbox.workspace import changes_of
 from moat_nb.text.progress import Progress, for_user
-from moat_nb.text.summary import bundle
+from moat_nb.text.summary import mimebundle
 from moat_nb.text.terminal import for_terminal, last_lines
 
 __all__ = ["Sandbox"]
@@ -215,7 +215,7 @@ class Sandbox:
 
     def _repr_mimebundle_(self, **options: object) -> dict[str, str]:
         """Its state, mounts, limits and kernels as they are now; asks the guest."""
-        return bundle(of_sandbox(self.view()))
+        return mimebundle(of_sandbox(self.view()))
 
     # -------- what it is
 

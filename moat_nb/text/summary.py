@@ -25,7 +25,7 @@ __all__ = [
     "Table",
     "as_html",
     "as_text",
-    "bundle",
+    "mimebundle",
 ]
 
 
@@ -71,7 +71,7 @@ class Summary:
     """Tables without rows are left out."""
 
 
-def bundle(summary: Summary) -> dict[str, str]:
+def mimebundle(summary: Summary) -> dict[str, str]:
     """What ``_repr_mimebundle_`` returns."""
     return {"text/plain": as_text(summary), "text/html": as_html(summary)}
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO
 
 from moat_nb.config.model import Rule
-from moat_nb.egress.options import ProxyOptions, missing
+from moat_nb.egress.options import ProxyOptions, install_command
 from moat_nb.egress.policy.hostnames import HOST_GATEWAY
 from moat_nb.egress.policy.network_policy import NetworkPolicy
 from moat_nb.egress.process import command
@@ -70,7 +70,7 @@ def throughput(size: int, runs: int) -> dict[str, float]:
 def _ways(undo: contextlib.ExitStack, size: int) -> dict[str, Connect]:
     """Each gives a connection on which the server has been asked for all it has."""
     directory = undo.enter_context(scratch_directory("moat-nb-bench-"))
-    tls = None if missing() else _Tls(directory)
+    tls = None if install_command() else _Tls(directory)
     port = undo.enter_context(_server(size, None))
     tls_port = undo.enter_context(_server(size, tls.server)) if tls else 0
     path = undo.enter_context(_proxy(directory, port, tls))

@@ -20,7 +20,7 @@ from moat_nb.excludes import file as moat_file
 from moat_nb.excludes.draft import Draft
 from moat_nb.excludes.file import MoatFile, read
 from moat_nb.excludes.widget import messages as widget_words
-from moat_nb.excludes.widget.scan import BackgroundScan, Findings, Progress
+from moat_nb.excludes.widget.scan import BackgroundScan, Candidates, ScanProgress
 from moat_nb.excludes.widget.traits import EditorTraits
 from moat_nb.sandbox.guest_client import MountProof
 from moat_nb.sandbox.sandbox import Sandbox
@@ -51,7 +51,7 @@ class ExcludesEditor(EditorTraits):
         self._scan: BackgroundScan | None = None
         self._draft = Draft.read(path)
         self._before: list[MoatFile] = []
-        self._findings: Findings = {}
+        self._findings: Candidates = {}
         self._proofs: Sequence[MountProof] = ()
         self._sandbox = sandbox
         self._apply = apply or (sandbox.reset if sandbox is not None else None)
@@ -198,7 +198,7 @@ class ExcludesEditor(EditorTraits):
         if self.looking == "looking":
             self.looking = "part"
 
-    def _on_found(self, findings: Findings, progress: Progress) -> None:
+    def _on_found(self, findings: Candidates, progress: ScanProgress) -> None:
         self._findings = findings
         self._show_facts()
         self.looking = progress

@@ -9,8 +9,8 @@ from typing import Any
 from moat_nb.config import exclude_patterns
 from moat_nb.config.model import WORKSPACE
 from moat_nb.excludes.draft import Draft
-from moat_nb.excludes.suggest import Finding
-from moat_nb.excludes.widget.scan import Findings
+from moat_nb.excludes.suggest import Candidate
+from moat_nb.excludes.widget.scan import Candidates
 from moat_nb.planning.mounts import is_below
 from moat_nb.sandbox.guest_client import MountProof
 from moat_nb.text.tables import amount
@@ -18,7 +18,7 @@ from moat_nb.text.tables import amount
 __all__ = ["facts", "inside", "loss", "on_host", "plain", "suggestions"]
 
 
-def on_host(found: Finding | None) -> str:
+def on_host(found: Candidate | None) -> str:
     """``directory on the host, 120 MiB``."""
     if found is None or (found.kind is None and not found.complete):
         return "not looked for yet"
@@ -73,7 +73,7 @@ def loss(proofs: Sequence[MountProof], *, known: bool) -> str:
 
 
 def facts(
-    draft: Draft, findings: Findings, proofs: Sequence[MountProof]
+    draft: Draft, findings: Candidates, proofs: Sequence[MountProof]
 ) -> dict[str, dict[str, str]]:
     """By target and pattern, what is on the host and inside."""
     said: dict[str, dict[str, str]] = {}
@@ -89,7 +89,7 @@ def facts(
     return said
 
 
-def suggestions(draft: Draft, findings: Findings) -> dict[str, list[dict[str, Any]]]:
+def suggestions(draft: Draft, findings: Candidates) -> dict[str, list[dict[str, Any]]]:
     return {
         target: [
             {

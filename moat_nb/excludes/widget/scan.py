@@ -8,18 +8,18 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from moat_nb.excludes.suggest import Finding, scan
+from moat_nb.excludes.suggest import Candidate, scan
 from moat_nb.planning.walk import Budget
 
-__all__ = ["BackgroundScan", "Findings", "Progress"]
+__all__ = ["BackgroundScan", "Candidates", "ScanProgress"]
 
 SHOW_SECONDS = 0.25
 """Between two updates of the page while the scan runs."""
 
-Findings: TypeAlias = Mapping[str, Mapping[str, Finding]]
+Candidates: TypeAlias = Mapping[str, Mapping[str, Candidate]]
 """By a mount's target, and by pattern."""
 
-Progress: TypeAlias = Literal["looking", "done", "part"]
+ScanProgress: TypeAlias = Literal["looking", "done", "part"]
 """``part``: it ended before all was looked at."""
 
 
@@ -32,7 +32,7 @@ class BackgroundScan:
     def __init__(
         self,
         sources: Mapping[str, tuple[Path, Sequence[str]]],
-        show: Callable[[Findings, Progress], None],
+        show: Callable[[Candidates, ScanProgress], None],
     ) -> None:
         self._sources = sources
         self._show = show
@@ -47,7 +47,7 @@ class BackgroundScan:
 
     def _run(self) -> None:
         budget = Budget(cancelled=self._cancelled.is_set)
-        findings: dict[str, dict[str, Finding]] = {target: {} for target in self._sources}
+        findings: dict[str, dict[str, Candidate]] = {target: {} for target in self._sources}
         shown = time.monotonic()
         for target, (source, patterns) in self._sources.items():
             for finding in scan(source, patterns, budget):
@@ -57,7 +57,7 @@ class BackgroundScan:
                     shown = time.monotonic()
         self._notify(findings, "part" if budget.over else "done")
 
-    def _notify(self, findings: Findings, progress: Progress) -> None:
+    def _notify(self, findings: Candidates, progress: ScanProgress) -> None:
         with self._lock:
             if not self._cancelled.is_set():
                 self._show({target: dict(ones) for target, ones in findings.items()}, progress)

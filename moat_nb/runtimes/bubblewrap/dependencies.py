@@ -11,7 +11,7 @@ from pathlib import Path
 from moat_nb.config.model import Config, Dependency
 from moat_nb.errors import Problem
 
-__all__ = ["missing"]
+__all__ = ["missing_dependencies"]
 
 PROGRAMS = {
     "build-essential": "cc",
@@ -30,7 +30,7 @@ NODE_MODULES = ("/usr/lib/node_modules", "/usr/local/lib/node_modules")
 """Where npm puts global packages, of the directories that a sandbox sees."""
 
 
-def missing(config: Config, path: str) -> tuple[Problem, ...]:
+def missing_dependencies(config: Config, path: str) -> tuple[Problem, ...]:
     """What of ``config``'s dependencies the launcher's interpreter and ``path`` (a PATH) lack."""
     skipped = set(config.kernel.skip_dependencies)
     problems = []

@@ -22,7 +22,7 @@ from moat_nb.planning.mounts import TMPFS_MODE, Bind, EmptyFile, Mount, Tmpfs, V
 from moat_nb.planning.spec import GUEST_PATH, HOME, ContainerSpec, SandboxSpec
 from moat_nb.runtimes.base import UNLIMITED_FILES, Availability, Runtime, SandboxStreams
 from moat_nb.runtimes.bubblewrap import seccomp, staging
-from moat_nb.runtimes.bubblewrap.dependencies import missing
+from moat_nb.runtimes.bubblewrap.dependencies import missing_dependencies
 from moat_nb.runtimes.bubblewrap.machine import (
     NAMESPACES,
     OUTSIDE,
@@ -108,7 +108,7 @@ class Bubblewrap(Runtime):
             for mount in spec.mounts
             if isinstance(mount, Volume)
         )
-        return (*refused, *volumes, *missing(config, path))
+        return (*refused, *volumes, *missing_dependencies(config, path))
 
     def notices(self, spec: ContainerSpec) -> tuple[str, ...]:
         """Which limits are in force here, for the user."""

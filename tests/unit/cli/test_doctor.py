@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from moat_nb.cli.doctor import Finding, as_text, describe_engine, exit_code
+from moat_nb.cli.doctor import Finding, describe_engine, exit_code, findings_as_text
 from moat_nb.runtimes.base import UNLIMITED_FILES
 
 NOWHERE = {**os.environ, "DOCKER_HOST": "unix:///nonexistent/docker.sock"}
@@ -110,7 +110,7 @@ def test_the_exit_code_is_0_when_any_runtime_is_usable_and_1_when_none_is():
 
 def test_the_text_groups_findings_and_puts_the_mend_below():
     mended = Finding(group="docker", subject="runc", verdict="warn", detail="old", hint="update")
-    assert as_text([finding("runtimes", "ok"), mended]) == (
+    assert findings_as_text([finding("runtimes", "ok"), mended]) == (
         "runtimes\n"
         "  s                ok    d\n"
         "\n"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from moat_nb.cli.plan import Rendered, as_text
+from moat_nb.cli.plan import Rendered, plan_as_text
 from moat_nb.config.model import Config, Secret, UnusedKey
 from moat_nb.host.machine import User
 from moat_nb.planning.image import ImagePlan
@@ -221,4 +221,4 @@ def test_plan_as_text():
         rendered={},
         remarks=(UNLIMITED_FILES,),
     )
-    assert as_text(plan) == PLAN_TEXT
+    assert plan_as_text(plan) == PLAN_TEXT

@@ -34,7 +34,7 @@ from tests.unit.config import (
 TESTS = Path(tests.__file__).parent
 ROOT = TESTS.parent
 KEPT = ROOT / "docs" / "moat.schema.json"
-SCHEMA = json.loads(schema.as_text())
+SCHEMA = json.loads(schema.schema_as_text())
 VALIDATOR = Draft7Validator(SCHEMA)
 
 BEYOND = {

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from moat_nb.excludes.suggest import Finding, scan
+from moat_nb.excludes.suggest import Candidate, scan
 from moat_nb.planning.walk import Budget
 
 
-def found(source: Path, *patterns: str, budget: Budget | None = None) -> dict[str, Finding]:
+def found(source: Path, *patterns: str, budget: Budget | None = None) -> dict[str, Candidate]:
     """By pattern, with sizes."""
     return {one.pattern: one for one in scan(source, patterns, budget or Budget())}
 

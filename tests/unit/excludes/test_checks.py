@@ -8,7 +8,7 @@ import pytest
 
 from moat_nb.config.reader import load
 from moat_nb.errors import ConfigError
-from moat_nb.excludes.checks import check, refusals
+from moat_nb.excludes.checks import check, pattern_problems
 from moat_nb.excludes.file import read
 
 TEXT = "mounts: [{source: ., target: /workspace, exclude: [%s]}]\n"
@@ -31,6 +31,6 @@ def test_what_the_file_had_against_it_before_is_no_obstacle(directory: Path) -> 
 
 def test_patterns_are_refused_by_their_place_in_the_list(directory: Path) -> None:
     config = load(directory, home=Path("/nowhere"))
-    found = refusals(config, "/workspace", ["link/old", "good", "../x", "link/x"])
+    found = pattern_problems(config, "/workspace", ["link/old", "good", "../x", "link/x"])
     assert [index for index, _ in found] == [2, 3]
     assert "symbolic link" in found[1][1]

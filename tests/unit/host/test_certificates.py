@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from moat_nb.host.certificates import bundle, bundle_files
+from moat_nb.host.certificates import bundle_files, certificate_bundle
 
 
 def pem(text: str) -> str:
@@ -13,7 +13,9 @@ def test_the_bundle_has_each_certificate_of_all_files_once(tmp_path):
     ours, system = tmp_path / "ours.pem", tmp_path / "system.pem"
     ours.write_text(f"Our Company\n{pem('QQ==')}\n{pem('Qg==')}\n")
     system.write_text(f"{pem('Qg==')}\n{pem('Qw==')}")
-    found = bundle([str(ours), str(system), str(tmp_path / "none")], f"x{pem('RA==')}".encode())
+    found = certificate_bundle(
+        [str(ours), str(system), str(tmp_path / "none")], f"x{pem('RA==')}".encode()
+    )
     assert found.decode() == "".join(f"{pem(text)}\n" for text in ("QQ==", "Qg==", "Qw==", "RA=="))
 
 
@@ -35,6 +37,6 @@ def test_files_that_the_environment_names_come_first_and_links_to_one_count_once
 def test_a_bundle_that_changed_is_read_again(tmp_path):
     file = tmp_path / "ours.pem"
     file.write_text(pem("QQ=="))
-    assert bundle([str(file)]).decode() == pem("QQ==") + "\n"
+    assert certificate_bundle([str(file)]).decode() == pem("QQ==") + "\n"
     file.write_text(pem("QUFBQQ=="))
-    assert bundle([str(file)]).decode() == pem("QUFBQQ==") + "\n"
+    assert certificate_bundle([str(file)]).decode() == pem("QUFBQQ==") + "\n"

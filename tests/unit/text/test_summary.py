@@ -16,7 +16,7 @@ from moat_nb.text.summary import (
     Table,
     as_html,
     as_text,
-    bundle,
+    mimebundle,
 )
 
 SHEET = Summary(
@@ -97,7 +97,7 @@ def test_nothing_in_a_sheet_acts_in_a_page_or_steers_a_terminal() -> None:
         facts=((HOSTILE, HOSTILE), ("x", Sparkline(text=HOSTILE, values=(1, 2)))),
         tables=(Table(title=HOSTILE, columns=(HOSTILE,), rows=((HOSTILE,),)),),
     )
-    shown = bundle(summary)
+    shown = mimebundle(summary)
     assert set(shown) == {"text/plain", "text/html"}
     assert "\x1b" not in shown["text/plain"] + shown["text/html"]
     names = re.findall(r"<([a-z]+)", shown["text/html"])

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from moat_nb.excludes.draft import Draft
-from moat_nb.excludes.suggest import Finding
+from moat_nb.excludes.suggest import Candidate
 from moat_nb.excludes.widget import messages as widget_words
 from moat_nb.sandbox.guest_client import MountProof
 from tests.unit.excludes.widget.editors import Edit, W
@@ -46,17 +46,17 @@ def test_the_use_inside_is_found_by_the_pattern(pattern: str, words: str) -> Non
     ("found", "words"),
     [
         (None, "not looked for yet"),
-        (Finding(pattern="a"), "not on the host"),
-        (Finding(pattern="a", complete=False), "not looked for yet"),
-        (Finding(pattern="a", kind="file", places=1), "file on the host, being measured"),
+        (Candidate(pattern="a"), "not on the host"),
+        (Candidate(pattern="a", complete=False), "not looked for yet"),
+        (Candidate(pattern="a", kind="file", places=1), "file on the host, being measured"),
         (
-            Finding(pattern="a", kind="directory", places=3, size=5 << 20, complete=False),
+            Candidate(pattern="a", kind="directory", places=3, size=5 << 20, complete=False),
             "3 directories on the host, at least 5 MiB",
         ),
     ],
 )
 def test_what_is_on_the_host_is_said_as_far_as_it_is_known(
-    found: Finding | None, words: str
+    found: Candidate | None, words: str
 ) -> None:
     assert widget_words.on_host(found) == words
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from moat_nb import ExcludesEditor
-from moat_nb.excludes.suggest import Finding
+from moat_nb.excludes.suggest import Candidate
 from tests.unit.excludes.widget.editors import W, ask, settled
 
 
@@ -48,9 +48,9 @@ def test_who_observes_the_facts_may_end_the_look_that_is_about_to_show_some(
     go, shows = threading.Event(), threading.Event()
     real = ExcludesEditor._on_found
 
-    def scan(*_: object) -> Iterator[Finding]:
+    def scan(*_: object) -> Iterator[Candidate]:
         go.wait(20)
-        yield Finding(pattern="venv", reason="large", kind="directory", places=1)
+        yield Candidate(pattern="venv", reason="large", kind="directory", places=1)
 
     def show(editor: ExcludesEditor, *found: Any) -> None:
         shows.set()

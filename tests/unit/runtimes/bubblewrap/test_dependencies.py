@@ -14,7 +14,7 @@ from moat_nb.host.machine import Host, User
 from moat_nb.planning.limits import Limits
 from moat_nb.planning.mounts import MountPlan
 from moat_nb.planning.spec import ContainerSpec
-from moat_nb.runtimes.bubblewrap.dependencies import missing
+from moat_nb.runtimes.bubblewrap.dependencies import missing_dependencies
 from moat_nb.runtimes.bubblewrap.runtime import Bubblewrap
 
 SPEC = ContainerSpec(
@@ -54,7 +54,7 @@ def config(*dependencies: Dependency, **kernel: object) -> Config:
     ],
 )
 def test_what_the_host_has_is_no_problem(present: Dependency) -> None:
-    assert missing(config(present), "/usr/bin:/bin") == ()
+    assert missing_dependencies(config(present), "/usr/bin:/bin") == ()
 
 
 @pytest.mark.parametrize(
@@ -69,15 +69,15 @@ def test_what_the_host_has_is_no_problem(present: Dependency) -> None:
     ],
 )
 def test_what_the_host_lacks_is_named_with_the_way_out(absent: Dependency, words: str) -> None:
-    (problem,) = missing(config(absent), "/usr/bin:/bin")
+    (problem,) = missing_dependencies(config(absent), "/usr/bin:/bin")
     assert words in str(problem)
     skipped = config(absent, skip_dependencies=(absent.name,))
-    assert missing(skipped, "/usr/bin:/bin") == ()
+    assert missing_dependencies(skipped, "/usr/bin:/bin") == ()
 
 
 def test_everything_that_is_missing_is_named_at_once() -> None:
     tools = [Dependency(kind="tool", name=f"no-such-tool-{n}") for n in range(3)]
-    found = missing(config(*tools, packages=("no-such-distribution>=2",)), "/usr/bin")
+    found = missing_dependencies(config(*tools, packages=("no-such-distribution>=2",)), "/usr/bin")
     assert len(found) == 4
 
 
