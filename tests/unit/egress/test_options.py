@@ -47,4 +47,4 @@ def test_interception_is_needed_for_lines_alone(given: tuple[Rule, ...], is_need
 
 
 def test_nothing_is_missing_where_cryptography_is_installed() -> None:
-    assert options.missing() is None
+    assert options.install_command() is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
-from moat_nb.excludes.suggest import Finding
+from moat_nb.excludes.suggest import Candidate
 from moat_nb.planning import walk
 from moat_nb.planning.walk import Budget
 from tests.unit.excludes.looks import found, make
@@ -32,7 +32,7 @@ def test_a_budget_of_seconds_ends_the_scan(tmp_path: Path) -> None:
 def test_a_look_that_is_cancelled_says_of_nothing_that_it_is_absent(tmp_path: Path) -> None:
     make(tmp_path, "node_modules/x")
     assert found(tmp_path, "**/gone", budget=Budget(cancelled=lambda: True)) == {
-        "**/gone": Finding(pattern="**/gone", size=0, complete=False)
+        "**/gone": Candidate(pattern="**/gone", size=0, complete=False)
     }
 
 
