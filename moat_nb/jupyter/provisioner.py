@@ -248,6 +248,11 @@ class MoatProvisioner(KernelProvisionerBase):
 
     # -------- what others ask
 
+    @property
+    def relay_pid(self) -> int | None:
+        """The output relay's process, or None where there is none."""
+        return None if self._relay is None else self._relay.pid
+
     async def get_provisioner_info(self) -> dict[str, Any]:
         info = await super().get_provisioner_info()
         info["connection_info"] = json_ready(self.connection_info)

@@ -75,7 +75,7 @@ class Keeper:
                 return True
             relay = RelayProcess(base_directory(os.environ, os.getuid()))
             await asyncio.to_thread(self._start, start, relay)
-            await self._watch(reader, writer)
+            await self._watch(reader, writer, relay)
         except (MoatError, OSError) as error:
             await _tell(writer, {"log": f"moat-nb: {error}"})
             await _tell(writer, {"exited": 1})
@@ -105,7 +105,9 @@ class Keeper:
             host_cwd=start["cwd"],
         )
 
-    async def _watch(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _watch(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, relay: RelayProcess
+    ) -> None:
         """Until the kernel or the shim ends."""
         process, sandbox = self._process, self._sandbox
         assert process is not None and sandbox is not None
@@ -120,6 +122,7 @@ class Keeper:
             if how.code != 0:
                 reason = sandbox.gone or how.told
                 await _tell(writer, {"log": f"moat-nb: the kernel ended: {reason}"})
+                relay.ended(f"the kernel ended: {reason}")
             await _tell(writer, {"exited": _shell_code(how)})
             orders.cancel()
         else:

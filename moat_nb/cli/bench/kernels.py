@@ -6,6 +6,7 @@ A start is timed to the first execute_reply, by a client of its own: ``wait_for_
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -13,15 +14,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from jupyter_client.blocking.client import BlockingKernelClient
+from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import KernelManager
 
 from moat_nb.errors import MoatError
 from moat_nb.jupyter.kernel_manager import Kernel
+from moat_nb.jupyter.provisioner import MoatProvisioner
+from moat_nb.sandbox.connection import IPYKERNEL_ARGV
 from moat_nb.sandbox.pool import POOL
 from moat_nb.sandbox.sandbox import Sandbox
 from moat_nb.text.progress import Silent
 
-__all__ = ["first_reply", "plain", "plain_kernel", "sandboxed", "warm"]
+__all__ = ["first_reply", "plain", "plain_kernel", "relayed", "sandboxed", "warm"]
 
 TIMEOUT = 60
 MEGABYTES = 10
@@ -69,20 +73,65 @@ def sandboxed(project: Path, runtime: str) -> dict[str, float]:
     return reading
 
 
+@contextmanager
+def native_kernel(project: Path, runtime: str) -> Iterator[KernelManager]:
+    """A kernel as a Jupyter server starts it: in a sandbox of its own, behind the output relay."""
+    provisioner = {"project": str(project), "runtime": runtime}
+    manager = KernelManager()
+    manager._kernel_spec = KernelSpec(
+        argv=list(IPYKERNEL_ARGV),
+        display_name="bench",
+        language="python",
+        metadata={"kernel_provisioner": {"provisioner_name": "moat", "config": provisioner}},
+    )
+    manager.log.setLevel(logging.WARNING)
+    manager.start_kernel()
+    try:
+        yield manager
+    finally:
+        manager.shutdown_kernel(now=True)
+
+
+def relayed(project: Path, runtime: str) -> dict[str, float]:
+    """What changes where the output relay stands between."""
+    begin = time.perf_counter()
+    with native_kernel(project, runtime) as manager:
+        client = manager.client()
+        reading = {"cold start, relayed": first_reply(client, begin)}
+        found = _readings(client)
+        for name in ("round trip", f"{MEGABYTES} MB of output"):
+            reading[f"{name}, relayed"] = found[name]
+        provisioner = manager.provisioner
+        assert isinstance(provisioner, MoatProvisioner) and provisioner.relay_pid is not None
+        reading["memory of the relay"] = _pss(Path(f"/proc/{provisioner.relay_pid}/smaps_rollup"))
+        client.stop_channels()
+    _fill_pool(project, runtime)
+    begin = time.perf_counter()
+    with native_kernel(project, runtime) as manager:
+        client = manager.client()
+        reading["warm start, relayed"] = first_reply(client, begin)
+        client.stop_channels()
+    return reading
+
+
 def warm(project: Path, runtime: str) -> dict[str, float]:
     """A start that is handed a spare of the pool's."""
-    with (
-        Sandbox.launch(project, runtime, progress=Silent, pool=1) as box,
-        Kernel.launch(box) as kernel,
-    ):
-        first_reply(kernel.kc, 0)
-        _await(_pool_filled)
+    _fill_pool(project, runtime)
     begin = time.perf_counter()
     with (
         Sandbox.launch(project, runtime, progress=Silent, pool=0) as box,
         Kernel.launch(box) as one,
     ):
         return {"warm start": first_reply(one.kc, begin)}
+
+
+def _fill_pool(project: Path, runtime: str) -> None:
+    with (
+        Sandbox.launch(project, runtime, progress=Silent, pool=1) as box,
+        Kernel.launch(box) as kernel,
+    ):
+        first_reply(kernel.kc, 0)
+        _await(_pool_filled)
 
 
 def _pool_filled() -> bool:
@@ -136,6 +185,14 @@ def _execute(client: BlockingKernelClient, code: str, times: int) -> None:
 
 def _drain(client: BlockingKernelClient, code: str) -> None:
     client.execute_interactive(code, timeout=TIMEOUT, output_hook=lambda message: None)
+
+
+def _pss(rollup: Path) -> float:
+    """A process's proportional set size, in bytes."""
+    for line in rollup.read_text().splitlines():
+        if line.startswith("Pss:"):
+            return float(line.split()[1]) * 1024
+    raise MoatError(f"{rollup}: there is no Pss")
 
 
 def _memory(client: BlockingKernelClient) -> float:

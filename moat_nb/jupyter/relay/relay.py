@@ -38,6 +38,9 @@ ALWAYS_PASSES = 64 << 10
 CONNECT_MILLISECONDS = 10
 """Between two looks for a kernel's sockets."""
 
+LAST_MILLISECONDS = 500
+"""At the end, for what is on its way to clients."""
+
 BATCH = 64
 """How many messages of one socket are handled before the others have their turn."""
 
@@ -85,7 +88,7 @@ class Relay:
             if self._kernel is not None and not self._connected:
                 self._connect()
         self._leave_kernel()
-        self._context.destroy(linger=0)
+        self._context.destroy(linger=LAST_MILLISECONDS)
 
     # -------- the launcher
 
