@@ -10,33 +10,27 @@ import contextlib
 import functools
 import json
 import os
-import time
-import uuid
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import zmq
 
+from moat_nb.jupyter.relay.allowance import LIMIT, Allowance
+from moat_nb.jupyter.relay.cell import Cell
 from moat_nb.jupyter.relay.harmless import Harmless
 from moat_nb.jupyter.relay.options import RelayOptions
 from moat_nb.jupyter.relay.sockets import ClientSockets, KernelSockets
-from moat_nb.jupyter.relay.wire import Message, Signer, made_header, parts_of, read, signed_anew
+from moat_nb.jupyter.relay.wire import Message, Signer, parts_of, read, signed_anew
 
 __all__ = ["Relay"]
 
 Socket = zmq.Socket[bytes]
 
-OUTPUT_LIMIT = 256 << 20
-"""Bytes that a kernel may send between two requests to execute something. A server keeps what its
-browser does not fetch, so this bounds a server's memory too."""
-OUTPUT_RATE = 16 << 10
-"""Bytes a second that it may send beside, for cells that run for days."""
-
-ALWAYS_PASSES = 64 << 10
-"""Bytes of a reply or a status that passes although nothing else does."""
-
 CONNECT_MILLISECONDS = 10
 """Between two looks for a kernel's sockets."""
+
+BREAK_MILLISECONDS = 200
+"""Between two looks at whether what was lost is to be made up for."""
 
 LAST_MILLISECONDS = 500
 """At the end, for what is on its way to clients."""
@@ -46,6 +40,11 @@ BATCH = 64
 
 MAX_NOTES = 20
 
+TOO_MUCH = (
+    f"more than {LIMIT >> 20} MiB of output came from the sandbox; what comes until the next cell "
+    "is run is not shown"
+)
+
 
 class Relay:
     def __init__(self, options: RelayOptions, commands: int) -> None:
@@ -54,18 +53,14 @@ class Relay:
         scheme = str(options.client.get("signature_scheme") or "hmac-sha256")
         self._to_client = Signer(key, scheme)
         self._to_kernel = Signer(b"")
-        self._session = uuid.uuid4().hex
         self._clients = ClientSockets(self._context, options.client)
         self._kernel: KernelSockets | None = None
         self._trusted = options.trusted
         self._harmless = Harmless()
-        self._cell: dict[str, Any] = {}
-        """The header of the last request to execute something, and whether it runs still."""
-        self._running = False
+        self._allowance = Allowance()
+        self._cell = Cell()
         self._notes: list[str] = []
-        self._left: float = OUTPUT_LIMIT
-        self._heard = time.monotonic()
-        self._over = False
+        """What is said in the next cell."""
         self._commands = commands
         self._unread = b""
         self._poller = zmq.Poller()
@@ -81,14 +76,21 @@ class Relay:
     def run(self) -> None:
         """Until stdin ends."""
         while not self._ended:
-            waits = self._kernel is not None and not self._connected
-            for socket, _ in self._poller.poll(CONNECT_MILLISECONDS if waits else None):
+            for socket, _ in self._poller.poll(self._patience()):
                 if socket in self._handlers:
                     self._handlers[socket]()
             if self._kernel is not None and not self._connected:
                 self._connect()
+            if self._cell.waits_for_lost:
+                self._make_up()
         self._leave_kernel()
         self._context.destroy(linger=LAST_MILLISECONDS)
+
+    def _patience(self) -> int | None:
+        """For how many milliseconds nothing needs to be looked at that is not said."""
+        if self._kernel is not None and not self._connected:
+            return CONNECT_MILLISECONDS
+        return BREAK_MILLISECONDS if self._cell.waits_for_lost else None
 
     # -------- the launcher
 
@@ -128,6 +130,8 @@ class Relay:
             self._handle(client, self._to, client, inner)
             self._handle(inner, self._from, inner, client, channel)
         self._handle(kernel.iopub, self._from, kernel.iopub, clients.iopub, "iopub")
+        for channel, broken in kernel.breaks.items():
+            self._handle(broken, self._broke, broken, channel)
         self._handle(clients.heartbeat, _beat, clients.heartbeat, kernel.heartbeat)
         self._handle(kernel.heartbeat, _beat, kernel.heartbeat, clients.heartbeat)
 
@@ -144,7 +148,7 @@ class Relay:
             # What clients ask now waits for the next kernel.
             for socket in (clients.shell, clients.control, clients.stdin, clients.heartbeat):
                 self._forget(socket)
-            for socket in kernel.all:
+            for socket in (*kernel.all, *kernel.breaks.values()):
                 self._forget(socket)
         self._connected = False
         self._harmless.begin_kernel()
@@ -162,17 +166,15 @@ class Relay:
             if split is None or not self._to_client.signed(split[1], split[2]):
                 continue
             if b"execute_request" in split[2][0]:
-                self._asked(split[2])
+                self._asked(frames[: split[0]], split[2])
             kernel.send_multipart(signed_anew(frames, self._to_kernel), zmq.NOBLOCK)
 
-    def _asked(self, parts: Sequence[bytes]) -> None:
-        self._left, self._over = OUTPUT_LIMIT, False
-        header, content = json.loads(parts[0]), json.loads(parts[3])
-        if header.get("msg_type") == "execute_request" and not content.get("silent"):
-            self._cell, self._running = header, True
+    def _asked(self, identities: Sequence[bytes], parts: Sequence[bytes]) -> None:
+        self._allowance.renew()
+        if self._cell.begin(identities, parts):
             self._harmless.begin_cell()
             for note in self._notes:
-                self._publish_text(note)
+                self._publish(self._cell.text(note))
             self._notes.clear()
 
     def _subscriptions(self) -> None:
@@ -180,9 +182,7 @@ class Relay:
         for frames in _received(self._clients.iopub):
             if frames[0][:1] == b"\x01":
                 topic = frames[0][1:]
-                content = {"subscription": topic.decode(errors="replace")}
-                identities = [topic] if topic else []
-                self._publish("iopub_welcome", content, parent={}, identities=identities)
+                self._publish(self._cell.welcome(topic))
 
     # -------- from the kernel
 
@@ -194,9 +194,16 @@ class Relay:
             passed = self._passed(channel, message, frames)
             if passed is not None:
                 client.send_multipart(passed, copy=False)
-            self._follow(message)
+            self._cell.hear(message)
             for hint in self._harmless.hints():
-                self._publish_text(hint)
+                self._publish(self._cell.text(hint))
+
+    def _affordable(self, message: Message, size: int) -> bool:
+        exceeded = self._allowance.exceeded
+        affords = self._allowance.affords(message, size)
+        if self._allowance.exceeded and not exceeded:
+            self._note(TOO_MUCH)
+        return affords
 
     def _passed(
         self, channel: str, message: Message, frames: list[bytes]
@@ -206,30 +213,16 @@ class Relay:
         harmless = self._harmless.passed(channel, message)
         return None if harmless is None else harmless.frames(self._to_client)
 
-    def _affordable(self, message: Message, size: int) -> bool:
-        now = time.monotonic()
-        self._left = min(self._left + (now - self._heard) * OUTPUT_RATE, OUTPUT_LIMIT)
-        self._heard = now
-        small = size < ALWAYS_PASSES and (
-            message.kind == "status" or message.kind.endswith("_reply")
-        )
-        if size <= self._left:
-            self._left -= size
-            return True
-        if not self._over:
-            self._over = True
-            self._note(
-                f"more than {OUTPUT_LIMIT >> 20} MiB of output came from the sandbox; "
-                "what comes until the next cell is run is not shown"
-            )
-        return small
+    def _broke(self, monitor: Socket, channel: str) -> None:
+        for _ in _received(monitor):
+            self._cell.broke(channel)
 
-    def _follow(self, message: Message) -> None:
-        if message.kind == "execute_reply" and self._is_of_cell(message):
-            self._running = False
-
-    def _is_of_cell(self, message: Message) -> bool:
-        return message.parent.get("msg_id") == self._cell.get("msg_id")
+    def _make_up(self) -> None:
+        iopub, shell = self._cell.make_up()
+        for message in iopub:
+            self._publish(message)
+        for message in shell:
+            self._send(self._clients.shell, message)
 
     # -------- what we say ourselves
 
@@ -242,39 +235,26 @@ class Relay:
 
     def _note(self, text: str) -> None:
         """Show ``text`` in the cell that runs, else in the next one."""
-        if self._running:
-            self._publish_text(text)
+        if self._cell.running:
+            self._publish(self._cell.text(text))
         elif len(self._notes) < MAX_NOTES and text not in self._notes:
             self._notes.append(text)
 
     def _tell_end(self, why: str) -> None:
         """A front end says no more than that a kernel has died."""
-        if not why:
-            self._running = False
-            return
-        if not self._running:
+        if why and self._cell.running:
+            self._publish(self._cell.death(why))
+        elif why:
             self._note(f"the kernel before this one ended: {why}")
-            return
-        self._running = False
-        content = {"ename": "KernelDied", "evalue": why, "traceback": [f"KernelDied: {why}"]}
-        self._publish("error", content, parent=self._cell, identities=[b"error"])
+        self._cell.end()
 
-    def _publish_text(self, text: str) -> None:
-        content = {"name": "stderr", "text": f"moat: {text}\n"}
-        self._publish("stream", content, parent=self._cell, identities=[b"stream"])
+    def _publish(self, message: Message) -> None:
+        self._send(self._clients.iopub, message)
 
-    def _publish(
-        self, kind: str, content: dict[str, Any], *, parent: dict[str, Any], identities: list[bytes]
-    ) -> None:
-        message = Message(
-            identities=identities,
-            header=made_header(kind, self._session),
-            parent=parent,
-            content=content,
-        )
+    def _send(self, client: Socket, message: Message) -> None:
         frames = message.frames(self._to_client)
-        assert frames is not None
-        self._clients.iopub.send_multipart(frames)
+        assert frames is not None  # it is our own
+        client.send_multipart(frames)
 
 
 def _received(socket: Socket) -> Any:

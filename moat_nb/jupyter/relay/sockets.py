@@ -84,6 +84,11 @@ class KernelSockets:
             f"{prefix}-{number}": sockets[port] for number, port in enumerate(PORTS, start=1)
         }
         self._descriptors: list[int] = []
+        self.breaks = {
+            "shell": self.shell.get_monitor_socket(zmq.EVENT_DISCONNECTED),
+            "iopub": self.iopub.get_monitor_socket(zmq.EVENT_DISCONNECTED),
+        }
+        """Sockets on which a message comes when a connection breaks."""
 
     @property
     def all(self) -> tuple[zmq.Socket[bytes], ...]:
@@ -122,6 +127,8 @@ class KernelSockets:
         return f"/proc/self/fd/{descriptor}"
 
     def close(self) -> None:
+        self.shell.disable_monitor()
+        self.iopub.disable_monitor()
         for socket in self.all:
             socket.close()
         for descriptor in self._descriptors:

@@ -8,6 +8,7 @@ from pathlib import Path
 import zmq
 from jupyter_client.session import Session
 
+from moat_nb.jupyter.relay.sockets import MESSAGE_LIMIT
 from moat_nb.jupyter.relay.wire import DELIMITER
 from tests.unit.jupyter.relay.conftest import MILLISECONDS, World
 
@@ -152,6 +153,30 @@ def test_a_flood_is_cut_and_said_once_and_the_status_still_comes(world: World) -
     assert len(said) == 1
     assert "more than 256 MiB" in said[0]
     assert kinds.count("stream") == 5 + 1  # 250 MiB, and what is said
+
+
+def test_what_is_too_long_is_lost_and_the_cell_ends_all_the_same(world: World) -> None:
+    kernel = world.start_kernel()
+    identities, request = world.asked()
+    kernel.sockets["iopub"].send_multipart([DELIMITER, bytes(MESSAGE_LIMIT + 1)])
+    kernel.send("iopub", "status", {"execution_state": "idle"}, parent=request)
+    kernel.send("shell", "execute_reply", {"status": "ok"}, ident=identities, parent=request)
+    assert world.client.next("shell")[1]["content"]["status"] == "ok"
+    lost, idle = world.client.next("iopub")[1], world.client.next("iopub")[1]
+    assert "is lost" in lost["content"]["text"]
+    assert idle["content"] == {"execution_state": "idle"}
+    assert idle["parent_header"]["msg_id"] == request["header"]["msg_id"]
+
+
+def test_a_reply_that_is_too_long_is_made_up_for(world: World) -> None:
+    kernel = world.start_kernel()
+    identities, request = world.asked()
+    kernel.sockets["shell"].send_multipart([*identities, DELIMITER, bytes(MESSAGE_LIMIT + 1)])
+    idle = world.shown("status", {"execution_state": "idle"}, parent=request)
+    assert idle["msg_type"] == "status"
+    reply = world.client.next("shell")[1]
+    assert reply["content"]["ename"] == "ReplyLost"
+    assert reply["parent_header"]["msg_id"] == request["header"]["msg_id"]
 
 
 def test_a_relay_that_was_killed_is_started_again(world: World) -> None:

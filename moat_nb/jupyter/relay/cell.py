@@ -1,0 +1,113 @@
+"""The cell that runs: what its client waits for, and what is said in it."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from moat_nb.jupyter.relay.wire import Message, made_header
+
+__all__ = ["Cell"]
+
+LOST_SECONDS = 1.0
+"""From the break of a connection to what is said of it: a kernel that ends breaks all of them, and
+the launcher soon says so."""
+
+LOST = (
+    "the connection to the kernel broke, and what it sent meanwhile is lost; a message longer than "
+    "128 MiB does that"
+)
+
+
+class Cell:
+    """The last that a client asked to execute, or none."""
+
+    def __init__(self) -> None:
+        self._session = uuid.uuid4().hex
+        self._identities: Sequence[bytes] = ()
+        self._header: dict[str, Any] = {}
+        self.running = False
+        self._idle = True
+        self._broken: dict[str, float] = {}
+        """The channels whose connections broke, and when."""
+
+    def begin(self, identities: Sequence[bytes], parts: Sequence[bytes]) -> bool:
+        """Take a client's signed message for a request; whether it is one that shows output."""
+        header, content = json.loads(parts[0]), json.loads(parts[3])
+        if header.get("msg_type") != "execute_request" or content.get("silent"):
+            return False
+        self._identities, self._header = list(identities), header
+        self.running, self._idle = True, False
+        return True
+
+    def hear(self, message: Message) -> None:
+        """Follow what the kernel says of it."""
+        if message.parent.get("msg_id") != self._header.get("msg_id"):
+            return
+        if message.kind == "execute_reply":
+            self.running = False
+        elif message.kind == "status":
+            self._idle = message.content.get("execution_state") == "idle"
+
+    def end(self) -> None:
+        """With its kernel; a client finds that out by itself."""
+        self.running, self._idle = False, True
+        self._broken.clear()
+
+    # -------- what is said in it
+
+    def text(self, text: str) -> Message:
+        return self._made("stream", {"name": "stderr", "text": f"moat: {text}\n"})
+
+    def death(self, why: str) -> Message:
+        return self._made("error", _error("KernelDied", why))
+
+    def welcome(self, topic: bytes) -> Message:
+        """What a client is told that subscribed; of no cell."""
+        content = {"subscription": topic.decode(errors="replace")}
+        made = self._made("iopub_welcome", content)
+        return replace(made, identities=[topic] if topic else [], parent={})
+
+    def _made(self, kind: str, content: dict[str, Any]) -> Message:
+        return Message(
+            identities=[kind.encode()],
+            header=made_header(kind, self._session),
+            parent=self._header,
+            content=content,
+        )
+
+    # -------- what was lost
+
+    def broke(self, channel: str) -> None:
+        """The connection of ``shell`` or ``iopub`` broke."""
+        self._broken.setdefault(channel, time.monotonic())
+
+    @property
+    def waits_for_lost(self) -> bool:
+        return bool(self._broken)
+
+    def make_up(self) -> tuple[list[Message], list[Message]]:
+        """What is to be said on iopub and on shell in place of what will not come any more."""
+        if not self._broken or time.monotonic() - min(self._broken.values()) < LOST_SECONDS:
+            return [], []
+        iopub: list[Message] = []
+        shell: list[Message] = []
+        if self._header:
+            iopub.append(self.text(LOST))
+        if "iopub" in self._broken and not self.running and not self._idle:
+            iopub.append(self._made("status", {"execution_state": "idle"}))
+        if "shell" in self._broken and self.running and self._idle:
+            content = {"status": "error", **_error("ReplyLost", LOST)}
+            reply = self._made("execute_reply", content)
+            shell.append(replace(reply, identities=self._identities))
+            self.running = False
+        self._broken.clear()
+        return iopub, shell
+
+
+def _error(name: str, text: str) -> dict[str, Any]:
+    return {"ename": name, "evalue": text, "traceback": [f"{name}: {text}"]}
