@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from moat_nb.jupyter.output.attributes import DROP, is_number
+from moat_nb.jupyter.output.drawings import Drawings
 from moat_nb.jupyter.output.safe import VIEW, sanitise_mimebundle
 from moat_nb.text.terminal import for_terminal
 
@@ -51,7 +52,7 @@ Check = Callable[[Any], Any]
 
 
 def sanitise(
-    kind: str, content: Any, views: Views | None = None
+    kind: str, content: Any, views: Views | None = None, drawings: Drawings | None = None
 ) -> tuple[dict[str, Any] | None, list[str]]:
     """The content of a message as it may pass, None for none of it, and hints for the user.
 
@@ -61,6 +62,9 @@ def sanitise(
     if not isinstance(content, dict):
         return None, []
     if kind in DISPLAYS:
+        drawn = None if drawings is None or not _flat(content) else drawings.shown(content)
+        if drawn is not None:
+            return drawn, []
         return _display(kind, content, views)
     hints: list[str] = []
     if kind in ("inspect_reply", "execute_reply", "debug_reply", "debug_event"):

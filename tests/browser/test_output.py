@@ -1,0 +1,168 @@
+"""What the output relay passes on, in a real page: widgets look and act as ever, and nothing of a
+kernel's acts in the page. An ordinary kernel stands for the sandbox here: all that it sends goes
+through the same functions first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.conftest import Notebook
+from tests.conftest import Project
+
+pytestmark = pytest.mark.timeout(900)
+
+MOAT_YAML = "name: test-output\nmounts: [{source: ., target: /workspace}]\n"
+
+SANITISE = """
+import json
+from moat_nb.jupyter.output.messages import sanitise
+from moat_nb.jupyter.output.widgets import KINDS, Widgets
+session, widgets = get_ipython().kernel.session, Widgets()
+send = session.send
+
+def relayed(stream, message, content=None, *rest, **keys):
+    kind = message['header']['msg_type'] if isinstance(message, dict) else message
+    given = message['content'] if isinstance(message, dict) else content
+    given = json.loads(json.dumps(given, default=str))
+    if kind in KINDS:
+        passed, _ = widgets.sanitise(kind, given)
+    else:
+        passed, _ = sanitise(kind, given, widgets)
+    if passed is None:
+        return None
+    if isinstance(message, dict):
+        return send(stream, {**message, 'content': passed}, *rest, **keys)
+    return send(stream, message, passed, *rest, **keys)
+
+session.send = relayed
+"""
+
+OWNS = "document.documentElement.dataset.owned = 1"
+OWN = f"<img src=x onerror='{OWNS}'>"
+
+BEGIN = f"""
+import ipywidgets as w
+from IPython.display import *
+OWN, OWNS = {OWN!r}, {OWNS!r}
+"""
+
+ATTACKS = {
+    "HTML": "display(w.HTML(OWN))",
+    "HTMLMath": "h = w.HTMLMath('x'); display(h); h.value = OWN",
+    "link": "t, h = w.Text(OWN), w.HTML(); display(h); w.jslink((t, 'value'), (h, 'value'))",
+    "outputs": "display(w.Output(outputs=[{'output_type': 'display_data',"
+    " 'data': {'text/html': OWN}, 'metadata': {}}]))",
+    "view": """
+class Text(w.Text):
+    _view_name = w.HTML().trait_defaults()['_view_name']
+display(Text(OWN))""",
+    "anywidget": """
+import anywidget
+class Own(anywidget.AnyWidget):
+    _esm = OWNS + "; export default {render() {}}"
+display(Own())""",
+    "error": """
+s = w.FloatSlider()
+s.set_trait('readout_format', '.2f')
+s._trait_values['readout_format'] = OWN
+s.send_state()
+display(s)""",
+    "script": "display(HTML(OWN))",
+    "javascript": "display(Javascript(OWNS))",
+    "pager": "get_ipython().payload_manager.write_payload("
+    "{'source': 'page', 'data': {'text/html': OWN}, 'start': 0})",
+}
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_nothing_of_it_acts_in_the_page(
+    notebook: Callable[..., Notebook], project: Project, attack: str
+) -> None:
+    nb = notebook(project(MOAT_YAML))
+    for begin in (SANITISE, ""):
+        if not begin:  # the control: the same in a kernel that nothing stands before
+            nb = notebook(project(MOAT_YAML))
+        nb.run(begin + BEGIN)
+        nb.run(ATTACKS[attack])
+        broken = nb.page.get_by_text("Click to show javascript error.")
+        if attack == "error" and not begin:
+            broken.click()
+        nb.run("1 + 1")
+        if begin:
+            expect(broken).to_have_count(0)
+            nb.page.wait_for_timeout(1000)
+            assert not nb.page.evaluate("'owned' in document.documentElement.dataset")
+        else:
+            nb.page.wait_for_function("'owned' in document.documentElement.dataset")
+
+
+def test_widgets_look_and_act_as_ever(notebook: Callable[..., Notebook], project: Project) -> None:
+    nb = notebook(project(MOAT_YAML))
+    nb.run(SANITISE + BEGIN)
+    shown = nb.run(
+        """
+from tqdm.notebook import tqdm
+out, clicks = w.Output(), []
+button = w.Button(description='Go', icon='check', button_style='success')
+def clicked(button):
+    clicks.append(1)
+    with out:
+        print('clicked', len(clicks))
+        display(HTML('<b>bold words</b>'))
+button.on_click(clicked)
+slider, text, play = w.IntSlider(description='$x^2$'), w.IntText(), w.Play()
+w.jslink((slider, 'value'), (text, 'value'))
+tab = w.Tab([w.VBox([button, out]), slider, w.Dropdown(options=['a', 'b'])], titles=['A', 'B', 'C'])
+display(tab, text, w.HTML('<b>plain</b> page'), w.Label('a label'), w.ColorPicker())
+list(tqdm(range(5), desc='steps'))
+w.interact(lambda n=3: print('squared', n * n))
+None"""
+    )
+    shown.get_by_role("button", name="Go").click()
+    expect(shown.get_by_text("clicked 1")).to_be_visible()
+    expect(shown.locator("b", has_text="bold words")).to_be_visible()
+    expect(shown.get_by_text("5/5")).to_be_visible()
+    expect(shown.get_by_text("squared 9")).to_be_visible()
+    shown.get_by_role("tab", name="B").click()
+    readout = shown.locator(".widget-tab .widget-readout").first
+    readout.click()
+    nb.page.keyboard.press("Control+A")
+    nb.page.keyboard.type("42")
+    nb.page.keyboard.press("Enter")
+    expect(shown.locator("input[type=number]").first).to_have_value("42")
+    number = shown.locator(".widget-interact .widget-readout")
+    number.click()
+    nb.page.keyboard.press("Control+A")
+    nb.page.keyboard.type("5")
+    nb.page.keyboard.press("Enter")
+    expect(shown.get_by_text("squared 25")).to_be_visible()
+    expect(nb.run("print(slider.value, text.value)")).to_have_text("42 42")
+    nb.shoot("widgets")
+    # All states at once, over the control comm.
+    nb.page.keyboard.press("Control+S")
+    expect(nb.page.locator(".jp-mod-dirty")).to_have_count(0)
+    nb.page.reload()
+    expect(nb.page.locator("b", has_text="plain").first).to_be_visible()
+    nb.shoot("widgets-reloaded")
+
+
+def test_a_widget_that_brings_code_is_a_line_in_its_place(
+    notebook: Callable[..., Notebook], project: Project
+) -> None:
+    nb = notebook(project(MOAT_YAML))
+    nb.run(SANITISE + BEGIN)
+    shown = nb.run(
+        """
+import anywidget
+class Own(anywidget.AnyWidget):
+    _esm = 'export default {render({el}) {el.textContent = "mine"}}'
+display(w.VBox([w.Label('before'), Own(), w.Label('behind')]))"""
+    )
+    expect(shown.get_by_text("before")).to_be_visible()
+    expect(shown.get_by_text("not shown: a widget of anywidget")).to_be_visible()
+    expect(shown.get_by_text("behind")).to_be_visible()
+    nb.shoot("widget-line")
