@@ -45,7 +45,7 @@ OWNS = "document.documentElement.dataset.owned = 1"
 OWN = f"<img src=x onerror='{OWNS}'>"
 
 BEGIN = f"""
-import ipywidgets as w
+import traitlets, ipywidgets as w
 from IPython.display import *
 OWN, OWNS = {OWN!r}, {OWNS!r}
 """
@@ -58,7 +58,7 @@ ATTACKS = {
     " 'data': {'text/html': OWN}, 'metadata': {}}]))",
     "view": """
 class Text(w.Text):
-    _view_name = w.HTML().trait_defaults()['_view_name']
+    _view_name = traitlets.Unicode('HTMLView').tag(sync=True)
 display(Text(OWN))""",
     "anywidget": """
 import anywidget
@@ -66,11 +66,9 @@ class Own(anywidget.AnyWidget):
     _esm = OWNS + "; export default {render() {}}"
 display(Own())""",
     "error": """
-s = w.FloatSlider()
-s.set_trait('readout_format', '.2f')
-s._trait_values['readout_format'] = OWN
-s.send_state()
-display(s)""",
+class Slider(w.FloatSlider):
+    readout_format = traitlets.Unicode(OWN).tag(sync=True)
+display(Slider())""",
     "script": "display(HTML(OWN))",
     "javascript": "display(Javascript(OWNS))",
     "pager": "get_ipython().payload_manager.write_payload("
