@@ -9,6 +9,7 @@ from moat_nb.host.package import PACKAGE
 from moat_nb.planning.limits import MIB
 from moat_nb.planning.mounts import TMPFS_MODE, Bind, EmptyFile, Tmpfs, Volume
 from moat_nb.planning.spec import GUEST_PATH, ContainerSpec, SandboxSpec
+from moat_nb.runtimes.docker import seccomp
 from moat_nb.runtimes.docker.engine import EngineFacts
 
 __all__ = ["bodies"]
@@ -66,7 +67,10 @@ def _host_config(spec: ContainerSpec, shared_network: str, facts: EngineFacts) -
         "IpcMode": "private",
         "CgroupnsMode": "private",
         "CapDrop": list(hardening.cap_drop),
-        "SecurityOpt": ["no-new-privileges:true"] if hardening.no_new_privileges else [],
+        "SecurityOpt": [
+            *(["no-new-privileges:true"] if hardening.no_new_privileges else []),
+            seccomp.option(podman=facts.podman),
+        ],
         "ReadonlyRootfs": hardening.read_only_root,
         "PidsLimit": limits.pids,
         "Memory": limits.memory,

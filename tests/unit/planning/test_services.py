@@ -26,6 +26,7 @@ from moat_nb.planning.limits import MIB, Hardening
 from moat_nb.planning.mounts import Bind, EmptyFile, MountPlan, Tmpfs, Volume
 from moat_nb.planning.services import ENTRYPOINT, plan_services
 from moat_nb.planning.spec import Instance, SandboxSpec
+from moat_nb.runtimes.docker import seccomp
 from moat_nb.runtimes.docker.engine import EngineFacts
 from moat_nb.runtimes.docker.runtime import Docker
 from tests.unit.planning.sidecars import MOUNTING, OLLAMA, OWN, PASSWORD, Read, plans
@@ -90,7 +91,7 @@ def test_a_sidecar_is_rendered_in_the_network_of_the_sandbox_without_its_guest(
     config = body["HostConfig"]
     assert {key: config[key] for key in BODY_KEYS} == BODY_KEYS
     assert config["CapDrop"] == ["ALL"]
-    assert config["SecurityOpt"] == ["no-new-privileges:true"]
+    assert config["SecurityOpt"] == ["no-new-privileges:true", seccomp.option(podman=False)]
     assert config["ReadonlyRootfs"]
     assert config["Mounts"] == []
     assert set(config["Tmpfs"]) == {"/tmp", "/home/moat", "/data"}

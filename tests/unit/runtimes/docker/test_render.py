@@ -17,6 +17,7 @@ from moat_nb.planning.limits import MIB, Hardening, Limits
 from moat_nb.planning.mounts import Bind, EmptyFile, MountPlan, Tmpfs, Volume, build
 from moat_nb.planning.spec import ContainerSpec, Instance, SandboxSpec
 from moat_nb.runtimes.base import UNLIMITED_FILES
+from moat_nb.runtimes.docker import seccomp
 from moat_nb.runtimes.docker.engine import EngineFacts
 from moat_nb.runtimes.docker.runtime import Docker
 
@@ -95,7 +96,7 @@ DOCKER: dict[str, Any] = {
             "IpcMode": "private",
             "CgroupnsMode": "private",
             "CapDrop": ["ALL"],
-            "SecurityOpt": ["no-new-privileges:true"],
+            "SecurityOpt": ["no-new-privileges:true", seccomp.option(podman=False)],
             "ReadonlyRootfs": True,
             "PidsLimit": 512,
             "Memory": 1 << 30,
@@ -137,6 +138,9 @@ def expected(user: str, tmpfs: dict[str, str]) -> dict[str, Any]:
     whole = deepcopy(DOCKER)
     whole["body"]["User"] = user
     whole["body"]["HostConfig"]["Tmpfs"] = tmpfs
+    if tmpfs is PODMAN_TMPFS:
+        filter = seccomp.option(podman=True)
+        whole["body"]["HostConfig"]["SecurityOpt"] = ["no-new-privileges:true", filter]
     return whole
 
 
@@ -203,7 +207,11 @@ def host_config(**changes: Any) -> dict[str, Any]:
         ({"limits": Limits(memory=1 << 30, cpus=0.1)}, "NanoCpus", 100_000_000),
         ({"hardening": Hardening(isolation="gvisor")}, "Runtime", "runsc"),
         ({"hardening": Hardening()}, "Runtime", None),
-        ({"hardening": Hardening(no_new_privileges=False)}, "SecurityOpt", []),
+        (
+            {"hardening": Hardening(no_new_privileges=False)},
+            "SecurityOpt",
+            [seccomp.option(podman=False)],
+        ),
         ({"hardening": Hardening(read_only_root=False)}, "ReadonlyRootfs", False),
         ({"hardening": Hardening(cap_drop=("NET_RAW",))}, "CapDrop", ["NET_RAW"]),
     ],
@@ -221,7 +229,9 @@ Check = Callable[[dict[str, Any], dict[str, Any]], bool]
 TABLE: dict[str, Check] = {
     "user": lambda body, host: body["User"] == "1000:1001",
     "cap_drop": lambda body, host: host["CapDrop"] == ["ALL"] and "CapAdd" not in host,
-    "security_opt": lambda body, host: host["SecurityOpt"] == ["no-new-privileges:true"],
+    "security_opt": lambda body, host: (
+        host["SecurityOpt"] == ["no-new-privileges:true", seccomp.option(podman=False)]
+    ),
     "privileged": lambda body, host: "Privileged" not in host,
     "devices": lambda body, host: not host.keys() & {"Devices", "DeviceCgroupRules"},
     "read_only": lambda body, host: host["ReadonlyRootfs"] is True,
