@@ -212,6 +212,22 @@ def test_markdown_of_the_sandbox_does_nothing_in_the_page(nb: Notebook) -> None:
     expect(nb.page).to_have_title("reached")  # the mirror: as the front end itself reads it
 
 
+def test_a_formula_of_the_sandbox_brings_no_style_into_the_page(
+    nb: Notebook, server: Server
+) -> None:
+    formula = server.in_code(r"$\unicode[x;background:url(SERVER/tex)]{x41}$")
+    show = "from IPython.display import *\ndisplay(HTML({0!r}), Markdown({0!r}), Latex({0!r}))"
+    shown = nb.run("%%moat\n" + show.format(formula))
+    expect(shown.get_by_text("unicode")).to_have_count(3)
+    expect(shown.locator("mjx-container")).to_have_count(0)
+    plain = nb.run("%%moat\n" + show.format(r"$\frac{1}{2}$"))
+    expect(plain.locator("mjx-container")).to_have_count(3)
+    assert server.asked == set()
+    # The mirror: as MathJax itself reads it.
+    nb.run("%%moat --trust\n" + show.format(formula))
+    assert wait_until(lambda: "GET /tex HTTP/1.1" in server.asked)
+
+
 def test_a_figure_of_plotlys_is_drawn_in_a_frame(nb: Notebook) -> None:
     code = (
         "%%moat\nimport plotly.graph_objects as go\ngo.Figure(go.Bar(x=['ant', 'bee'], y=[1, 3]))"

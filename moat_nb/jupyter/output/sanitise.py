@@ -11,6 +11,8 @@ import re
 
 import nh3
 
+from moat_nb.jupyter.output.tex import is_plain_tex
+
 __all__ = ["is_plain_latex", "sanitised"]
 
 TAGS = nh3.ALLOWED_TAGS - {"area", "map"} | {"tfoot", "font"}
@@ -49,7 +51,7 @@ STYLES = frozenset(
 )
 """None of these takes an element out of its place, over others' or out of sight."""
 
-CLASSES = frozenset({"dataframe", "tex2jax_ignore"})
+CLASSES = frozenset({"dataframe", "mathjax_ignore", "tex2jax_ignore"})
 """Those that front ends know for tables and text; the page's own classes are not for its output."""
 
 LONGEST = 1 << 19
@@ -63,10 +65,10 @@ IMAGE = re.compile(r"data:image/(?:png|jpeg|gif|webp|bmp|svg\+xml)[;,]", re.IGNO
 LINK = re.compile(r"https?:|mailto:|[^:/?#]*(?:[/?#]|$)", re.IGNORECASE)
 IGNORED_IN_LINKS = re.compile(r"[\x00-\x20\x7f-\xa0\\\u200b-\u200f\u2028-\u202f\ufeff]")
 
-# What MathJax, which front ends run over text, makes links, attributes and styles of, wherever
-# the name stands (a macro's definition has it too), and what puts such a name together.
-TEX = re.compile(r"\\(?:href|style|class|cssId|data|bbox|mmlToken|require|csname)(?![A-Za-z])")
-MATH = re.compile(r"\$|\\[(\[]|\\begin")
+# What MathJax, which front ends run over text, takes for the beginning of a formula.
+MATH = re.compile(r"\$|\\[(\[]|\\begin|\\(?:eq)?ref")
+NO_MATH = '<div class="mathjax_ignore tex2jax_ignore">{}</div>'
+"""MathJax looks at nothing in it; 3 and 4 heed the one class, 2 the other."""
 # As the sanitiser writes one; a `>` may stand in a value, and MathJax joins the text around some.
 CLEAN_TAG = re.compile(r"<[^\">]*(?:\"[^\"]*\"[^\">]*)*>")
 
@@ -84,7 +86,10 @@ _TAG = re.compile(rf"<(/?)([A-Za-z][A-Za-z0-9]*)((?:\s+[^\s\"'<>/=]+(?:{_VALUE})
 
 
 def sanitised(text: str) -> str | None:
-    """``text`` as HTML that does nothing but show; None when it would show less then."""
+    """``text`` as HTML that does nothing but show; None when it would show less then.
+
+    Formulas of which front ends might make more than that are shown as their text.
+    """
     if len(text) > LONGEST or not _loses_nothing(text):
         return None
     cleaned = nh3.clean(
@@ -95,8 +100,14 @@ def sanitised(text: str) -> str | None:
         url_schemes={"http", "https", "mailto", "data"},
         filter_style_properties=STYLES,
     )
-    words = html.unescape(CLEAN_TAG.sub("", cleaned))
-    return None if MATH.search(words) and TEX.search(words) else cleaned
+    return cleaned if _has_plain_tex(cleaned) else NO_MATH.format(cleaned)
+
+
+def _has_plain_tex(cleaned: str) -> bool:
+    """MathJax joins the text around some tags, and ends it at others."""
+    joined, parted = (html.unescape(CLEAN_TAG.sub(between, cleaned)) for between in ("", "\n"))
+    has_math = MATH.search(joined) or MATH.search(parted)
+    return not has_math or (is_plain_tex(joined) and is_plain_tex(parted))
 
 
 def _attribute(tag: str, name: str, value: str) -> str | None:
@@ -164,4 +175,4 @@ def _properties(style: str) -> set[str]:
 
 def is_plain_latex(text: str) -> bool:
     """Whether LaTeX may be shown in the user's page as it stands."""
-    return len(text) <= LONGEST and TEX.search(text) is None
+    return len(text) <= LONGEST and is_plain_tex(text)

@@ -65,10 +65,6 @@ ACTIVE = [
     "<video src='https://example.com/'></video>",
     "<marquee onstart=alert(1)>x</marquee>",
     "<details ontoggle=alert(1) open>x</details>",
-    "<p>$\\href{javascript:alert(1)}{x}$</p>",
-    "<p>$\\hr<!-- -->ef{javascript:alert(1)}{x}$</p>",
-    "<p>$\\hr<wbr title='>'>ef{javascript:alert(1)}{x}$</p>",
-    "<p>$&#92;style{position:fixed}{x}$</p>",
     "x" * (LONGEST + 1),
 ]
 
@@ -196,15 +192,47 @@ def test_a_long_text_is_decided_in_a_moment(piece: str) -> None:
         is_plain_latex(text[:LONGEST])
 
 
+IGNORED = '<div class="mathjax_ignore tex2jax_ignore">'
+
+
 @pytest.mark.parametrize(
-    ("text", "plain"),
+    "text",
     [
-        ("$\\frac{a}{b}$", True),
-        ("$a < b$", True),
-        ("$\\href{javascript:alert(1)}{a}$", False),
-        ("$\\newcommand{\\x}{\\href}\\x{javascript:alert(1)}{a}$", False),
-        ("$\\hrefs$", True),
+        "<p>$\\href{javascript:alert(1)}{x}$</p>",
+        "<p>$\\unicode[x;background:url(http://a.test)]{x41}$</p>",
+        "<p>$</p><p>\\uni<b></b>code{65}$</p>",
+        "<p>$\\hr<!-- -->ef{javascript:alert(1)}{x}$</p>",
+        "<p>$\\hr<wbr title='>'>ef{javascript:alert(1)}{x}$</p>",
+        "<p>$&#92;style{position:fixed}{x}$</p>",
+        "<p>$\\uni<!-- -->code{65}$</p>",
+        "<p>$&#92;class{x}{y}$</p>",
+        "<p>\\begin{align}\\style{x}{y}\\end{align}</p>",
+        "<p>\\(\\def\\alpha{x}\\)</p>",
+        "<p>it costs $5, in C:\\temp</p>",
+        "<div class='mathjax_ignore'>x</div>$\\require{html}$",
     ],
 )
-def test_latex_is_plain_unless_it_makes_links_or_styles(text: str, plain: bool) -> None:
-    assert is_plain_latex(text) is plain
+def test_html_with_formulas_that_do_more_than_show_is_shown_with_their_text(text: str) -> None:
+    shown = sanitised(text)
+    assert shown is not None
+    assert shown.startswith(IGNORED) and shown.endswith("</div>")
+    assert_harmless(shown)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<p>$\\frac{a}{b} &lt; \\alpha$</p>",
+        "<table><tbody><tr><td>$\\alpha$</td><td>x</td></tr></tbody></table>",
+        "<p>in C:\\temp\\unicode</p>",
+    ],
+)
+def test_html_with_plain_formulas_or_none_is_left_to_the_front_end(text: str) -> None:
+    shown = sanitised(text)
+    assert shown is not None and IGNORED not in shown
+
+
+def test_latex_is_plain_as_its_formulas_are() -> None:
+    assert is_plain_latex("$a < \\frac{b}{c}$")
+    assert not is_plain_latex("$\\href{javascript:alert(1)}{a}$")
+    assert not is_plain_latex("x" * (LONGEST + 1))
