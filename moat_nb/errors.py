@@ -23,7 +23,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from moat_nb.text.terminal import for_terminal
+from moat_nb.text.terminal import for_terminal, one_line, printable
 
 __all__ = [
     "CellInterrupted",
@@ -49,7 +49,13 @@ __all__ = [
 
 
 class MoatError(Exception):
-    """The root of all of moat_nb's errors; its text is meant for the user as it stands."""
+    """The root of all of moat_nb's errors; its text is meant for the user as it stands.
+
+    It may have names of files in it, and words of a sandbox, so it is made harmless here.
+    """
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,10 +75,10 @@ class Problem:
     @property
     def words(self) -> str:
         """What and what to do about it, for who sees the place already."""
-        return self.what + (f"; {self.hint}" if self.hint else "")
+        return one_line(self.what + (f"; {self.hint}" if self.hint else ""))
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.words}"
+        return f"{one_line(self.where)}: {self.words}"
 
 
 class ConfigError(MoatError):

@@ -10,9 +10,11 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr, redirect_stdout
 
 from moat_nb.cli.parser import parser
 from moat_nb.errors import MoatError
+from moat_nb.text.terminal import Harmless
 
 __all__ = ["main", "split"]
 
@@ -28,6 +30,14 @@ READER_GONE = 141
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line; returns its exit code, or raises SystemExit for a usage error."""
     argv = sys.argv[1:] if argv is None else list(argv)
+    with (
+        redirect_stdout(Harmless.around(sys.stdout)),
+        redirect_stderr(Harmless.around(sys.stderr)),
+    ):
+        return _main(argv)
+
+
+def _main(argv: list[str]) -> int:
     if argv[:1] == ["kernel"]:
         from moat_nb.jupyter.shim import main as shim
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import os
 import select
 import socket
@@ -21,6 +20,7 @@ from typing import Any
 
 from moat_nb.egress.options import ProxyOptions
 from moat_nb.host import isolated_python
+from moat_nb.text.terminal import LOGGER
 
 __all__ = ["ProxyProcess", "command"]
 
@@ -32,8 +32,6 @@ PAUSE_SECONDS = 1.0
 
 LONGEST_LINE = 64 << 10
 TAIL_LINES = 20
-
-logger = logging.getLogger("moat_nb")
 
 
 class ProxyProcess:
@@ -88,7 +86,7 @@ class ProxyProcess:
                 try:
                     process = self._start()
                 except OSError as error:  # no room for a process, now
-                    logger.warning("the proxy of the sandbox's network does not start: %s", error)
+                    LOGGER.warning("the proxy of the sandbox's network does not start: %s", error)
                 else:
                     if process is None:
                         return
@@ -145,14 +143,14 @@ class ProxyProcess:
         self._process = None
         if not self._closed:
             output = "\n".join(tail)
-            logger.warning("the proxy of the sandbox's network ended (%d): %s", code, output)
+            LOGGER.warning("the proxy of the sandbox's network ended (%d): %s", code, output)
 
     def _notify(self, record: dict[str, Any]) -> None:
         """A listener's exception must not end this thread; it serves the proxy."""
         try:
             self._on_event(record)
         except Exception:
-            logger.exception("a listener for what the network refuses failed")
+            LOGGER.exception("a listener for what the network refuses failed")
 
 
 def _close_stdin(process: subprocess.Popen[bytes]) -> None:

@@ -13,7 +13,7 @@ from moat_nb.errors import CommandError, SandboxGone
 from moat_nb.sandbox.guest_client import Exit
 from moat_nb.sandbox.sandbox import Sandbox
 from moat_nb.text.tables import amount
-from moat_nb.text.terminal import for_terminal
+from moat_nb.text.terminal import for_terminal, printable
 
 __all__ = ["Pieces", "notify", "run_command"]
 
@@ -25,7 +25,7 @@ MAX_WAITING = 16 << 20
 
 
 def notify(text: str) -> None:
-    print(f"moat: {text}", file=sys.stderr, flush=True)
+    print(f"moat: {printable(text)}", file=sys.stderr, flush=True)
 
 
 class Pieces:

@@ -18,6 +18,7 @@ from moat_nb.errors import MoatError, SandboxGone
 from moat_nb.notebook.commands import notify, run_command
 from moat_nb.notebook.session import Session, Sessions
 from moat_nb.text.tables import amount, table
+from moat_nb.text.terminal import printable
 
 __all__ = ["SUBCOMMANDS", "dispatch", "notify", "without_our_own_lines"]
 
@@ -83,7 +84,7 @@ def run(sessions: Sessions, arguments: Namespace) -> None:
             env=dict(_variable(text) for text in arguments.env),
         )
         for notice in session.sandbox.spec.notices:
-            print(f"moat: {notice}")
+            print(f"moat: {printable(notice)}")
     sessions.make_current(session)
     if arguments.command:
         run_command(session.sandbox, arguments.command)

@@ -15,6 +15,8 @@ from moat_nb.config.model import Exclude
 from moat_nb.errors import ConfigError, Problem
 
 __all__ = [
+    "LONGEST_PATH",
+    "MOST_LEVELS",
     "Kind",
     "View",
     "config_error",
@@ -31,6 +33,13 @@ MAX_MATCHES = 256
 
 MAX_ENTRIES = 100_000
 """Directory entries looked at for the globs of one mount; half a second's work."""
+
+MOST_LEVELS, LONGEST_PATH = 100, 2000
+"""Directories below each other, and bytes of a path, that are looked into for globs. A sandbox can
+make thousands of levels, where no path reaches any more; a directory beyond these bounds is covered
+whole where a glob could match in it."""
+SHOWN = 200
+"""Characters of a path in a refusal."""
 
 _OTHER_KINDS = {
     stat.S_IFIFO: "a named pipe",
@@ -97,7 +106,7 @@ def mode_of(path: str, where: str) -> int:
     except (FileNotFoundError, NotADirectoryError):
         return 0
     except OSError as error:
-        raise config_error(where, f"cannot look at {path}: {error.strerror}") from None
+        raise config_error(where, f"cannot look at {_shown(path)}: {error.strerror}") from None
 
 
 def kind_of(path: str, words: str, where: str) -> Kind | None:
@@ -140,7 +149,8 @@ def expand(view: View, top: str, globs: Sequence[Exclude]) -> dict[str, Exclude]
     """The targets below ``top`` that match a glob, none below another, each with its glob.
 
     Directories are walked as the sandbox sees them, other mounts included. What matches is not
-    walked into, and a mount is no match for a glob that merely reaches it.
+    walked into, and a mount is no match for a glob that merely reaches it. Of what is very deep the
+    directory above is the match.
     """
     matches: dict[str, Exclude] = {}
     looked_at = 0
@@ -153,7 +163,9 @@ def expand(view: View, top: str, globs: Sequence[Exclude]) -> dict[str, Exclude]
             below = posixpath.join(target, name)
             number, states_below = exclude_patterns.step(states, name)
             if number is not None and below not in view.sources:
-                matches[below] = globs[number]
+                matches[below] = _mountable(below, globs[number])
+            elif states_below and is_directory and _is_deep(below, top):
+                matches[below] = _mountable(below, globs[0])
             elif states_below and is_directory:
                 pending.append((below, child, states_below))
         if len(matches) > MAX_MATCHES:
@@ -167,11 +179,30 @@ def expand(view: View, top: str, globs: Sequence[Exclude]) -> dict[str, Exclude]
     return matches
 
 
+def _is_deep(path: str, top: str) -> bool:
+    too_many = path.count("/") - top.rstrip("/").count("/") > MOST_LEVELS
+    return too_many or len(os.fsencode(path)) > LONGEST_PATH
+
+
+def _mountable(path: str, glob: Exclude) -> Exclude:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        what = f"{_shown(path)} matches {glob.pattern}, and its name is not UTF-8"
+        raise config_error(glob.where, what, "rename it, or exclude a directory above it") from None
+    return glob
+
+
+def _shown(path: str) -> str:
+    half = SHOWN // 2
+    return path if len(path) <= SHOWN else f"{path[:half]} ... {path[-half:]}"
+
+
 def _children(
     view: View, target: str, path: str | None, where: str
 ) -> list[tuple[str, str | None, bool]]:
     try:
         return view.children(target, path)
     except OSError as error:
-        what = f"cannot look into {path} for this mount's globs: {error.strerror}"
+        what = f"cannot look into {_shown(path or '')} for this mount's globs: {error.strerror}"
         raise config_error(where, what, "exclude it by name, or make it readable") from None

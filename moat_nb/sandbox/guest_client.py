@@ -22,7 +22,7 @@ from moat_nb.runtimes.base import AttachStream
 from moat_nb.sandbox.mount_check import Source
 from moat_nb.sandbox.process import STDERR, Exit, Output, Process
 from moat_nb.sandbox.usage import Usage
-from moat_nb.text.terminal import last_lines
+from moat_nb.text.terminal import last_lines, one_line
 from moat_nb.text.untrusted import MAX_PATH, number, text
 
 __all__ = ["Exit", "GuestClient", "MountProof", "Output", "Process"]
@@ -69,7 +69,7 @@ class MountProof:
         """From a guest's message; ValueError, KeyError or TypeError when it is no such thing."""
         problem = found["problem"]
         return cls(
-            path=text(found["path"], MAX_PATH),
+            path=_path(found["path"]),
             type=text(found["type"], 64),
             mode=number(found.get("mode", 0)),
             writable=bool(found.get("writable", False)),
@@ -80,8 +80,15 @@ class MountProof:
         )
 
 
+def _path(value: Any) -> str:
+    """Compared as it is with the paths of the plan, and made harmless where it is shown."""
+    if not isinstance(value, str) or len(value) > MAX_PATH:
+        raise ValueError("a path that is none")
+    return value
+
+
 def _parse_use(found: Any) -> tuple[str, tuple[int, int]]:
-    return text(found["path"], MAX_PATH), (number(found["size"]), number(found["used"]))
+    return _path(found["path"]), (number(found["size"]), number(found["used"]))
 
 
 def _parse_sources(message: dict[str, Any]) -> dict[str, Source]:
@@ -281,7 +288,7 @@ class GuestClient:
             self.sources = _parse_sources(message)
             self._running(kind, tuple(MountProof.parse(found) for found in message["mounts"]))
         elif kind == protocol.MOUNT_LOST:
-            path = text(message["path"], MAX_PATH)
+            path = _path(message["path"])
             self._watched.remove(path)
             self.lost.add(path)
             self._on_event("mount_lost", path)
@@ -365,7 +372,7 @@ def _refuse_broken(mounts: tuple[MountProof, ...]) -> None:
 
 def _broken_promise(mount: MountProof) -> str:
     return (
-        f"{mount.path}: the exclude does not hold: {mount.problem}; the sandbox was not started. "
-        "`moat-nb doctor` shows what this engine can do; bubblewrap (`--runtime bubblewrap`) "
-        "needs no engine"
+        f"{one_line(mount.path)}: the exclude does not hold: {mount.problem}; the sandbox was not "
+        "started. `moat-nb doctor` shows what this engine can do; bubblewrap "
+        "(`--runtime bubblewrap`) needs no engine"
     )

@@ -8,7 +8,6 @@ out. It ends with its launcher, as every sandbox does.
 from __future__ import annotations
 
 import hashlib
-import logging
 import os
 import threading
 import time
@@ -20,6 +19,7 @@ from moat_nb.errors import MoatError
 from moat_nb.sandbox.project import LaunchPlan
 from moat_nb.sandbox.running import RunningSandbox
 from moat_nb.text.progress import Progress, Silent
+from moat_nb.text.terminal import LOGGER
 
 __all__ = ["POOL", "Pool", "key_of"]
 
@@ -29,8 +29,6 @@ PAUSE_SECONDS = 1.0
 KERNEL_SECONDS = 120.0
 """How long a spare's kernel may take before something must be wrong with it. Nobody waits for it,
 and its low priority is next to nothing on a machine that is busy."""
-
-logger = logging.getLogger("moat_nb")
 
 
 def key_of(plan: LaunchPlan) -> str:
@@ -77,7 +75,7 @@ class Pool:
                 spare.prove_again(plan, progress)
                 spare.hand_out()
             except (MoatError, OSError) as error:
-                logger.info("a spare of %s was dropped: %s", plan.spec.name, error)
+                LOGGER.info("a spare of %s was dropped: %s", plan.spec.name, error)
                 _end([spare])
             else:
                 return spare
@@ -118,7 +116,7 @@ class Pool:
             while self._wants(plan := make_plan()):
                 self._add(key_of(plan), _start(plan))
         except (MoatError, OSError) as error:
-            logger.warning("no spare was started: %s", error)
+            LOGGER.warning("no spare was started: %s", error)
         finally:
             with self._lock:
                 self._filling.discard(project)

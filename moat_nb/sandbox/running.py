@@ -35,6 +35,7 @@ from moat_nb.sandbox.refusals import RefusalNotices, refusal
 from moat_nb.sandbox.sidecars import Sidecars
 from moat_nb.sandbox.workspace import changes_of, watch_of, workspace_of
 from moat_nb.text.progress import Progress
+from moat_nb.text.terminal import one_line
 
 __all__ = ["RunningSandbox"]
 
@@ -189,7 +190,7 @@ class RunningSandbox:
     def _check(self, proofs: tuple[MountProof, ...]) -> None:
         promised = {mount.target for mount in self.spec.mounts.excludes}
         if unproved := promised - {proof.path for proof in proofs}:
-            raise ProofError(f"{min(unproved)}: the guest did not prove this exclude")
+            raise ProofError(f"{one_line(min(unproved))}: the guest did not prove this exclude")
         another_kernel = (
             self.plan.runtime.capabilities.own_mount_table
             or self.spec.hardening.isolation is not None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import shlex
 import subprocess
@@ -38,7 +37,7 @@ from moat_nb.sandbox.view import KernelView, SandboxView, SidecarView, of_sandbo
 from moat_nb.sandbox.workspace import changes_of
 from moat_nb.text.progress import Progress, for_user
 from moat_nb.text.summary import mimebundle
-from moat_nb.text.terminal import for_terminal, last_lines
+from moat_nb.text.terminal import LOGGER, for_terminal, last_lines, printable
 
 __all__ = ["Sandbox"]
 
@@ -49,8 +48,6 @@ CAME_UNDONE = (
     "the exclude came undone: the directory was removed or renamed, and the host's own shows "
     "there now; reset the sandbox"
 )
-
-logger = logging.getLogger("moat_nb")
 
 
 class Sandbox:
@@ -171,10 +168,12 @@ class Sandbox:
         self._hear("pre_run", for_terminal(data.decode(errors="replace")))
 
     def _hear(self, kind: str, text: str) -> None:
+        if kind != "pre_run":
+            text = printable(text)
         if kind == "mount_lost":
-            logger.warning("%s: %s", text, CAME_UNDONE)
+            LOGGER.warning("%s: %s", text, CAME_UNDONE)
         elif kind in ("sidecar_ended", "changes", *PROTECTED):
-            logger.warning("%s", text)
+            LOGGER.warning("%s", text)
         elif kind == "refused":
             for tell in tuple(self._refusals):
                 tell(text)

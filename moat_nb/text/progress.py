@@ -134,7 +134,7 @@ class Display:
 
     def _begin(self) -> None:
         if self._bar_class is None:
-            print(f"moat-nb: {self._text}", file=self._stream, flush=True)
+            print(f"moat-nb: {one_line(self._text)}", file=self._stream, flush=True)
         elif self._bar is not None:
             # One bar for all stages: in a notebook a second bar is a second display.
             self._bar.bar_format = UNKNOWN_AMOUNT

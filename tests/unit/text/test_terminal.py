@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import re
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moat_nb.text.terminal import for_terminal, last_lines, one_line
+from moat_nb.errors import ConfigError, MoatError, Problem
+from moat_nb.text.terminal import LOGGER, Harmless, for_terminal, last_lines, one_line
 
 HARMLESS = re.compile(r"\x1b\[[0-9;]*[ABCDGJKm]|[\x08\t\n\r]|[^\x00-\x1f\x7f-\x9f]")
 pieces = st.lists(
@@ -56,3 +58,51 @@ def test_of_last_lines_none_erases_or_overwrites_what_stands_above() -> None:
 
 def test_a_last_line_is_cut() -> None:
     assert len(last_lines("x" * 5000, 3)) == 300
+
+
+STEERING = [
+    "\x1b]52;c;eA==\x07",
+    "\x1b]0;title\x1b\\",
+    "\x9d0;title\x9c",
+    "\x1b[2;5H",
+    "\x1b[?1049h",
+    "\u202e",
+    "\u2066",
+    "\x07",
+]
+
+
+@pytest.mark.parametrize("bad", STEERING)
+def test_nothing_steers_through_an_error_a_log_or_a_stream(
+    bad: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    error = MoatError(f"/home/{bad}/x: cannot be made")
+    problem = ConfigError([Problem(where=f"{bad}.yaml:1:2", what=f"no {bad}", hint=f"as {bad}")])
+    LOGGER.warning("%s came undone", f"/work/{bad}")
+    stream = io.StringIO()
+    print(f"at {bad}", file=Harmless.around(stream))
+    for text in (str(error), str(problem), *problem.problems, caplog.text, stream.getvalue()):
+        assert bad not in str(text)
+        assert not set("\x1b\x07\x9b\x9d\u202e\u2066") & set(str(text))
+
+
+def test_a_line_break_in_a_name_begins_no_line_of_ours(caplog: pytest.LogCaptureFixture) -> None:
+    said = str(Problem(where="a", what="b\nmoat-nb: well"))
+    assert said == "a: b\N{REPLACEMENT CHARACTER}moat-nb: well"
+    LOGGER.warning("%s", "/a\nWARNING well")
+    assert caplog.messages == ["/a\n    WARNING well"]
+
+
+def test_what_a_terminal_may_show_passes_a_stream() -> None:
+    stream = io.StringIO()
+    harmless = Harmless.around(stream)
+    assert Harmless.around(harmless) is harmless
+    text = "\x1b[32mgood\x1b[0m\r 50 %|###   | é 你 \N{GRINNING FACE}\n"
+    assert harmless.write(text) == len(text)
+    assert stream.getvalue() == text
+    harmless.write("\udcff")
+    assert stream.getvalue().endswith("\N{REPLACEMENT CHARACTER}")
+
+
+def test_an_error_keeps_its_lines_and_loses_its_colours() -> None:
+    assert str(MoatError("one\n\x1b[31mtwo\x1b[0m\n\tthree")) == "one\ntwo\n    three"
