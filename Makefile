@@ -6,7 +6,7 @@ PY := $(VENV)/bin/python
 # long one. The slowest are listed at the end.
 PARALLEL := --numprocesses=4 --dist=loadgroup --durations=20
 
-.PHONY: demo unit test check test-conformance test-engines lint clean
+.PHONY: demo unit test check test-conformance test-engines fuzz lint clean
 
 demo: $(VENV)/.demo
 	@sh .ci/need bwrap:bubblewrap
@@ -18,7 +18,7 @@ unit: check
 
 test: check
 	@sh .ci/need bwrap:bubblewrap chromium:chromium dockerd:docker.io mmdebstrap:mmdebstrap slirp4netns:slirp4netns ip:iproute2 nsenter:util-linux curl:curl git:git node:nodejs npm:npm
-	$(VENV)/bin/pytest --ignore=tests/conformance $(PARALLEL)
+	MOAT_TEST_ATTACKS=docs/security.md $(VENV)/bin/pytest --ignore=tests/conformance $(PARALLEL)
 
 check: $(VENV)/.test
 	$(VENV)/bin/ruff check .
@@ -33,6 +33,11 @@ test-conformance: $(VENV)/.test
 test-engines: $(VENV)/.test
 	@sh .ci/need bwrap:bubblewrap mmdebstrap:mmdebstrap ip:iproute2 unshare:util-linux setpriv:util-linux
 	MOAT_TEST_TABLE=docs/engines.md $(VENV)/bin/pytest tests/engines/matrix.py
+
+# What reads a sandbox's words, on any input; FUZZ_SECONDS in all.
+FUZZ_SECONDS ?= 600
+fuzz: $(VENV)/.test
+	$(PY) -m tests.fuzz $(FUZZ_SECONDS)
 
 $(PY):
 	@sh .ci/venv $(VENV)

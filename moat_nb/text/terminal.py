@@ -18,6 +18,7 @@ __all__ = [
     "one_line",
     "plain_lines",
     "printable",
+    "without_halves",
 ]
 
 # Colours and cursor movements may pass. All other sequences (titles, clipboards, answers to
@@ -68,6 +69,11 @@ def printable(text: str) -> str:
     return "\n".join(one_line(line.expandtabs(4)) for line in text.split("\n"))
 
 
+def without_halves(text: str) -> str:
+    """``text`` as it can be encoded, each half of a character replaced."""
+    return _HALVES.sub(REPLACED, text)
+
+
 def last_lines(text: str, count: int) -> str:
     """The last ``count`` of :func:`plain_lines`."""
     return "\n".join(plain_lines(text)[-count:])
@@ -87,7 +93,7 @@ class Harmless:
         self._stream = stream
 
     def write(self, text: str) -> int:
-        text = _HALVES.sub(REPLACED, _REORDERING.sub(REPLACED, for_terminal(text)))
+        text = without_halves(_REORDERING.sub(REPLACED, for_terminal(text)))
         self._stream.write(text)
         return len(text)
 

@@ -16,7 +16,7 @@ from typing import Any
 from moat_nb.jupyter.output import markdown
 from moat_nb.jupyter.output.iframe import iframe
 from moat_nb.jupyter.output.sanitise import is_plain_latex, sanitised
-from moat_nb.text.terminal import one_line
+from moat_nb.text.terminal import one_line, without_halves
 
 __all__ = ["VIEW", "sanitise_mimebundle"]
 
@@ -92,7 +92,8 @@ def _fits(kind: str, value: Any) -> bool:
 
 
 def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) else None
+    # Half of a character has no bytes, and stands nowhere in what is made of a text here.
+    return without_halves(value) if isinstance(value, str) else None
 
 
 def _options(value: Any) -> dict[str, Any]:

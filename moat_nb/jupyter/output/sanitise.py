@@ -12,6 +12,7 @@ import re
 import nh3
 
 from moat_nb.jupyter.output.tex import is_plain_tex
+from moat_nb.text.terminal import without_halves
 
 __all__ = ["is_plain_latex", "sanitised"]
 
@@ -90,6 +91,7 @@ def sanitised(text: str) -> str | None:
 
     Formulas of which front ends might make more than that are shown as their text.
     """
+    text = without_halves(text)  # which no encoder takes
     if len(text) > LONGEST or not _loses_nothing(text):
         return None
     cleaned = nh3.clean(

@@ -144,3 +144,9 @@ def test_the_name_of_a_type_that_is_not_shown_steers_nothing_and_floods_nothing(
     names = {f"{n}\x1b]0;t\x07\n{'x' * 1000}": "1" for n in range(50)}
     (hint,) = sanitise_mimebundle(names, {})[2]
     assert hint.isprintable() and len(hint) < 700
+
+
+def test_half_a_character_ends_no_display() -> None:
+    for kind in ("text/html", "text/markdown", "image/svg+xml", "text/latex"):
+        data, _, _ = sanitise_mimebundle({kind: "x\udfff"}, {})
+        "".join(map(str, data.values())).encode()

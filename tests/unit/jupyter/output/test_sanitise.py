@@ -236,3 +236,7 @@ def test_latex_is_plain_as_its_formulas_are() -> None:
     assert is_plain_latex("$a < \\frac{b}{c}$")
     assert not is_plain_latex("$\\href{javascript:alert(1)}{a}$")
     assert not is_plain_latex("x" * (LONGEST + 1))
+
+
+def test_half_a_character_is_shown_as_one_that_is_missing() -> None:
+    assert sanitised("<b>\ud800</b>") == "<b>\N{REPLACEMENT CHARACTER}</b>"

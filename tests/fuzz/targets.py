@@ -1,0 +1,423 @@
+"""The readers, each a function of what it is given; an assertion or another error is a finding.
+
+A target is a pair: the strategy of its input, and the function.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import h11
+import pyarrow
+from hypothesis import strategies as st
+
+from moat_nb.config.model import Exclude
+from moat_nb.egress import records
+from moat_nb.egress.options import Deadlines
+from moat_nb.egress.policy.hostnames import authority, host_name
+from moat_nb.egress.policy.pathmatch import readings
+from moat_nb.egress.policy.verdict import Ended
+from moat_nb.egress.process import _record
+from moat_nb.egress.proxy.client_hello import server_name
+from moat_nb.egress.proxy.exchange import check_host, target_of
+from moat_nb.egress.proxy.http1 import MAX_HEAD, Http1Connection, end_to_end, two_frames
+from moat_nb.errors import ConfigError, MoatError
+from moat_nb.excludes.suggest import scan
+from moat_nb.guest import protocol
+from moat_nb.host.run_directory import RunDir
+from moat_nb.jupyter.output import markdown
+from moat_nb.jupyter.output.messages import sanitise
+from moat_nb.jupyter.output.safe import sanitise_mimebundle
+from moat_nb.jupyter.output.sanitise import sanitised
+from moat_nb.jupyter.output.tex import is_plain_tex
+from moat_nb.jupyter.output.widgets import Widgets
+from moat_nb.notebook.imports import Guard
+from moat_nb.notebook.values import codec
+from moat_nb.notebook.values.transfer import _unpack
+from moat_nb.planning.host_files import View, expand
+from moat_nb.planning.mounts import Bind, MountPlan
+from moat_nb.planning.walk import Budget
+from moat_nb.sandbox.changes import as_text, changes, in_a_line
+from moat_nb.sandbox.guest_client import GuestClient
+from moat_nb.sandbox.model_pull import Pull
+from moat_nb.text.terminal import Harmless, last_lines, one_line, printable
+from tests.egress.running import client_hello
+from tests.fuzz.inputs import JSON, TEXT, in_pieces, mutated, nearly
+
+Target = tuple[st.SearchStrategy[Any], Callable[[Any], None]]
+
+STEERS = frozenset("\x00\x07\x1b\x7f\x9b\x9d\u202e\u2066")
+
+
+def harmless(text: str) -> None:
+    assert not STEERS & set(text), ascii(text)
+
+
+# ---------------------------------------------------------------- the attach stream
+
+PROOF = {"path": "/w/x", "type": "tmpfs", "mode": 1023, "size": 1, "used": 0, "problem": None}
+MESSAGES: tuple[dict[str, Any], ...] = (
+    {"type": protocol.READY, "mounts": [PROOF], "sources": {"/w": ["8:1", "/p", False]}},
+    {"type": protocol.REFUSED, "mounts": [{**PROOF, "problem": "no"}], "sources": {}},
+    {"type": protocol.MOUNT_LOST, "path": "/w/x"},
+    {"type": protocol.USAGE, "id": "1", "mounts": [PROOF]},
+    {"type": protocol.PROVED, "id": "1", "mounts": [PROOF], "sources": {}},
+    {"type": protocol.VITALS, "id": "1", "memory": 5, "kernels": [{"id": "k", "samples": [[1]]}]},
+    {"type": protocol.SPARE},
+    {"type": protocol.OUTPUT, "id": "1", "stream": 1, "data": "eA=="},
+    {"type": protocol.SPAWNED, "id": "1", "pid": 5},
+    {"type": protocol.FAILED, "id": "1", "error": "no", "missing": False},
+    {"type": protocol.EXITED, "id": "1", "code": 0, "signal": None, "oom": False},
+    {"type": protocol.INPUT_TAKEN, "id": "1"},
+)
+
+
+class Pieces:
+    """An attach stream that says what it is given, and ends."""
+
+    def __init__(self, pieces: list[bytes]) -> None:
+        self._pieces = iter(pieces)
+
+    def send(self, data: bytes) -> None:
+        pass
+
+    def receive(self) -> bytes:
+        return next(self._pieces, b"")
+
+    def close(self) -> None:
+        pass
+
+    def last_words(self) -> str:
+        return "\x1b]0;title\x07 the end"
+
+
+def guest_client(pieces: list[bytes]) -> None:
+    """It ends with a reason, and whoever waits hears of it."""
+    heard: list[tuple[str, str]] = []
+    guest = GuestClient(Pieces(pieces), lambda kind, text: heard.append((kind, text)))
+    guest.thread.join()
+    assert guest.gone and guest.ready.done() and ("gone", guest.gone) in heard
+    assert len(guest.gone) < 20_000
+    failed = guest.ready.exception()
+    assert failed is None or isinstance(failed, MoatError)
+    harmless(str(failed))
+
+
+LINES = st.lists(nearly(*MESSAGES), max_size=5).map(
+    lambda messages: b"".join(json.dumps(one).encode() + b"\n" for one in messages)
+)
+SEED = b"".join(json.dumps(message).encode() + b"\n" for message in MESSAGES)
+
+
+# ---------------------------------------------------------------- output
+
+
+class Elements(HTMLParser):
+    """Every element and attribute of a page must be one that does nothing."""
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        assert tag not in ("script", "style", "iframe", "object", "embed", "svg", "math", "form")
+        for name, value in attributes:
+            assert not name.startswith("on") and name not in ("srcdoc", "formaction"), name
+            assert "script:" not in (value or "").lower() or name in ("title", "alt"), value
+
+
+def page(text: str) -> None:
+    shown = sanitised(text)
+    if shown is not None:
+        Elements().feed(shown)
+
+
+def markdown_text(text: str) -> None:
+    page(markdown.as_html(text))
+
+
+def bundle(parts: tuple[Any, Any]) -> None:
+    data, metadata, hints = sanitise_mimebundle(*parts)
+    json.dumps([data, metadata, hints])
+    for hint in hints:
+        harmless(hint)
+    if "text/latex" in data:
+        tex(data["text/latex"])
+
+
+def tex(text: str) -> None:
+    """What is let through names nothing that acts, however it is read."""
+    if is_plain_tex(text):
+        for name in ("unicode", "href", "style", "class", "def", "let", "require", "newcommand"):
+            assert f"\\{name}" not in text.replace("\\\\", ""), text
+
+
+def message(parts: tuple[str, Any]) -> None:
+    kind, content = parts
+    passed, hints = sanitise(kind, content)
+    json.dumps([passed, hints])
+    again = Widgets()
+    for _ in range(2):
+        passed, hints = again.sanitise(kind, content)
+        json.dumps([passed, hints])
+    if isinstance(content, dict):
+        again.view(content)
+
+
+HTML = st.lists(
+    st.sampled_from(
+        [
+            *(
+                "<p ",
+                "<a href=",
+                "<img src=",
+                "<script>",
+                "</script>",
+                "<style>",
+                "<svg>",
+                "<math>",
+            ),
+            *("onerror=1", "style='", "'", '"', ">", "/>", "<!--", "-->", "<![CDATA[", "`", "&lt;"),
+            *(
+                "javascript:",
+                "data:image/png;base64,AA==",
+                "$",
+                "\\(",
+                "\\unicode[x]",
+                "\\frac",
+                "{",
+            ),
+            *("}", "```", "* ", "\n\n", "    ", "[x](", "![x](", ")", "<b>", "</b>", "|", "&#106;"),
+        ]
+    )
+    | TEXT,
+    max_size=14,
+).map("".join)
+
+TYPES = st.sampled_from(
+    [
+        *("text/html", "text/latex", "text/markdown", "image/svg+xml", "application/javascript"),
+        *(
+            "text/plain",
+            "image/png",
+            "application/json",
+            "application/vnd.jupyter.widget-view+json",
+        ),
+    ]
+)
+BUNDLES = st.tuples(
+    st.dictionaries(TYPES | TEXT, HTML | JSON, max_size=4),
+    st.dictionaries(TYPES | TEXT, JSON, max_size=3),
+)
+KINDS = st.sampled_from(
+    [
+        *("display_data", "execute_result", "stream", "error", "status", "execute_reply"),
+        *("comm_open", "comm_msg", "comm_close", "comm_info_reply", "kernel_info_reply"),
+        *("inspect_reply", "complete_reply", "history_reply", "input_request", "debug_event"),
+        "clear_output",
+    ]
+)
+CONTENTS = (
+    {"data": {"text/html": "<b>x</b>"}, "metadata": {}, "transient": {"display_id": "x"}},
+    {"name": "stdout", "text": "x"},
+    {"ename": "E", "evalue": "x", "traceback": ["x"], "status": "error"},
+    {"status": "ok", "payload": [{"source": "page", "data": {"text/plain": "x"}, "start": 0}]},
+    {"comm_id": "a" * 32, "target_name": "jupyter.widget", "data": {"state": {
+        "_model_module": "@jupyter-widgets/controls", "_model_module_version": "2.0.0",
+        "_model_name": "HTMLModel", "value": "<b>x</b>"}, "buffer_paths": [["value"]]}},
+    {"comm_id": "a" * 32, "data": {"method": "update", "state": {"value": "x"}}},
+)  # fmt: skip
+
+
+# ---------------------------------------------------------------- values
+
+
+def _stream() -> bytes:
+    table = pyarrow.table({"a": [1, 2, None], "b": ["x", "y", "z"], "c": [[1], [], [2, 3]]})
+    sink = io.BytesIO()
+    with pyarrow.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return sink.getvalue()
+
+
+def value(packed: dict[str, Any]) -> None:
+    """Whatever is sent, this process goes on, and with no more memory than it was sent."""
+    before = pyarrow.total_allocated_bytes()
+    with contextlib.suppress(Exception):
+        _unpack(packed)
+    assert pyarrow.total_allocated_bytes() - before < 64 << 20
+
+
+def _as_text(stream: bytes) -> str:
+    return codec.base64.b64encode(stream).decode()
+
+
+FORMS = st.sampled_from(["json", "arrow", "frame", "text", "error", "x"])
+PACKED = st.fixed_dictionaries(
+    {"form": st.just("arrow"), "kind": st.sampled_from(["pandas.DataFrame", "pandas.Series", "x"])}
+).flatmap(
+    lambda packed: mutated(_stream()).map(lambda stream: {**packed, "text": _as_text(stream)})
+) | st.fixed_dictionaries({}, optional={"form": FORMS | JSON, "kind": TEXT | JSON, "text": TEXT})
+
+
+# ---------------------------------------------------------------- files
+
+NAMES = st.binary(min_size=1, max_size=20).filter(
+    lambda name: b"/" not in name and b"\0" not in name and name not in (b".", b"..")
+) | st.sampled_from([b"moat.yaml", b".git", b".env", b"node_modules", b"a\nb", b"x.py", b"\xff"])
+TREES = st.lists(
+    st.tuples(st.lists(NAMES, min_size=1, max_size=4), st.sampled_from("dflps")), max_size=6
+)
+
+
+def workspace(tree: list[tuple[list[bytes], str]]) -> None:
+    """Walkers, globs, changes and the look for modules, on any tree."""
+    with tempfile.TemporaryDirectory(prefix="moat-fuzz-") as made:
+        top = Path(made)
+        for parts, kind in tree:
+            path = os.path.join(os.fsencode(made), *parts)  # noqa: PTH118 - bytes
+            with contextlib.suppress(OSError):
+                os.makedirs(os.path.dirname(path), exist_ok=True)  # noqa: PTH103, PTH120 - bytes
+                _make(path, kind)
+        for found in scan(top, ["*"], Budget(entries=500, seconds=5)):
+            harmless(one_line(found.pattern))
+        view = View({"/w": made})
+        for glob in ("**/x*", "*/*", "**/.env"):
+            try:
+                expand(view, "/w", [Exclude(pattern=glob, where="here")])
+            except ConfigError as error:
+                harmless(str(error))
+        told = changes((made,), 0.0)
+        harmless(as_text(told) + str(in_a_line(told)))
+        guard = Guard(harmless)
+        guard._plans.append(MountPlan(mounts=(Bind(source=os.path.realpath(made), target="/w"),)))
+        list(guard._news(made))
+
+
+def _make(path: bytes, kind: str) -> None:
+    if kind == "d":
+        os.mkdir(path)  # noqa: PTH102 - bytes
+    elif kind == "l":
+        os.symlink(b"../../../etc", path)  # noqa: PTH211 - bytes
+    elif kind == "p":
+        os.mkfifo(path)
+    elif kind == "s":
+        os.symlink(os.path.basename(path), path)  # noqa: PTH119, PTH211 - a loop
+    else:
+        Path(os.fsdecode(path)).write_bytes(b"x")
+
+
+STATE = json.dumps(
+    {"id": "a", "name": "b", "project": "/p", "runtime": "docker", "image": None, "container": "c"}
+    | {"started": 1.0, "owner": {"pid": 1, "start": 1}, "covers": ["/p/x"], "made": [["/p", 1, 2]]}
+).encode()
+RECORD = records.Record(
+    time=1.0, method="GET", host="a.test", port=80, path="/", status=200, sent=1, received=1,
+    seconds=0.1, outcome="passed", rule="r", reason="", hint="",
+).line()  # fmt: skip
+
+
+def run_directory(data: bytes) -> None:
+    with tempfile.TemporaryDirectory(prefix="moat-fuzz-") as made:
+        run = RunDir(Path(made))
+        run.state_file.write_bytes(data)
+        with contextlib.suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
+            run.read_state()
+        run.requests.write_bytes(data)
+        records.read(run.requests)
+
+
+def logs(data: bytes) -> None:
+    text = data.decode(errors="surrogateescape")
+    harmless(printable(text))
+    harmless(last_lines(text, 20))
+    stream = io.StringIO()
+    Harmless(stream).write(text)
+    shown = stream.getvalue()
+    assert not STEERS - {"\x1b"} & set(shown)
+    shown.encode()
+    _record(data)
+    pull = Pull("m")
+    pull.hear(1, data)
+
+
+# ---------------------------------------------------------------- the proxy
+
+
+class Said:
+    def __init__(self, pieces: list[bytes]) -> None:
+        self.deadlines = Deadlines()
+        self.touched = 0.0
+        self._pieces = iter(pieces)
+
+    async def read(self, size: int) -> bytes:
+        return next(self._pieces, b"")
+
+    async def write(self, data: bytes) -> None:
+        pass
+
+    async def end(self) -> None:
+        pass
+
+
+def requests(pieces: list[bytes]) -> None:
+    """A request that is let through has one host, one end and a head of bounded length."""
+
+    async def main() -> None:
+        connection = Http1Connection(Said(pieces), h11.SERVER)
+        while True:
+            event = await connection.event()
+            if isinstance(event, h11.Request):
+                with contextlib.suppress(Ended):
+                    origin, _ = target_of(event)
+                    check_host(event, origin)
+                    assert host_name(origin.host) == origin.host
+                two_frames(event)
+                assert sum(len(a) + len(b) for a, b in end_to_end(event)) <= MAX_HEAD
+            if event is h11.PAUSED or isinstance(event, h11.ConnectionClosed):
+                return
+
+    with contextlib.suppress(h11.RemoteProtocolError):
+        asyncio.run(main())
+
+
+def names(text: str) -> None:
+    for read in (host_name, readings, lambda text: authority(text, 80)):
+        with contextlib.suppress(Ended):
+            read(text)
+
+
+def hello(data: bytes) -> None:
+    with contextlib.suppress(Ended):
+        server_name(data)
+
+
+REQUEST = b"GET http://a.test/x HTTP/1.1\r\nHost: a.test\r\nContent-Length: 2\r\n\r\nhi"
+CHUNKED = (
+    b"POST /x HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n"
+)
+
+TARGETS: dict[str, Target] = {
+    "guest client, messages": (in_pieces(LINES), guest_client),
+    "guest client, bytes": (
+        in_pieces(mutated(SEED, *SEED.splitlines(keepends=True))),
+        guest_client,
+    ),
+    "HTML": (HTML, page),
+    "Markdown": (HTML, markdown_text),
+    "TeX": (HTML, tex),
+    "displays": (BUNDLES, bundle),
+    "messages": (st.tuples(KINDS | TEXT, nearly(*CONTENTS) | JSON), message),
+    "values": (PACKED, value),
+    "workspace": (TREES, workspace),
+    "run directory": (mutated(STATE, RECORD * 3), run_directory),
+    "logs": (st.binary(max_size=300) | TEXT.map(lambda t: t.encode(errors="ignore")), logs),
+    "requests": (in_pieces(mutated(REQUEST, CHUNKED, REQUEST * 2)), requests),
+    "names and paths": (TEXT | mutated(b"/ok/%c0%ae%2e/x;y", b"a.test:80").map(str), names),
+    "TLS hello": (mutated(client_hello("a.test")), hello),
+}
