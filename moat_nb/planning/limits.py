@@ -1,6 +1,6 @@
 """The hardening of every container, and what a user loosened of it.
 
-The defaults are the table of docs/hardening.md; each is tried against real attacks in
+The defaults are the table of docs/security.md; each is tried against real attacks in
 tests/integration/.
 """
 

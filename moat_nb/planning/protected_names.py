@@ -1,7 +1,7 @@
 """Names that programs of the host run or obey, most of them as soon as a directory is opened.
 
 A sandbox that could write them would act with the user's rights. The table is data: the look at
-the host (``protected.py``), the watch, ``moat-nb changes`` and docs/hardening.md all follow it.
+the host (``protected.py``), the watch, ``moat-nb changes`` and docs/security.md all follow it.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ __all__ = ["identity", "may_pass", "reachable", "stage"]
 
 PLACE = "/sys"
 """Covered by a tmpfs, in that namespace only. No mount may have its source there (see
-hardening.md) and no step of a start reads it, so it can hide nothing that is needed."""
+security.md) and no step of a start reads it, so it can hide nothing that is needed."""
 
 _SCRIPT = f"""\
 set -eu

@@ -222,7 +222,7 @@ def test_what_a_user_may_change_is_rendered_and_absent_where_it_was_not_asked_fo
     assert host_config(**changes).get(key) == value
 
 
-# ---------------------------------------------------------------- the table of hardening.md
+# ---------------------------------------------------------------- the table of security.md
 
 
 Check = Callable[[dict[str, Any], dict[str, Any]], bool]
