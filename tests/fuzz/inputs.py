@@ -60,3 +60,10 @@ def in_pieces(draw: st.DrawFn, whole: st.SearchStrategy[bytes]) -> list[bytes]:
     cuts = sorted(draw(st.lists(st.integers(0, len(data)), max_size=4)))
     bounds = [0, *cuts, len(data)]
     return [data[a:b] for a, b in pairwise(bounds) if b > a]
+
+
+STEERS = frozenset("\x00\x07\x1b\x7f\x9b\x9d\u202e\u2066")
+
+
+def harmless(text: str) -> None:
+    assert not STEERS & set(text), ascii(text)
