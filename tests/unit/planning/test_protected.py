@@ -229,7 +229,7 @@ def test_a_path_has_a_reason_or_none(path: str, dangerous: bool) -> None:
 
 
 def test_the_docs_have_each_name_with_who_runs_it() -> None:
-    text = Path(__file__).parents[3].joinpath("docs/hardening.md").read_text()
+    text = Path(__file__).parents[3].joinpath("docs/security.md").read_text()
     for name in NAMES:
         assert f"| `{name.pattern}` | {name.by} |" in text
     for name in GIT_FILES:
