@@ -139,6 +139,7 @@ class Drawings:
         name = passed["transient"].setdefault("display_id", secrets.token_hex(16))
         self._waiting.pop(name, None)
         if drawing.library not in self._scripts:
+            passed.pop("execution_count", None)
             self._waiting[name] = drawing
             while len(self._waiting) > MAX_WAITING or self._size() > LONGEST_WAITING:
                 self._waiting.popitem(last=False)

@@ -16,7 +16,7 @@ from moat_nb.jupyter.output.drawings import Drawings
 from moat_nb.jupyter.output.safe import VIEW, sanitise_mimebundle
 from moat_nb.text.terminal import for_terminal
 
-__all__ = ["DISPLAYS", "HOW", "OUTPUTS", "Views", "sanitise"]
+__all__ = ["DISPLAYS", "HOW", "OUTPUTS", "Views", "sanitise", "sent_as"]
 
 DISPLAYS = frozenset({"display_data", "execute_result", "update_display_data"})
 OUTPUTS = frozenset({"display_data", "execute_result", "stream", "error"})
@@ -29,7 +29,7 @@ LONGEST = 1 << 27
 LONGEST_NAME = 200
 MAX_ITEMS, MAX_LINES, MAX_DEPTH = 100_000, 10_000, 100
 
-NAME = re.compile(r"[\w .+-]{0,100}", re.ASCII)
+NAME = re.compile(r"[\w .+#-]{0,100}", re.ASCII)
 PLAIN_NAME = re.compile(r"\w[\w+-]{0,39}", re.ASCII)
 TYPE = re.compile(r"[\w.+-]{1,60}/[\w.+-]{1,60}", re.ASCII)
 EXTENSION = re.compile(r"\.[\w.-]{1,20}", re.ASCII)
@@ -75,6 +75,15 @@ def sanitise(
     if kind != "error" and content.get("status") in ("error", "abort", "aborted"):
         keys = {name: keys[name] for name in ("payload",) if name in keys} | FAILED
     return _read(keys, content), hints
+
+
+def sent_as(kind: str, passed: dict[str, Any]) -> str:
+    """The kind that what :func:`sanitise` gave is sent as.
+
+    A figure that waits is no result: JupyterLab updates none of those, but displays.
+    """
+    is_waiting = kind == "execute_result" and "execution_count" not in passed
+    return "display_data" if is_waiting else kind
 
 
 def _read(keys: dict[str, tuple[Check, Any]], content: dict[str, Any]) -> dict[str, Any] | None:

@@ -97,14 +97,18 @@ def _text(value: Any) -> str | None:
 
 
 def _options(value: Any) -> dict[str, Any]:
-    """Of a type's metadata only an image's size; other keys change what a front end does."""
+    """Of a type's metadata an image's size and ground, and whether JSON is shown unfolded; other
+    keys change what a front end does."""
     if not isinstance(value, dict):
         return {}
-    return {
+    sizes = {
         name: value[name]
         for name in ("width", "height")
         if type(value.get(name)) in (int, float) and 0 < value[name] < 1e5
     }
+    ground = {k: v for k, v in value.items() if k == "needs_background" and v in ("light", "dark")}
+    unfolded = {k: v for k, v in value.items() if k == "expanded" and isinstance(v, bool)}
+    return sizes | ground | unfolded
 
 
 def _page_of(script: str) -> str:

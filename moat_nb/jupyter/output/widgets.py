@@ -273,7 +273,10 @@ class Widgets:
         if not isinstance(end, list) or len(end) != 2 or not all(isinstance(x, str) for x in end):
             return None
         kind = self._named_kind(end[0])
-        return None if kind is None or kind.why else form_of(kind.name, end[1])
+        # ipywidgets 7 puts the options of a Combobox into HTML.
+        if kind is None or kind.why or end[1] == "options":
+            return None
+        return form_of(kind.name, end[1])
 
     def _hint(self, text: str) -> None:
         if text not in self._hints:

@@ -13,7 +13,7 @@ from plotly import offline
 
 from moat_nb.jupyter.output.drawings import LONGEST_SCRIPT, MAX_WAITING, Drawings
 from moat_nb.jupyter.output.figures import FIGURE
-from moat_nb.jupyter.output.messages import DISPLAYS, sanitise
+from moat_nb.jupyter.output.messages import DISPLAYS, sanitise, sent_as
 from tests.unit.jupyter.output.test_safe import JSON, framed
 
 ALTAIR = """<div id="altair-viz-1"></div><script>(function(spec) {
@@ -99,6 +99,17 @@ def test_what_bokeh_displays_before_a_figure_shows_nothing() -> None:
     ):
         passed = Drawings().shown(display(data))
         assert passed == {"data": {"text/plain": ""}, "metadata": {}, "transient": {}}
+
+
+def test_a_result_that_waits_is_sent_as_a_display_which_front_ends_update() -> None:
+    drawings = Drawings()
+    result = {**display(DISPLAYED["altair"]), "execution_count": 3}
+    passed, _ = sanitise("execute_result", result, drawings=drawings)
+    assert passed is not None and sent_as("execute_result", passed) == "display_data"
+    drawings.give("altair", "x")
+    passed, _ = sanitise("execute_result", result, drawings=drawings)
+    assert passed is not None and passed["execution_count"] == 3
+    assert sent_as("execute_result", passed) == "execute_result"
 
 
 def test_what_is_no_figure_is_for_others() -> None:

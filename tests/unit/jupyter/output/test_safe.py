@@ -86,14 +86,19 @@ def test_markdown_is_shown_as_html_unless_the_display_has_its_own() -> None:
     assert shown({**data, "text/html": "<i>y</i>"})["text/html"] == "<i>y</i>"
 
 
-def test_of_metadata_an_images_size_passes_and_nothing_else() -> None:
-    data = {"image/png": "AA==", "text/html": "<b>x</b>"}
+def test_of_metadata_what_images_and_json_need_passes_and_nothing_else() -> None:
+    data = {"image/png": "AA==", "text/html": "<b>x</b>", "application/json": {}}
     metadata = {
-        "image/png": {"width": 10, "height": -1, "unconfined": True},
+        "image/png": {"width": 10, "height": -1, "unconfined": True, "needs_background": "dark"},
+        "application/json": {"expanded": True, "needs_background": ["x"], "root": "x"},
         "text/html": {"isolated": True},
         "tags": ["x"],
     }
-    assert sanitise_mimebundle(data, metadata)[1] == {"image/png": {"width": 10}, "text/html": {}}
+    assert sanitise_mimebundle(data, metadata)[1] == {
+        "image/png": {"width": 10, "needs_background": "dark"},
+        "application/json": {"expanded": True},
+        "text/html": {},
+    }
 
 
 # Halves of characters too: JSON can say them, and no encoding.

@@ -267,6 +267,17 @@ def test_no_link_copies_in_the_page_what_is_not_looked_at(name: str, ends: list[
     assert update(widgets, **opening(name, "link", **pair)["data"]["state"]) is None
 
 
+def test_no_link_leads_to_options_which_ipywidgets_7_puts_into_html() -> None:
+    widgets = Widgets()
+    open_in(widgets, "Dropdown", "from", _options_labels=["a"])
+    open_in(widgets, "Combobox", "to")
+    pair = {
+        "source": ["IPY_MODEL_from", "_options_labels"],
+        "target": ["IPY_MODEL_to", "options"],
+    }
+    assert widgets.sanitise("comm_open", opening("Link", "link", **pair))[0] is None
+
+
 def test_a_link_of_two_plain_values_lives() -> None:
     widgets = Widgets()
     open_in(widgets, "Play", "play")
