@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from moat_nb.api import Sandbox as Sandbox
     from moat_nb.config.model import Config as Config
     from moat_nb.config.reader import load as load
+    from moat_nb.errors import ApprovalNeeded as ApprovalNeeded
     from moat_nb.errors import CellInterrupted as CellInterrupted
     from moat_nb.errors import CommandError as CommandError
     from moat_nb.errors import ConfigError as ConfigError
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from moat_nb.sandbox.project import plan as plan
 
 _HOMES = {
+    "ApprovalNeeded": "errors",
     "ValueRefused": "errors",
     "MoatRemoteError": "errors",
     "CellInterrupted": "errors",

@@ -6,6 +6,7 @@ MoatError
 ├── EditError            moat.yaml was not changed; says what to do by hand
 │   ├── ConsentNeeded    a mount written as a string would have to become an object
 │   └── FileChanged      the file on disk is not the one that was read
+├── ApprovalNeeded       moat.yaml asks more of the host than was approved; holds what is new
 ├── RuntimeUnavailable   the runtime that was asked for (or any at all) cannot be used here
 ├── ImageError           the image is missing or its build failed
 ├── StartError           the sandbox did not start
@@ -19,6 +20,7 @@ MoatError
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -26,6 +28,7 @@ from dataclasses import dataclass, field
 from moat_nb.text.terminal import for_terminal, one_line, printable
 
 __all__ = [
+    "ApprovalNeeded",
     "CellInterrupted",
     "CommandError",
     "ConfigError",
@@ -119,6 +122,25 @@ class ConsentNeeded(EditError):
 
 class FileChanged(EditError):
     pass
+
+
+class ApprovalNeeded(MoatError):
+    """What a file asks of the host beyond its own project, and nobody has approved.
+
+    ``asked`` has a line for each thing, ``keys`` the sources where keys or passwords are kept.
+    """
+
+    def __init__(self, project: str, asked: Sequence[str], keys: Sequence[str] = ()) -> None:
+        self.project = project
+        self.asked = tuple(one_line(line) for line in asked)
+        self.keys = tuple(keys)
+        lines = [f"{project}: this moat.yaml asks for what nobody has approved:"]
+        lines += [f"  {line}" for line in self.asked]
+        lines += [f"  keys or passwords are kept in {one_line(path)}" for path in self.keys]
+        words = ["moat-nb", "allow", project]
+        words += [word for path in self.keys for word in ("--keys", path)]
+        lines.append(f"if you want this, run: {one_line(shlex.join(words))}")
+        super().__init__("\n".join(lines))
 
 
 class RuntimeUnavailable(MoatError):

@@ -52,6 +52,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if given is None:
         config.stash[OWNER] = Owner()
     config.stash[ASK] = config.stash[OWNER].ask if given is None else Ask(**given)
+    # What is approved for the tests' projects is kept there, and not in the user's home.
+    os.environ["XDG_DATA_HOME"] = f"{config.stash[ASK].directory}/data"
 
 
 TESTS = Path(__file__).parent

@@ -106,6 +106,16 @@ def _run(arguments: argparse.Namespace) -> int:
     )
 
 
+def _allow(arguments: argparse.Namespace) -> int:
+    from moat_nb.cli import allow
+
+    if arguments.list:
+        return allow.show()
+    if arguments.revoke:
+        return allow.revoke(arguments.directory)
+    return allow.allow(arguments.directory, yes=arguments.yes, keys=arguments.keys)
+
+
 def _build(arguments: argparse.Namespace) -> int:
     from moat_nb.cli.build import build
 
@@ -113,6 +123,7 @@ def _build(arguments: argparse.Namespace) -> int:
 
 
 def _lab(arguments: argparse.Namespace) -> int:
+    from moat_nb.cli.allow import on_terminal
     from moat_nb.jupyter.server.serve import serve
 
     return serve(
@@ -121,10 +132,12 @@ def _lab(arguments: argparse.Namespace) -> int:
         runtime=arguments.runtime,
         port=arguments.port,
         browser=arguments.browser,
+        approve=on_terminal(),
     )
 
 
 def _install(arguments: argparse.Namespace) -> int:
+    from moat_nb.cli.allow import on_terminal
     from moat_nb.jupyter.kernelspec import install
 
     name, place = install(
@@ -133,6 +146,7 @@ def _install(arguments: argparse.Namespace) -> int:
         name=arguments.name,
         prefix=arguments.prefix,
         trust_output=arguments.trust_output,
+        approve=on_terminal(),
     )
     print(f"installed {name} in {place}")
     return 0
@@ -229,6 +243,7 @@ def _demo(arguments: argparse.Namespace) -> int:
 HANDLERS: dict[str, Callable[[argparse.Namespace], int]] = {
     "plan": _plan,
     "run": _run,
+    "allow": _allow,
     "build": _build,
     "exclude": _exclude,
     "schema": _schema,

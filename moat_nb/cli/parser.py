@@ -129,6 +129,27 @@ def _add_project_commands(commands: _Commands) -> None:
 
     parser = _add(
         commands,
+        "allow",
+        "approve what the project's moat.yaml asks of this machine",
+        "Other directories, secrets, ports of this machine, a looser network, fewer excludes, ...\n"
+        "A project that asks nothing beyond itself needs no approval.",
+        "moat-nb allow --list",
+    )
+    _add_directory(parser)
+    parser.add_argument("--yes", "-y", action="store_true", help="without a question")
+    parser.add_argument(
+        "--keys",
+        action="append",
+        default=[],
+        metavar="PATH",
+        help="also this source, though keys or passwords are kept there; may be repeated",
+    )
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--list", action="store_true", help="what is approved, by project")
+    which.add_argument("--revoke", action="store_true", help="forget what was approved for it")
+
+    parser = _add(
+        commands,
         "build",
         "build the project's image now rather than at the first start",
         "Does nothing when the image is there.",

@@ -17,8 +17,10 @@ from moat_nb.planning.limits import limits_in_words
 from moat_nb.planning.mounts import MOUNT_COLUMNS, kind, mount_points, mount_row
 from moat_nb.planning.services import SidecarPlan
 from moat_nb.planning.spec import ContainerSpec, Instance, SandboxSpec
+from moat_nb.sandbox.approval import demands
 from moat_nb.sandbox.project import LaunchPlan, plan_project
 from moat_nb.text.tables import fields, table, wrap
+from moat_nb.text.terminal import one_line
 
 __all__ = ["Rendered", "make", "plan", "plan_as_json", "plan_as_text", "render"]
 
@@ -106,6 +108,7 @@ def plan_as_json(plan: Rendered) -> dict[str, Any]:
         "spec": _spec(plan.spec),
         "image": image,
         "loosened": plan.spec.loosened(),
+        "needs_approval": [str(demand) for demand in demands(plan.launch)],
         "unused": [asdict(key) for key in plan.config.unused],
         "remarks": plan.remarks,
         "rendered": plan.rendered,
@@ -145,6 +148,9 @@ def plan_as_text(plan: Rendered) -> str:
         parts.append("made on the host at the start, where missing\n" + table(points, indent=2))
     if notices := [n for n in (*spec.notices, *plan.remarks) if n != plan.launch.why]:
         parts.append("notices\n" + "\n".join(wrap(n, "  - ", "    ") for n in notices))
+    if new := demands(plan.launch):
+        lines = "\n".join(wrap(one_line(str(demand)), "  - ", "    ") for demand in new)
+        parts.append(f"needs approval, by `moat-nb allow`\n{lines}")
     if config.unused:
         keys = [(key.where, key.name) for key in config.unused]
         parts.append("keys not used: they mean nothing to a kernel\n" + table(keys, indent=2))

@@ -17,6 +17,7 @@ import threading
 from collections.abc import Sequence
 from types import FrameType, TracebackType
 
+from moat_nb.cli.allow import on_terminal
 from moat_nb.config.model import Config
 from moat_nb.config.reader import load
 from moat_nb.errors import ConfigError, MoatError, Problem, SandboxGone, StartError
@@ -52,7 +53,14 @@ def run(
     progress = Silent if quiet else for_user
     with (
         Signals() as signals,
-        Sandbox.launch(directory, runtime, progress=progress, mounts=mounts, kernels=False) as box,
+        Sandbox.launch(
+            directory,
+            runtime,
+            progress=progress,
+            mounts=mounts,
+            kernels=False,
+            approve=on_terminal(),
+        ) as box,
     ):
         for notice in () if quiet else box.spec.notices:
             _say(notice)

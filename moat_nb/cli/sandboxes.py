@@ -122,7 +122,7 @@ def _row(one: Listed) -> tuple[str, ...]:
     return (
         sandbox_state.id,
         sandbox_state.name,
-        one.state,
+        f"{one.state}, outdated" if one.outdated else one.state,
         age,
         sandbox_state.runtime,
         owner,
@@ -138,10 +138,12 @@ def _short(path: str) -> str:
 
 
 def _record(one: Listed) -> dict[str, Any]:
-    """The note with ``state``, ``age`` in seconds and ``log``; of a start only these and ``id``."""
+    """The note with ``state``, ``outdated``, ``age`` in seconds and ``log``; of a start only these
+    and ``id``."""
     known = asdict(one.sandbox_state) if one.sandbox_state else {"id": one.run_dir.id}
     age = round(time.time() - one.sandbox_state.started, 3) if one.sandbox_state else None
-    return {**known, "state": one.state, "age": age, "log": str(one.run_dir.log)}
+    log = str(one.run_dir.log)
+    return {**known, "state": one.state, "outdated": one.outdated, "age": age, "log": log}
 
 
 # ---------------------------------------------------------------- logs

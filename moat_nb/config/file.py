@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
+from moat_nb.config.ownership import distrust
 from moat_nb.config.yaml_nodes import MAX_BYTES
 from moat_nb.errors import ConfigError, Problem
 
-__all__ = ["FILE_NAMES", "find", "label_of", "read_file"]
+__all__ = ["FILE_NAMES", "digest_of", "find", "label_of", "outdated", "read_file"]
 
 
 FILE_NAMES = ("moat.yaml", "agent.yaml")
 """In order of preference; the second is Moat's older name."""
 
 
-def find(start: Path) -> Path:
+def find(start: Path, home: Path | None = None) -> Path:
     """The absolute path of the nearest ``moat.yaml`` (else ``agent.yaml``) from ``start`` upward.
 
     ``start`` may be a directory, the YAML file itself, or a notebook beside it. Symlinked
-    directories are resolved, a symlinked file is not. Raises ConfigError when there is none.
+    directories are resolved, a symlinked file is not. The search ends at ``home`` (the launcher's
+    unless given) and where another filesystem begins: what is above is seldom the user's own.
+    Raises ConfigError when there is none.
     """
     absolute = Path(os.path.abspath(start))  # noqa: PTH100 - Path.absolute() keeps the `..`
     if absolute.suffix in {".yaml", ".yml"} and os.path.lexists(absolute):
@@ -30,24 +36,38 @@ def find(start: Path) -> Path:
     # os.path, for Path.is_dir() raises where a link leads to what may not be looked at.
     is_directory = os.path.isdir(absolute)  # noqa: PTH112
     directory = (absolute if is_directory else absolute.parent).resolve()
-    for parent in (directory, *directory.parents):
+    last = directory
+    for last in _upward(directory, home or Path.home()):
         for name in FILE_NAMES:
-            if os.path.lexists(parent / name):
-                return parent / name
-    what = f"no moat.yaml in {directory} or above it"
+            if os.path.lexists(last / name):
+                return last / name
+    what = f"no moat.yaml in {directory} or above it, up to {last}"
     hint = "write one; an empty moat.yaml is a project with all defaults"
     raise ConfigError([Problem(where=str(start), what=what, hint=hint)])
+
+
+def _upward(directory: Path, home: Path) -> Iterator[Path]:
+    last, device = Path(os.path.realpath(home)), directory.stat().st_dev
+    for parent in (directory, *directory.parents):
+        if parent.stat().st_dev != device:
+            return
+        yield parent
+        if parent == last:
+            return
 
 
 def read_file(file: Path, label: str) -> bytes:
     """The file's bytes, at most one more than may be read. Raises ConfigError.
 
     A link is not followed, for a sandbox that can write the project could have made it, and
-    neither a pipe nor a device is waited for.
+    neither a pipe nor a device is waited for. What another user may have written is refused.
     """
     try:
         with open(file, "rb", opener=_open) as stream:
-            if stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+            status = os.fstat(stream.fileno())
+            if stat.S_ISREG(status.st_mode):
+                if problem := distrust(file, status, label, uid=os.getuid()):
+                    raise ConfigError([problem])
                 return stream.read(MAX_BYTES + 1)
     except OSError as error:
         if file.is_symlink():
@@ -57,6 +77,21 @@ def read_file(file: Path, label: str) -> bytes:
             problem = Problem(where=label, what=f"cannot be read: {error.strerror}")
         raise ConfigError([problem]) from None
     raise ConfigError([Problem(where=label, what="is not a regular file")])
+
+
+def digest_of(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def outdated(file: Path, digest: str) -> str | None:
+    """What to tell a user of a sandbox whose moat.yaml had this digest; None while it still has."""
+    with contextlib.suppress(ConfigError):
+        if digest_of(read_file(file, file.name)) == digest:
+            return None
+    return (
+        f"{file.name} has changed since this sandbox started, which has the old one: "
+        "`%moat reset`, or shut the kernel down and start it"
+    )
 
 
 def _open(path: str, flags: int) -> int:

@@ -230,6 +230,8 @@ class Config:
     unused: tuple[UnusedKey, ...] = ()
     where: dict[str, str] = field(default_factory=dict, compare=False, repr=False)
     """``file:line:column`` of each top-level key, for errors at launch."""
+    digest: str = field(default="", compare=False, repr=False)
+    """Of the file's bytes, as :func:`moat_nb.config.file.digest_of` makes it."""
 
     @property
     def directory(self) -> Path:

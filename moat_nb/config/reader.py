@@ -18,7 +18,7 @@ from moat_nb.config import network as parse_network
 from moat_nb.config import services as parse_services
 from moat_nb.config import values as parse_values
 from moat_nb.config.cursor import Cursor, Fields
-from moat_nb.config.file import find, label_of, read_file
+from moat_nb.config.file import digest_of, find, label_of, read_file
 from moat_nb.config.model import Config, UnusedKey
 from moat_nb.config.shapes import Block, Choice, Keys, Text, key
 from moat_nb.config.yaml_nodes import Problems, compose, nearest, shown
@@ -89,9 +89,10 @@ def load(path: Path | str, *, home: Path | None = None) -> Config:
 
     ``home`` is what ``~`` stands for, the launcher's own home unless given.
     """
-    file = find(Path(path))
+    home = home or Path.home()
+    file = find(Path(path), home)
     label = label_of(file)
-    return read_config(read_file(file, label), path=file, home=home or Path.home(), label=label)
+    return read_config(read_file(file, label), path=file, home=home, label=label)
 
 
 def read_config(data: bytes, *, path: Path, home: Path, label: str | None = None) -> Config:
@@ -103,7 +104,7 @@ def read_config(data: bytes, *, path: Path, home: Path, label: str | None = None
     root = compose(data, problems)
     cursor = Cursor(problems=problems, path="", node=root, anchor=root)
     fields = Fields(entries=cursor.entries(), owner=cursor)
-    config = _config(fields, path, home, problems)
+    config = _config(fields, path, home, problems, digest_of(data))
     if problems.found:
         raise problems.error()
     return config
@@ -115,7 +116,7 @@ def slug(text: str) -> str:
     return "-".join(words)[:_NAME_MAX].rstrip("-") or "project"
 
 
-def _config(fields: Fields, path: Path, home: Path, problems: Problems) -> Config:
+def _config(fields: Fields, path: Path, home: Path, problems: Problems, digest: str) -> Config:
     base = parse_mounts.Base(directory=path.parent, home=home)
     mounts = parse_mounts.mounts(fields.at(FileKeys.mounts), base)
     named = fields.at(FileKeys.name).given
@@ -150,6 +151,7 @@ def _config(fields: Fields, path: Path, home: Path, problems: Problems) -> Confi
         kernel=parse_kernel.kernel(fields.at(FileKeys.kernel), dependencies),
         unused=_unused(fields),
         where=fields.where(),
+        digest=digest,
     )
 
 

@@ -6,6 +6,7 @@ not count: an exclude can be added on a machine that lacks another mount's sourc
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,15 +18,25 @@ from moat_nb.config.reader import read_config
 from moat_nb.errors import ConfigError, Problem
 from moat_nb.excludes import file as moat_file
 from moat_nb.excludes.file import MoatFile
+from moat_nb.host.machine import Host
 from moat_nb.planning.resolve_mounts import resolve_mounts
+from moat_nb.sandbox.approval import forget_excludes
 
 __all__ = ["check", "pattern_problems", "save"]
 
 
 def save(file: MoatFile, text: str) -> MoatFile:
-    """:func:`check`, then :func:`moat_nb.excludes.file.save`."""
+    """:func:`check`, then :func:`moat_nb.excludes.file.save`. Who takes an exclude away by this
+    has approved it."""
     check(file, text)
-    return moat_file.save(file, text)
+    saved = moat_file.save(file, text)
+    with contextlib.suppress(ConfigError):  # in a file that no start accepts nothing is approved
+        before, after = (
+            read_config(one.data, path=one.path, home=Path.home(), label=one.label)
+            for one in (file, saved)
+        )
+        forget_excludes(Host.current().approvals, before, after)
+    return saved
 
 
 def check(file: MoatFile, text: str) -> None:

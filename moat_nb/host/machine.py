@@ -44,6 +44,11 @@ class Host:
     run_directories: tuple[Path, ...] = ()
     """See :func:`run_directories`."""
 
+    @property
+    def approvals(self) -> Path:
+        """Where it is kept what files may ask of this machine."""
+        return self.data_dir / "approvals"
+
     @classmethod
     def current(cls) -> Host:
         home = Path.home()

@@ -125,6 +125,10 @@ class SandboxState:
     """Host paths in them that it does not see."""
     protect: tuple[str, ...] = ()
     """Names beside the usual ones that are protected, relative to each of ``writable``."""
+    file: str = ""
+    """The moat.yaml that it was started from."""
+    digest: str = ""
+    """Of that file's bytes then."""
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from moat_nb.config.model import Config
 from moat_nb.errors import ConfigError, MoatError
 from moat_nb.host.machine import Host
 from moat_nb.jupyter import safe_python
+from moat_nb.sandbox.approval import Approve, check
 from moat_nb.sandbox.project import plan_project
 
 __all__ = ["Installed", "install", "installed", "kernel_json", "language_of", "uninstall"]
@@ -90,17 +91,20 @@ def install(
     name: str | None = None,
     prefix: str | None = None,
     trust_output: bool = False,
+    approve: Approve | None = None,
 ) -> tuple[str, str]:
     """Install the kernelspec of the project at ``directory``: its name, and where it is now.
 
     ``prefix`` is a Python environment's; None is for this user. ``trust_output``: see
-    :func:`kernel_json`. Raises what a plan of the
+    :func:`kernel_json`; ``approve``: see :meth:`Sandbox.launch`. Raises what a plan of the
     project raises, and MoatError when the name is another kernel's or cannot be written.
     """
     from jupyter_client.kernelspec import KernelSpecManager
 
     host = Host.current()
-    config = plan_project(directory, runtime, host=host).config  # what cannot start is not offered
+    plan = plan_project(directory, runtime, host=host)  # what cannot start is not offered
+    check(plan, approve)
+    config = plan.config
     name = (name or f"{PREFIX}{config.name}").lower()
     _refuse_taken(name, str(config.directory))
     words = kernel_json(

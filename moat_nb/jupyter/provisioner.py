@@ -99,11 +99,13 @@ class MoatProvisioner(KernelProvisionerBase):
         return argv + list(extra)
 
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> KernelConnectionInfo:
+        first = self._sandbox is None
         try:
             await in_thread(self._launch, cmd)
         except BaseException:
-            # The manager never calls cleanup() when this raises.
-            await self.cleanup(restart=False)
+            # The manager never calls cleanup() when this raises. It may call this again, and then
+            # what was read at the first start still holds.
+            await in_thread(self._forget_sandbox if first else self._stop_sandbox)
             raise
         return self.connection_info
 
@@ -131,22 +133,27 @@ class MoatProvisioner(KernelProvisionerBase):
             self._process.exited.add_done_callback(self._say_how_it_ended)
 
     def _running_sandbox(self) -> Sandbox:
+        """The one that is there, or a new one; of the moat.yaml that was read first, until the
+        client shuts the kernel down."""
         from moat_nb.sandbox.sandbox import Sandbox
 
         sandbox = self._sandbox
+        if sandbox is not None and (outdated := sandbox.outdated()) and self._owns_sandbox:
+            self.log.warning("moat: %s", outdated)
         if sandbox is not None and sandbox.gone is None:
             return sandbox
-        if not self._owns_sandbox and sandbox is not None:
+        if sandbox is None:
+            sandbox = self._sandbox = Sandbox.launch(
+                self.project or self._cwd or ".", self.runtime or None, on_event=self._hear
+            )
+        elif self._owns_sandbox:
+            sandbox.relaunch()
+        else:
             raise SandboxGone(str(sandbox.gone))
-        if sandbox is not None:
-            sandbox.stop()
-        if self._relay is None:
-            self.connection_info = {}
-        self._sandbox = sandbox = Sandbox.launch(
-            self.project or self._cwd or ".", self.runtime or None, on_event=self._hear
-        )
         for notice in sandbox.spec.notices:
             self.log.info("moat: %s", notice)
+        if self._relay is None:
+            self.connection_info = {}
         return sandbox
 
     def _open_relay(self, relay: RelayProcess) -> None:
@@ -235,16 +242,19 @@ class MoatProvisioner(KernelProvisionerBase):
 
     async def cleanup(self, restart: bool = False) -> None:
         if not restart and self._owns_sandbox:
-            await in_thread(self._stop_sandbox)
+            await in_thread(self._forget_sandbox)
+
+    def _forget_sandbox(self) -> None:
+        self._stop_sandbox()
+        self._sandbox = None
 
     def _stop_sandbox(self) -> None:
-        sandbox, self._sandbox = self._sandbox, None
         relay, self._relay = self._relay, None
         self.connection_info = {}
         if relay is not None:
             relay.close()
-        if sandbox is not None:
-            sandbox.stop()
+        if self._sandbox is not None:
+            self._sandbox.stop()
 
     # -------- what others ask
 

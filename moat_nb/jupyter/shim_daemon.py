@@ -89,12 +89,16 @@ class Keeper:
 
     def _start(self, start: dict[str, Any], relay: RelayProcess) -> None:
         """Start the kernel, in the sandbox that is there or in a new one."""
-        if self._sandbox is None or self._sandbox.gone is not None:
-            if self._sandbox is not None:
-                self._sandbox.stop()
-            self._sandbox = Sandbox.launch(self._project, self._runtime or None, pooled=False)
-            self._news = self._sandbox.spec.notices
         sandbox = self._sandbox
+        outdated = sandbox.outdated() if sandbox is not None else None
+        if sandbox is None:
+            sandbox = Sandbox.launch(self._project, self._runtime or None, pooled=False)
+            self._sandbox, self._news = sandbox, sandbox.spec.notices
+        elif sandbox.gone is not None:
+            sandbox.relaunch()
+            self._news = sandbox.spec.notices
+        if outdated is not None:
+            self._news = (*self._news, outdated)
         inner = json_ready(new_connection(sandbox.next_socket_prefix()))
         relay.open(start["connection"], trusted=self._trust_output)
         relay.connect(inner)

@@ -45,6 +45,7 @@ def lay_out(
         home=host.home,
         exclude_size=exclude_size(config, limits),
         run_directories=host.run_directories,
+        approvals=host.approvals,
     )
     kept = [_volume(volume, config.name, host) for volume in volumes]
     scratch = min(SCRATCH_MB * MIB, limits.memory // 2)

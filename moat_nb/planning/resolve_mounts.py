@@ -54,12 +54,13 @@ def resolve_mounts(
     home: Path,
     exclude_size: int,
     run_directories: Sequence[Path] = (),
+    approvals: Path | None = None,
 ) -> Resolved:
     """Look at the mounts' sources, and at each place below them where something is mounted.
 
     ``exclude_size``: bytes of the tmpfs over an excluded directory. ``run_directories``: where
-    sandboxes have their sockets, which no other may see. Raises ConfigError with all that was
-    found wrong.
+    sandboxes have their sockets, which no other may see; ``approvals``: where it is kept what was
+    approved, which none may write. Raises ConfigError with all that was found wrong.
     """
     problems: list[Problem] = []
     sources: dict[str, str | None] = {volume.target: None for volume in volumes}
@@ -68,7 +69,7 @@ def resolve_mounts(
         sources[mount.target] = None
         with collected(problems):
             sources[mount.target], kinds[mount.target] = _source(
-                mount, project, home, run_directories
+                mount, project, home, run_directories, approvals
             )
     view = View(sources)
     entries: list[MountEntry | VolumeEntry] = [*mounts, *volumes]
@@ -110,7 +111,11 @@ def missing_points(binds: Iterable[Bind], targets: Mapping[str, Kind]) -> tuple[
 
 
 def _source(
-    mount: MountEntry, project: Path, home: Path, run_directories: Sequence[Path]
+    mount: MountEntry,
+    project: Path,
+    home: Path,
+    run_directories: Sequence[Path],
+    approvals: Path | None,
 ) -> tuple[str, Kind]:
     """The source without a link in it, and what it is; ConfigError when it is refused."""
     source, where = mount.source, mount.where
@@ -121,6 +126,8 @@ def _source(
     real = os.path.realpath(source)
     words = f"the source {source}" + ("" if real == str(source) else f" (that is {real})")
     rule = forbidden(real, os.path.realpath(home), map(os.path.realpath, run_directories))
+    if not rule and approvals and _meet(real, os.path.realpath(approvals)):
+        rule = f"what sandboxes may have is kept in {approvals}"
     if rule:
         raise config_error(where, f"{words} is refused: {rule}", "mount a directory of your own")
     kind = kind_of(real, words, where)
@@ -153,9 +160,14 @@ def forbidden(real: str, home: str, run_directories: Iterable[str]) -> str:
     if real == "/var":
         return "it holds /var/run, where engines keep their sockets"
     for directory in run_directories:
-        if _within(real, directory) or is_below(directory, real):
+        if _meet(real, directory):
             return f"sandboxes have their sockets in {directory}"
     return ""
+
+
+def _meet(path: str, other: str) -> bool:
+    """Whether one of the two lies in the other."""
+    return _within(path, other) or is_below(other, path)
 
 
 def _within(path: str, *trees: str) -> bool:

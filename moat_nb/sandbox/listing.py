@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from moat_nb.config.file import outdated
 from moat_nb.errors import MoatError
 from moat_nb.host.run_directory import RunDir, SandboxState, sandbox_states
 from moat_nb.runtimes.stop import is_running
@@ -24,6 +25,8 @@ class Listed:
     run_dir: RunDir
     sandbox_state: SandboxState | None
     state: State
+    outdated: bool = False
+    """Its moat.yaml has another text than at its start."""
 
     @property
     def title(self) -> str:
@@ -41,6 +44,7 @@ def sandboxes(base: Path, environ: Mapping[str, str]) -> tuple[Listed, ...]:
             run_dir=run_dir,
             sandbox_state=sandbox_state,
             state=_state(run_dir, sandbox_state, environ),
+            outdated=sandbox_state is not None and _outdated(sandbox_state),
         )
         for run_dir, sandbox_state in sandbox_states(base)
     ]
@@ -49,6 +53,11 @@ def sandboxes(base: Path, environ: Mapping[str, str]) -> tuple[Listed, ...]:
             found, key=lambda one: one.sandbox_state.started if one.sandbox_state else float("inf")
         )
     )
+
+
+def _outdated(sandbox_state: SandboxState) -> bool:
+    file = sandbox_state.file
+    return bool(file) and outdated(Path(file), sandbox_state.digest) is not None
 
 
 def _state(

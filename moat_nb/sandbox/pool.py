@@ -100,7 +100,7 @@ class Pool:
     def refill(self, make_plan: Callable[[], LaunchPlan], project: str) -> None:
         """See to it, in the background, that there are as many spares as ``kernel.pool`` says.
 
-        ``make_plan`` is asked then, and before each spare: the file may have changed.
+        ``make_plan`` is asked then, and before each spare: what it mounts may have changed.
         """
         with self._lock:
             if project in self._filling:

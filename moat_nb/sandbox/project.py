@@ -32,6 +32,8 @@ class LaunchPlan:
     """What a moat.yaml says, as it is to be started here. No secret is fetched yet."""
 
     config: Config
+    file: Config
+    """The same as the file has it, without the changes for this start."""
     runtime: Runtime
     why: str
     """The choice of the runtime, as ``runtime: NAME (reason)``."""
@@ -40,6 +42,7 @@ class LaunchPlan:
     image: ImagePlan | None
     """None on a runtime without images."""
     sidecars: tuple[SidecarPlan, ...] = ()
+    host: Host
     environ: Mapping[str, str] = field(repr=False)
     """The launcher's; it may hold secrets, so no repr has it."""
 
@@ -79,8 +82,8 @@ def plan_project(
     """
     host = host or Host.current()
     environ = os.environ if environ is None else environ
-    config = project if isinstance(project, Config) else load(project, home=host.home)
-    config = override(config, home=host.home, **(overrides or {}))
+    file = project if isinstance(project, Config) else load(project, home=host.home)
+    config = override(file, home=host.home, **(overrides or {}))
     chosen, why = choose(runtime, config, host, environ)
     kernel = plan_kernel(config, host, chosen.capabilities, kernels=kernels)
     problems = [*kernel.problems, *chosen.check(kernel.spec, config)]
@@ -92,10 +95,12 @@ def plan_project(
     notices = (why, *kernel.spec.notices, *chosen.notices(kernel.spec))
     return LaunchPlan(
         config=config,
+        file=file,
         runtime=chosen,
         why=why,
         spec=replace(kernel.spec, notices=notices),
         image=kernel.image,
         sidecars=sidecars,
+        host=host,
         environ=environ,
     )

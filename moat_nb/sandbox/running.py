@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -35,7 +36,7 @@ from moat_nb.sandbox.refusals import RefusalNotices, refusal
 from moat_nb.sandbox.sidecars import Sidecars
 from moat_nb.sandbox.workspace import changes_of, watch_of, workspace_of
 from moat_nb.text.progress import Progress
-from moat_nb.text.terminal import one_line
+from moat_nb.text.terminal import for_terminal, last_lines, one_line
 
 __all__ = ["RunningSandbox"]
 
@@ -48,6 +49,9 @@ LOOK_BACK_SECONDS = 0.3
 FINISH_SECONDS, HURRIED_SECONDS = 60.0, 2.0
 """For the reaper, before it is left to itself: it works as long as the engine does. After a guest
 that did not answer, who waits for the end has waited already."""
+
+HOOK_LINES = 20
+"""Of what a hook that failed has printed."""
 
 Inode = tuple[int, int]
 """Device and number."""
@@ -135,6 +139,8 @@ class RunningSandbox:
             services=tuple(sidecar.name for sidecar in self.plan.sidecars),
             spare=spare,
             **workspace_of(self.plan, time.time()),
+            file=str(self.plan.file.path),
+            digest=self.plan.file.digest,
         )
 
     def _start_proxy(self) -> None:
@@ -222,6 +228,18 @@ class RunningSandbox:
         return self.guest.spawn(
             argv, env={**self.env, **(env or {})}, cwd=cwd or self.spec.workdir, **options
         )
+
+    def pre_run(self, script: str, tell: Callable[[str], None]) -> None:
+        """Run ``hooks.pre_run``; ``tell`` hears what it prints. StartError when it fails."""
+
+        def show(stream: int, data: bytes) -> None:
+            self.log.write(data)
+            tell(for_terminal(data.decode(errors="replace")))
+
+        how = self.spawn(["/bin/sh", "-c", script], on_output=show).wait()
+        if how.code != 0:
+            tail = last_lines(self.log.tail(), HOOK_LINES)
+            raise StartError(f"hooks.pre_run ({shlex.quote(script)}): {how}\n{tail}")
 
     def next_socket_prefix(self) -> str:
         """A path for one kernel's sockets, ``PREFIX-1`` to ``PREFIX-5``."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -16,13 +16,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from typing_extensions import Self  # typing has it from Python 3.11 on
 
+from moat_nb.config.file import outdated
 from moat_nb.config.model import Config
 from moat_nb.config.overrides import OPTIONS
 from moat_nb.egress.records import Record, read
-from moat_nb.errors import CommandError, SandboxGone, StartError
+from moat_nb.errors import CommandError, SandboxGone
 from moat_nb.host.rotating_log import BoundedLog
 from moat_nb.planning.network import notice
 from moat_nb.planning.spec import ContainerSpec
+from moat_nb.sandbox.approval import Approve, check
 from moat_nb.sandbox.changes import Changes
 from moat_nb.sandbox.guest_client import GuestClient, MountProof, Output, Process
 from moat_nb.sandbox.kernels import spawn_kernel
@@ -33,16 +35,13 @@ from moat_nb.sandbox.running import RunningSandbox
 from moat_nb.sandbox.secrets import fetch
 from moat_nb.sandbox.sidecar import Sidecar
 from moat_nb.sandbox.usage import Usage
-from moat_nb.sandbox.view import KernelView, SandboxView, SidecarView, of_sandbox
+from moat_nb.sandbox.view import SandboxView, kernel_views, of_sandbox, sidecar_views
 from moat_nb.sandbox.workspace import changes_of
 from moat_nb.text.progress import Progress, for_user
 from moat_nb.text.summary import mimebundle
-from moat_nb.text.terminal import LOGGER, for_terminal, last_lines, printable
+from moat_nb.text.terminal import LOGGER, printable
 
 __all__ = ["Sandbox"]
-
-HOOK_LINES = 20
-"""Of what a hook that failed has printed."""
 
 CAME_UNDONE = (
     "the exclude came undone: the directory was removed or renamed, and the host's own shows "
@@ -63,7 +62,7 @@ class Sandbox:
 
     def __init__(
         self,
-        plan: Callable[[], LaunchPlan],
+        plan: Callable[[Config | None], LaunchPlan],
         *,
         progress: Callable[[], Progress] = for_user,
         on_event: Callable[[str, str], None] | None = None,
@@ -78,8 +77,8 @@ class Sandbox:
         self._refusals: list[Callable[[str], None]] = []
         if not callable(plan):
             raise TypeError("Sandbox is made by Sandbox.launch(path)")
-        first = plan()
-        self._running = self._start(first, _secrets(first))
+        first = plan(None)
+        self._running = self._start(first, fetch(first.config.secrets, first.environ))
 
     @classmethod
     def launch(
@@ -93,6 +92,7 @@ class Sandbox:
         kernels: bool = True,
         pooled: bool = True,
         before_start: Callable[[LaunchPlan], None] = lambda plan: None,
+        approve: Approve | None = None,
         **overrides: Any,
     ) -> Self:
         """Start the sandbox of the nearest ``moat.yaml`` at or above ``path``.
@@ -107,8 +107,12 @@ class Sandbox:
         ``pooled=False`` neither takes a spare of ``kernel.pool`` nor has one started.
         ``before_start`` is called with what will be started, before each start and reset.
 
-        Raises ConfigError, RuntimeUnavailable, ImageError, StartError or ProofError; nothing
-        that was started stays behind then.
+        ``approve(demands)`` is called when the file asks more of the host than was approved for the
+        project, with a line for each thing; what it says True to is kept as approved. By default
+        that is an error which names `moat-nb allow`. What ``overrides`` ask is the caller's own.
+
+        Raises ConfigError, ApprovalNeeded, RuntimeUnavailable, ImageError, StartError or
+        ProofError; nothing that was started stays behind then.
         """
         if unknown := sorted(overrides.keys() - OPTIONS):
             there = ", ".join(sorted(OPTIONS))
@@ -116,10 +120,12 @@ class Sandbox:
         path = Path(path).absolute()  # the process may have another directory at a reset
         environ = dict(os.environ if environ is None else environ)
 
-        def plan() -> LaunchPlan:
-            return plan_project(
-                path, runtime, overrides=overrides, environ=environ, kernels=kernels
+        def plan(file: Config | None) -> LaunchPlan:
+            made = plan_project(
+                file or path, runtime, overrides=overrides, environ=environ, kernels=kernels
             )
+            check(made, approve)
+            return made
 
         return cls(
             plan,
@@ -144,7 +150,7 @@ class Sandbox:
             running.listen(self._hear)
             if plan.config.hooks.pre_run is not None:
                 progress.stage("hooks.pre_run")
-                self._pre_run(running, plan.config.hooks.pre_run)
+                running.pre_run(plan.config.hooks.pre_run, partial(self._hear, "pre_run"))
         except BaseException:
             if running is not None:
                 running.stop()
@@ -152,20 +158,6 @@ class Sandbox:
         finally:
             progress.close()
         return running
-
-    def _pre_run(self, running: RunningSandbox, script: str) -> None:
-        process = running.spawn(
-            ["/bin/sh", "-c", script],
-            on_output=lambda stream, data: self._show(running.log, data),
-        )
-        how = process.wait()
-        if how.code != 0:
-            tail = last_lines(running.log.tail(), HOOK_LINES)
-            raise StartError(f"hooks.pre_run ({shlex.quote(script)}): {how}\n{tail}")
-
-    def _show(self, log: BoundedLog, data: bytes) -> None:
-        log.write(data)
-        self._hear("pre_run", for_terminal(data.decode(errors="replace")))
 
     def _hear(self, kind: str, text: str) -> None:
         if kind != "pre_run":
@@ -190,12 +182,23 @@ class Sandbox:
         """A new container in place of this one, as moat.yaml says now: what was in its tmpfs is
         gone. When moat.yaml is wrong this raises, and the sandbox stays as it is; when it is not,
         ``before`` is called before anything ends."""
-        secrets = _secrets(self._plan())
+        new = self._plan(None)
+        secrets = fetch(new.config.secrets, new.environ)
         if before is not None:
             before()
         self.stop()
         # Planned once more: the mount points that it had made on the host are gone with it.
-        self._running = self._start(self._plan(), secrets)
+        self._running = self._start(self._plan(new.file), secrets)
+
+    def relaunch(self) -> None:
+        """A new container in place of this one, of the moat.yaml that was read at its start.
+
+        For a start that nobody asked for, as a client's after a crash: the sandbox can have ended
+        itself, and can have written another moat.yaml before.
+        """
+        self.stop()
+        plan = self._plan(self._running.plan.file)
+        self._running = self._start(plan, fetch(plan.config.secrets, plan.environ))
 
     def __enter__(self) -> Self:
         return self
@@ -221,6 +224,11 @@ class Sandbox:
     @property
     def config(self) -> Config:
         return self._running.plan.config
+
+    def outdated(self) -> str | None:
+        """That its moat.yaml has changed, in words for the user; None while it has not."""
+        file = self._running.plan.file
+        return outdated(file.path, file.digest)
 
     @property
     def spec(self) -> ContainerSpec:
@@ -319,23 +327,8 @@ class Sandbox:
             answers=answers,
             proofs=proofs,
             memory=usage.memory,
-            kernels=tuple(
-                KernelView(
-                    pid=process.spawned.result(),
-                    samples=usage.kernels.get(process.id, ()),
-                    ended=process.poll(),
-                )
-                for process in self.kernels
-            ),
-            sidecars=tuple(
-                SidecarView(
-                    name=sidecar.name,
-                    image=str(sidecar.spec.image),
-                    state="running" if sidecar.gone is None else sidecar.gone.partition("\n")[0],
-                    running=sidecar.gone is None,
-                )
-                for sidecar in self.sidecars
-            ),
+            kernels=kernel_views(self.kernels, usage),
+            sidecars=sidecar_views(self.sidecars),
         )
 
     # -------- what runs in it
@@ -392,7 +385,7 @@ class Sandbox:
         running = self._running
         process = spawn_kernel(running, argv, connection, env=env, host_cwd=host_cwd)
         if self._pooled and running.plan.config.kernel.pool:
-            POOL.refill(self._plan, running.spec.project)
+            POOL.refill(partial(self._plan, running.plan.file), running.spec.project)
         return process
 
     def await_spare(self, timeout: float = 30.0) -> bool:
@@ -403,8 +396,3 @@ class Sandbox:
     def next_socket_prefix(self) -> str:
         """A path for one kernel's sockets, ``PREFIX-1`` to ``PREFIX-5``."""
         return self._running.next_socket_prefix()
-
-
-def _secrets(plan: LaunchPlan) -> dict[str, str]:
-    """Their values, fetched before anything starts."""
-    return fetch(plan.config.secrets, plan.environ)

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from moat_nb.planning.limits import limits_in_words
 from moat_nb.planning.mounts import MOUNT_COLUMNS, EmptyFile, Mount, mount_row
 from moat_nb.planning.spec import ContainerSpec
-from moat_nb.sandbox.guest_client import Exit, MountProof
-from moat_nb.sandbox.usage import Sample
+from moat_nb.sandbox.guest_client import Exit, MountProof, Process
+from moat_nb.sandbox.sidecar import Sidecar
+from moat_nb.sandbox.usage import Sample, Usage
 from moat_nb.text.summary import Badge, Cell, Level, Sparkline, Summary, Table
 from moat_nb.text.tables import amount
 
-if TYPE_CHECKING:
-    pass
-
-__all__ = ["KernelView", "SandboxView", "SidecarView", "of_sandbox"]
+__all__ = [
+    "KernelView",
+    "SandboxView",
+    "SidecarView",
+    "kernel_views",
+    "of_sandbox",
+    "sidecar_views",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +58,29 @@ class SandboxView:
     """Bytes in use, its tmpfs too; None where nothing tells."""
     kernels: tuple[KernelView, ...] = ()
     sidecars: tuple[SidecarView, ...] = ()
+
+
+def kernel_views(kernels: Iterable[Process], usage: Usage) -> tuple[KernelView, ...]:
+    return tuple(
+        KernelView(
+            pid=process.spawned.result(),
+            samples=usage.kernels.get(process.id, ()),
+            ended=process.poll(),
+        )
+        for process in kernels
+    )
+
+
+def sidecar_views(sidecars: Iterable[Sidecar]) -> tuple[SidecarView, ...]:
+    return tuple(
+        SidecarView(
+            name=sidecar.name,
+            image=str(sidecar.spec.image),
+            state="running" if sidecar.gone is None else sidecar.gone.partition("\n")[0],
+            running=sidecar.gone is None,
+        )
+        for sidecar in sidecars
+    )
 
 
 def of_sandbox(view: SandboxView) -> Summary:

@@ -92,6 +92,10 @@ class Workplace:
     def install_kernel(self, runtime: str) -> Path:
         """The kernelspec ``moat-NAME`` of the project; returns its kernel.json."""
         prefix = self.home / "prefix"
+        # The plugins are mounted from elsewhere.
+        allowed = [*(sys.executable, "-m", "moat_nb", "allow", str(self.project), "--yes")]
+        done = ordinary_user.run(allowed, env=self.env, cwd=self.project)
+        assert done.returncode == 0, done.stderr
         words = [*(sys.executable, "-m", "moat_nb", "install", str(self.project))]
         words += [f"--prefix={prefix}", "--runtime", runtime]
         done = ordinary_user.run(words, env=self.env, cwd=self.project)

@@ -59,7 +59,9 @@ class Launcher:
         return made
 
     def launch(self, project: Path, **options: Any) -> Sandbox:
-        """Start it; it is stopped after the test, if the test did not."""
+        """Start it; it is stopped after the test, if the test did not. Who wrote the project's file
+        is the test, which approves of it."""
+        options = {"approve": lambda demands: True, **options}
         box = Sandbox.launch(project, self.runtime, **options)
         self._running.append(box)
         return box

@@ -14,6 +14,7 @@ from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from moat_nb.cli.allow import on_terminal
 from moat_nb.cli.bench.floors import floors
 from moat_nb.cli.bench.kernels import plain, relayed, sandboxed, warm
 from moat_nb.cli.bench.peers import Peers, ready_peers
@@ -21,6 +22,7 @@ from moat_nb.config.model import Config
 from moat_nb.config.reader import load
 from moat_nb.errors import MoatError, RuntimeUnavailable
 from moat_nb.host.reaper import Reaper
+from moat_nb.sandbox.approval import check
 from moat_nb.sandbox.project import plan_project
 from moat_nb.text.progress import for_user
 from moat_nb.text.tables import table
@@ -131,6 +133,7 @@ def _image(config: Config, name: str) -> str | None:
     progress = for_user()
     try:
         plan = plan_project(config, name)
+        check(plan, on_terminal())
         found = plan.runtime.available()
         if not found.usable:
             raise RuntimeUnavailable(found.detail)

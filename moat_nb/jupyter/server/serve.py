@@ -11,6 +11,8 @@ from moat_nb.errors import MoatError
 from moat_nb.host.machine import Host
 from moat_nb.host.scratch import scratch_directory
 from moat_nb.jupyter.server.workspace import Workspace
+from moat_nb.sandbox.approval import Approve, check
+from moat_nb.sandbox.project import plan_project
 
 __all__ = ["serve"]
 
@@ -25,15 +27,17 @@ def serve(
     runtime: str | None = None,
     port: int | None = None,
     browser: bool = True,
+    approve: Approve | None = None,
 ) -> int:
     """Serve the nearest project until a signal ends it, and everything that it started with it.
 
-    Raises MoatError where the extra ``lab`` is not installed, and what a start of the project's
-    sandbox raises.
+    ``approve`` is :meth:`Sandbox.launch`'s. Raises MoatError where the extra ``lab`` is not
+    installed, and what a start of the project's sandbox raises.
     """
     host = Host.current()
     config = load(directory, home=host.home)
     _require("jupyter_server", EXTENSIONS[front_end])
+    check(plan_project(config, runtime, host=host), approve)
     with scratch_directory("moat-nb-lab-") as run:
         from moat_nb.jupyter.server import app
 

@@ -110,8 +110,8 @@ class Workspace:
                 self._box = Sandbox(self._plan, pooled=False)
             return self._box
 
-    def _plan(self) -> LaunchPlan:
-        return plan_project(bare(self._config), self._runtime, kernels=False)
+    def _plan(self, file: Config | None) -> LaunchPlan:
+        return plan_project(bare(file or self._config), self._runtime, kernels=False)
 
     @property
     def excludes(self) -> frozenset[str]:

@@ -161,11 +161,14 @@ notices
   - network: none (the kernel has loopback only)
   - an exclude's size is limited, but not the number of files in it
 
+needs approval, by `moat-nb allow`
+  - moat.yaml: secret TOKEN (env://TOKEN)
+
 keys not used: they mean nothing to a kernel
   moat.yaml:3:1  claude"""
 
 
-def test_plan_as_text():
+def test_plan_as_text(host):
     """The whole text for people, 80 columns wide."""
     config = Config(
         path=Path("/p/moat.yaml"),
@@ -213,6 +216,8 @@ def test_plan_as_text():
         why="runtime: docker (asked for)",
         spec=spec,
         image=image,
+        file=config,
+        host=host,
         environ={},
     )
     plan = Rendered(

@@ -46,7 +46,9 @@ def test_a_linked_directory_is_resolved(tmp_path: Path) -> None:
 
 
 def test_where_no_file_is_found_the_error_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"or above it; write one; an empty moat\.yaml is"):
+    with pytest.raises(
+        ConfigError, match=r"or above it, up to /.*; write one; an empty moat\.yaml is"
+    ):
         find(tmp_path)
     with pytest.raises(ConfigError, match="no such file or directory"):
         find(tmp_path / "nowhere")
@@ -73,3 +75,16 @@ def test_a_linked_file_a_pipe_and_a_directory_are_refused(tmp_path: Path) -> Non
     file.mkdir()
     with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
         load(tmp_path, home=HOME)
+
+
+def test_the_search_ends_at_home_and_where_another_filesystem_begins(tmp_path: Path) -> None:
+    (tmp_path / "moat.yaml").touch()
+    home, below = tmp_path / "home", tmp_path / "home" / "a"
+    below.mkdir(parents=True)
+    with pytest.raises(ConfigError, match=f"or above it, up to {home}; "):
+        find(below, home)
+    assert find(below, tmp_path) == tmp_path / "moat.yaml"
+    (home / "moat.yaml").touch()
+    assert find(below, home) == home / "moat.yaml"
+    with pytest.raises(ConfigError, match="or above it, up to /proc; "):
+        find(Path("/proc/sys/kernel"))

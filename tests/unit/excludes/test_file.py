@@ -32,7 +32,8 @@ def path(tmp_path: Path) -> Path:
 def test_a_file_is_replaced_with_its_mode_and_owner(path: Path) -> None:
     path.chmod(0o640)
     if os.getuid() == 0:
-        os.chown(path, ORDINARY.uid, ORDINARY.gid)
+        for one in (path, path.parent):
+            os.chown(one, ORDINARY.uid, ORDINARY.gid)
     before = path.stat()
     saved = moat_file.save(moat_file.read(path.parent), "name: é\r\n")
     after = path.stat()
@@ -132,10 +133,9 @@ def test_who_may_not_write_there_is_told_so_and_nothing_changes(project: Project
 
 
 def test_another_owner_is_not_taken_over(project: Project) -> None:
-    """In a directory that is shared, an ordinary user could replace the file, but not keep whose
-    it is."""
+    """In a directory of their own, an ordinary user could replace the file, but not keep whose it
+    is."""
     directory = project("name: old\n")
-    directory.chmod(0o777)
     if os.getuid() == 0:
         os.chown(directory / "moat.yaml", 0, 0)
     (directory / "moat.yaml").chmod(0o644)
@@ -187,7 +187,8 @@ def test_a_file_that_cannot_be_written_whole_is_not_put_there(path: Path) -> Non
 def test_on_a_full_disk_the_old_file_stays_whole(tmp_path: Path) -> None:
     code = SAVE.format("")
     script = (
-        "mount -t tmpfs -o size=4096 full . && cd . && cd $PWD && printf 'name: old\\n' >moat.yaml;"
+        "mount -t tmpfs -o size=4096,mode=0755 full . && cd . && cd $PWD && "
+        "printf 'name: old\\n' >moat.yaml;"
         f'"{sys.executable}" -c "$CODE"; ls -A; cat moat.yaml'
     )
     done = subprocess.run(

@@ -25,6 +25,8 @@ def test_a_spare_with_another_env_of_a_service_is_another(config: Make, host: Ho
         return key_of(
             LaunchPlan(
                 config=given,
+                file=given,
+                host=host,
                 runtime=runtime,
                 why="why",
                 spec=spec,

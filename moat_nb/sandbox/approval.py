@@ -1,0 +1,187 @@
+"""Whether a person has approved what a file asks of the host; kept where no sandbox can write.
+
+One record for each project directory has what was approved, or what was asked at the last start.
+A start that asks the same or less goes on; one that asks more needs a person. A project without a
+record is compared with what needs no approval, or, where a sandbox of another project could have
+written it, with that project's record.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from moat_nb.config.model import Config
+from moat_nb.errors import ApprovalNeeded, MoatError
+from moat_nb.planning.mounts import is_below
+from moat_nb.planning.secret_places import secret_place
+from moat_nb.sandbox.permissions import (
+    KERNELS,
+    Demand,
+    Permissions,
+    as_words,
+    difference,
+    of_plan,
+    of_words,
+    own_project,
+)
+from moat_nb.sandbox.project import LaunchPlan
+from moat_nb.text.terminal import LOGGER
+
+__all__ = ["Approve", "Record", "Records", "check", "demands", "forget_excludes"]
+
+Approve = Callable[[tuple[Demand, ...]], bool]
+"""Asks a person whether a file may have these."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    project: str
+    """The directory of moat.yaml, without a link in it."""
+    permissions: Permissions
+
+
+class Records:
+    """What is kept, below a user's data directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def read(self, project: str) -> Record | None:
+        return self._read(self._file(project))
+
+    def __iter__(self) -> Iterator[Record]:
+        """By project."""
+        files = self._directory.glob("*.json") if self._directory.is_dir() else ()
+        found = (self._read(file) for file in files)
+        yield from sorted((one for one in found if one), key=lambda record: record.project)
+
+    def write(self, record: Record) -> None:
+        """Replace the project's record at once; nobody else may read or write it. OSError."""
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file = self._file(record.project)
+        words = {"project": record.project, "permissions": as_words(record.permissions)}
+        temporary = file.with_name(f".{secrets.token_hex(8)}")
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            with os.fdopen(descriptor, "w") as stream:
+                json.dump(words, stream, indent=1)
+            temporary.replace(file)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+    def remove(self, project: str) -> bool:
+        """Whether there was one."""
+        try:
+            self._file(project).unlink()
+        except FileNotFoundError:
+            return False
+        return True
+
+    def _file(self, project: str) -> Path:
+        name = hashlib.sha256(os.fsencode(project)).hexdigest()[:32]
+        return self._directory / f"{name}.json"
+
+    @staticmethod
+    def _read(file: Path) -> Record | None:
+        try:
+            words: Any = json.loads(file.read_bytes())
+            permissions = of_words(words["permissions"])
+            return Record(project=str(words["project"]), permissions=permissions)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            # To go on as if nothing had been approved would be to trust the file anew.
+            raise MoatError(
+                f"{file}: what was approved cannot be read ({type(error).__name__}: {error}); "
+                "remove it, and run `moat-nb allow` in the project"
+            ) from None
+
+
+def check(plan: LaunchPlan, approve: Approve | None = None, *, keys: tuple[str, ...] = ()) -> None:
+    """Before anything of ``plan`` is started or built: raises ApprovalNeeded, unless its file asks
+    no more than was approved, or ``approve`` has a person approve the rest.
+
+    ``keys`` are the sources that the person has named though keys or passwords are kept there;
+    another one is not asked for. What is asked now is kept, for the next start to be compared with.
+    """
+    records, project = _records(plan), _project(plan.file)
+    asked = of_plan(plan)
+    new = _demands(asked, project, records)
+    found = dict.fromkeys(d.source for d in new if secret_place(d.source, plan.host.home))
+    unnamed = tuple(source for source in found if source not in keys)
+    if new and (unnamed or approve is None or not approve(new)):
+        raise ApprovalNeeded(project, tuple(map(str, new)), unnamed)
+    _keep(records, Record(project=project, permissions=asked), needed=bool(new))
+
+
+def demands(plan: LaunchPlan) -> tuple[Demand, ...]:
+    """What a start of ``plan`` would need an approval of."""
+    return _demands(of_plan(plan), _project(plan.file), _records(plan))
+
+
+def forget_excludes(approvals: Path, before: Config, after: Config) -> None:
+    """A person has changed the excludes of a file from those of ``before`` to those of ``after``:
+    what was taken away is approved, and nothing else of the file."""
+    records = Records(approvals)
+    record = records.read(_project(before))
+    if record is None:
+        return
+    kept = {mount.target: {e.pattern for e in mount.exclude} for mount in after.mounts}
+    mounts = list(record.permissions.mounts)
+    for mount in before.mounts:
+        source = os.path.realpath(mount.source)
+        patterns = {e.pattern for e in mount.exclude} - kept.get(mount.target, set())
+        gone = {f"{source.rstrip('/')}/{pattern}" for pattern in patterns}
+        mounts = [
+            replace(seen, excludes=tuple(e for e in seen.excludes if e not in gone))
+            if seen.by == KERNELS and seen.source == source
+            else seen
+            for seen in mounts
+        ]
+    permissions = replace(record.permissions, mounts=tuple(mounts))
+    if permissions != record.permissions:
+        records.write(replace(record, permissions=permissions))
+
+
+def _demands(asked: Permissions, project: str, records: Records) -> tuple[Demand, ...]:
+    record = records.read(project) or _writer(project, records)
+    return difference(asked, record.permissions if record else own_project(project, asked))
+
+
+def _writer(project: str, records: Records) -> Record | None:
+    """The record of the nearest project whose sandbox can write to ``project``."""
+    found = [
+        record
+        for record in records
+        for seen in record.permissions.mounts
+        if seen.writable and (seen.source == project or is_below(project, seen.source))
+    ]
+    return max(found, key=lambda record: len(record.project), default=None)
+
+
+def _keep(records: Records, record: Record, *, needed: bool) -> None:
+    try:
+        if records.read(record.project) != record:
+            records.write(record)
+    except OSError as error:
+        if needed:
+            words = f"the approval of {record.project} cannot be kept: {error}"
+            raise MoatError(words) from error
+        # A home that cannot be written: every start is a first one, and asks as that does.
+        LOGGER.info("what %s asks cannot be kept: %s", record.project, error)
+
+
+def _records(plan: LaunchPlan) -> Records:
+    return Records(plan.host.approvals)
+
+
+def _project(file: Config) -> str:
+    return os.path.realpath(file.directory)

@@ -1,0 +1,156 @@
+"""A moat.yaml that is rewritten while its sandbox runs: what a client restarts is the old one."""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from jupyter_client.blocking.client import BlockingKernelClient
+from jupyter_client.manager import KernelManager
+
+from moat_nb.sandbox.pool import POOL
+from moat_nb.sandbox.sandbox import Sandbox
+from tests.integration.conftest import Launcher, wait_until
+from tests.integration.test_jupyter import Installed, connected, installed, run, runtime
+
+__all__ = ["installed", "runtime"]
+
+pytestmark = pytest.mark.filterwarnings(
+    r"ignore:Exception ignored in. (<socket.socket|.*BaseEventLoop)"
+    ":pytest.PytestUnraisableExceptionWarning"
+)
+
+KILL_THE_GUEST = "import os, signal; os.kill(os.getppid(), signal.SIGKILL)"
+REWRITE = "f = open('/workspace/moat.yaml', 'a'); f.write('env: {NEW: new}\\n'); f.close()"
+LOOK = "import os; print(os.environ.get('NEW', 'old'))"
+
+
+def answer(manager: KernelManager, code: str) -> str:
+    """What a cell prints; by a client of its own, as another sandbox has other sockets."""
+    client = BlockingKernelClient()
+    client.load_connection_info(manager.get_connection_info())
+    client.start_channels()
+    try:
+        client.wait_for_ready(timeout=300)
+        return run(client, code)
+    finally:
+        client.stop_channels()
+
+
+def end_guest(manager: KernelManager) -> None:
+    client = manager.client()
+    client.start_channels()
+    client.execute(KILL_THE_GUEST)
+    try:
+        assert wait_until(lambda: not manager.is_alive(), 60)
+    finally:
+        client.stop_channels()
+
+
+def test_a_client_that_restarts_a_dead_sandbox_gets_the_one_that_was_started(
+    installed: Installed, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with connected(installed) as (manager, client):
+        run(client, REWRITE)
+        end_guest(manager)
+        manager.restart_kernel(now=True)
+        assert answer(manager, LOOK) == "old\n"
+        printed: list[str] = []
+
+        def told() -> bool:
+            printed.append(capfd.readouterr().err)
+            return "moat.yaml has changed since this sandbox started" in caplog.text + "".join(
+                printed
+            )
+
+        assert wait_until(told)
+
+
+def test_a_start_that_fails_again_and_again_reads_no_new_file(
+    on_bubblewrap: Launcher, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    """A mount's source is gone: the restart fails; it is back: the restart has the old file."""
+    from jupyter_client.kernelspec import KernelSpecManager
+
+    from moat_nb.jupyter.kernelspec import install
+
+    project = on_bubblewrap.project(python=True)
+    (project / "data").mkdir()
+    file = project / "moat.yaml"
+    file.write_text(file.read_text().replace("mounts:\n", "mounts:\n- ./data:/data\n"))
+    name, _ = install(str(project), runtime="bubblewrap", prefix=str(tmp_path))
+    specs = KernelSpecManager(kernel_dirs=[str(tmp_path / "share/jupyter/kernels")])
+
+    def started() -> KernelManager:
+        manager = KernelManager(kernel_name=name, kernel_spec_manager=specs)
+        manager.start_kernel(cwd=str(project))
+        return manager
+
+    manager = started()
+    try:
+        assert answer(manager, f"{REWRITE}\n{LOOK}") == "old\n"
+        end_guest(manager)
+        (project / "data").rename(project / "away")
+        for _ in range(2):
+            with pytest.raises(Exception, match="data does not exist"):
+                manager.restart_kernel(now=True)
+        (project / "away").rename(project / "data")
+        manager.restart_kernel(now=True)
+        assert answer(manager, LOOK) == "old\n"
+        manager.shutdown_kernel(now=True)
+        manager = started()
+        assert answer(manager, LOOK) == "new\n"
+    finally:
+        manager.shutdown_kernel(now=True)
+
+
+def states() -> dict[str, bool]:
+    argv = [sys.executable, "-m", "moat_nb", "ps", "--json"]
+    done = subprocess.run(argv, check=True, capture_output=True, text=True)
+    return {one["id"]: one["outdated"] for one in json.loads(done.stdout)}
+
+
+def test_ps_and_the_sandbox_say_that_the_file_has_changed_and_a_reset_reads_it(
+    launcher: Launcher,
+) -> None:
+    project = launcher.project()
+    box = launcher.launch(project)
+    assert box.outdated() is None
+    assert states()[box.id] is False
+    box.run(["python3", "-c", REWRITE], check=True)
+    assert "moat.yaml has changed since this sandbox started" in str(box.outdated())
+    assert states()[box.id] is True
+    old = box.id
+    box.relaunch()
+    assert box.id != old
+    assert box.run(["python3", "-c", LOOK]).stdout == b"old\n"
+    box.reset()
+    assert box.run(["python3", "-c", LOOK]).stdout == b"new\n"
+    assert box.outdated() is None
+
+
+@pytest.fixture
+def empty_pool() -> Iterator[None]:
+    yield
+    assert wait_until(lambda: not POOL._filling, 150)
+    POOL.clear()
+
+
+def test_the_pool_is_filled_with_what_was_started(
+    on_bubblewrap: Launcher, empty_pool: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    from moat_nb.jupyter.kernel_manager import Kernel
+
+    caplog.set_level(logging.INFO)
+    project = on_bubblewrap.project(python=True, kernel={"pool": 1})
+    box: Sandbox = on_bubblewrap.launch(project)
+    box.run(["python3", "-c", REWRITE], check=True)
+    with Kernel.start(box):
+        assert wait_until(lambda: len(POOL.spares) == 1 and not POOL._filling, 150)
+    (spare,) = POOL.spares
+    assert "NEW" not in dict(spare.spec.env)

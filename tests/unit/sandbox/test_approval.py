@@ -1,0 +1,162 @@
+"""Who has approved what, and where that is kept."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from moat_nb.config.model import Config
+from moat_nb.config.reader import read_config
+from moat_nb.errors import ApprovalNeeded, ConfigError, MoatError
+from moat_nb.host.machine import Host
+from moat_nb.sandbox.approval import Records, check, demands, forget_excludes
+from moat_nb.sandbox.permissions import Demand
+from moat_nb.sandbox.project import LaunchPlan, plan_project
+from tests.unit.projects import NO_ENGINE
+
+Plan = Callable[..., LaunchPlan]
+
+
+@pytest.fixture
+def read(host: Host) -> Callable[..., Config]:
+    for name in ("p/sub", "elsewhere", ".ssh", ".config/gh"):
+        (host.home / name).mkdir(parents=True)
+
+    def made(text: str, directory: str = "p") -> Config:
+        path = host.home / directory / "moat.yaml"
+        return read_config(text.replace("HOME", str(host.home)).encode(), path=path, home=host.home)
+
+    return made
+
+
+@pytest.fixture
+def plan(host: Host, read: Callable[..., Config]) -> Plan:
+    return lambda *words: plan_project(read(*words), "docker", host=host, environ=NO_ENGINE)
+
+
+def yes(new: tuple[Demand, ...]) -> bool:
+    return True
+
+
+def no(new: tuple[Demand, ...]) -> bool:
+    return False
+
+
+ELSEWHERE = "mounts: ['HOME/elsewhere:/data']"
+WITH_EXCLUDE = "mounts: [{source: ., target: /workspace, exclude: [.env]}]"
+
+
+def test_a_project_that_asks_nothing_starts_and_what_it_has_is_kept(plan: Plan, host: Host) -> None:
+    check(plan(WITH_EXCLUDE))
+    (kept,) = Records(host.approvals)
+    assert kept.project == str(host.home / "p")
+    (file,) = host.approvals.iterdir()
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert stat.S_IMODE(host.approvals.stat().st_mode) == 0o700
+
+
+def test_the_error_says_what_is_asked_and_which_command_allows_it(plan: Plan, host: Host) -> None:
+    with pytest.raises(ApprovalNeeded) as raised:
+        check(plan(ELSEWHERE))
+    assert str(raised.value) == (
+        f"{host.home}/p: this moat.yaml asks for what nobody has approved:\n"
+        f"  moat.yaml:1:10: mount {host.home}/elsewhere, writable, for the kernels\n"
+        f"if you want this, run: moat-nb allow {host.home}/p"
+    )
+    assert not host.approvals.exists()
+    with pytest.raises(ApprovalNeeded):
+        check(plan(ELSEWHERE), no)
+    assert not host.approvals.exists()
+
+
+def test_what_was_approved_is_asked_once_and_less_passes(plan: Plan) -> None:
+    check(plan(ELSEWHERE), yes)
+    check(plan(ELSEWHERE), no)
+    check(plan(ELSEWHERE.replace("/data", "/data:ro")), no)
+    with pytest.raises(ApprovalNeeded):  # as the last start had less
+        check(plan(ELSEWHERE), no)
+
+
+def test_an_exclude_that_goes_is_asked_for_at_the_second_start(plan: Plan) -> None:
+    check(plan(WITH_EXCLUDE))
+    with pytest.raises(ApprovalNeeded, match=r"no longer excluded: .*/p/\.env"):
+        check(plan(""))
+    assert [str(demand) for demand in demands(plan(WITH_EXCLUDE))] == []
+
+
+def test_a_file_that_a_sandbox_wrote_below_its_project_is_held_against_that(
+    plan: Plan, host: Host
+) -> None:
+    """No record is not the first start of somebody's own project there."""
+    text = "mounts: [{source: ., target: /workspace, exclude: [sub/.env]}]\nnetwork: {policy: none}"
+    check(plan(text))
+    with pytest.raises(ApprovalNeeded) as raised:
+        check(plan("", "p/sub"))
+    assert f"(no longer excluded: {host.home}/p/sub/.env)" in str(raised.value)
+    assert "network policy permissive (it was none)" in str(raised.value)
+    check(plan(WITH_EXCLUDE + "\nnetwork: {policy: none}", "p/sub"))
+    check(plan("", "elsewhere"))  # where no sandbox can write
+
+
+def test_places_of_keys_must_be_named(plan: Plan, host: Host) -> None:
+    ssh, around = f"{host.home}/.ssh", f"{host.home}/.config"
+    for source in (ssh, around):
+        text = f"mounts: ['{source}:/s:ro']"
+        with pytest.raises(ApprovalNeeded, match=f"allow {host.home}/p --keys {source}$"):
+            check(plan(text), yes)
+        with pytest.raises(ApprovalNeeded):
+            check(plan(text), yes, keys=(str(host.home / "elsewhere"),))
+    check(plan(f"mounts: ['{ssh}:/s:ro']"), yes, keys=(ssh,))
+    check(plan(f"mounts: ['{ssh}:/s:ro']"))
+
+
+def test_the_records_are_no_source(plan: Plan, host: Host) -> None:
+    check(plan(""))
+    for source in (host.approvals, host.data_dir, host.data_dir.parent):
+        with pytest.raises(ConfigError, match="what sandboxes may have is kept in"):
+            plan(f"mounts: ['{source}:/s:ro']")
+
+
+def test_a_record_that_cannot_be_read_is_no_first_start(plan: Plan, host: Host) -> None:
+    check(plan(WITH_EXCLUDE))
+    (file,) = host.approvals.iterdir()
+    for broken in (b"", b"[]", b'{"project": "x"}', b"\xff"):
+        file.write_bytes(broken)
+        with pytest.raises(MoatError, match=r"cannot be read .*remove it, and run `moat-nb allow`"):
+            check(plan(""), yes)
+
+
+def test_where_nothing_can_be_kept_a_plain_project_starts_and_no_other(
+    plan: Plan, host: Host
+) -> None:
+    host.data_dir.parent.mkdir(parents=True)
+    host.data_dir.touch()
+    check(plan(""))
+    with pytest.raises(MoatError, match="cannot be kept"):
+        check(plan(ELSEWHERE), yes)
+
+
+def test_a_user_who_takes_an_exclude_away_has_approved_just_that(
+    plan: Plan, read: Callable[..., Config], host: Host
+) -> None:
+    two = WITH_EXCLUDE.replace(".env", ".env, keys")
+    check(plan(two))
+    written_by_the_sandbox = WITH_EXCLUDE.replace(".env", "keys")
+    forget_excludes(host.approvals, read(written_by_the_sandbox), read(""))
+    with pytest.raises(ApprovalNeeded) as raised:
+        check(plan(""))
+    assert ".env" in str(raised.value) and "keys" not in str(raised.value).replace("--keys", "")
+    forget_excludes(host.approvals, read(two), read(""))
+    check(plan(""))
+
+
+def test_a_hostile_name_is_shown_harmlessly(plan: Plan, host: Host) -> None:
+    name = os.fsdecode(b"a\x1b]52;c;x\x07")
+    Path(host.home, name).mkdir()
+    with pytest.raises(ApprovalNeeded) as raised:
+        check(plan(f'mounts: ["{host.home}/a\\e]52;c;x\\a:/d"]'))
+    assert "\x1b" not in str(raised.value) and "\x07" not in str(raised.value)
