@@ -16,6 +16,7 @@ import moat_nb
 
 def test_the_public_names_are_these() -> None:
     assert sorted(moat_nb.__all__) == [
+        "ApprovalNeeded",
         "CellInterrupted",
         "CommandError",
         "Config",
