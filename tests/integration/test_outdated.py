@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from jupyter_client.blocking.client import BlockingKernelClient
@@ -25,8 +26,6 @@ pytestmark = pytest.mark.filterwarnings(
     ":pytest.PytestUnraisableExceptionWarning"
 )
 
-KILL_THE_GUEST = "import os, signal; os.kill(os.getppid(), signal.SIGKILL)"
-REWRITE = "f = open('/workspace/moat.yaml', 'a'); f.write('env: {NEW: new}\\n'); f.close()"
 LOOK = "import os; print(os.environ.get('NEW', 'old'))"
 
 
@@ -42,22 +41,26 @@ def answer(manager: KernelManager, code: str) -> str:
         client.stop_channels()
 
 
-def end_guest(manager: KernelManager) -> None:
-    client = manager.client()
-    client.start_channels()
-    client.execute(KILL_THE_GUEST)
-    try:
-        assert wait_until(lambda: not manager.is_alive(), 60)
-    finally:
-        client.stop_channels()
+def rewrite(project: Path) -> None:
+    """As a sandbox can that was started before the file was protected inside."""
+    with (project / "moat.yaml").open("a") as file:
+        file.write("env: {NEW: new}\n")
+
+
+def end_sandbox(manager: KernelManager, project: Path) -> None:
+    """From another process, as when it ends itself."""
+    (id,) = (one["id"] for one in listed() if one["project"] == str(project))
+    subprocess.run([sys.executable, "-m", "moat_nb", "stop", id], check=True, capture_output=True)
+    assert wait_until(lambda: not manager.is_alive(), 60)
 
 
 def test_a_client_that_restarts_a_dead_sandbox_gets_the_one_that_was_started(
     installed: Installed, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with connected(installed) as (manager, client):
-        run(client, REWRITE)
-        end_guest(manager)
+        assert run(client, LOOK) == "old\n"
+        rewrite(installed.project)
+        end_sandbox(manager, installed.project)
         manager.restart_kernel(now=True)
         assert answer(manager, LOOK) == "old\n"
         printed: list[str] = []
@@ -93,8 +96,9 @@ def test_a_start_that_fails_again_and_again_reads_no_new_file(
 
     manager = started()
     try:
-        assert answer(manager, f"{REWRITE}\n{LOOK}") == "old\n"
-        end_guest(manager)
+        assert answer(manager, LOOK) == "old\n"
+        rewrite(project)
+        end_sandbox(manager, project)
         (project / "data").rename(project / "away")
         for _ in range(2):
             with pytest.raises(Exception, match="data does not exist"):
@@ -109,10 +113,13 @@ def test_a_start_that_fails_again_and_again_reads_no_new_file(
         manager.shutdown_kernel(now=True)
 
 
-def states() -> dict[str, bool]:
+def listed() -> Any:
     argv = [sys.executable, "-m", "moat_nb", "ps", "--json"]
-    done = subprocess.run(argv, check=True, capture_output=True, text=True)
-    return {one["id"]: one["outdated"] for one in json.loads(done.stdout)}
+    return json.loads(subprocess.run(argv, check=True, capture_output=True, text=True).stdout)
+
+
+def states() -> dict[str, bool]:
+    return {one["id"]: one["outdated"] for one in listed()}
 
 
 def test_ps_and_the_sandbox_say_that_the_file_has_changed_and_a_reset_reads_it(
@@ -122,7 +129,7 @@ def test_ps_and_the_sandbox_say_that_the_file_has_changed_and_a_reset_reads_it(
     box = launcher.launch(project)
     assert box.outdated() is None
     assert states()[box.id] is False
-    box.run(["python3", "-c", REWRITE], check=True)
+    rewrite(project)
     assert "moat.yaml has changed since this sandbox started" in str(box.outdated())
     assert states()[box.id] is True
     old = box.id
@@ -149,7 +156,7 @@ def test_the_pool_is_filled_with_what_was_started(
     caplog.set_level(logging.INFO)
     project = on_bubblewrap.project(python=True, kernel={"pool": 1})
     box: Sandbox = on_bubblewrap.launch(project)
-    box.run(["python3", "-c", REWRITE], check=True)
+    rewrite(project)
     with Kernel.start(box):
         assert wait_until(lambda: len(POOL.spares) == 1 and not POOL._filling, 150)
     (spare,) = POOL.spares
