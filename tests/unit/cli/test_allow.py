@@ -1,0 +1,92 @@
+"""`moat-nb allow`, and the question of a terminal."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.projects import NO_ENGINE
+
+Moat = Callable[..., Any]
+SECRET = "secrets: {KEY: 'env://KEY'}\n"
+LINE = "moat.yaml:1:1: secret KEY (env://KEY)"
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    made = tmp_path / "p"
+    made.mkdir(mode=0o755)
+    (made / "moat.yaml").write_text(SECRET)
+    return made
+
+
+@pytest.fixture
+def moat(tmp_path: Path, directory: Path) -> Moat:
+    env = {**os.environ, **NO_ENGINE, "XDG_DATA_HOME": str(tmp_path / "data")}
+
+    def run(*words: str, answer: bytes | None = None) -> Any:
+        argv = [sys.executable, "-m", "moat_nb", *words]
+        if answer is None:
+            return subprocess.run(
+                argv, cwd=directory, env=env, capture_output=True, text=True, check=False
+            )
+        ours, theirs = pty.openpty()
+        with os.fdopen(ours, "wb", buffering=0) as terminal:
+            terminal.write(answer)
+            try:
+                return subprocess.run(
+                    argv, cwd=directory, env=env, stdin=theirs, stderr=theirs, check=False
+                )
+            finally:
+                os.close(theirs)
+
+    return run
+
+
+def test_it_says_what_is_asked_and_keeps_it_until_it_is_revoked(
+    moat: Moat, directory: Path
+) -> None:
+    refused = moat("allow")
+    assert refused.returncode == 1
+    assert refused.stdout == f"  {LINE}\n"
+    assert f"if you want this, run: moat-nb allow {directory}" in refused.stderr
+    assert f"- {LINE}" in moat("plan", "--runtime", "docker").stdout
+    assert moat("allow", "--yes").stdout == f"  {LINE}\napproved\n"
+    assert "nothing to approve" in moat("allow").stdout
+    assert "needs approval" not in moat("plan", "--runtime", "docker").stdout
+    listed = moat("allow", "--list").stdout.splitlines()
+    assert listed[0] == str(directory) and "  secret KEY (env://KEY)" in listed
+    assert moat("allow", "--revoke").stdout == f"revoked: {directory}\n"
+    assert moat("allow", "--list").stdout == ""
+    again = moat("allow", "--revoke")
+    assert again.returncode == 1 and "nothing was approved there" in again.stderr
+
+
+@pytest.mark.parametrize(("answer", "code"), [(b"y\n", 0), (b"\n", 1), (b"no\n", 1)])
+def test_a_terminal_is_asked(moat: Moat, answer: bytes, code: int) -> None:
+    assert moat("allow", answer=answer).returncode == code
+    assert bool(moat("allow", "--list").stdout) == (code == 0)
+
+
+def test_a_place_of_keys_is_allowed_by_its_name_alone(moat: Moat, directory: Path) -> None:
+    place = directory.parent / ".ssh"
+    place.mkdir()
+    (directory / "moat.yaml").write_text(f"mounts: ['{place}:/s:ro']\n")
+    refused = moat("allow", "--yes")
+    assert refused.returncode == 1
+    assert f"moat-nb allow {directory} --keys {place}" in refused.stderr
+    assert moat("allow", "--yes", "--keys", str(place)).returncode == 0
+
+
+def test_install_refuses_in_the_same_words(moat: Moat, directory: Path, tmp_path: Path) -> None:
+    words = ("--runtime", "docker")
+    said = moat("install", *words, f"--prefix={tmp_path}").stderr
+    assert LINE in said and "moat-nb allow" in said
+    assert not (tmp_path / "share").exists()
