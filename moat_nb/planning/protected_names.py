@@ -119,7 +119,7 @@ def reason(path: str) -> str:
         return "editors, which run the environment's python"
     if ".git" in parts[:-1]:
         return _in_git(parts[parts.index(".git") + 1 :])
-    if parts[-1] == "HEAD":
+    if parts[-1] == "HEAD" and parts[-2:-1] != ["logs"]:
         return "git, which takes a directory with HEAD, objects and refs for a repository"
     tails = (parts[start:] for start in range(len(parts)))
     return next((name.by for tail in tails for name in NAMES if _matches(tail, name)), "")

@@ -19,7 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 
-from moat_nb.planning.protected_names import CHECKPOINTS, is_suspect, reason
+from moat_nb.planning.protected_names import CHECKPOINTS, below_any, is_suspect, reason
 from moat_nb.text.terminal import one_line
 
 __all__ = ["PROTECTED", "SECONDS", "ProtectedWatch"]
@@ -68,8 +68,11 @@ class ProtectedWatch:
         directories: Sequence[str],
         protected: Sequence[str],
         tell: Tell,
+        allowed: Sequence[str] = (),
     ) -> None:
-        """``directories`` lie at or below ``tops``, the mounts' sources."""
+        """``directories`` lie at or below ``tops``, the mounts' sources. ``allowed``:
+        ``kernel.unprotect``, of whose names nothing is told."""
+        self._allowed = allowed
         self._tell = tell
         self._directories: dict[str, _Directory] = {}
         self._told: set[str] = set()
@@ -170,6 +173,8 @@ class ProtectedWatch:
         known.below &= names
 
     def _look_at_entry(self, path: str, known: _Directory, name: str, is_directory: bool) -> None:
+        if below_any(f"{known.relative}/{name}".lstrip("/"), self._allowed):
+            return
         inside = os.path.join(path, name)  # noqa: PTH118 - many, each second
         relative = f"{known.relative}/{name}".lstrip("/")
         if known.relative.endswith(CHECKPOINTS) and _is_link(inside):

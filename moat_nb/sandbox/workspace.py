@@ -50,7 +50,8 @@ def watch_of(plan: LaunchPlan, tell: Callable[[str, str], None]) -> ProtectedWat
     specs = (plan.spec, *plan.sidecar_specs)
     directories = dict.fromkeys(path for spec in specs for path in spec.mounts.watched)
     protected = dict.fromkeys(path for spec in specs for path in spec.mounts.protected)
-    return ProtectedWatch(_writable(plan), tuple(directories), tuple(protected), tell)
+    allowed = plan.config.kernel.unprotect
+    return ProtectedWatch(_writable(plan), tuple(directories), tuple(protected), tell, allowed)
 
 
 def changes_of(state: SandboxState, budget: Budget | None = None) -> Changes:

@@ -7,6 +7,7 @@ host's own git runs the planted command.
 import os
 import shutil
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 
 from moat_nb import ConfigError
 from moat_nb.planning.protected_names import GIT_FILES, NAMES
+from tests import ordinary_user
 from tests.integration.conftest import wait_until
 from tests.unit.cli.helpers import moat
 
@@ -130,6 +132,42 @@ def test_what_git_runs_cannot_be_planted_at_a_first_start_nor_after_a_restart(
     assert ran(launcher, open_project)
     table(attack.name, launcher.runtime, attack.expected, happened, "the host's git status ran it")
     assert (happened, second) == (attack.expected, attack.expected)
+
+
+AS_USER = """
+import sys, moat_nb
+from moat_nb.text.progress import Silent
+with moat_nb.Sandbox.launch(sys.argv[1], sys.argv[2], progress=Silent) as box:
+    for _ in range(2):
+        for attack in sys.argv[3:]:
+            words = ["python3", "protected_attacks.py", *attack.split()]
+            print(box.run(words, check=True).stdout.decode().strip())
+        box.reset()
+"""
+
+
+def test_an_ordinary_users_launcher_protects_too(launcher, repository, table):
+    """At the first start, and at the next."""
+    project = repository()
+    runs = project.parent / "run"
+    runs.mkdir(mode=0o700)
+    launcher.give(runs, launcher.owner)
+    env = {"PATH": os.environ["PATH"], "HOME": str(project.parent), "LANG": "C.UTF-8"}
+    env |= {name: os.environ[name] for name in ("DOCKER_HOST",) if name in os.environ}
+    env["XDG_RUNTIME_DIR"] = str(runs)
+    attacks = {
+        "write .git/config": "EROFS",
+        "rename_parent .git/config": "EBUSY",
+        "write moat.yaml": "EROFS",
+        "link_in_place .ipynb_checkpoints": "EBUSY",
+    }
+    argv = [sys.executable, "-c", AS_USER, str(project), launcher.runtime, *attacks]
+    done = ordinary_user.run(argv, env=env)
+    assert done.stdout.split() == [*attacks.values()] * 2, done.stderr
+    assert not ran(launcher, project)
+    for attack, happened in attacks.items():
+        name = f"{attack}, launcher not root"
+        table(name, launcher.runtime, happened, happened, "as for a launcher that is root")
 
 
 HOOKS = [

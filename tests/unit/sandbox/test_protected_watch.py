@@ -148,6 +148,16 @@ def test_what_is_told_is_harmless_in_a_terminal(tmp_path: Path) -> None:
     assert "direnv, in the shell" in words
 
 
+def test_what_is_allowed_is_not_told(tmp_path: Path) -> None:
+    told: Told = []
+    top = str(tmp_path)
+    watch = ProtectedWatch([top], [top], [], lambda *one: told.append(one), [".vscode", "a"])
+    (tmp_path / ".vscode").mkdir()
+    (tmp_path / "a/.git").mkdir(parents=True)
+    watch.look()
+    assert told == []
+
+
 def test_the_watch_is_bounded(
     tmp_path: Path, begin: Begin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
