@@ -213,6 +213,7 @@ def traits(
             workspaces_dir=str(directories.workspaces),
             labextensions_path=[str(Path(sys.prefix, "share", "jupyter", "labextensions"))],
             extra_labextensions_path=[],
+            log_level=logging.WARNING,
         )
     made.LabApp.extension_manager = "readonly"
     made.LabApp.news_url = None

@@ -124,9 +124,9 @@ class WorkspaceContents(AsyncContentsManager):
             return await self._directory(path, facts, content)
         is_notebook = type == "notebook" or (type is None and path.endswith(".ipynb"))
         if not content and not require_hash:
-            return model(path, facts, "notebook" if is_notebook else "file")
+            return model_of(path, facts, "notebook" if is_notebook else "file")
         facts, data = await asked(self.workspace.read, path)
-        made = model(path, facts, "notebook" if is_notebook else "file")
+        made = model_of(path, facts, "notebook" if is_notebook else "file")
         if require_hash:
             made["hash"] = hashlib.sha256(data).hexdigest()
             made["hash_algorithm"] = "sha256"
@@ -137,13 +137,13 @@ class WorkspaceContents(AsyncContentsManager):
         return made
 
     async def _directory(self, path: str, facts: Facts, content: bool) -> dict[str, Any]:
-        made = model(path, facts, "directory")
+        made = model_of(path, facts, "directory")
         made["size"] = None
         if content:
             found = await asked(self.workspace.list, path)
             made["format"] = "json"
             made["content"] = [
-                model(f"{path}/{name}".strip("/"), facts, _type_of(name, facts))
+                model_of(f"{path}/{name}".strip("/"), facts, _type_of(name, facts))
                 for name, facts in sorted(found.items())
                 if facts.type != "other" and self.should_list(name)
             ]
@@ -169,14 +169,15 @@ class WorkspaceContents(AsyncContentsManager):
         if kind not in ("file", "notebook", "directory"):
             raise HTTPError(HTTPStatus.BAD_REQUEST, reason="no type is given")
         if kind == "directory":
-            if not await self.dir_exists(path):
-                await asked(self.workspace.make_directory, path)
+            facts = await self._look(path)
+            if facts is None or facts.type != "directory":
+                facts = await asked(self.workspace.make_directory, path)
         else:
             chunk = model.get("chunk")
             append = isinstance(chunk, int) and chunk != 1
             data = self._notebook_bytes(model, path) if kind == "notebook" else _bytes_of(model)
-            await asked(self.workspace.write, path, data, append=append)
-        made = await self.get(path, content=False, type=kind)
+            facts = await asked(self.workspace.write, path, data, append=append)
+        made = model_of(path, facts, kind)
         made.update({key: model[key] for key in ("message",) if key in model})
         self.emit(data={"action": "save", "path": path})
         return made
@@ -208,7 +209,7 @@ class WorkspaceContents(AsyncContentsManager):
         return [(r"/files/(.*)", FilesHandler, {"path": ""})]
 
 
-def model(path: str, facts: Facts, type: str) -> dict[str, Any]:
+def model_of(path: str, facts: Facts, type: str) -> dict[str, Any]:
     """Jupyter's value for a file, without its content."""
     name = path.rpartition("/")[2]
     mimetype = mimetypes.guess_type(name)[0] if type == "file" else None
