@@ -71,13 +71,16 @@ class Pieces:
     def __init__(self, pieces: list[bytes]) -> None:
         self._pieces = iter(pieces)
 
-    def send(self, data: bytes) -> None:
+    def send(self, data: bytes, timeout: float | None = None) -> None:
         pass
 
-    def receive(self) -> bytes:
+    def receive(self, timeout: float | None = None) -> bytes:
         return next(self._pieces, b"")
 
     def close(self) -> None:
+        pass
+
+    def kill(self) -> None:
         pass
 
     def last_words(self) -> str:
