@@ -16,7 +16,8 @@ from moat_nb.errors import MoatError
 from moat_nb.host.machine import Host
 from moat_nb.host.run_directory import LONGEST_SOCKET, SOCKET_PATH_LIMIT, base_directory
 from moat_nb.runtimes.base import UNLIMITED_FILES
-from moat_nb.runtimes.docker.engine import connect, engine_errors
+from moat_nb.runtimes.bubblewrap.runtime import UNLIMITED, Bubblewrap
+from moat_nb.runtimes.docker.engine import connect, engine_errors, unlimited
 from moat_nb.runtimes.registry import RUNTIMES
 from moat_nb.text.summary import Badge, Cell, Level, Summary, Table, as_html
 from moat_nb.text.tables import wrap
@@ -95,7 +96,8 @@ def examine(host: Host, environ: Mapping[str, str]) -> Iterator[Finding]:
     for socket, name in engines.items():
         yield from _ask_engine(name, socket)
     if "bubblewrap" in usable:
-        yield Finding(group="bubblewrap", subject="limits", verdict="ok", detail=UNLIMITED_FILES)
+        yield _bubblewraps_limits(Bubblewrap(host))
+        yield Finding(group="bubblewrap", subject="files", verdict="ok", detail=UNLIMITED_FILES)
     yield from _machine()
     yield _socket_directory(environ, host)
     for subject, detail, hint in network(host, environ):
@@ -165,6 +167,22 @@ def describe_engine(
     yield Finding(group=name, subject="gVisor", verdict="ok", detail=words)
 
 
+def _bubblewraps_limits(runtime: Bubblewrap) -> Finding:
+    group, subject, facts = "bubblewrap", "limits", runtime.facts
+    if facts.limiter == "none":
+        return Finding(
+            group=group,
+            subject=subject,
+            verdict="warn",
+            detail=f"memory is not limited: {UNLIMITED}; container.cpus is refused",
+            hint="log in with a systemd session, or launch as root; kernel.require_limits refuses "
+            "a start without a limit",
+        )
+    how = "systemd scopes" if facts.place is None else f"cgroups (v{facts.place.version}) of ours"
+    cpu = "memory, processes and CPU" if facts.limits_cpu else "memory and processes"
+    return Finding(group=group, subject=subject, verdict="ok", detail=f"{cpu}, by {how}")
+
+
 def _versioned(group: str, subject: str, component: str, number: str, text: str) -> Finding:
     advisories = list(affecting(component, number))
     if not advisories:
@@ -197,14 +215,7 @@ def _seccomp(group: str, options: list[str]) -> Finding:
 def _limits(group: str, info: Mapping[str, Any], *, podman: bool) -> Finding:
     detail = f"cgroup v{info.get('CgroupVersion', '?')}, {info.get('CgroupDriver', '?')}"
     detail += f"; {UNLIMITED_FILES}" if podman else ""
-    names = {
-        "MemoryLimit": "memory",
-        "SwapLimit": "swap",
-        "PidsLimit": "processes",
-        "CpuCfsQuota": "CPU",
-    }
-    # Podman leaves out what it takes for granted, so only a plain no counts.
-    missing = [name for key, name in names.items() if info.get(key) is False]
+    missing = unlimited(info)
     if not missing:
         return Finding(group=group, subject="limits", verdict="ok", detail=detail)
     return Finding(

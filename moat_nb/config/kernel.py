@@ -86,6 +86,11 @@ class KernelKeys(Keys):
     )
     services = key(SERVICES, "Services from any image, and more about those of the dependencies.")
     pids = key(_PIDS, "How many processes and threads there may be.", default=KernelOptions.pids)
+    require_limits = key(
+        Boolean(),
+        "Whether a start is refused where nothing limits the memory of all of the sandbox.",
+        default=KernelOptions.require_limits,
+    )
     gpus = key(
         Either((Choice(options=("all", "none")), _GPU_COUNT)), "How many GPUs, or all of them."
     )
@@ -125,6 +130,7 @@ def kernel(cursor: Cursor, dependencies: Iterable[Dependency]) -> KernelOptions:
         pool=fields.read(KernelKeys.pool),
         tmpfs_size_mb=fields.read(KernelKeys.tmpfs_size),
         pids=fields.read(KernelKeys.pids),
+        require_limits=fields.read(KernelKeys.require_limits),
         gpus=_gpus(fields.at(KernelKeys.gpus)),
         isolation=fields.read(KernelKeys.isolation),
         protect=fields.read(KernelKeys.protect),

@@ -178,6 +178,8 @@ class KernelOptions:
     """How many sandboxes are kept started ahead of need."""
     tmpfs_size_mb: int = 1024
     pids: int = 512
+    require_limits: bool = False
+    """Refuse a start whose memory nothing limits."""
     gpus: Literal["all"] | int | None = None
     isolation: Literal["gvisor"] | None = None
     protect: tuple[str, ...] = ()

@@ -10,6 +10,7 @@ The program needs the standard library only and starts in about 15 ms, beside th
 from __future__ import annotations
 
 import contextlib
+import errno
 import http.client
 import json
 import os
@@ -22,7 +23,7 @@ import threading
 import time
 from typing import Any
 
-__all__ = ["LOOK_ONLY", "Reaper", "UnixConnection"]
+__all__ = ["LOOK_ONLY", "Reaper", "UnixConnection", "remove_cgroup"]
 
 LOOK_ONLY = getattr(os, "O_PATH", os.O_RDONLY)
 """Opens a directory that may not be read, where the system can (macOS cannot)."""
@@ -56,6 +57,10 @@ class Reaper:
     def directory(self, path: str) -> None:
         """A directory is about to be made; it is removed with its contents."""
         self._tell({"kind": "directory", "path": path})
+
+    def cgroup(self, path: str) -> None:
+        """A cgroup's directory is about to be made; it is removed once no process is in it."""
+        self._tell({"kind": "cgroup", "path": path})
 
     def mount_point(
         self, root: str, relative: str, inode: tuple[int, int] | None, state_file: str = ""
@@ -102,6 +107,8 @@ def clean(tasks: list[dict[str, Any]], linger: float) -> None:
                 remove_container(task["socket"], task["name"], settled)
             elif task["kind"] == "directory":
                 remove_tree(task["path"])
+            elif task["kind"] == "cgroup":
+                remove_cgroup(task["path"])
             elif task["inode"] is not None or (task["root"], task["relative"]) not in made:
                 # A bubblewrap that is just starting would make it again.
                 time.sleep(max(0.0, settled - time.monotonic()))
@@ -135,6 +142,21 @@ def remove_container(socket_path: str, name: str, settled: float) -> None:
         if status == http.client.NOT_FOUND and time.monotonic() >= settled:
             return
         time.sleep(0.02 if time.monotonic() >= settled else 0.2)
+
+
+def remove_cgroup(path: str) -> None:
+    """Remove it as soon as the last process of it has ended; OSError when none does in half a
+    minute, or there is none."""
+    give_up = time.monotonic() + 30
+    while True:
+        try:
+            os.rmdir(path)  # noqa: PTH106 - pathlib takes 5 ms to import
+        except OSError as error:
+            if error.errno != errno.EBUSY or time.monotonic() > give_up:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def in_use(path: str, state_file: str) -> bool:

@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from moat_nb.errors import StartError
+from moat_nb.host.cgroups import remove_named
 from moat_nb.host.machine import User, run_directories
 from moat_nb.host.reaper import Reaper, remove_tree
 
@@ -255,16 +256,20 @@ def sandbox_states(base: Path) -> Iterator[tuple[RunDir, SandboxState | None]]:
 
 
 def sweep(base: Path) -> list[str]:
-    """Remove directories whose launcher and reaper both died; return their ids."""
-    swept = []
-    for run_dir, sandbox_state in sandbox_states(base):
-        if sandbox_state is not None and not sandbox_state.owner.alive:
-            with contextlib.suppress(OSError):
-                remove_tree(str(run_dir.path))
-            swept.append(run_dir.id)
+    """Remove directories, and cgroups, whose launcher and reaper both died; return their ids."""
+    stale = {
+        run_dir.id: run_dir
+        for run_dir, sandbox_state in sandbox_states(base)
+        if sandbox_state is not None and not sandbox_state.owner.alive
+    }
+    # First, as afterwards nobody knows whose they are.
+    remove_named(stale)
+    for run_dir in stale.values():
+        with contextlib.suppress(OSError):
+            remove_tree(str(run_dir.path))
     for path in base.glob(f"{CLIENTS}*"):
         _remove_unlocked(path)
-    return swept
+    return [*stale]
 
 
 def _remove_unlocked(path: Path) -> None:

@@ -113,6 +113,7 @@ def _limits(config: Config, host: Host) -> Limits:
         pids=config.kernel.pids,
         cpus=config.container.cpus,
         ulimits=_ulimits(config),
+        required=config.kernel.require_limits,
     )
 
 

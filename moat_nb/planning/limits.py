@@ -27,6 +27,8 @@ class Limits:
     """Bytes of /dev/shm."""
     ulimits: tuple[tuple[str, int, int], ...] = (("core", 0, 0), ("nofile", 4096, 4096))
     """``(name, soft, hard)``, by name; -1 means unlimited."""
+    required: bool = False
+    """No start without a limit of memory that holds for all of it."""
 
 
 @dataclass(frozen=True, kw_only=True)

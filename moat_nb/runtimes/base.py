@@ -85,6 +85,16 @@ class AttachStream(Protocol):
     def last_words(self) -> str:
         """How the container ended, and the tail of its stderr; for errors."""
 
+    def lacked_memory(self) -> bool:
+        """Whether the kernel has killed a process of it for memory since this was last asked; False
+        where only the guest can tell."""
+        return False
+
+    @property
+    def memory(self) -> int | None:
+        """Bytes that all of it uses, its tmpfs too; None where only the guest can tell."""
+        return None
+
 
 @dataclass(frozen=True, kw_only=True)
 class SandboxStreams:

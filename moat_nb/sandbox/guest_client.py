@@ -301,7 +301,7 @@ class GuestClient:
             mounts = tuple(MountProof.parse(found) for found in message["mounts"])
             self._answer(kind, message["id"], mounts)
         elif kind == protocol.VITALS:
-            self._answer(kind, message["id"], Usage.parse(message))
+            self._answer(kind, message["id"], Usage.parse(message, self._attach_stream.memory))
         elif kind == protocol.SPARE:
             self.spare_ready.set()
         elif kind == protocol.ALIVE:
@@ -344,7 +344,8 @@ class GuestClient:
         elif kind == protocol.EXITED:
             signum, code = message["signal"], message["code"]
             ended = -number(signum) if signum is not None else number(code)
-            process.ended(ended, oom=bool(message["oom"]))
+            lacked = self._attach_stream.lacked_memory() and ended == -signal.SIGKILL
+            process.ended(ended, oom=lacked or bool(message["oom"]))
             self._processes.pop(process.id)
         else:
             raise ValueError(f"unknown message {kind!r:.40}")

@@ -56,7 +56,7 @@ class Exit:
 
     def __str__(self) -> str:
         if self.oom:
-            return "out of memory: the sandbox's memory limit was reached"
+            return "out of memory: the sandbox's memory limit (container.memory) was reached"
         if self.code < 0:
             return f"killed by {_signal_name(-self.code)}"
         return f"exit code {self.code}"

@@ -37,13 +37,16 @@ class Usage:
     """By a process's id, the oldest sample first."""
 
     @classmethod
-    def parse(cls, message: Mapping[str, Any]) -> Usage:
-        """From a guest's message; ValueError, KeyError or TypeError when it is no such thing."""
+    def parse(cls, message: Mapping[str, Any], measured: int | None = None) -> Usage:
+        """From a guest's message; ValueError, KeyError or TypeError when it is no such thing.
+
+        ``measured``: the memory as this process sees it, which counts before the guest's word.
+        """
         memory, kernels = message["memory"], message["kernels"]
         if not isinstance(kernels, list) or len(kernels) > MAX_KERNELS:
             raise ValueError("no list of kernels")
         return cls(
-            memory=None if memory is None else number(memory),
+            memory=measured if measured is not None or memory is None else number(memory),
             kernels={text(one["id"], MAX_ID): _samples(one["samples"]) for one in kernels},
         )
 

@@ -31,6 +31,7 @@ import docker  # noqa: F401 - takes half a second, and is there in each fork thi
 from moat_nb import Sandbox
 from moat_nb.host.reaper import Reaper, UnixConnection
 from moat_nb.text.progress import Silent
+from tests.integration.leftovers import cgroups
 
 SECONDS = 30.0
 AT_ONCE = 10
@@ -167,6 +168,7 @@ def leftovers(made: list[str], runtime: str, project: str) -> Iterator[str]:
             break
     yield from (f"process {Path(f'/proc/{pid}/cmdline').read_bytes()!r}" for pid in children())
     yield from (f"directory {path}" for path in made if Path(path).exists())
+    yield from (f"cgroup {at}" for path in made for at in cgroups(Path(path).name))
     yield from (f"mount point {p}" for p in Path(project).iterdir() if p.name != "moat.yaml")
     if runtime == "docker":
         yield from containers(project)

@@ -10,10 +10,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from moat_nb.host.cgroups import PREFIX
 from moat_nb.host.run_directory import base_directory
 
 if TYPE_CHECKING:
     from tests.conftest import Engine
+
+
+def cgroups(id: str) -> list[str]:
+    """A sandbox's, wherever they lie."""
+    return [str(path) for path in Path("/sys/fs/cgroup").rglob(f"{PREFIX}{id}") if path.is_dir()]
 
 
 def run_directories() -> set[Path]:
@@ -35,6 +41,7 @@ class Watch:
         new = run_directories() - self._before
         while True:
             found = [*self._containers(engine), *self._processes(), *self._directories(new)]
+            found += [f"cgroup {at}" for path in new for at in cgroups(path.name)]
             if not found or time.monotonic() > give_up:
                 return found
             time.sleep(0.1)

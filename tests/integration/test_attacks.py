@@ -183,8 +183,8 @@ def test_an_attack_ends_as_expected_and_the_sandbox_lives(launcher, attack, tabl
 def expectation(attack, box):
     if box.spec.runtime != "bubblewrap" or attack.bubblewrap is None:
         return attack.expected
-    in_scope = any("systemd scope" in notice for notice in box.spec.notices)
-    return "OOM-killed" if in_scope and attack.name == "memory bomb" else attack.bubblewrap
+    limited = any("holds all processes to" in notice for notice in box.spec.notices)
+    return "OOM-killed" if limited and attack.name == "memory bomb" else attack.bubblewrap
 
 
 def command(attack, words):

@@ -234,7 +234,9 @@ def test_a_kernel_out_of_memory_says_so_and_a_restart_mends_it(on_docker):
     with opened(project) as notebook:
         ran = notebook.run("%%moat\nx = [b'x' * (n + (1 << 20)) for n in range(2000)]")
         assert isinstance(ran.error, SandboxGone)
-        assert "out of memory: the sandbox's memory limit was reached" in str(ran.error)
+        assert "out of memory: the sandbox's memory limit (container.memory) was reached" in str(
+            ran.error
+        )
         notebook.good("%moat restart")
         assert notebook.good("%%moat\nprint('and on')").stdout == "and on\n"
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from moat_nb.host.cgroups import Place, find_place
 from moat_nb.host.machine import Host
 from moat_nb.host.package import PACKAGE
 from moat_nb.planning.interpreter import SYSTEM
@@ -86,9 +87,11 @@ class BubblewrapFacts:
     setpriv: str | None = None
     unshare: str | None = None
     systemd_run: str | None = None
-    limiter: Literal["systemd-run-user", "systemd-run-system", "none"] = "none"
+    limiter: Literal["systemd-run-user", "systemd-run-system", "cgroup", "none"] = "none"
+    """What limits memory; ``cgroup`` makes one at ``place`` itself."""
     limits_cpu: bool = False
-    """Whether the limiter's scopes have a cpu controller."""
+    """Whether the limiter has a cpu controller."""
+    place: Place | None = None
     bus: tuple[tuple[str, str], ...] = ()
     """The variables by which ``systemd-run --user`` finds its bus."""
     system: tuple[tuple[str, str, str], ...] = ()
@@ -109,8 +112,11 @@ def discover(host: Host) -> BubblewrapFacts:
     bus = tuple((name, os.environ[name]) for name in names if name in os.environ)
     controllers = _controllers(systemd_run, host, dict(bus)) if systemd_run else frozenset()
     limits = {"memory", "pids"} <= controllers
-    in_force: Literal["systemd-run-user", "systemd-run-system"]
-    in_force = "systemd-run-user" if host.user.uid else "systemd-run-system"
+    place = None if limits else find_place()
+    limiter: Literal["systemd-run-user", "systemd-run-system", "cgroup", "none"]
+    limiter = "systemd-run-user" if host.user.uid else "systemd-run-system"
+    if not limits:
+        limiter = "none" if place is None else "cgroup"
     return BubblewrapFacts(
         machine=os.uname().machine,
         bwrap=bwrap,
@@ -119,8 +125,9 @@ def discover(host: Host) -> BubblewrapFacts:
         setpriv=_program("setpriv"),
         unshare=_program("unshare"),
         systemd_run=systemd_run,
-        limiter=in_force if limits else "none",
-        limits_cpu=limits and "cpu" in controllers,
+        limiter=limiter,
+        limits_cpu="cpu" in (dict(place.parents) if place else controllers),
+        place=place,
         bus=bus if limits and host.user.uid else (),
         system=tuple(_system()),
     )

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from moat_nb.errors import Problem, StartError
+from moat_nb.host.cgroups import Cgroup
 from moat_nb.host.machine import MOAT_USER, Host, User
 from moat_nb.planning.capabilities import Capabilities
 from moat_nb.planning.limits import MIB
@@ -31,7 +32,8 @@ from moat_nb.runtimes.bubblewrap.machine import (
     hint,
     probe,
 )
-from moat_nb.runtimes.pipes import PipeStream, spawn
+from moat_nb.runtimes.bubblewrap.stream import SandboxStream
+from moat_nb.runtimes.pipes import spawn
 from moat_nb.runtimes.rlimits import rlimits
 
 if TYPE_CHECKING:
@@ -40,12 +42,23 @@ if TYPE_CHECKING:
     from moat_nb.planning.image import ImagePlan
     from moat_nb.text.progress import Progress
 
-__all__ = ["Bubblewrap"]
+__all__ = ["UNLIMITED", "Bubblewrap"]
 
 OLDEST = (0, 7)
 """The first bubblewrap with ``--size``; before it a tmpfs could take half of the host's RAM."""
 
 HOSTNAME = "moat"
+
+UNLIMITED = "there is no systemd with cgroup v2 and no cgroup that this process may make"
+"""Why nothing limits memory."""
+LIMITED_ELSEWHERE = "log in with a systemd session, launch as root, use docker, or take it out"
+
+_JOIN = """\
+while [ "$1" != -- ]; do echo $$ >"$1/cgroup.procs" || exit 1; shift; done
+shift
+exec "$@"
+"""
+"""Before anything else runs, so that no process of the sandbox is ever outside of its cgroup."""
 
 _INSTALL = "install it: apt-get install bubblewrap (or dnf, pacman, apk)"
 
@@ -82,8 +95,14 @@ class Bubblewrap(Runtime):
         failure = probe(self._drop(MOAT_USER), facts)
         if failure:
             return Availability(usable=False, detail=f"{found}: {failure}", hint=hint())
-        limits = "prlimit" if facts.limiter == "none" else "systemd-run"
-        return Availability(usable=True, detail=f"{found}, limits by {limits}")
+        return Availability(usable=True, detail=f"{found}, {self._limiter}")
+
+    @property
+    def _limiter(self) -> str:
+        place = self.facts.place
+        if self.facts.limiter == "cgroup" and place is not None:
+            return f"limits by a cgroup (v{place.version}) of its own"
+        return "memory is not limited" if self.facts.limiter == "none" else "limits by systemd-run"
 
     def prepare(self, image: ImagePlan | None, progress: Progress, reaper: Reaper) -> None:
         """Nothing: what the host lacks, :meth:`check` has named."""
@@ -114,11 +133,12 @@ class Bubblewrap(Runtime):
         """Which limits are in force here, for the user."""
         memory, pids = f"{spec.limits.memory // MIB} MiB", spec.limits.pids
         if self.facts.limiter != "none":
-            return (f"limits: a systemd scope holds all processes to {memory} and {pids} tasks",)
+            holder = "a cgroup" if self.facts.limiter == "cgroup" else "a systemd scope"
+            return (f"limits: {holder} holds all processes to {memory} and {pids} tasks",)
         return (
-            f"limits: prlimit, for want of a systemd with cgroup v2: {memory} of data for each "
-            f"process by itself, {pids} processes and threads in all; tmpfs is not counted, only "
-            "bounded by each mount's size",
+            f"limits: memory is not limited, as {UNLIMITED}: {memory} of data are each process's "
+            f"own, and neither shared memory nor tmpfs counts; {pids} processes and threads in "
+            "all. kernel.require_limits refuses such a start",
         )
 
     def remarks(self, spec: ContainerSpec) -> tuple[str, ...]:
@@ -142,8 +162,11 @@ class Bubblewrap(Runtime):
         return (words,)
 
     def start(self, sandbox: SandboxSpec, reaper: Reaper) -> SandboxStreams:
-        """Start it. The reaper has no duty here: the sandbox dies with its pipes."""
+        """Start it. The reaper removes its cgroup; the sandbox itself dies with its pipes."""
         spec = sandbox.kernel
+        cgroup = self._cgroup(spec)
+        if cgroup is not None:
+            self._make(cgroup, spec, reaper)
         places, stage = self._stage(spec)
         contents = {name: text.encode() for name, text in _files(spec).items()}
         contents["seccomp"] = seccomp.program(self.facts.machine)
@@ -154,7 +177,24 @@ class Bubblewrap(Runtime):
             fds["arguments"] = _memory_file(stack, words)
             environ = {**OUTSIDE, **dict(self.facts.bus)}
             process = spawn(self._argv(spec, stage, fds), environ, [int(fd) for fd in fds.values()])
-        return SandboxStreams(kernel=PipeStream(process))
+        stream = SandboxStream(process, cgroup, spec.limits.memory)
+        return SandboxStreams(kernel=stream)
+
+    def _cgroup(self, spec: ContainerSpec) -> Cgroup | None:
+        place = self.facts.place if self.facts.limiter == "cgroup" else None
+        return None if place is None else place.named(spec.name.rpartition("-")[2])
+
+    def _make(self, cgroup: Cgroup, spec: ContainerSpec, reaper: Reaper) -> None:
+        for path in cgroup.directories:
+            reaper.cgroup(path)
+        limits = spec.limits
+        try:
+            cgroup.make(memory=limits.memory, pids=limits.pids, cpus=limits.cpus)
+        except OSError as error:
+            raise StartError(
+                f"bubblewrap: the sandbox's cgroup cannot be made: {error}; `moat-nb doctor` shows "
+                "what limits this machine gives"
+            ) from error
 
     def _argv(
         self, spec: ContainerSpec, stage: tuple[str, ...], fds: Mapping[str, str]
@@ -164,6 +204,8 @@ class Bubblewrap(Runtime):
         return [*self._scope(spec), *stage, *self._drop(spec.user), *bwrap, *limits, *spec.command]
 
     def _scope(self, spec: ContainerSpec) -> list[str]:
+        if (cgroup := self._cgroup(spec)) is not None:
+            return ["sh", "-c", _JOIN, "moat-join", *cgroup.directories, "--"]
         if self.facts.limiter == "none" or self.facts.systemd_run is None:
             return []
         level = ["--user"] if self.facts.limiter == "systemd-run-user" else []
@@ -182,6 +224,8 @@ class Bubblewrap(Runtime):
         """
         limits = spec.limits
         caps = {} if self.facts.limiter != "none" else {"data": limits.memory, "nproc": limits.pids}
+        if self.facts.place is not None and not self.facts.place.limits("pids"):
+            caps["nproc"] = limits.pids
         return [f"--{name}={values}" for name, values in rlimits(limits, **caps).items()]
 
     def _drop(self, user: User) -> list[str]:
@@ -267,10 +311,13 @@ class Bubblewrap(Runtime):
         if spec.limits.cpus is not None and not self.facts.limits_cpu:
             yield (
                 "container.cpus",
-                f"container.cpus {spec.limits.cpus:g} needs systemd with cgroup v2 and its cpu "
-                "controller, which this machine does not have",
+                f"container.cpus {spec.limits.cpus:g} cannot be honoured: {UNLIMITED}, or none has "
+                "a cpu controller",
                 "take cpus out, or use docker",
             )
+        if spec.limits.required and self.facts.limiter == "none":
+            key = "kernel.require_limits"
+            yield key, f"{key}: memory cannot be limited here: {UNLIMITED}", LIMITED_ELSEWHERE
         if spec.limits.pids < 8 and self.facts.limiter != "none":
             what = f"kernel.pids {spec.limits.pids} is too few to start"
             yield "kernel.pids", what, "give 8 or more"

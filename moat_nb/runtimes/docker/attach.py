@@ -12,6 +12,7 @@ import time
 from typing import TYPE_CHECKING
 
 from moat_nb.host.reaper import UnixConnection
+from moat_nb.runtimes.base import AttachStream
 from moat_nb.runtimes.docker.engine import engine_errors
 from moat_nb.runtimes.pipes import ready
 
@@ -31,7 +32,7 @@ LAST_WORDS_SECONDS = 10.0
 """For the engine to remove a container that has ended, and tell how."""
 
 
-class DockerStream:
+class DockerStream(AttachStream):
     """The attach stream of a container that was made with ``StdinOnce``.
 
     Attached before the start, so that nothing is missed; the engine frames stdout and stderr

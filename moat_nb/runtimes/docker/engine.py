@@ -24,6 +24,7 @@ __all__ = [
     "engine_errors",
     "image_id",
     "sockets",
+    "unlimited",
 ]
 
 ENGINE_TIMEOUT = 60
@@ -38,6 +39,8 @@ class EngineFacts:
     rootless: bool = False
     version: str = ""
     api: str = ""
+    unlimited: tuple[str, ...] = ()
+    """What the engine cannot limit, of ``memory``, ``processes``, ``CPU`` and ``swap``."""
 
 
 def sockets(environ: Mapping[str, str]) -> dict[str, str]:
@@ -100,7 +103,20 @@ def _ask_all(path: str) -> EngineFacts:
         rootless=any("rootless" in str(option) for option in info.get("SecurityOptions") or []),
         version=str(version.get("Version", "")),
         api=str(version.get("ApiVersion", "")),
+        unlimited=unlimited(info),
     )
+
+
+def unlimited(info: Mapping[str, Any]) -> tuple[str, ...]:
+    """What the engine says in its answer to ``/info`` that it cannot limit."""
+    names = {
+        "MemoryLimit": "memory",
+        "SwapLimit": "swap",
+        "PidsLimit": "processes",
+        "CpuCfsQuota": "CPU",
+    }
+    # Podman leaves out what it takes for granted, so only a plain no counts.
+    return tuple(name for key, name in names.items() if info.get(key) is False)
 
 
 def image_id(path: str, name: str) -> str | None:

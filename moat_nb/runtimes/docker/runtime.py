@@ -100,11 +100,17 @@ class Docker:
         return self.capabilities.name
 
     def check(self, spec: ContainerSpec, config: Config) -> tuple[Problem, ...]:
-        """The engine itself refuses what it cannot do, at the start."""
-        return ()
+        """The engine itself refuses what it cannot do, at the start; but limits it drops."""
+        if not (spec.limits.required and "memory" in self._known.unlimited):
+            return ()
+        key = "kernel.require_limits"
+        what = f"{key}: this engine cannot limit memory"
+        hint = "give it the memory controller (`moat-nb doctor` says how), or take it out"
+        return (Problem(where=config.place(key), what=what, hint=hint, supported=False),)
 
     def notices(self, spec: ContainerSpec) -> tuple[str, ...]:
-        return ()
+        what = ", ".join(name for name in self._known.unlimited if name != "swap")
+        return (f"limits: this engine cannot limit {what}",) if what else ()
 
     def remarks(self, spec: ContainerSpec) -> tuple[str, ...]:
         limited = not (self._known.podman or spec.hardening.isolation == "gvisor")

@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 
 from moat_nb.errors import ProofError, SandboxGone, StartError
+from moat_nb.runtimes.base import AttachStream
 from moat_nb.sandbox import guest_client
 from moat_nb.sandbox import process as process_module
 from moat_nb.sandbox.guest_client import MAX_LINE, Exit, GuestClient, MountProof, Process
@@ -38,7 +39,7 @@ PROOF = {
 }
 
 
-class SocketLeash:
+class SocketLeash(AttachStream):
     def __init__(self, end: socket.socket) -> None:
         self._socket = end
         self.closed = threading.Event()
@@ -202,7 +203,7 @@ def test_a_process_that_cannot_be_started_raises_the_guests_words(far: Far) -> N
         ({"code": None, "signal": 60, "oom": False}, "killed by signal 60"),
         (
             {"code": None, "signal": 9, "oom": True},
-            "out of memory: the sandbox's memory limit was reached",
+            "out of memory: the sandbox's memory limit (container.memory) was reached",
         ),
     ],
 )

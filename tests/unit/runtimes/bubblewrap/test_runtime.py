@@ -24,7 +24,9 @@ import moat_nb
 from moat_nb.config.model import Config
 from moat_nb.config.reader import read_config
 from moat_nb.errors import StartError
+from moat_nb.host.cgroups import Place
 from moat_nb.host.machine import Host, User
+from moat_nb.host.reaper import Reaper
 from moat_nb.planning.limits import MIB, Hardening, Limits
 from moat_nb.planning.mounts import Bind, EmptyFile, MountPlan, Tmpfs, Volume, build
 from moat_nb.planning.spec import ContainerSpec, SandboxSpec
@@ -144,10 +146,43 @@ def test_root_becomes_the_workspaces_owner_before_bubblewrap_runs():
     assert argv[start : start + 9] == [*drop.split(), "/usr/bin/bwrap"]
 
 
-def test_without_systemd_the_notice_says_that_limits_are_per_process():
+def test_with_a_cgroup_of_its_own_everything_starts_in_it():
+    parents = (("cpu", "/c/cpu"), ("memory", "/c/memory/me"), ("pids", "/c/pids"))
+    place = Place(version=1, parents=parents)
+    runtime = Bubblewrap(HOST, replace(FACTS, limiter="cgroup", place=place, limits_cpu=True))
+    argv = runtime.render(replace(SPEC, name="moat-p-3f9c01ab"))["argv"]
+    words = "moat-join /c/cpu/moat-nb-3f9c01ab /c/memory/me/moat-nb-3f9c01ab"
+    assert argv[:2] == ["sh", "-c"]
+    assert argv[3:8] == [*words.split(), "/c/pids/moat-nb-3f9c01ab", "--"]
+    assert argv[8] == "/usr/bin/bwrap"
+    assert [word for word in argv if word.startswith(("--data", "--nproc"))] == []
+    assert runtime.notices(SPEC) == (
+        "limits: a cgroup holds all processes to 1024 MiB and 512 tasks",
+    )
+
+
+def test_a_cgroup_without_pids_leaves_their_number_to_the_rlimit():
+    place = Place(version=1, parents=(("memory", "/c"),))
+    runtime = Bubblewrap(HOST, replace(FACTS, limiter="cgroup", place=place))
+    assert "--nproc=512:512" in runtime.render(SPEC)["argv"]
+
+
+def test_where_nothing_limits_memory_the_notice_says_so():
     (notice,) = Bubblewrap(HOST, FACTS).notices(SPEC)
-    assert "prlimit" in notice
-    assert "1024 MiB of data for each process" in notice
+    assert notice.startswith("limits: memory is not limited, as there is no systemd")
+    assert "1024 MiB of data are each process's own" in notice
+
+
+def test_a_start_that_requires_limits_is_refused_where_nothing_limits_memory():
+    config = read_config(
+        b"name: p\nkernel:\n  require_limits: true", path=Path("/p/moat.yaml"), home=Path("/h")
+    )
+    spec = replace(SPEC, limits=Limits(memory=1 << 30, required=True))
+    (problem,) = Bubblewrap(HOST, FACTS).check(spec, config)
+    assert problem.where == "moat.yaml:3:3"
+    assert "kernel.require_limits: memory cannot be limited here" in problem.words
+    place = Place(version=1, parents=(("memory", "/c"),))
+    assert Bubblewrap(HOST, replace(FACTS, limiter="cgroup", place=place)).check(spec, config) == ()
 
 
 def test_the_number_of_files_is_a_remark_of_a_plan_and_no_start_says_it():
@@ -197,7 +232,7 @@ kernel: {gpus: all}
         ({"network": "bridge"}, "network.policy bridge"),
         ({"user": User(0, 0)}, "the kernel's user is root"),
         ({"user": User(1001, 1001)}, "only root can start as another user; launch as 1001:1001"),
-        ({"limits": Limits(memory=1 << 30, cpus=2)}, "container.cpus 2 needs systemd"),
+        ({"limits": Limits(memory=1 << 30, cpus=2)}, "container.cpus 2 cannot be honoured"),
         ({"hardening": Hardening(isolation="gvisor")}, "kernel.isolation gvisor"),
         ({"hardening": Hardening(cap_drop=())}, "capabilities and setuid programs"),
         ({"hardening": Hardening(no_new_privileges=False)}, "capabilities and setuid programs"),
@@ -231,10 +266,11 @@ def test_all_problems_are_told_at_once():
 
 LAUNCHERS = ["root", "user"] if ROOT else ["user"]
 DRIVER = """
-import json, sys
+import json, secrets, sys
 from pathlib import Path
 from moat_nb.config.model import Config
 from moat_nb.host.machine import Host, User
+from moat_nb.host.reaper import Reaper
 from moat_nb.planning.interpreter import with_interpreter
 from moat_nb.planning.mounts import Bind, EmptyFile, MountPlan, Tmpfs, build
 from moat_nb.runtimes.bubblewrap.runtime import Bubblewrap
@@ -254,7 +290,8 @@ def make(asked):
     ]
     config = Config(path=Path(workspace, "moat.yaml"), name="t")
     return Bubblewrap(host), ContainerSpec(
-        name="t", role="kernel", project=workspace, runtime="bubblewrap", image=None,
+        name=f"moat-t-{secrets.token_hex(4)}", role="kernel", project=workspace,
+        runtime="bubblewrap", image=None,
         command=(host.executable, "-c", asked["code"]),
         user=User(*asked["user"]),
         env=(("HOME", "/home/moat"), ("PATH", "/usr/bin:/bin"), *asked.get("env", {}).items()),
@@ -265,10 +302,12 @@ def make(asked):
 
 def run(asked):
     runtime, spec = make(asked)
-    attach_stream = runtime.start(SandboxSpec(kernel=spec), None).kernel
+    reaper = Reaper()
+    attach_stream = runtime.start(SandboxSpec(kernel=spec), reaper).kernel
     out = b"".join(iter(attach_stream.receive, b""))
     words = attach_stream.last_words()
     attach_stream.close()
+    reaper.finish()
     return {"out": out.decode(), "words": words, "notices": runtime.notices(spec)}
 """
 exec(DRIVER)  # the same words here and in the helper process of an ordinary user
@@ -473,10 +512,10 @@ def test_the_limits_are_in_force_and_the_notice_says_which(inside, launcher):
     assert (limits["NOFILE"], limits["CORE"]) == ([4096, 4096], [0, 0])
     assert inside["shm"] == 64 * MIB
     (notice,) = launcher.run("pass")["notices"]
-    if "prlimit" in notice:
+    if "not limited" in notice:
         assert (limits["DATA"], limits["NPROC"]) == ([1024 * MIB] * 2, [64, 64])
     else:
-        assert "systemd" in notice
+        assert "holds all processes to" in notice
         assert limits["DATA"] == [resource.RLIM_INFINITY] * 2
 
 
@@ -550,7 +589,7 @@ def until(condition, seconds=30.0):
 BEGIN = """\
 import time
 runtime, spec = make(asked)
-attach_stream = runtime.start(SandboxSpec(kernel=spec), None).kernel
+attach_stream = runtime.start(SandboxSpec(kernel=spec), Reaper()).kernel
 """
 
 
@@ -581,13 +620,16 @@ def test_a_launcher_killed_while_the_sandbox_starts_leaves_no_process(launcher, 
 
 @pytest.fixture
 def own(tmp_path):
-    return Launcher("root" if ROOT else "user", tmp_path)
+    launcher = Launcher("root" if ROOT else "user", tmp_path)
+    launcher.reaper = Reaper()
+    yield launcher
+    launcher.reaper.finish()
 
 
 def begin(own, code):
     asked = {"workspace": str(own.workspace), "user": [OWNER.uid, OWNER.gid], "code": code}
     runtime, spec = make(asked)  # noqa: F821 - defined by DRIVER
-    return runtime.start(SandboxSpec(kernel=spec), None).kernel
+    return runtime.start(SandboxSpec(kernel=spec), own.reaper).kernel
 
 
 ECHO = "import sys\nfor line in sys.stdin: print(line.upper(), end='', flush=True)\nprint('bye')"
