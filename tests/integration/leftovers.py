@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 
 def cgroups(id: str) -> list[str]:
     """A sandbox's, wherever they lie."""
-    return [str(path) for path in Path("/sys/fs/cgroup").rglob(f"{PREFIX}{id}") if path.is_dir()]
+    return [
+        f"{directory}/{PREFIX}{id}"
+        for directory, names, _ in os.walk("/sys/fs/cgroup")
+        if f"{PREFIX}{id}" in names
+    ]
 
 
 def run_directories() -> set[Path]:

@@ -1,6 +1,8 @@
 """Attacks that bubblewrap let through once: memory that nothing limits (E1 of issue 11), and what
 lies beside the interpreter (B1). Docker is tried beside it."""
 
+import json
+import os
 import shutil
 import subprocess
 import sys
@@ -9,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+import moat_nb
+from tests import ordinary_user
+from tests.conftest import make_project
 from tests.integration.leftovers import cgroups
 
 MEMORY_MB = 256
@@ -88,3 +93,123 @@ def test_memory_ends_at_its_limit_however_it_is_taken(launcher, attack, restarte
     assert (cgroups(id) != []) == (launcher.runtime == "bubblewrap")
     box.stop()
     assert cgroups(id) == []
+
+
+# ------------------------------------------------------- where nothing can limit memory
+
+REFUSED = """
+import sys
+from moat_nb import MoatError, Sandbox
+try:
+    with Sandbox.launch(sys.argv[1], "bubblewrap") as box:
+        print(*box.spec.notices, sep="\\n")
+except MoatError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("required", [False, True])
+def test_an_ordinary_user_is_told_the_truth_of_memory(on_bubblewrap, required, table):
+    """In a scope of systemd's, or by a delegated cgroup, it is limited for him too."""
+    keys = {"kernel": {"require_limits": True}} if required else {}
+    project = on_bubblewrap.project(**keys)
+    words = as_user([sys.executable, "-c", REFUSED, str(project)])
+    limited = "holds all processes to" in words
+    if required and not limited:
+        assert "kernel.require_limits: memory cannot be limited here" in words
+        assert "moat.yaml:" in words
+    else:
+        assert limited or "limits: memory is not limited, as" in words
+    expected = "refused" if required else "said"
+    happened = "limited" if limited else expected
+    table("no limit of memory, ordinary user", "bubblewrap", expected, happened, "-")
+
+
+# ------------------------------------------------------- beside the interpreter
+
+READ = """
+import json, sys
+from moat_nb import Sandbox
+project, *paths = sys.argv[1:]
+found = []
+with Sandbox.launch(project, "bubblewrap") as box:
+    for restarted in (False, True):
+        if restarted:
+            box.reset()
+        tried = [["python3", "/workspace/attacks.py", "read_any", path] for path in paths]
+        found.append([box.run(argv).stdout.decode().strip() for argv in tried])
+print(json.dumps(found))
+"""
+LAUNCHERS = ["root", "user"] if os.getuid() == 0 else ["user"]
+
+
+def as_user(argv, kind="user", **env):
+    """What a launcher printed."""
+    checkout = str(Path(moat_nb.__file__).parent.parent)
+    packages = os.pathsep.join([checkout, *(p for p in sys.path if p.endswith("-packages"))])
+    env = {"PATH": os.environ["PATH"], "PYTHONPATH": packages, "HOME": "/nonexistent", **env}
+    env["PYTHONDONTWRITEBYTECODE"] = "1"
+    if kind == "user":
+        done = ordinary_user.run(argv, env=env)
+    else:
+        done = subprocess.run(
+            argv, env=env, capture_output=True, text=True, timeout=300, check=False
+        )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def made_venv(at, secrets):
+    """A virtual environment of the ordinary user's, with secrets in it; its program."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(at)], check=True)
+    for name in secrets:
+        (at / name).parent.mkdir(parents=True, exist_ok=True)
+        (at / name).write_text("secret")
+    return str(at / "bin" / "python")
+
+
+def yours(directory, owner):
+    for path in (directory, *directory.rglob("*")):
+        os.chown(path, owner.uid, owner.gid, follow_symlinks=False)
+
+
+@pytest.mark.parametrize("kind", LAUNCHERS)
+def test_a_venv_in_the_project_shows_nothing_that_is_excluded(on_bubblewrap, kind, table):
+    secrets = (".env", "pip.conf", "lib/secret")
+    project = on_bubblewrap.project(".env", *(f".venv/{name}" for name in secrets))
+    program = made_venv(project / ".venv", secrets)
+    (project / ".env").write_text("secret")
+    shutil.copy(FILE.with_name("attacks.py"), project)
+    yours(project, on_bubblewrap.owner)
+    paths = [*(str(project / ".venv" / name) for name in secrets), str(project / ".env")]
+    check(table, f"beside a venv's interpreter, {kind}", program, project, paths, kind, "empty")
+
+
+@pytest.mark.parametrize("kind", LAUNCHERS)
+def test_a_home_directory_that_is_a_prefix_shows_nothing_else_of_it(
+    on_bubblewrap, kind, table, run_directory
+):
+    secrets = (".ssh/id_rsa", ".netrc", ".config/key")
+    project = make_project(run_directory, on_bubblewrap.owner, on_bubblewrap.yaml())
+    home = project.parent
+    program = made_venv(home, secrets)
+    shutil.copy(FILE.with_name("attacks.py"), project)
+    yours(home, on_bubblewrap.owner)
+    paths = [str(home / name) for name in secrets]
+    name = f"beside the interpreter of a home directory, {kind}"
+    try:
+        check(table, name, program, project, paths, kind, "ENOENT", HOME=str(home))
+    finally:
+        shutil.rmtree(home)
+
+
+def check(table, name, program, project, paths, kind, last, **env):
+    """That none is read, at the first start and after a restart; the third may be ``last``."""
+    found = json.loads(as_user([program, "-c", READ, str(project), *paths], kind, **env))
+    argv = [sys.executable, str(FILE.with_name("attacks.py")), "read_any"]
+    controls = {subprocess.check_output([*argv, path], text=True).strip() for path in paths}
+    expected = ["ENOENT", "ENOENT", last, *["ENOENT"] * (len(paths) - 3)]
+    happened = ", ".join(sorted({word for words in found for word in words}))
+    table(name, "bubblewrap", ", ".join(sorted({*expected})), happened, ", ".join(controls))
+    assert found == [expected, expected]
+    assert controls == {"read"}

@@ -150,7 +150,7 @@ def test_with_a_cgroup_of_its_own_everything_starts_in_it():
     parents = (("cpu", "/c/cpu"), ("memory", "/c/memory/me"), ("pids", "/c/pids"))
     place = Place(version=1, parents=parents)
     runtime = Bubblewrap(HOST, replace(FACTS, limiter="cgroup", place=place, limits_cpu=True))
-    argv = runtime.render(replace(SPEC, name="moat-p-3f9c01ab"))["argv"]
+    argv = render(runtime, replace(SPEC, name="moat-p-3f9c01ab"))["argv"]
     words = "moat-join /c/cpu/moat-nb-3f9c01ab /c/memory/me/moat-nb-3f9c01ab"
     assert argv[:2] == ["sh", "-c"]
     assert argv[3:8] == [*words.split(), "/c/pids/moat-nb-3f9c01ab", "--"]
@@ -164,7 +164,7 @@ def test_with_a_cgroup_of_its_own_everything_starts_in_it():
 def test_a_cgroup_without_pids_leaves_their_number_to_the_rlimit():
     place = Place(version=1, parents=(("memory", "/c"),))
     runtime = Bubblewrap(HOST, replace(FACTS, limiter="cgroup", place=place))
-    assert "--nproc=512:512" in runtime.render(SPEC)["argv"]
+    assert "--nproc=512:512" in render(runtime, SPEC)["argv"]
 
 
 def test_where_nothing_limits_memory_the_notice_says_so():
