@@ -86,6 +86,13 @@ def overwrite_an_exclude(served: Served, project: Path) -> str:
     return status(served("PUT", "/api/contents/.env", new))
 
 
+def rewrite_moat_yaml(served: Served, project: Path) -> str:
+    before = (project / "moat.yaml").read_text()
+    new = {"type": "file", "format": "text", "content": before + "# changed\n"}
+    served("PUT", "/api/contents/moat.yaml", new)
+    return "as it was" if (project / "moat.yaml").read_text() == before else "changed"
+
+
 def rename_an_excludes_parent(served: Served, project: Path) -> str:
     """The exclude below it is then at a path that no list has."""
     served("PATCH", "/api/contents/deep", {"path": "moved"})
@@ -198,6 +205,7 @@ WAYS: list[tuple[Way, str, str | None]] = [
     (fetch_an_exclude_as_a_kernels_logo, "404", None),
     (list_the_excludes, "not listed", "listed"),
     (overwrite_an_exclude, "404", "200"),
+    (rewrite_moat_yaml, "as it was", "changed"),
     (rename_an_excludes_parent, "404", "read"),
     (follow_a_link_out, "404", "read"),
     (read_through_a_linked_directory, "404", "read"),
