@@ -343,6 +343,24 @@ def test_each_section_knows_the_same_keys() -> None:
         assert set(names[1].split(", ")) - {"allow"} == known, place.path
 
 
+KNOWN = (*SCHEMA["properties"],)
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_a_slip_in_a_key_of_the_top_level_is_refused_by_both(name: str) -> None:
+    slips = {name[:at] + letter + name[at:] for at in range(len(name) + 1) for letter in "xe_"}
+    if len(name) > 3:
+        slips |= {name[:at] + name[at + 1 :] for at in range(len(name))}
+        slips |= {f"{name[:at]}x{name[at + 1 :]}" for at in range(len(name))}
+    for slip in slips - {*KNOWN}:
+        assert not both({slip: 1})
+
+
+@pytest.mark.parametrize("name", ["x-mine", "something", "editor", "jobs"])
+def test_a_key_of_another_tools_passes_both(name: str) -> None:
+    assert both({name: 1})
+
+
 def test_a_slip_in_a_key_is_refused_by_both() -> None:
     for place in PLACES:
         if place.schema.get("additionalProperties") is False:
