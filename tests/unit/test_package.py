@@ -105,6 +105,7 @@ ELSEWHERE = {
     "jupyter/provisioner.py": "tests/integration/test_jupyter.py",
     "jupyter/shim.py": "tests/integration/test_jupyter.py",
     "jupyter/shim_daemon.py": "tests/integration/test_jupyter.py",
+    "jupyter/relay/cell.py": "tests/unit/jupyter/relay/test_relay.py",
     "jupyter/relay/harmless.py": "tests/unit/jupyter/relay/test_relay.py",
     "jupyter/relay/process.py": "tests/unit/jupyter/relay/test_relay.py",
     "jupyter/relay/sockets.py": "tests/unit/jupyter/relay/test_relay.py",
