@@ -61,6 +61,8 @@ class Permissions:
     """Those above the default; by name."""
     runtime: str = ""
     isolation: str = ""
+    protect: tuple[str, ...] = ()
+    """Names that the file adds to those that are protected: of which none may be taken away."""
     others: tuple[tuple[str, str], ...] = ()
     """``(kind, which)``: secrets, volumes, hooks, ports of this machine, ..."""
     places: dict[str, str] = field(default_factory=dict, compare=False)
@@ -93,6 +95,7 @@ def of_plan(plan: LaunchPlan) -> Permissions:
         limits=tuple(_limits(file, plan.host.memory)),
         runtime=file.kernel.runtime or file.runtime or "",
         isolation=file.kernel.isolation or "",
+        protect=file.kernel.protect,
         others=tuple(dict.fromkeys(_others(plan))),
         places={kind: file.place(key) for kind, key in PLACES.items()},
     )
@@ -118,6 +121,7 @@ PLACES = {
     "hook": "hooks",
     "port of this machine": "network.host",
     "GPUs": "kernel.gpus",
+    "protect": "kernel.protect",
     "unprotect": "kernel.unprotect",
     "name server": "container.dns",
     "service run as another user": "kernel.services",
@@ -317,6 +321,9 @@ def _changed(asked: Permissions, granted: Permissions) -> Iterator[Demand]:
         yield _demand(asked, "runtime", words)
     if granted.isolation and asked.isolation != granted.isolation:
         yield _demand(asked, "isolation", f"no isolation {granted.isolation} any more")
+    for name in granted.protect:
+        if name not in asked.protect:
+            yield _demand(asked, "protect", f"protected no longer: {name}")
 
 
 # ---------------------------------------------------------------- as JSON
@@ -333,6 +340,7 @@ def as_words(permissions: Permissions) -> dict[str, Any]:
         "limits": [[name, str(value)] for name, value in permissions.limits],
         "runtime": permissions.runtime,
         "isolation": permissions.isolation,
+        "protect": permissions.protect,
         "others": permissions.others,
     }
 
@@ -356,5 +364,6 @@ def of_words(words: Any) -> Permissions:
         limits=tuple((str(name), float(value)) for name, value in words["limits"]),
         runtime=str(words["runtime"]),
         isolation=str(words["isolation"]),
+        protect=tuple(map(str, words["protect"])),
         others=tuple((str(kind), str(which)) for kind, which in words["others"]),
     )

@@ -190,6 +190,16 @@ CHANGED = {
         "",
         ["no isolation gvisor any more"],
     ),
+    "protected no longer": (
+        "kernel: {protect: [Makefile, x]}",
+        "kernel: {protect: [x]}",
+        ["protected no longer: Makefile"],
+    ),
+    "a protected name may be written": (
+        "",
+        "kernel: {unprotect: [.vscode]}",
+        ["moat.yaml:2:10: unprotect .vscode"],
+    ),
     "more of a limit": (
         "kernel: {pids: 1000}",
         "kernel: {pids: 2000}",
