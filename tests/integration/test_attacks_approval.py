@@ -63,7 +63,8 @@ def in_place_of_the_workspace(lure: Path, file: Files) -> None:
 READ = (
     "import os, pathlib; "
     "found = [os.environ.get('KEY', '')] + [p.read_text() for p in map(pathlib.Path, "
-    "('/lure/private/id', '/workspace/private/id', '/workspace/.env', '/lure.env')) if p.exists()]; "
+    "('/lure/private/id', '/workspace/private/id', '/workspace/.env', '/lure.env')) "
+    "if p.exists()]; "
     "print('read' if any(found) else 'nothing')"
 )
 
