@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import resource
+from collections.abc import Iterator
+
 from moat_nb.planning.limits import Limits
 
-__all__ = ["rlimits"]
+__all__ = ["above_own", "rlimits"]
 
 
 def rlimits(limits: Limits, **caps: int) -> dict[str, str]:
@@ -18,6 +21,16 @@ def rlimits(limits: Limits, **caps: int) -> dict[str, str]:
         soft, hard = merged.get(name, (cap, cap))
         merged[name] = _lower(soft, cap), _lower(hard, cap)
     return {name: f"{_word(soft)}:{_word(hard)}" for name, (soft, hard) in sorted(merged.items())}
+
+
+def above_own(limits: Limits) -> Iterator[tuple[str, str, str]]:
+    """``(name, hard, allowed)`` of each ulimit above this process's own, which a sandbox
+    without an engine has no right to raise."""
+    for name, _, hard in limits.ulimits:
+        number = getattr(resource, f"RLIMIT_{name.upper()}", None)
+        own = -1 if number is None else resource.getrlimit(number)[1]
+        if own != resource.RLIM_INFINITY and (hard == -1 or hard > own):
+            yield name, _word(hard), _word(own)
 
 
 def _lower(limit: int, cap: int) -> int:

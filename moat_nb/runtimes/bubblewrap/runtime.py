@@ -34,7 +34,7 @@ from moat_nb.runtimes.bubblewrap.machine import (
 )
 from moat_nb.runtimes.bubblewrap.stream import SandboxStream
 from moat_nb.runtimes.pipes import spawn
-from moat_nb.runtimes.rlimits import rlimits
+from moat_nb.runtimes.rlimits import above_own, rlimits
 
 if TYPE_CHECKING:
     from moat_nb.config.model import Config
@@ -48,6 +48,9 @@ OLDEST = (0, 7)
 """The first bubblewrap with ``--size``; before it a tmpfs could take half of the host's RAM."""
 
 HOSTNAME = "moat"
+
+LONGEST_VARIABLE = 128 << 10
+"""Bytes of ``NAME=value`` and the zero behind it: MAX_ARG_STRLEN of linux/binfmts.h."""
 
 UNLIMITED = "there is no systemd with cgroup v2 and no cgroup that this process may make"
 """Why nothing limits memory."""
@@ -321,6 +324,9 @@ class Bubblewrap(Runtime):
         if spec.limits.pids < 8 and self.facts.limiter != "none":
             what = f"kernel.pids {spec.limits.pids} is too few to start"
             yield "kernel.pids", what, "give 8 or more"
+        for name, hard, allowed in above_own(spec.limits):
+            what = f"container.ulimits {name}: hard {hard} is above {allowed}, the launcher's own"
+            yield "container.ulimits", what, f"give {allowed} or less, or raise the launcher's"
 
 
 def _needs_image(config: Config) -> Iterator[tuple[str, str, str]]:
@@ -355,6 +361,9 @@ def _unsupported(spec: ContainerSpec) -> Iterator[tuple[str, str, str]]:
         if "\0" in name + value:
             what = f"{name} holds a NUL character, which ends an argument"
             yield "env", what, "take it out"
+        elif len(os.fsencode(f"{name}={value}")) >= LONGEST_VARIABLE:
+            what = f"{name} has {len(value)} characters, and a program takes 128 KiB at most"
+            yield "env", what, "hand it over in a file"
 
 
 def _files(spec: ContainerSpec) -> dict[str, str]:

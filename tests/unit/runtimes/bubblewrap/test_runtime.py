@@ -237,6 +237,11 @@ kernel: {gpus: all}
         ({"hardening": Hardening(cap_drop=())}, "capabilities and setuid programs"),
         ({"hardening": Hardening(no_new_privileges=False)}, "capabilities and setuid programs"),
         ({"env": (("A", "x\0--bind\0/\0/host"),)}, "holds a NUL character"),
+        ({"env": (("A", "x" * ((128 << 10) - 2)),)}, "A has 131070 characters"),
+        (
+            {"limits": Limits(memory=1 << 30, ulimits=(("nofile", 16, 1 << 40),))},
+            "container.ulimits nofile: hard 1099511627776 is above",
+        ),
         (
             {"mounts": MountPlan(mounts=(Volume(name="cache", target="/cache"),))},
             "volume cache: there are no named volumes; use type bind, or docker",
@@ -248,6 +253,13 @@ def test_what_bubblewrap_cannot_honour_is_refused_and_never_dropped(change, word
     assert problem.words.startswith("bubblewrap: ")
     assert words in problem.words
     assert not problem.supported
+
+
+def test_the_longest_variable_and_the_launchers_own_limits_are_taken():
+    own = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    limits = Limits(memory=1 << 30, ulimits=(("nofile", own, own),))
+    spec = replace(SPEC, env=(("A", "x" * ((128 << 10) - 3)),), limits=limits)
+    assert Bubblewrap(HOST, FACTS).check(spec, CONFIG) == ()
 
 
 def test_all_problems_are_told_at_once():
