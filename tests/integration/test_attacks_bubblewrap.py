@@ -180,9 +180,11 @@ def test_a_venv_in_the_project_shows_nothing_that_is_excluded(on_bubblewrap, kin
     program = made_venv(project / ".venv", secrets)
     (project / ".env").write_text("secret")
     shutil.copy(FILE.with_name("attacks.py"), project)
-    yours(project, on_bubblewrap.owner)
+    home = project.parent
+    yours(home, on_bubblewrap.owner)
     paths = [*(str(project / ".venv" / name) for name in secrets), str(project / ".env")]
-    check(table, f"beside a venv's interpreter, {kind}", program, project, paths, kind, "empty")
+    name = f"beside a venv's interpreter, {kind}"
+    check(table, name, program, project, paths, kind, "empty", HOME=str(home))
 
 
 @pytest.mark.parametrize("kind", LAUNCHERS)
