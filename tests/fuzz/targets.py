@@ -149,7 +149,8 @@ def _make(path: bytes, kind: str) -> None:
     elif kind == "s":
         os.symlink(os.path.basename(path), path)  # noqa: PTH119, PTH211 - a loop
     else:
-        Path(os.fsdecode(path)).write_bytes(b"x")
+        # A pipe of this name would be waited for.
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
 
 
 STATE = json.dumps(
