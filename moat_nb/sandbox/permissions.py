@@ -364,6 +364,6 @@ def of_words(words: Any) -> Permissions:
         limits=tuple((str(name), float(value)) for name, value in words["limits"]),
         runtime=str(words["runtime"]),
         isolation=str(words["isolation"]),
-        protect=tuple(map(str, words["protect"])),
+        protect=tuple(map(str, words.get("protect", ()))),
         others=tuple((str(kind), str(which)) for kind, which in words["others"]),
     )
