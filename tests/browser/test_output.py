@@ -1,6 +1,5 @@
 """What the output relay passes on, in a real page: widgets look and act as ever, and nothing of a
-kernel's acts in the page. An ordinary kernel stands for the sandbox here: all that it sends goes
-through the same functions first.
+sandboxed kernel's acts in the page. The controls are an ordinary kernel's.
 """
 
 from __future__ import annotations
@@ -10,38 +9,16 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import Notebook
+from tests.browser.conftest import Lab, Notebook
 from tests.conftest import Project
 
 pytestmark = pytest.mark.timeout(900)
 
 MOAT_YAML = "name: test-output\nmounts: [{source: ., target: /workspace}]\n"
 
-SANITISE = """
-import json
-from moat_nb.jupyter.output.messages import sanitise
-from moat_nb.jupyter.output.widgets import KINDS, Widgets
-session, widgets = get_ipython().kernel.session, Widgets()
-send = session.send
+OWNS = "fetch('/api/contents').then(r => {if (r.ok) document.documentElement.dataset.owned = 1})"
+"""What the page may do and a sandbox may not: ask the server for the user's files."""
 
-def relayed(stream, message, content=None, *rest, **keys):
-    kind = message['header']['msg_type'] if isinstance(message, dict) else message
-    given = message['content'] if isinstance(message, dict) else content
-    given = json.loads(json.dumps(given, default=str))
-    if kind in KINDS:
-        passed, _ = widgets.sanitise(kind, given)
-    else:
-        passed, _ = sanitise(kind, given, widgets)
-    if passed is None:
-        return None
-    if isinstance(message, dict):
-        return send(stream, {**message, 'content': passed}, *rest, **keys)
-    return send(stream, message, passed, *rest, **keys)
-
-session.send = relayed
-"""
-
-OWNS = "document.documentElement.dataset.owned = 1"
 OWN = f"<img src=x onerror='{OWNS}'>"
 
 BEGIN = f"""
@@ -76,31 +53,47 @@ display(Slider())""",
 }
 
 
+@pytest.fixture
+def sandboxed(
+    lab: Lab, notebook: Callable[..., Notebook], project: Project
+) -> Callable[..., Notebook]:
+    """``sandboxed(app)``: a notebook whose kernel the server starts in a sandbox."""
+
+    def opened(app: str = "lab") -> Notebook:
+        directory = project(MOAT_YAML)
+        return notebook(directory, kernel=lab.install(directory, "bubblewrap"), app=app)
+
+    return opened
+
+
+@pytest.mark.parametrize("app", ["lab", "notebook"])
+def test_nothing_of_it_acts_in_the_page(sandboxed: Callable[..., Notebook], app: str) -> None:
+    nb = sandboxed(app)
+    nb.run(BEGIN)
+    for attack in ATTACKS.values():
+        nb.run(attack)
+    nb.run("1 + 1")
+    expect(nb.page.get_by_text("Click to show javascript error.")).to_have_count(0)
+    nb.page.wait_for_timeout(1000)
+    assert not nb.page.evaluate("'owned' in document.documentElement.dataset")
+    nb.shoot(f"attacks-{app}")
+
+
 @pytest.mark.parametrize("attack", ATTACKS)
-def test_nothing_of_it_acts_in_the_page(
+def test_each_acts_where_nothing_stands_between(
     notebook: Callable[..., Notebook], project: Project, attack: str
 ) -> None:
     nb = notebook(project(MOAT_YAML))
-    for begin in (SANITISE, ""):
-        if not begin:  # the control: the same in a kernel that nothing stands before
-            nb = notebook(project(MOAT_YAML))
-        nb.run(begin + BEGIN)
-        nb.run(ATTACKS[attack])
-        broken = nb.page.get_by_text("Click to show javascript error.")
-        if attack == "error" and not begin:
-            broken.click()
-        nb.run("1 + 1")
-        if begin:
-            expect(broken).to_have_count(0)
-            nb.page.wait_for_timeout(1000)
-            assert not nb.page.evaluate("'owned' in document.documentElement.dataset")
-        else:
-            nb.page.wait_for_function("'owned' in document.documentElement.dataset")
+    nb.run(BEGIN)
+    nb.run(ATTACKS[attack])
+    if attack == "error":
+        nb.page.get_by_text("Click to show javascript error.").click()
+    nb.page.wait_for_function("'owned' in document.documentElement.dataset")
 
 
-def test_widgets_look_and_act_as_ever(notebook: Callable[..., Notebook], project: Project) -> None:
-    nb = notebook(project(MOAT_YAML))
-    nb.run(SANITISE + BEGIN)
+def test_widgets_look_and_act_as_ever(sandboxed: Callable[..., Notebook]) -> None:
+    nb = sandboxed()
+    nb.run(BEGIN)
     shown = nb.run(
         """
 from tqdm.notebook import tqdm
@@ -149,10 +142,10 @@ None"""
 
 
 def test_a_widget_that_brings_code_is_a_line_in_its_place(
-    notebook: Callable[..., Notebook], project: Project
+    sandboxed: Callable[..., Notebook],
 ) -> None:
-    nb = notebook(project(MOAT_YAML))
-    nb.run(SANITISE + BEGIN)
+    nb = sandboxed()
+    nb.run(BEGIN)
     shown = nb.run(
         """
 import anywidget
