@@ -18,6 +18,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from pathlib import Path
@@ -55,6 +56,9 @@ makes ipykernel exit, as the parent that it names is not to be seen in a sandbox
 FORKED_WAKE_SECONDS = 0.05
 """How often a loop looks for itself whether a thread is done, as its wake-up may be lost."""
 
+LOOK_SECONDS = 2.0
+"""Between two looks at moat.yaml: clients poll every three, and some more often."""
+
 T = TypeVar("T")
 
 
@@ -76,6 +80,8 @@ class MoatProvisioner(KernelProvisionerBase):
         """Kept over restarts, and when a sandbox ended: clients stay connected to it."""
         self._ending = False
         """The client has asked for its end, so that needs no explanation."""
+        self._next_look = 0.0
+        self._told_outdated = False
         self._cwd: str | None = None
         self._env: dict[str, str] = {}
 
@@ -193,7 +199,9 @@ class MoatProvisioner(KernelProvisionerBase):
         elif kind == "gone" and self._process is not None:
             self.log.warning("moat: %s", text)
         elif kind == "mount_lost" and self._relay is not None:
-            self._relay.note(text)
+            from moat_nb.sandbox.sandbox import CAME_UNDONE
+
+            self._relay.note(f"{text}: {CAME_UNDONE}")
 
     # -------- the process
 
@@ -206,8 +214,20 @@ class MoatProvisioner(KernelProvisionerBase):
         return self._process.poll() if self._process is not None else Exit(code=0)
 
     async def poll(self) -> int | None:
+        self._look_at_file()
         how = self.ended()
         return None if how is None else how.code
+
+    def _look_at_file(self) -> None:
+        """Tell once that moat.yaml is another by now: nothing else in a notebook says so."""
+        now = time.monotonic()
+        if self._sandbox is None or self._relay is None or now < self._next_look:
+            return
+        self._next_look = now + LOOK_SECONDS
+        outdated = self._sandbox.outdated()
+        if outdated and not self._told_outdated:
+            self._relay.note(outdated)
+        self._told_outdated = outdated is not None
 
     async def wait(self) -> int | None:
         process = self._process

@@ -157,3 +157,22 @@ display(w.VBox([w.Label('before'), Own(), w.Label('behind')]))"""
     expect(shown.get_by_text("not shown: a widget of anywidget")).to_be_visible()
     expect(shown.get_by_text("behind")).to_be_visible()
     nb.shoot("widget-line")
+
+
+def test_figures_and_tables_look_as_ever(sandboxed: Callable[..., Notebook]) -> None:
+    nb = sandboxed()
+    table = nb.run("import pandas\npandas.DataFrame({'price': [1, 2]})")
+    expect(table.get_by_role("columnheader", name="price")).to_be_visible()
+    plot = nb.run("import matplotlib.pyplot as plt\nplt.plot([1, 3, 2]); plt.show()")
+    expect(plot.get_by_role("img")).to_be_visible()
+    figure = nb.run("import plotly.graph_objects as go\ngo.Figure(go.Bar(y=[1, 3, 2]))")
+    frame = figure.frame_locator("iframe").frame_locator("iframe")
+    expect(frame.locator(".main-svg").first).to_be_visible()
+    nb.shoot("figures")
+
+
+def test_why_a_kernel_died_stands_in_its_cell(sandboxed: Callable[..., Notebook]) -> None:
+    nb = sandboxed()
+    cell = nb.start("import os; os.kill(os.getpid(), 9)")
+    expect(cell.locator(".jp-Cell-outputArea")).to_contain_text("killed by SIGKILL")
+    nb.shoot("died")

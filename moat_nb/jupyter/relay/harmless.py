@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from moat_nb.jupyter.output import messages
+from moat_nb.jupyter.output.drawings import Drawings
 from moat_nb.jupyter.output.widgets import Widgets
 from moat_nb.jupyter.relay.wire import Message
 
@@ -22,23 +23,30 @@ IOPUB = (
 )
 """What comes over iopub. A kernel's welcome is for the relay, which has its own for clients."""
 
+NO_WIDGETS = (
+    "widgets are not shown any more, as the relay of the kernel's output was started again; "
+    "shut the kernel down and start it to have them"
+)
+
 MAX_METADATA = 20
 LONGEST_NAME, LONGEST_VALUE = 100, 200
 
 
 class Harmless:
-    """Knows one kernel's widgets, and which hints the user was given of a cell."""
+    """Knows a client's widgets and figures, and which hints the user was given of a cell.
 
-    def __init__(self) -> None:
-        self._widgets = Widgets()
+    ``live_widgets=False``: none pass, as which there are in the page is not known.
+    """
+
+    def __init__(self, *, live_widgets: bool) -> None:
+        # A page keeps its widgets over restarts, so that what an id means stays as it is.
+        self._widgets = Widgets() if live_widgets else None
+        self.drawings = Drawings()
         self._given: set[str] = set()
         self._hints: list[str] = []
 
     def begin_cell(self) -> None:
         self._given.clear()
-
-    def begin_kernel(self) -> None:
-        self._widgets = Widgets()
 
     def hints(self) -> list[str]:
         """What the user should know of what passed last, each once a cell."""
@@ -51,17 +59,27 @@ class Harmless:
         kind = message.kind
         if not _belongs(kind, channel):
             return None
-        if kind in COMMS or kind == "comm_info_reply":
-            content, hints = self._widgets.sanitise(kind, message.content)
-            buffers = message.buffers
-        else:
-            content, hints = messages.sanitise(kind, message.content, self._widgets)
-            buffers = ()
+        comm = kind in COMMS or kind == "comm_info_reply"
+        content, hints = self._content(kind, message.content, comm=comm)
         self._hint(hints)
         if content is None:
             return None
-        metadata = _scalars(message.metadata)
-        return replace(message, content=content, metadata=metadata, buffers=buffers)
+        return replace(
+            message,
+            header={**message.header, "msg_type": messages.sent_as(kind, content)},
+            content=content,
+            metadata=_scalars(message.metadata),
+            buffers=message.buffers if comm else (),
+        )
+
+    def _content(
+        self, kind: str, content: dict[str, Any], *, comm: bool
+    ) -> tuple[dict[str, Any] | None, list[str]]:
+        if not comm:
+            return messages.sanitise(kind, content, self._widgets, self.drawings)
+        if self._widgets is None:
+            return None, [NO_WIDGETS]
+        return self._widgets.sanitise(kind, content)
 
     def _hint(self, hints: Iterable[str]) -> None:
         for hint in hints:

@@ -25,6 +25,8 @@ class RelayOptions:
     """The connection info that clients have, with its key as text."""
     directory: str
     """A directory of the relay's, which it removes at its end."""
+    started_again: bool = False
+    """Whether another relay served these clients before, and died."""
     trusted: bool = False
     """Whether what the kernel sends passes as it is."""
 

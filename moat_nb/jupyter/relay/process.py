@@ -12,6 +12,7 @@ import logging
 import subprocess
 import threading
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +36,7 @@ MAX_STARTS = 20
 """After so many deaths it stays dead."""
 
 STARTED_AGAIN = (
-    "the relay of the kernel's output ended and was started again; what came meanwhile is lost, "
-    "and widgets that were made before are not linked any more"
+    "the relay of the kernel's output ended and was started again; what came meanwhile is lost"
 )
 
 TAIL = 4096
@@ -171,7 +171,7 @@ class RelayProcess:
         self._process.stdin.close()
         self._process.stdout.close()
         self._process = self._started()
-        self._send(self._options.line())
+        self._send(replace(self._options, started_again=True).line())
         if self._listens(self._process):
             if self._kernel is not None:
                 self._command(**self._kernel)

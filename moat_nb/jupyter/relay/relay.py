@@ -18,6 +18,7 @@ import zmq
 from moat_nb.jupyter.relay.allowance import LIMIT, Allowance
 from moat_nb.jupyter.relay.cell import Cell
 from moat_nb.jupyter.relay.harmless import Harmless
+from moat_nb.jupyter.relay.libraries import Libraries
 from moat_nb.jupyter.relay.options import RelayOptions
 from moat_nb.jupyter.relay.sockets import ClientSockets, KernelSockets
 from moat_nb.jupyter.relay.wire import Message, Signer, parts_of, read, signed_anew
@@ -56,7 +57,8 @@ class Relay:
         self._clients = ClientSockets(self._context, options.client)
         self._kernel: KernelSockets | None = None
         self._trusted = options.trusted
-        self._harmless = Harmless()
+        self._harmless = Harmless(live_widgets=not options.started_again)
+        self._libraries = Libraries(self._harmless.drawings)
         self._allowance = Allowance()
         self._cell = Cell()
         self._notes: list[str] = []
@@ -151,7 +153,7 @@ class Relay:
             for socket in (*kernel.all, *kernel.breaks.values()):
                 self._forget(socket)
         self._connected = False
-        self._harmless.begin_kernel()
+        self._libraries.forget()
         kernel.close()
 
     def _forget(self, socket: Socket) -> None:
@@ -191,12 +193,25 @@ class Relay:
             message = read(frames)
             if message is None or not self._affordable(message, sum(map(len, frames))):
                 continue
+            if self._libraries.is_about(message):
+                for shown in self._libraries.drawn(message):
+                    self._publish(shown)
+                continue
             passed = self._passed(channel, message, frames)
             if passed is not None:
                 client.send_multipart(passed, copy=False)
             self._cell.hear(message)
             for hint in self._harmless.hints():
                 self._publish(self._cell.text(hint))
+        self._ask_for_library()
+
+    def _ask_for_library(self) -> None:
+        """Once the cell with the figure has ended: a kernel answers one after another."""
+        if self._kernel is None or self._cell.running:
+            return
+        request = self._libraries.request()
+        if request is not None and (frames := request.frames(self._to_kernel)) is not None:
+            self._kernel.shell.send_multipart(frames, zmq.NOBLOCK)
 
     def _affordable(self, message: Message, size: int) -> bool:
         exceeded = self._allowance.exceeded

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import zmq
 from jupyter_client.session import Session
@@ -210,3 +211,79 @@ def test_no_sandbox_reaches_the_clients_sockets(world: World) -> None:
     directory = Path(world.relay.prefix).parent
     assert directory.stat().st_mode & 0o777 == 0o700
     assert {path.stat().st_mode & 0o077 for path in directory.iterdir()} == {0}
+
+
+PLOTLY = "application/vnd.plotly.v1+json"
+
+
+def test_a_figure_is_drawn_with_the_kernels_own_script_once_the_cell_has_ended(
+    world: World,
+) -> None:
+    kernel = world.start_kernel()
+    identities, request = world.asked("figure")
+    shown = world.shown(
+        "execute_result",
+        {"data": {PLOTLY: {"data": []}}, "metadata": {}, "execution_count": 1},
+        parent=request,
+    )
+    assert shown["msg_type"] == "display_data"
+    assert shown["content"]["data"] == {"text/plain": "a figure of plotly"}
+    kernel.send("shell", "execute_reply", {"status": "ok"}, ident=identities, parent=request)
+    ours, asked = kernel.next("shell")
+    assert asked["content"]["silent"]
+    (name,) = asked["content"]["user_expressions"]
+    kernel.send("iopub", "status", {"execution_state": "busy"}, parent=asked)
+    script = {"status": "ok", "data": {"text/plain": "var Plotly"}, "metadata": {}}
+    content = {"status": "ok", "user_expressions": {name: script}}
+    kernel.send("shell", "execute_reply", content, ident=ours, parent=asked)
+    drawn = world.client.next("iopub")[1]
+    assert drawn["msg_type"] == "update_display_data"
+    assert drawn["content"]["transient"] == shown["content"]["transient"]
+    assert "sandbox=" in drawn["content"]["data"]["text/html"]
+    assert world.client.next("shell")[1]["parent_header"]["msg_id"] == request["header"]["msg_id"]
+    assert not world.client.sockets["shell"].poll(0)
+
+
+HTML_MODEL = {
+    "_model_module": "@jupyter-widgets/controls",
+    "_model_module_version": "2.0.0",
+    "_model_name": "HTMLModel",
+    "_view_module": "@jupyter-widgets/controls",
+    "_view_module_version": "2.0.0",
+    "_view_name": "HTMLView",
+    "value": "<b>bold</b>",
+}
+
+
+def opened(state: dict[str, Any], comm: str = "a" * 32) -> dict[str, Any]:
+    data = {"state": state, "buffer_paths": []}
+    return {"comm_id": comm, "target_name": "jupyter.widget", "data": data}
+
+
+def test_what_a_widgets_id_means_outlives_the_kernel(world: World) -> None:
+    """The page keeps the widget: as another kind its text would be taken for HTML."""
+    world.start_kernel()
+    metadata = {"version": "2.1.0"}
+    shown = world.shown("comm_open", opened(HTML_MODEL), metadata=metadata)
+    assert shown["content"]["data"]["state"]["value"] == "<b>bold</b>"
+    world.relay.ended("")
+    world.start_kernel("2")
+    assert world.kernel is not None
+    text = {**HTML_MODEL, "_model_name": "TextModel", "_view_name": "TextView", "value": SCRIPT}
+    world.kernel.send("iopub", "comm_open", opened(text), metadata=metadata)
+    shown = world.shown("status", {"execution_state": "idle"})
+    if shown["msg_type"] != "status":
+        assert SCRIPT not in json.dumps(shown["content"])
+
+
+def test_no_widget_passes_a_relay_that_does_not_know_the_pages(world: World) -> None:
+    kernel = world.start_kernel()
+    os.kill(world.relay.pid, signal.SIGKILL)
+    assert kernel.sockets["iopub"].poll(MILLISECONDS)
+    while kernel.sockets["iopub"].recv() != b"\x01":
+        pass
+    assert world.client.next("iopub")[1]["msg_type"] == "iopub_welcome"
+    kernel.send("iopub", "comm_open", opened(HTML_MODEL), metadata={"version": "2.1.0"})
+    said = world.client.next("iopub")[1]
+    assert said["msg_type"] == "stream"
+    assert "widgets are not shown any more" in said["content"]["text"]

@@ -1,0 +1,76 @@
+"""The scripts that draw figures, which the relay asks the kernel for as a client would."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from moat_nb.jupyter.output.drawings import Drawings
+from moat_nb.jupyter.relay.wire import Message, made_header
+
+__all__ = ["Libraries"]
+
+IDENTITY = b"moat-relay"
+"""Where the kernel's answers go; no client's is so short."""
+
+NAME = "script"
+
+
+class Libraries:
+    """One request at a time, of one kernel."""
+
+    def __init__(self, drawings: Drawings) -> None:
+        self._drawings = drawings
+        self._session = uuid.uuid4().hex
+        self._asked: tuple[str, str] | None = None
+        """The id of the request, and the library."""
+
+    def forget(self) -> None:
+        """The kernel ended."""
+        self._asked = None
+        self._drawings.forget()
+
+    def request(self) -> Message | None:
+        """What to ask the kernel now, if anything."""
+        wanted = None if self._asked else self._drawings.wanted()
+        if wanted is None:
+            return None
+        library, expression = wanted
+        header = made_header("execute_request", self._session)
+        self._asked = (header["msg_id"], library)
+        content = {
+            "code": "",
+            "silent": True,
+            "store_history": False,
+            "user_expressions": {NAME: expression},
+            "allow_stdin": False,
+            "stop_on_error": False,
+        }
+        return Message(identities=[IDENTITY], header=header, parent={}, content=content)
+
+    def is_about(self, message: Message) -> bool:
+        """Whether a kernel's message answers such a request; it is for no client then."""
+        asked = self._asked is not None and message.parent.get("msg_id") == self._asked[0]
+        return asked or message.parent.get("session") == self._session
+
+    def drawn(self, reply: Message) -> list[Message]:
+        """What to show once the kernel has answered: the figures that waited."""
+        if self._asked is None or reply.kind != "execute_reply" or not self.is_about(reply):
+            return []
+        library, self._asked = self._asked[1], None
+        return [
+            Message(
+                identities=[b"update_display_data"],
+                header=made_header("update_display_data", self._session),
+                parent={},
+                content=content,
+            )
+            for content in self._drawings.give(library, _script(reply.content))
+        ]
+
+
+def _script(content: dict[str, Any]) -> Any:
+    found: Any = content
+    for name in ("user_expressions", NAME, "data", "text/plain"):
+        found = found.get(name) if isinstance(found, dict) else None
+    return found
