@@ -95,8 +95,8 @@ class Records:
             words: Any = json.loads(file.read_bytes())
             permissions = of_words(words["permissions"])
             return Record(project=str(words["project"]), permissions=permissions)
-        except (FileNotFoundError, NotADirectoryError):
-            return None
+        except (FileNotFoundError, NotADirectoryError, PermissionError):
+            return None  # as for a user without a home: nothing was ever kept
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             # To go on as if nothing had been approved would be to trust the file anew.
             raise MoatError(

@@ -4,6 +4,7 @@ sandboxed kernel's acts in the page. The controls are an ordinary kernel's.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 
 import pytest
@@ -14,12 +15,12 @@ from tests.conftest import Project
 
 pytestmark = pytest.mark.timeout(900)
 
-MOAT_YAML = "name: test-output\nmounts: [{source: ., target: /workspace}]\n"
+MOAT_YAML = "name: {name}\nmounts: [{{source: ., target: /workspace}}]\n"
 
 OWNS = "fetch('/api/contents').then(r => {if (r.ok) document.documentElement.dataset.owned = 1})"
 """What the page may do and a sandbox may not: ask the server for the user's files."""
 
-OWN = f"<img src=x onerror='{OWNS}'>"
+OWN = f'<img src=x onerror="{OWNS}">'
 
 BEGIN = f"""
 import traitlets, ipywidgets as w
@@ -60,7 +61,7 @@ def sandboxed(
     """``sandboxed(app)``: a notebook whose kernel the server starts in a sandbox."""
 
     def opened(app: str = "lab") -> Notebook:
-        directory = project(MOAT_YAML)
+        directory = project(MOAT_YAML.format(name=f"output-{secrets.token_hex(4)}"))
         return notebook(directory, kernel=lab.install(directory, "bubblewrap"), app=app)
 
     return opened
@@ -83,7 +84,7 @@ def test_nothing_of_it_acts_in_the_page(sandboxed: Callable[..., Notebook], app:
 def test_each_acts_where_nothing_stands_between(
     notebook: Callable[..., Notebook], project: Project, attack: str
 ) -> None:
-    nb = notebook(project(MOAT_YAML))
+    nb = notebook(project(MOAT_YAML.format(name="control")))
     nb.run(BEGIN)
     nb.run(ATTACKS[attack])
     if attack == "error":

@@ -184,7 +184,7 @@ def test_another_users_file_above_a_project_is_not_read(
     os.chown(file, ORDINARY.uid + 1, ORDINARY.gid + 1)
     argv = [sys.executable, "-m", "moat_nb", "run", "-q", "--runtime", launcher.runtime]
     argv += [str(victim), "--", "echo", "obeyed"]
-    env = {**os.environ, "HOME": "/nonexistent", "XDG_RUNTIME_DIR": "", "XDG_DATA_HOME": ""}
+    env = {**os.environ, "HOME": "/proc/nonexistent", "XDG_RUNTIME_DIR": "", "XDG_DATA_HOME": ""}
 
     def run() -> str:
         if ordinary:

@@ -147,7 +147,7 @@ def as_user(argv, kind="user", **env):
     """What a launcher printed."""
     checkout = str(Path(moat_nb.__file__).parent.parent)
     packages = os.pathsep.join([checkout, *(p for p in sys.path if p.endswith("-packages"))])
-    env = {"PATH": os.environ["PATH"], "PYTHONPATH": packages, "HOME": "/nonexistent", **env}
+    env = {"PATH": os.environ["PATH"], "PYTHONPATH": packages, "HOME": "/proc/nonexistent", **env}
     env["PYTHONDONTWRITEBYTECODE"] = "1"
     if kind == "user":
         done = ordinary_user.run(argv, env=env)

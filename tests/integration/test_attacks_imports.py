@@ -97,7 +97,7 @@ def test_a_directory_that_no_sandbox_can_write_to_stays_where_it_was(on_bubblewr
         mounts[0]["exclude"] = ["notebooks"]
     else:
         mounts[0]["mode"] = "ro"
-    project = on_bubblewrap.project(python=True, mounts=mounts)
+    project = on_bubblewrap.project(python=True, mounts=mounts, kernel={"runtime": "bubblewrap"})
     notebooks = project / "notebooks"
     notebooks.mkdir(exist_ok=True)
     with opened(notebooks) as front:

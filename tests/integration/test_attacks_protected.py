@@ -137,7 +137,9 @@ def test_what_git_runs_cannot_be_planted_at_a_first_start_nor_after_a_restart(
 AS_USER = """
 import sys, moat_nb
 from moat_nb.text.progress import Silent
-with moat_nb.Sandbox.launch(sys.argv[1], sys.argv[2], progress=Silent) as box:
+with moat_nb.Sandbox.launch(
+    sys.argv[1], sys.argv[2], progress=Silent, approve=lambda demands: True
+) as box:
     for _ in range(2):
         for attack in sys.argv[3:]:
             words = ["python3", "protected_attacks.py", *attack.split()]

@@ -270,7 +270,7 @@ def test_stop_all_ends_every_sandbox_of_the_user_and_no_one_elses(
     runtime_directory = run_directory / "xdg"
     runtime_directory.mkdir(mode=0o700)
     on_bubblewrap.give(runtime_directory, owner)
-    env = {"XDG_RUNTIME_DIR": str(runtime_directory), "HOME": "/nonexistent"}
+    env = {"XDG_RUNTIME_DIR": str(runtime_directory), "HOME": "/proc/nonexistent"}
     neighbour = on_bubblewrap.launch(on_bubblewrap.project()) if os.getuid() == 0 else None
     arguments, extra = ordinary_user.command(
         words("run", "-q", on_bubblewrap.project(), "--runtime", "bubblewrap", "--", *SLEEP)
