@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import pytest
 
 from moat_nb import ConfigError
 from moat_nb.planning.protected_names import GIT_FILES, NAMES
+from moat_nb.sandbox.changes import CLOCK
 from tests import ordinary_user
 from tests.integration.conftest import wait_until
 from tests.unit.cli.helpers import moat
@@ -86,6 +88,7 @@ def repository(launcher):
         shutil.copy(Path(__file__).with_name("protected_attacks.py"), project)
         for path in project.rglob("*"):
             launcher.give(path, launcher.owner)
+        time.sleep(2 * CLOCK / 1e9)  # what is as young at a start counts as changed since
         return project
 
     return make
@@ -154,7 +157,7 @@ def test_an_ordinary_users_launcher_protects_too(launcher, repository, table):
     runs = project.parent / "run"
     runs.mkdir(mode=0o700)
     launcher.give(runs, launcher.owner)
-    env = {"PATH": os.environ["PATH"], "HOME": str(project.parent), "LANG": "C.UTF-8"}
+    env = {"PATH": os.environ["PATH"], "HOME": str(runs), "LANG": "C.UTF-8"}
     env |= {name: os.environ[name] for name in ("DOCKER_HOST",) if name in os.environ}
     env["XDG_RUNTIME_DIR"] = str(runs)
     attacks = {

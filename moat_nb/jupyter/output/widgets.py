@@ -188,7 +188,6 @@ class Widgets:
     def _shown(self, kind: Kind, state: dict[str, Any]) -> dict[str, Any] | None:
         """A whole state for the page; None for a link that the page must not have."""
         if kind.why:
-            self._hint(kind.why)
             return _line(kind.why, self._version)
         shown = self._state(kind, state)
         if kind.name in ("Link", "DirectionalLink"):
