@@ -9,6 +9,7 @@ from __future__ import annotations
 import fnmatch
 import os
 import posixpath
+import re
 import stat
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -28,16 +29,16 @@ from moat_nb.planning.protected_names import (
     configured_paths,
 )
 
-__all__ = ["MAX_DIRECTORIES", "Found", "Look", "is_git_directory"]
+__all__ = ["MAX_DIRECTORIES", "MAX_FOUND", "Found", "Look", "is_git_directory"]
 
 DEPTH = 3
 """Levels below a mount at which repositories, environments and editors' settings are sought."""
 
 MAX_DIRECTORIES = 512
 MAX_ENTRIES = 20_000
-MAX_FOUND = 128
-"""Paths of one mount: each becomes a mount of its own."""
-MAX_INSIDE = 256
+MAX_FOUND = 768
+"""Paths of one mount, each of which becomes a mount of its own; with more a start is refused."""
+MAX_INSIDE = 20_000
 """Entries looked at in a protected directory, for links."""
 MAX_CONFIG = 64 << 10
 
@@ -45,6 +46,8 @@ _LITERAL = {
     *(name.pattern.split("/", 1)[0] for name in NAMES if not name.is_glob),
     *(CHECKPOINTS, VENV),
 }
+_GIT_OBJECTS = re.compile(r"/objects/([0-9a-f]{2}|pack)$")
+"""Not entered either: a bare repository has very many of these."""
 _NOT_ENTERED = {".git", "node_modules", "__pycache__", "site-packages"}
 
 
@@ -66,7 +69,9 @@ class Found:
     directories: dict[str, None] = field(default_factory=dict)
     """Where names were sought."""
     truncated: bool = False
-    """There was more than the bounds allow."""
+    """There were more directories than are looked at."""
+    full: str = ""
+    """The first path beyond :data:`MAX_FOUND`: a start is refused for it."""
 
 
 @dataclass(kw_only=True)
@@ -84,11 +89,14 @@ class Look:
     def __call__(self, also: Iterable[str] = ()) -> Found:
         """Look at ``top``, at the directories ``also`` below it, and at what is near them."""
         seeds = list(dict.fromkeys((self.top, *also)))
+        for name in self.extra:
+            self._protect(f"{self.top}/{name}", self.top)
         pending = deque((seed, 0) for seed in seeds)
         entries = 0
         while pending:
             directory, depth = pending.popleft()
-            if len(self.found.directories) >= MAX_DIRECTORIES or entries >= MAX_ENTRIES:
+            many = len(self.found.directories) >= MAX_DIRECTORIES or entries >= MAX_ENTRIES
+            if depth and many:
                 self.found.truncated = True
                 break
             names = _entries(directory)
@@ -96,8 +104,6 @@ class Look:
             below = self._directory(directory, names, whole=directory == self.top)
             if depth < DEPTH:
                 pending.extend((path, depth + 1) for path in below if path not in seeds)
-        for name in self.extra:
-            self._protect(f"{self.top}/{name}", self.top)
         self._prune()
         return self.found
 
@@ -108,14 +114,13 @@ class Look:
             self._protect(directory, os.path.dirname(directory))  # noqa: PTH120 - a str, often
             return []
         self.found.directories[directory] = None
-        if is_git_directory(names):
+        if names.get(".git"):
+            self._git_directory(f"{directory}/.git", directory)
+        if is_git_directory(names):  # three empty files are enough: the other names count as well
             self._git_directory(directory, None)
-            return []
         for relative in _present(names):
             if relative != ".git" or not names[".git"]:
                 self._protect(f"{directory}/{relative}", directory)
-        if names.get(".git"):
-            self._git_directory(f"{directory}/.git", directory)
         if CHECKPOINTS in names:
             self._checkpoints(f"{directory}/{CHECKPOINTS}")
         return [
@@ -124,6 +129,7 @@ class Look:
             if is_directory
             and name not in _NOT_ENTERED | {CHECKPOINTS}
             and (path := f"{directory}/{name}") not in self.found.read_only
+            and not _GIT_OBJECTS.search(path)
             and not self.hidden(path)
         ]
 
@@ -139,7 +145,7 @@ class Look:
             if base is not None:
                 self._protect(posixpath.normpath(posixpath.join(base, value)), self.top)
         for below in (*_git_directories(f"{path}/modules"), *_children(f"{path}/worktrees")):
-            if len(self.found.read_only) < MAX_FOUND:
+            if self._has_room(below):
                 self._pin_up(below, path)
                 self._git_directory(below, None)
 
@@ -175,11 +181,15 @@ class Look:
         elif status.st_nlink > 1:
             self._refuse(path, "has another name (a hard link), by which it can be written")
             return
-        if len(self.found.read_only) >= MAX_FOUND:
-            self.found.truncated = True
-            return
-        self._pin_up(path, holder)
-        self.found.read_only[path] = None
+        if self._has_room(path):
+            self._pin_up(path, holder)
+            self.found.read_only[path] = None
+
+    def _has_room(self, path: str) -> bool:
+        if len(self.found.read_only) + len(self.found.pinned) < MAX_FOUND:
+            return True
+        self.found.full = self.found.full or path
+        return False
 
     def _is_plain(self, path: str) -> bool:
         """That no component of it is a link; the first one that is cannot be protected."""
@@ -198,6 +208,8 @@ class Look:
             return  # links to the host's python, and hard links to a cache of packages
         for count, (path, is_link, links) in enumerate(_walk(directory)):
             if count == MAX_INSIDE:
+                why = f"has more than {MAX_INSIDE} entries, and links among the others are not seen"
+                self.found.left[directory] = why
                 return
             if is_link:
                 target = os.path.realpath(path)
@@ -244,7 +256,7 @@ def is_git_directory(names: Iterable[str]) -> bool:
 
 def _present(names: dict[str, bool]) -> Iterator[str]:
     """The patterns of NAMES that a directory with these entries may have, globs spelt out."""
-    for name in NAMES:
+    for name in sorted(NAMES, key=lambda name: name.is_glob):
         if not name.is_glob:
             if name.pattern.split("/", 1)[0] in names:
                 yield name.pattern

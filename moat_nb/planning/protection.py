@@ -13,7 +13,7 @@ from moat_nb.errors import Problem
 from moat_nb.planning.host_files import View
 from moat_nb.planning.limits import MIB
 from moat_nb.planning.mounts import Bind, Mount, Tmpfs, is_below
-from moat_nb.planning.protected import Found, Look
+from moat_nb.planning.protected import MAX_FOUND, Found, Look
 
 __all__ = ["Protection", "protect"]
 
@@ -68,6 +68,11 @@ def protect(
         _problem(path, why, where.get(bind.target, ""), bind)
         for bind in writable
         for path, why in looks[bind.target].refused.items()
+    ]
+    problems += [
+        _too_many(looks[bind.target].full, where.get(bind.target, ""), bind)
+        for bind in writable
+        if looks[bind.target].full
     ]
     return Protection(
         mounts=(*given, *added.values()),
@@ -130,6 +135,15 @@ def _problem(path: str, why: str, where: str, bind: Bind) -> Problem:
     )
 
 
+def _too_many(path: str, where: str, bind: Bind) -> Problem:
+    return Problem(
+        where=where,
+        what=f"{bind.source} holds more than {MAX_FOUND} paths that programs of the host run or "
+        f"obey, and each is a mount of its own; {path} is one too many",
+        hint="remove what nobody needs, exclude it, or list it in kernel.unprotect",
+    )
+
+
 def _notices(looks: Sequence[Found], config: Config, files: bool) -> list[str]:
     notices = []
     if config.kernel.unprotect:
@@ -142,7 +156,7 @@ def _notices(looks: Sequence[Found], config: Config, files: bool) -> list[str]:
         )
     left = {path: why for found in looks for path, why in found.left.items()}
     for path, why in list(left.items())[:SHOWN]:
-        notices.append(f"protected names: {path} is not protected: it {why}")
+        notices.append(f"protected names: {path} is not protected, or not all of it: it {why}")
     singles = [path for found in looks for path in found.read_only if not Path(path).is_dir()]
     if singles and not files:
         shown = ", ".join(singles[:SHOWN]) + (", ..." if len(singles) > SHOWN else "")

@@ -105,6 +105,60 @@ def test_a_bare_repository_counts_at_the_mount_and_below(tmp_path: Path) -> None
     assert look(inner).pinned == {}
 
 
+@pytest.mark.parametrize("where", ["", "a"])
+def test_three_files_that_look_like_a_bare_repository_hide_no_name(
+    tmp_path: Path, where: str
+) -> None:
+    directory = tmp_path / where
+    directory.mkdir(exist_ok=True)
+    git("init", "-q", cwd=directory)
+    make(directory, "HEAD", "objects", "refs", "config", ".vscode/", ".envrc", "deep/.mcp.json")
+    make(directory, ".github/workflows/")
+    assert below(directory, look(tmp_path).read_only) == {
+        *(".git/config", ".git/hooks", "config", ".vscode", ".envrc", "deep/.mcp.json"),
+        ".github/workflows",
+    }
+
+
+def test_decoys_leave_no_room_out_for_the_names_themselves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protected, "MAX_FOUND", 10)
+    git("init", "-q", cwd=tmp_path)
+    make(tmp_path, *(f"a{number}.code-workspace" for number in range(20)), ".envrc", "mine")
+    make(tmp_path, *(f".husky/{number}" for number in range(3)))
+    found = look(tmp_path, extra=["mine"])
+    wanted = {"mine", ".git/config", ".git/hooks", ".envrc", ".husky"}
+    assert wanted <= below(tmp_path, found.read_only)
+    assert found.full.endswith(".code-workspace")
+    for number in range(20):
+        make(tmp_path, f"scripts/{number}")
+        (tmp_path / f".husky/link{number}").symlink_to(f"../scripts/{number}")
+    found = look(tmp_path, extra=["mine"])
+    assert {"mine", ".git/config", ".git/hooks"} <= below(tmp_path, found.read_only)
+    assert "/scripts/" in found.full
+
+
+def test_many_entries_hide_no_directory_above_the_project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(tmp_path, *(f"{number}" for number in range(9)), "a/b/.envrc")
+    monkeypatch.setattr(protected, "MAX_ENTRIES", 3)
+    found = Look(top=str(tmp_path))([f"{tmp_path}/a/b"])
+    assert below(tmp_path, found.read_only) == {"a/b/.envrc"}
+
+
+def test_links_beyond_the_bound_are_told_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(tmp_path, *(f".husky/{number}" for number in range(9)))
+    monkeypatch.setattr(protected, "MAX_INSIDE", 9)
+    assert look(tmp_path).left == {}
+    monkeypatch.setattr(protected, "MAX_INSIDE", 8)
+    found = look(tmp_path)
+    assert below(tmp_path, found.left) == below(tmp_path, found.read_only) == {".husky"}
+
+
 def test_hooks_and_configs_that_the_config_names_count(tmp_path: Path) -> None:
     git("init", "-q", cwd=tmp_path)
     git("config", "core.hooksPath", "tools/hooks", cwd=tmp_path)
@@ -183,7 +237,7 @@ def test_the_look_is_bounded_and_says_so(tmp_path: Path, monkeypatch: pytest.Mon
     make(tmp_path, *(f"{number}/.envrc" for number in range(20)), "z.exrc", ".exrc")
     monkeypatch.setattr(protected, "MAX_FOUND", 5)
     found = look(tmp_path)
-    assert found.truncated
+    assert found.full.endswith("/.envrc")
     assert len(found.read_only) == 5
     assert str(tmp_path / ".exrc") in found.read_only
     monkeypatch.setattr(protected, "MAX_ENTRIES", 3)

@@ -8,6 +8,7 @@ import pytest
 
 from moat_nb.config.model import Config
 from moat_nb.config.reader import load
+from moat_nb.planning import protected
 from moat_nb.planning.mounts import Bind, Mount, Tmpfs, build
 from moat_nb.planning.protection import COVER_SIZE, Protection, protect
 
@@ -116,6 +117,21 @@ def test_what_cannot_be_protected_is_refused_at_its_mount(project: Path) -> None
     found = protect(given, read(project, "{unprotect: [.envrc]}"), {})
     assert found.problems == ()
     assert found.notices == ("protected names: kernel.unprotect leaves .envrc writable",)
+
+
+def test_more_names_than_can_be_mounted_are_refused_at_their_mount(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protected, "MAX_FOUND", 5)
+    for number in range(9):
+        (project / f"{number}.code-workspace").touch()
+    given: list[Mount] = [Bind(source=str(project), target="/workspace")]
+    (problem,) = protect(given, read(project), {"/workspace": "moat.yaml:1:1"}).problems
+    assert (problem.where, problem.hint) == (
+        "moat.yaml:1:1",
+        "remove what nobody needs, exclude it, or list it in kernel.unprotect",
+    )
+    assert ".code-workspace is one too many" in problem.what
 
 
 def test_a_runtime_that_mounts_no_single_file_protects_directories_and_says_so(
