@@ -3,12 +3,14 @@
 An ordinary kernel looks for each module in the notebook's directory first, and a sandbox may write
 there: a ``pandas.py`` of its own would be run on the host by the next ``import pandas``. So before
 such a sandbox starts, these entries of ``sys.path`` go to its end, and from then on they answer
-imports of the user's own code only: an installed package that tries whether another one is there
-finds nothing in them. What a user imports from the workspace by name is the user's to judge.
+``import`` statements of the user's own code only: an installed package that tries whether another
+one is there finds nothing in them. What a user imports from the workspace by name is the user's to
+judge.
 """
 
 from __future__ import annotations
 
+import dis
 import importlib
 import os
 import pkgutil
@@ -19,6 +21,7 @@ from importlib import machinery
 from importlib.machinery import FileFinder, ModuleSpec, PathFinder, all_suffixes
 from pathlib import Path
 from types import FrameType, ModuleType
+from typing import Any
 
 import moat_nb
 from moat_nb.planning.mount_paths import can_write
@@ -35,6 +38,9 @@ ELSEWHERE = ("cli.bench", "cli.demo", "egress.proxy", "guest", "__main__", "jupy
 MOST_NAMES = 20_000
 """Of a directory; what stands behind them is not looked at."""
 NAMES_TOLD = 5
+
+MACHINERY = (__name__, "importlib._bootstrap", "importlib._bootstrap_external")
+"""Modules whose frames stand between an import and whoever asked for it."""
 
 
 def import_all() -> None:
@@ -56,8 +62,8 @@ class Guard:
         self._tell = tell
         self._plans: list[MountPlan] = []
         self._told: set[str] = set()
-        self._looked_at: dict[str, int] = {}
-        """Entries' times of change when they were last looked at."""
+        self._seen: set[str] = set()
+        """Modules' names when they were last looked at."""
 
     def before_start(self, plan: MountPlan) -> None:
         """Called with what the sandbox will see, before it can write anything."""
@@ -86,8 +92,11 @@ class Guard:
 
     def look(self) -> None:
         """Tell of modules that have the name of an installed one, once each."""
-        names = [name for entry in sys.path if self._is_open(entry) for name in self._news(entry)]
-        bad = sorted({name for name in names if _is_installed(name, self._is_open)} - self._told)
+        # No directory's time says that nothing is new: a sandbox sets times back, and a package's
+        # file changes the time of the package alone.
+        names = {name for entry in sys.path if self._is_open(entry) for name in _names(entry)}
+        new, self._seen = names - self._seen - self._told, names
+        bad = sorted(name for name in new if _is_installed(name, self._is_open))
         if not bad:
             return
         self._told.update(bad)
@@ -116,21 +125,6 @@ class Guard:
             raise ImportError(f"{entry} is for others to import from")
         return _ForTheUser(str(directory), self._is_open)
 
-    def _news(self, entry: str) -> Iterator[str]:
-        """The names of the modules in it, where it changed since it was last looked at."""
-        directory = str(Path(entry).absolute())
-        try:
-            changed = Path(directory).stat().st_mtime_ns
-            if self._looked_at.get(directory) == changed:
-                return
-            self._looked_at[directory] = changed
-            with os.scandir(directory) as found:
-                for _, item in zip(range(MOST_NAMES), found, strict=False):
-                    if name := _module(item):
-                        yield name
-        except OSError:
-            return
-
 
 class _ForTheUser:
     """Finds modules in one directory, for code that is not installed."""
@@ -140,31 +134,64 @@ class _ForTheUser:
         self._is_open = is_open
 
     def find_spec(self, name: str, target: ModuleType | None = None) -> ModuleSpec | None:
-        importer = _importer()
-        if importer is not None and not self._is_the_users(importer):
+        if not self._is_reload(target) and not self._is_asked_for(name):
             return None
         return self._finder.find_spec(name, target)
 
     def invalidate_caches(self) -> None:
         self._finder.invalidate_caches()
 
-    def _is_the_users(self, frame: FrameType) -> bool:
-        """A cell, a program, or a module that itself lies where a sandbox can write."""
+    def _is_reload(self, target: ModuleType | None) -> bool:
+        """Of a module that the user imported from where a sandbox can write."""
+        file = getattr(target, "__file__", None)
+        return isinstance(file, str) and self._is_open(str(Path(file).absolute().parent))
+
+    def _is_asked_for(self, name: str) -> bool:
+        """By a statement of a cell, of a program, or of a module that itself lies where a sandbox
+        can write. Compiled code has no frame: what it imports, the cell that called it seems to
+        import, but at a call."""
+        frame = _importer()
+        if frame is None or not _is_statement_of(frame, name):
+            return False
         file = frame.f_globals.get("__file__")
-        if frame.f_globals.get("__name__") == "__main__" or not isinstance(file, str):
+        if frame.f_globals.get("__name__") == "__main__":
             return True
-        return self._is_open(str(Path(file).absolute().parent))
+        return isinstance(file, str) and self._is_open(str(Path(file).absolute().parent))
 
 
 def _importer() -> FrameType | None:
     """The code that asked for the import that is under way."""
-    frame: FrameType | None = sys._getframe(2)
-    while frame is not None:
-        module = str(frame.f_globals.get("__name__", ""))
-        if module != __name__ and not module.startswith("importlib"):
-            return frame
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_globals.get("__name__") in MACHINERY:
         frame = frame.f_back
-    return None
+    return frame
+
+
+def _is_statement_of(frame: FrameType, name: str) -> bool:
+    """Whether it is at an ``import`` of the package that ``name`` belongs to."""
+    steps = dis.get_instructions(frame.f_code)
+    # The place is that of the prefix in old Pythons.
+    steps = (one for one in steps if one.offset >= frame.f_lasti and one.opname != "EXTENDED_ARG")
+    step = next(steps, None)
+    if step is None or step.opname != "IMPORT_NAME":
+        return False
+    package = frame.f_globals.get("__package__")  # of a relative import
+    return _root(name) in (_root(step.argval), _root(package))
+
+
+def _root(name: Any) -> str:
+    return name.partition(".")[0] if isinstance(name, str) else ""
+
+
+def _names(entry: str) -> Iterator[str]:
+    """Of the modules in a directory."""
+    try:
+        with os.scandir(entry or ".") as found:
+            for _, item in zip(range(MOST_NAMES), found, strict=False):
+                if name := _module(item):
+                    yield name
+    except OSError:
+        return
 
 
 def _loaders() -> list[tuple[type, list[str]]]:

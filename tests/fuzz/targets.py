@@ -32,9 +32,8 @@ from moat_nb.errors import ConfigError, MoatError
 from moat_nb.excludes.suggest import scan
 from moat_nb.guest import protocol
 from moat_nb.host.run_directory import RunDir
-from moat_nb.notebook.imports import Guard
+from moat_nb.notebook.imports import _names
 from moat_nb.planning.host_files import View, expand
-from moat_nb.planning.mounts import Bind, MountPlan
 from moat_nb.planning.walk import Budget
 from moat_nb.sandbox.changes import as_text, changes, in_a_line
 from moat_nb.sandbox.guest_client import GuestClient
@@ -134,9 +133,7 @@ def workspace(tree: list[tuple[list[bytes], str]]) -> None:
                 harmless(str(error))
         told = changes((made,), 0.0)
         harmless(as_text(told) + str(in_a_line(told)))
-        guard = Guard(harmless)
-        guard._plans.append(MountPlan(mounts=(Bind(source=os.path.realpath(made), target="/w"),)))
-        list(guard._news(made))
+        list(_names(made))
 
 
 def _make(path: bytes, kind: str) -> None:

@@ -113,7 +113,6 @@ ELSEWHERE = {
     "jupyter/server/app.py": "tests/integration/test_attacks_server.py",
     "jupyter/server/contents.py": "tests/integration/test_attacks_server.py",
     "jupyter/server/kernels.py": "tests/integration/test_attacks_server.py",
-    "notebook/imports.py": "tests/integration/test_attacks_imports.py",
     "notebook/magics.py": "tests/integration/test_magics.py",
     "notebook/subcommands.py": "tests/integration/test_magics.py",
     "cli/demo.py": "tests/integration/test_readme.py",

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any
 
-from moat_nb.config.model import WORKSPACE, Config, Hooks, Network
+from moat_nb.config.model import WORKSPACE, Config, Network
 from moat_nb.errors import MoatError, SandboxGone
 from moat_nb.planning.spec import GUEST_PATH
 from moat_nb.sandbox.project import LaunchPlan, plan_project
@@ -224,7 +224,7 @@ def bare(config: Config) -> Config:
         services=(),
         secrets=(),
         network=Network(policy="none"),
-        hooks=replace(config.hooks, pre_run=None) if config.hooks != Hooks() else config.hooks,
+        hooks=replace(config.hooks, pre_run=None),
     )
 
 
