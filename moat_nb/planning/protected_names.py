@@ -15,6 +15,7 @@ __all__ = [
     "CHECKPOINTS",
     "GIT_FILES",
     "JUPYTER_CONFIGS",
+    "LITERALS",
     "NAMES",
     "VENV",
     "Name",
@@ -103,6 +104,9 @@ _PARTS = {
     *(part for name in (*NAMES, *GIT_FILES) for part in name.pattern.split("/")),
     *(CHECKPOINTS, VENV, "HEAD", "git-rebase-todo"),
 }
+
+LITERALS = frozenset(name for name in _PARTS if "*" not in name)
+"""What is asked for by name in a directory with very many entries."""
 
 
 def is_suspect(name: str) -> bool:

@@ -19,12 +19,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 
-from moat_nb.planning.protected_names import CHECKPOINTS, below_any, is_suspect, reason
+from moat_nb.planning.protected_names import CHECKPOINTS, LITERALS, below_any, is_suspect, reason
 from moat_nb.text.terminal import one_line
 
 __all__ = ["PROTECTED", "SECONDS", "ProtectedWatch"]
 
-PROTECTED = ("protected_made", "protected_lost", "protected_changed")
+PROTECTED = ("protected_made", "protected_lost", "protected_changed", "protected_full")
 """The kinds of what is told."""
 
 SECONDS = 1.0
@@ -60,7 +60,8 @@ class _Directory:
 
 class ProtectedWatch:
     """``tell(kind, words)``: ``protected_made`` for a name that appeared, ``protected_lost`` for
-    one that was replaced or moved, ``protected_changed`` for a change of such a one."""
+    one that was replaced or moved, ``protected_changed`` for a change of such a one,
+    ``protected_full``, once, where there are more directories than are watched."""
 
     def __init__(
         self,
@@ -76,6 +77,9 @@ class ProtectedWatch:
         self._tell = tell
         self._directories: dict[str, _Directory] = {}
         self._told: set[str] = set()
+        self._unwatched = ""
+        self._full_told = False
+        self._forgotten = False
         self._end = threading.Event()
         self._thread: threading.Thread | None = None
         for path in directories:
@@ -107,8 +111,9 @@ class ProtectedWatch:
 
     def look(self) -> None:
         """Tell what has happened since the last look."""
-        for path, known in list(self._directories.items()):
-            self._look_at(path, known)
+        self._look_at_all()
+        if self._forgotten:
+            self._look_at_all()  # what stands in the place of these
         for path, identity in list(self._protected.items()):
             if _identity(path)[:2] != identity[:2]:
                 del self._protected[path]
@@ -118,37 +123,57 @@ class ProtectedWatch:
             if _identity(path) != state:
                 del self._lost[path]
                 self._say("protected_changed", path, "changed after it was replaced or moved")
+        if self._unwatched and not self._full_told:
+            self._full_told = True
+            self._say("protected_full", self._unwatched, "is not watched")
+
+    def _look_at_all(self) -> None:
+        self._forgotten = False
+        for path, known in list(self._directories.items()):
+            if self._directories.get(path) is known:
+                self._look_at(path, known)
 
     def _say(self, kind: str, path: str, what: str) -> None:
         hint = {
             "protected_made": "if you did not make it, remove it before you work there",
             "protected_lost": "a sandbox can change it now; start the sandbox anew to protect it",
             "protected_changed": "if you did not change it, look at it before you work there",
+            "protected_full": f"{MAX_DIRECTORIES} directories are, and what programs of the host "
+            "run or obey is not told of in the others; `moat-nb changes` lists it",
         }[kind]
         self._tell(kind, one_line(f"{path} {what}; {hint}"))
 
     def _add(self, path: str, relative: str) -> _Directory | None:
-        if len(self._directories) >= MAX_DIRECTORIES or path in self._directories:
+        if path in self._directories:
             return None
-        with suppress(OSError):
+        if len(self._directories) >= MAX_DIRECTORIES:
+            self._unwatched = self._unwatched or path
+            return None
+        try:
             descriptor = os.open(path, _OPEN)
-            try:
-                status = os.fstat(descriptor)
-                known = _Directory(
-                    relative=relative,
-                    identity=(status.st_dev, status.st_ino),
-                    changed=status.st_ctime_ns,
-                )
-                for name, is_directory in _entries(descriptor):
-                    if is_directory:
-                        known.below.add(name)
-                    if is_suspect(name):
-                        known.suspects.add(name)
-            finally:
-                os.close(descriptor)
-            self._directories[path] = known
-            return known
-        return None
+        except OSError:
+            # Looked at again: what cannot be read for now, a sandbox can make readable.
+            if identity := _identity(path):
+                device, inode, _ = identity
+                known = _Directory(relative=relative, identity=(device, inode), changed=-1)
+                self._directories[path] = known
+            return None
+        try:
+            status = os.fstat(descriptor)
+            known = _Directory(
+                relative=relative,
+                identity=(status.st_dev, status.st_ino),
+                changed=status.st_ctime_ns,
+            )
+            for name, is_directory in _entries(descriptor):
+                if is_directory:
+                    known.below.add(name)
+                if is_suspect(name):
+                    known.suspects.add(name)
+        finally:
+            os.close(descriptor)
+        self._directories[path] = known
+        return known
 
     def _look_at(self, path: str, known: _Directory) -> None:
         if _identity(path) == (*known.identity, known.changed):
@@ -156,10 +181,13 @@ class ProtectedWatch:
         try:
             descriptor = os.open(path, _OPEN)
         except OSError:
-            return  # gone, or a link by now: what was protected in it is told by itself
+            # Gone, or a link by now: what was protected in it is told by itself.
+            self._forget(path, known)
+            return
         try:
             status = os.fstat(descriptor)
             if (status.st_dev, status.st_ino) != known.identity:
+                self._forget(path, known)
                 return
             # Taken before the entries are read: what is made meanwhile is read at the next look.
             known.changed = status.st_ctime_ns
@@ -171,6 +199,18 @@ class ProtectedWatch:
         names = {name for name, _ in found}
         known.suspects &= names
         known.below &= names
+
+    def _forget(self, path: str, known: _Directory) -> None:
+        """One that is gone or replaced makes room; what stands there was made, for the one above.
+        Only what cannot be read for now is kept, as is what has none above: a mount itself."""
+        above = self._directories.get(os.path.dirname(path))  # noqa: PTH120 - as below
+        if above is None or _identity(path)[:2] == known.identity:
+            return
+        for gone in [one for one in self._directories if f"{one}/".startswith(f"{path}/")]:
+            del self._directories[gone]
+        above.below.discard(os.path.basename(path))  # noqa: PTH119 - as below
+        above.changed = -1
+        self._forgotten = True
 
     def _look_at_entry(self, path: str, known: _Directory, name: str, is_directory: bool) -> None:
         if below_any(f"{known.relative}/{name}".lstrip("/"), self._allowed):
@@ -229,6 +269,13 @@ def _is_link(path: str) -> bool:
 
 
 def _entries(descriptor: int) -> Iterator[tuple[str, bool]]:
+    """Names, and whether each is a directory. Of very many the first, and those that matter."""
+    count = 0
     with suppress(OSError), os.scandir(descriptor) as entries:
         for entry in islice(entries, MAX_ENTRIES):
+            count += 1
             yield entry.name, entry.is_dir(follow_symlinks=False)
+    for name in LITERALS if count == MAX_ENTRIES else ():
+        with suppress(OSError):
+            mode = os.stat(name, dir_fd=descriptor, follow_symlinks=False).st_mode
+            yield name, stat.S_ISDIR(mode)

@@ -168,8 +168,75 @@ def test_the_watch_is_bounded(
     watch.look()
     assert len(watch._directories) == 5
     (tmp_path / ".envrc").touch()
+    (tmp_path / "more").mkdir()
     watch.look()
-    assert told == [("protected_made", ".envrc")]
+    assert told.pop() == ("protected_made", ".envrc")
+    ((kind, first),) = told
+    assert (kind, first.isdecimal()) == ("protected_full", True)
+    for number in range(20):
+        (tmp_path / f"{number}").rmdir()
+    watch.look()
+    (tmp_path / "room").mkdir()
+    (tmp_path / "room/.envrc").touch()
+    watch.look()
+    assert told[1:] == [("protected_made", "room/.envrc")]
+
+
+def test_what_is_made_beside_very_many_entries_is_told(
+    tmp_path: Path, begin: Begin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(9):
+        (tmp_path / f"{number}").touch()
+    monkeypatch.setattr(protected_watch, "MAX_ENTRIES", 3)
+    watch, told = begin()
+    (tmp_path / ".envrc").touch()
+    (tmp_path / ".git/hooks").mkdir(parents=True)
+    watch.look()
+    assert set(told) == {
+        *(("protected_made", ".envrc"), ("protected_made", ".git")),
+        ("protected_made", ".git/hooks"),
+    }
+
+
+def test_a_directory_that_is_replaced_is_watched_again_with_what_is_below(
+    tmp_path: Path, begin: Begin
+) -> None:
+    for name in ("src/a", "gone"):
+        (tmp_path / name).mkdir(parents=True)
+    watch, told = begin()
+    (tmp_path / "src").rename(tmp_path / "old")
+    (tmp_path / "src/a/b").mkdir(parents=True)
+    (tmp_path / "src/.envrc").touch()
+    (tmp_path / "src/a/.vscode").mkdir()
+    (tmp_path / "gone").rmdir()
+    watch.look()
+    assert set(told) == {
+        ("protected_made", "src/.envrc"),
+        ("protected_made", "src/a/.vscode"),
+    }
+    del told[:]
+    for name in ("src/a/b/.envrc", "src/.mcp.json", "old/a/.envrc"):
+        (tmp_path / name).touch()
+    (tmp_path / "gone").mkdir()
+    (tmp_path / "gone/.envrc").touch()
+    watch.look()
+    assert {path for _, path in told} == {
+        *("src/a/b/.envrc", "src/.mcp.json", "old/a/.envrc", "gone/.envrc"),
+    }
+
+
+def test_a_link_in_a_directorys_place_does_not_end_its_watch(tmp_path: Path, begin: Begin) -> None:
+    (tmp_path / "src").mkdir()
+    watch, told = begin()
+    (tmp_path / "src").rmdir()
+    (tmp_path / "src").symlink_to("/etc")
+    watch.look()
+    (tmp_path / "src").unlink()
+    (tmp_path / "src").mkdir()
+    watch.look()
+    (tmp_path / "src/.envrc").touch()
+    watch.look()
+    assert told == [("protected_made", "src/.envrc")]
 
 
 def test_it_looks_by_itself_and_once_more_at_its_end(
