@@ -56,8 +56,9 @@ class Sandbox:
     ``on_event(kind, text)`` hears ``pre_run`` with what hooks.pre_run prints (otherwise it goes to
     stderr), ``mount_lost`` with an exclude's path, ``sidecar_ended`` with which, how and its last
     lines, ``protected_made``, ``protected_lost``, ``protected_changed`` with what became of a
-    protected name, ``protected_full`` where not all is watched, ``changes`` with the worst that it left when it ended, ``refused`` with what the
-    network's rules did not allow and how to allow it, and ``gone`` with the reason, from a thread.
+    protected name, ``protected_full`` where not all is watched, ``changes`` with the worst that it
+    left when it ended, ``refused`` with what the network's rules did not allow and how to allow it,
+    and ``gone`` with the reason, from a thread.
     """
 
     def __init__(
