@@ -14,7 +14,8 @@ from moat_nb.errors import ConfigError, MoatError
 from moat_nb.host.machine import Host
 from moat_nb.sandbox import approval
 from moat_nb.sandbox.approval import Approve, Records
-from moat_nb.sandbox.permissions import Demand, Permissions
+from moat_nb.sandbox.demands import Demand
+from moat_nb.sandbox.permissions import Permissions
 from moat_nb.sandbox.project import plan_project
 from moat_nb.text.terminal import one_line
 

@@ -1,4 +1,5 @@
-"""`moat-nb clean`: what launchers left that died together with their reapers."""
+"""`moat-nb clean`: what launchers left that died together with their reapers, and what was approved
+for projects that are gone."""
 
 from __future__ import annotations
 
@@ -11,12 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from moat_nb.errors import MoatError
+from moat_nb.host.machine import Host
 from moat_nb.host.run_directory import Owner, base_directory, sandbox_states, sweep
 from moat_nb.planning.image import IMAGE_LABEL, REPOSITORY
 from moat_nb.planning.spec import SOCKETS_LABEL
 from moat_nb.runtimes.docker.engine import connect, engine_errors
 from moat_nb.runtimes.docker.runtime import Docker
+from moat_nb.sandbox.approval import Records
 from moat_nb.text.tables import amount
+from moat_nb.text.terminal import one_line
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -34,9 +38,10 @@ def clean(*, images: bool) -> int:
     for path in unnoted(base, time.time()):
         shutil.rmtree(path, ignore_errors=True)
         done.append(f"directory {path}")
+    done += [f"approval of {name}" for name in Records(Host.current().approvals).remove_gone()]
     for socket in _engines():
         done += _clean_engine(socket, base, images)
-    print("\n".join(f"removed {what}" for what in done) or "nothing to remove")
+    print("\n".join(f"removed {one_line(what)}" for what in done) or "nothing to remove")
     return 0
 
 

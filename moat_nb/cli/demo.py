@@ -18,10 +18,11 @@ from typing import Any
 from moat_nb.api import Sandbox
 from moat_nb.cli.bench.kernels import first_reply, plain_kernel
 from moat_nb.errors import MoatError
-from moat_nb.host.machine import MOAT_USER
+from moat_nb.host.machine import MOAT_USER, Host
 from moat_nb.host.package import PACKAGE
 from moat_nb.host.scratch import scratch_directory
 from moat_nb.jupyter.kernel_manager import Kernel
+from moat_nb.sandbox.approval import Records
 from moat_nb.text.tables import table
 
 __all__ = ["main"]
@@ -89,7 +90,10 @@ def _project() -> Iterator[Path]:
         (project / "node_modules").mkdir(mode=0o755)
         (project / "node_modules" / "native").write_text("built for the host\n")
         (project / ".env").write_text("PASSWORD=the-host's-own\n")
-        yield project
+        try:
+            yield project
+        finally:
+            Records(Host.current().approvals).remove(os.path.realpath(project))
 
 
 def run_notebook(kernel: Kernel, path: Path) -> None:

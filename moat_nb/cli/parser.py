@@ -344,7 +344,8 @@ def _add_machine_commands(commands: _Commands) -> None:
         commands,
         "clean",
         "remove what killed launchers left",
-        "Directories and containers whose launcher is dead; running sandboxes are not touched.",
+        "Directories and containers whose launcher is dead, and approvals of projects that are\n"
+        "gone; running sandboxes are not touched.",
         "moat-nb clean --images",
     )
     parser.add_argument("--images", action="store_true", help="the images that were built, too")

@@ -56,14 +56,21 @@ def _other_writers(status: os.stat_result, owner: int) -> str:
 
 def _is_private(gid: int, uid: int) -> bool:
     """Whether nobody but ``uid`` and root is in the group: the user's own of the same name, as
-    Debian and Fedora make it, where a umask of 002 is the rule. Group 0 is root's."""
+    Debian and Fedora make it, where a umask of 002 is the rule. Group 0 is root's.
+
+    A user whom the machine does not list, as one of a directory service, may not be alone there.
+    """
     if gid == 0:
         return True
+    users = pwd.getpwall()
+    if any(user.pw_gid == gid and user.pw_uid not in (0, uid) for user in users):
+        return False
     try:
         group = grp.getgrgid(gid)
     except KeyError:
         return gid == uid  # in a container whose user has no name
-    return group.gr_name == _user(uid) and set(group.gr_mem) <= {group.gr_name}
+    listed = any(user.pw_uid == uid and user.pw_name == group.gr_name for user in users)
+    return listed and set(group.gr_mem) <= {group.gr_name}
 
 
 def _user(uid: int) -> str:

@@ -21,12 +21,11 @@ from moat_nb.config.model import Config
 from moat_nb.errors import ApprovalNeeded, MoatError
 from moat_nb.planning.mounts import is_below
 from moat_nb.planning.secret_places import secret_place
+from moat_nb.sandbox.demands import Demand, difference
 from moat_nb.sandbox.permissions import (
     KERNELS,
-    Demand,
     Permissions,
     as_words,
-    difference,
     of_plan,
     of_words,
     own_project,
@@ -34,7 +33,7 @@ from moat_nb.sandbox.permissions import (
 from moat_nb.sandbox.project import LaunchPlan
 from moat_nb.text.terminal import LOGGER
 
-__all__ = ["Approve", "Record", "Records", "check", "demands", "forget_excludes"]
+__all__ = ["Approve", "Record", "Records", "check", "check_again", "demands", "forget_excludes"]
 
 Approve = Callable[[tuple[Demand, ...]], bool]
 """Asks a person whether a file may have these."""
@@ -57,10 +56,26 @@ class Records:
         return self._read(self._file(project))
 
     def __iter__(self) -> Iterator[Record]:
-        """By project."""
+        """By project. Those that cannot be read are told of, and left out."""
         files = self._directory.glob("*.json") if self._directory.is_dir() else ()
-        found = (self._read(file) for file in files)
+        found = []
+        for file in files:
+            try:
+                found.append(self._read(file))
+            except MoatError as error:
+                LOGGER.warning("%s", error)
         yield from sorted((one for one in found if one), key=lambda record: record.project)
+
+    def remove_gone(self) -> Iterator[str]:
+        """Remove the records of directories that are there no longer, and say whose they were."""
+        for record in self:
+            try:
+                Path(record.project).stat()
+            except (FileNotFoundError, NotADirectoryError):
+                self.remove(record.project)
+                yield record.project
+            except OSError:
+                continue  # it may be there
 
     def write(self, record: Record) -> None:
         """Replace the project's record at once; nobody else may read or write it. OSError."""
@@ -105,12 +120,15 @@ class Records:
             ) from None
 
 
-def check(plan: LaunchPlan, approve: Approve | None = None, *, keys: tuple[str, ...] = ()) -> None:
+def check(
+    plan: LaunchPlan, approve: Approve | None = None, *, keys: tuple[str, ...] = ()
+) -> Permissions:
     """Before anything of ``plan`` is started or built: raises ApprovalNeeded, unless its file asks
     no more than was approved, or ``approve`` has a person approve the rest.
 
     ``keys`` are the sources that the person has named though keys or passwords are kept there;
-    another one is not asked for. What is asked now is kept, for the next start to be compared with.
+    another one is not asked for. What is asked now is kept, for the next start to be compared with,
+    and returned.
     """
     records, project = _records(plan), _project(plan.file)
     asked = of_plan(plan)
@@ -120,6 +138,15 @@ def check(plan: LaunchPlan, approve: Approve | None = None, *, keys: tuple[str, 
     if new and (unnamed or approve is None or not approve(new)):
         raise ApprovalNeeded(project, tuple(map(str, new)), unnamed)
     _keep(records, Record(project=project, permissions=asked), needed=bool(new))
+    return asked
+
+
+def check_again(plan: LaunchPlan, approved: Permissions) -> None:
+    """Before another start of a file of which :func:`check` returned ``approved``: raises
+    ApprovalNeeded when it has come to mean more, as where a link now leads elsewhere. Asks nobody
+    and keeps nothing, as the project may have another file by now."""
+    if new := difference(of_plan(plan), approved):
+        raise ApprovalNeeded(_project(plan.file), tuple(map(str, new)))
 
 
 def demands(plan: LaunchPlan) -> tuple[Demand, ...]:
@@ -152,19 +179,19 @@ def forget_excludes(approvals: Path, before: Config, after: Config) -> None:
 
 
 def _demands(asked: Permissions, project: str, records: Records) -> tuple[Demand, ...]:
-    record = records.read(project) or _writer(project, records)
-    return difference(asked, record.permissions if record else own_project(project, asked))
+    record = records.read(project)
+    known = [record] if record else list(_writers(project, records))
+    granted = [one.permissions for one in known] or [own_project(project, asked)]
+    return tuple(dict.fromkeys(new for one in granted for new in difference(asked, one)))
 
 
-def _writer(project: str, records: Records) -> Record | None:
-    """The record of the nearest project whose sandbox can write to ``project``."""
-    found = [
-        record
-        for record in records
-        for seen in record.permissions.mounts
-        if seen.writable and (seen.source == project or is_below(project, seen.source))
-    ]
-    return max(found, key=lambda record: len(record.project), default=None)
+def _writers(project: str, records: Records) -> Iterator[Record]:
+    """The records of all projects whose sandboxes can write to ``project``: any may have written
+    its file, so the file must ask for no more than each of them has."""
+    for record in records:
+        writable = (seen.source for seen in record.permissions.mounts if seen.writable)
+        if any(source == project or is_below(project, source) for source in writable):
+            yield record
 
 
 def _keep(records: Records, record: Record, *, needed: bool) -> None:

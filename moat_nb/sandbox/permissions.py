@@ -11,23 +11,22 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from moat_nb.config.exclude_patterns import is_glob
-from moat_nb.config.model import Config, MountEntry, Rule, Service
+from moat_nb.config.model import Config, KernelOptions, MountEntry, Rule, Service, VolumeEntry
 from moat_nb.planning.kernel import kernel_user
 from moat_nb.planning.limits import MIB, Limits
-from moat_nb.planning.mounts import Bind, is_below
+from moat_nb.planning.mounts import Bind, Volume
 from moat_nb.planning.spec import ContainerSpec
 from moat_nb.sandbox.project import LaunchPlan
 
-__all__ = ["Demand", "Permissions", "Seen", "difference", "of_plan", "own_project"]
+__all__ = ["KERNELS", "POLICIES", "Permissions", "Seen", "of_plan", "own_project"]
 
 KERNELS = "the kernels"
 
 POLICIES = ("none", "strict", "permissive", "bridge")
 """From the closest to the loosest."""
 
-LONGEST = 500
-"""Characters of a line that is shown."""
+FREE_POOL = 1
+"""Spares that need no approval: each has a sandbox's whole limits once more."""
 
 DEFAULT_PIDS = Limits(memory=0).pids
 DEFAULT_ULIMITS = {name: hard for name, _, hard in Limits(memory=0).ulimits}
@@ -40,11 +39,12 @@ class Seen:
     by: str
     """:data:`KERNELS`, or a service's name."""
     source: str
-    """Absolute, without a link in it."""
+    """Absolute, without a link in it; or which volume of the engine's."""
     writable: bool
     excludes: tuple[str, ...] = ()
     """Absolute paths and globs below ``source``."""
     where: str = field(default="", compare=False)
+    note: str = field(default="", compare=False)
 
     def __str__(self) -> str:
         return f"{self.source}, {'writable' if self.writable else 'read-only'}, for {self.by}"
@@ -58,29 +58,18 @@ class Permissions:
     policy: str = "permissive"
     rules: tuple[str, ...] = ()
     limits: tuple[tuple[str, float], ...] = ()
-    """Those above the default; by name."""
+    """Those that are not the default; by name."""
+    require_limits: bool = False
     runtime: str = ""
     isolation: str = ""
     protect: tuple[str, ...] = ()
     """Names that the file adds to those that are protected: of which none may be taken away."""
     others: tuple[tuple[str, str], ...] = ()
-    """``(kind, which)``: secrets, volumes, hooks, ports of this machine, ..."""
+    """``(kind, which)``: secrets, hooks, ports of this machine, ..."""
     places: dict[str, str] = field(default_factory=dict, compare=False)
     """``file:line:column`` of what is no mount, by kind."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Demand:
-    """One thing that a file asks for and that was not approved."""
-
-    where: str
-    what: str
-    source: str = ""
-    """Of a mount."""
-
-    def __str__(self) -> str:
-        what = self.what[:LONGEST] + (" ..." if len(self.what) > LONGEST else "")
-        return f"{self.where}: {what}" if self.where else what
+    defaults: dict[str, float] = field(default_factory=dict, compare=False)
+    """The limits of this machine's sandboxes where a file says nothing."""
 
 
 # ---------------------------------------------------------------- what is asked
@@ -93,11 +82,13 @@ def of_plan(plan: LaunchPlan) -> Permissions:
         policy=file.network.policy or "permissive",
         rules=tuple(map(_rule, file.network.rules)),
         limits=tuple(_limits(file, plan.host.memory)),
+        require_limits=file.kernel.require_limits,
         runtime=file.kernel.runtime or file.runtime or "",
         isolation=file.kernel.isolation or "",
         protect=file.kernel.protect,
         others=tuple(dict.fromkeys(_others(plan))),
         places={kind: file.place(key) for kind, key in PLACES.items()},
+        defaults=_defaults(plan.host.memory),
     )
 
 
@@ -114,10 +105,10 @@ def own_project(project: str, asked: Permissions) -> Permissions:
 PLACES = {
     "policy": "network",
     "limit": "container",
+    "require_limits": "kernel.require_limits",
     "runtime": "kernel.runtime",
     "isolation": "kernel.isolation",
     "secret": "secrets",
-    "volume": "volumes",
     "hook": "hooks",
     "port of this machine": "network.host",
     "GPUs": "kernel.gpus",
@@ -137,6 +128,32 @@ def _mounts(plan: LaunchPlan) -> Iterator[Seen]:
     for service in plan.file.wanted_services:
         for mount in service.mounts:
             yield _seen(service.name, mount, binds.get(service.name, {}), plan)
+    yield from _volumes(KERNELS, plan.spec, plan.file.volumes, plan.file)
+    for sidecar in plan.sidecars:
+        service = sidecar.service.entry
+        yield from _volumes(service.name, sidecar.spec, service.volumes, plan.file, sidecar.where)
+
+
+def _volumes(
+    by: str, spec: ContainerSpec, entries: Iterable[VolumeEntry], file: Config, where: str = ""
+) -> Iterator[Seen]:
+    """All that the container has, those of the plan's own too. They are kept by the project's name,
+    which any file can say, so none is one project's own."""
+    places = {entry.target: entry.where for entry in entries}
+    for mount in spec.mounts:
+        if isinstance(mount, Volume):
+            source = f"the engine's volume {mount.name}"
+        elif isinstance(mount, Bind) and mount.source in spec.mounts.keep:
+            source = mount.source
+        else:
+            continue
+        yield Seen(
+            by=by,
+            source=source,
+            writable=not mount.read_only,
+            where=places.get(mount.target, where),
+            note=f", which all projects named {file.name} share",
+        )
 
 
 def _sources(spec: ContainerSpec) -> dict[str, str]:
@@ -163,28 +180,40 @@ def _rule(rule: Rule) -> str:
 
 
 def _limits(file: Config, ram: int) -> Iterator[tuple[str, float]]:
-    """Those that are looser than a sandbox has where the file says nothing."""
-    default = {"memory (MiB)": ram // 2 // MIB, "pids": DEFAULT_PIDS, **DEFAULT_ULIMITS}
+    """Those other than a sandbox's where the file says nothing; of several the loosest."""
+    default, kernel = _defaults(ram), file.kernel
+    memory = file.container.memory_mb or default["memory (MiB)"]
     asked: list[tuple[str, float]] = [
-        ("memory (MiB)", file.container.memory_mb or 0),
-        ("pids", file.kernel.pids),
+        ("memory (MiB)", memory),
+        ("pids", kernel.pids),
+        ("CPUs", file.container.cpus or float("inf")),
+        ("tmpfs_size (MiB)", kernel.tmpfs_size_mb),
+        ("pool", max(kernel.pool, FREE_POOL)),
     ]
-    asked += [("memory (MiB)", service.memory_mb or 0) for service in file.wanted_services]
+    asked += [("memory (MiB)", service.memory_mb or memory) for service in file.wanted_services]
     for name, soft, hard in file.container.ulimits:
         asked.append((name, float("inf") if -1 in (soft, hard) else max(soft, hard)))
     loosest: dict[str, float] = {}
     for name, value in asked:
-        if value > default.get(name, 0):
-            loosest[name] = max(value, loosest.get(name, 0))
-    yield from sorted(loosest.items())
+        loosest[name] = max(value, loosest.get(name, 0))
+    yield from sorted((n, value) for n, value in loosest.items() if value != default.get(n))
+
+
+def _defaults(ram: int) -> dict[str, float]:
+    return {
+        "memory (MiB)": ram // 2 // MIB,
+        "pids": DEFAULT_PIDS,
+        "CPUs": float("inf"),
+        "tmpfs_size (MiB)": KernelOptions.tmpfs_size_mb,
+        "pool": FREE_POOL,
+        **DEFAULT_ULIMITS,
+    }
 
 
 def _others(plan: LaunchPlan) -> Iterator[tuple[str, str]]:
     file = plan.file
     for secret in file.secrets:
         yield "secret", f"{secret.name} ({secret.scheme}://{secret.reference})"
-    for volume in (*file.volumes, *(v for s in file.wanted_services for v in s.volumes)):
-        yield "volume", f"{volume.name} of projects named {file.name}"
     for name in ("post_build_root", "post_build"):
         if script := getattr(file.hooks, name):
             yield "hook", f"{name} (in the image's build): {script}"
@@ -210,122 +239,6 @@ def _users(plan: LaunchPlan, services: Iterable[Service]) -> Iterator[tuple[str,
         yield "kernels run as", f"the owner of the workspace, {user}"
 
 
-# ---------------------------------------------------------------- what is new
-
-
-def difference(asked: Permissions, granted: Permissions) -> tuple[Demand, ...]:
-    """All of ``asked`` that goes beyond ``granted``."""
-    return (
-        *_new_mounts(asked, granted),
-        *_looser_network(asked, granted),
-        *_looser_limits(asked, granted),
-        *_changed(asked, granted),
-        *(
-            _demand(asked, kind, f"{kind} {which}")
-            for kind, which in asked.others
-            if (kind, which) not in granted.others
-        ),
-    )
-
-
-def _demand(asked: Permissions, kind: str, what: str) -> Demand:
-    return Demand(where=asked.places.get(kind, ""), what=what)
-
-
-def _new_mounts(asked: Permissions, granted: Permissions) -> Iterator[Demand]:
-    for mount in asked.mounts:
-        if any(_covers(known, mount) for known in granted.mounts):
-            continue
-        why = ""
-        for known in granted.mounts:
-            if shown := _shown(known, mount) if _reaches(known, mount) else ():
-                why = f" (no longer excluded: {', '.join(shown)})"
-        yield Demand(where=mount.where, what=f"mount {mount}{why}", source=mount.source)
-
-
-def _covers(known: Seen, mount: Seen) -> bool:
-    """Whether ``mount`` shows nothing that ``known`` does not."""
-    return (
-        _reaches(known, mount)
-        and (known.writable or not mount.writable)
-        and not _shown(known, mount)
-    )
-
-
-def _reaches(known: Seen, mount: Seen) -> bool:
-    inside = mount.source == known.source or is_below(mount.source, known.source)
-    return inside and known.by in (mount.by, KERNELS)
-
-
-def _shown(known: Seen, mount: Seen) -> tuple[str, ...]:
-    """What ``known`` excludes and ``mount`` may show."""
-    return tuple(exclude for exclude in known.excludes if _shows(mount, exclude))
-
-
-def _shows(mount: Seen, exclude: str) -> bool:
-    if exclude in mount.excludes:
-        return False
-    if is_glob(exclude):
-        return True  # of whatever it may match there
-    if _at_or_below(mount.source, exclude):
-        return True
-    named = (other for other in mount.excludes if not is_glob(other))
-    hidden = any(_at_or_below(exclude, other) for other in named)
-    return _at_or_below(exclude, mount.source) and not hidden
-
-
-def _at_or_below(path: str, parent: str) -> bool:
-    return path == parent or is_below(path, parent)
-
-
-def _looser_network(asked: Permissions, granted: Permissions) -> Iterator[Demand]:
-    now, before = asked.policy, granted.policy
-    if POLICIES.index(now) > POLICIES.index(before):
-        yield _demand(asked, "policy", f"network policy {now} (it was {before})")
-        return
-    if now in ("none", "bridge"):
-        return
-    added = [rule for rule in asked.rules if rule not in granted.rules]
-    gone = [rule for rule in granted.rules if rule not in asked.rules]
-    if now == "permissive":  # there rules refuse, and by default all is allowed
-        added = [rule for rule in added if not _only_denies(rule)]
-    elif before == "permissive":
-        added, gone = (added, []) if granted.rules else ([], [])
-    else:
-        gone = [rule for rule in gone if "deny" in rule]
-    for rule in added:
-        yield _demand(asked, "policy", f"network rule {rule}")
-    for rule in gone:
-        yield _demand(asked, "policy", f"network without the rule {rule}")
-    kept = [rule for rule in asked.rules if rule in granted.rules]
-    if kept != [rule for rule in granted.rules if rule in asked.rules]:
-        yield _demand(asked, "policy", "network rules in another order")
-
-
-def _only_denies(rule: str) -> bool:
-    lines = rule.split("; ")[1:]
-    return bool(lines) and all(line.startswith("deny ") for line in lines)
-
-
-def _looser_limits(asked: Permissions, granted: Permissions) -> Iterator[Demand]:
-    known = dict(granted.limits)
-    for name, value in asked.limits:
-        if value > known.get(name, 0):
-            words = "unlimited" if value == float("inf") else f"{value:g}"
-            yield _demand(asked, "limit", f"limit {name} {words}, above the default")
-
-
-def _changed(asked: Permissions, granted: Permissions) -> Iterator[Demand]:
-    if asked.runtime != granted.runtime:
-        words = f"runtime {asked.runtime or 'auto'} (it was {granted.runtime or 'auto'})"
-        yield _demand(asked, "runtime", words)
-    if granted.isolation and asked.isolation != granted.isolation:
-        yield _demand(asked, "isolation", f"no isolation {granted.isolation} any more")
-    for name in granted.protect:
-        if name not in asked.protect:
-            yield _demand(asked, "protect", f"protected no longer: {name}")
-
-
 # ---------------------------------------------------------------- as JSON
 
 
@@ -338,6 +251,7 @@ def as_words(permissions: Permissions) -> dict[str, Any]:
         "policy": permissions.policy,
         "rules": permissions.rules,
         "limits": [[name, str(value)] for name, value in permissions.limits],
+        "require_limits": permissions.require_limits,
         "runtime": permissions.runtime,
         "isolation": permissions.isolation,
         "protect": permissions.protect,
@@ -362,6 +276,7 @@ def of_words(words: Any) -> Permissions:
         policy=words["policy"],
         rules=tuple(map(str, words["rules"])),
         limits=tuple((str(name), float(value)) for name, value in words["limits"]),
+        require_limits=bool(words.get("require_limits", False)),
         runtime=str(words["runtime"]),
         isolation=str(words["isolation"]),
         protect=tuple(map(str, words.get("protect", ()))),

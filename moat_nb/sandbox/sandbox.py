@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -24,10 +23,11 @@ from moat_nb.errors import CommandError, SandboxGone
 from moat_nb.host.rotating_log import BoundedLog
 from moat_nb.planning.network import notice
 from moat_nb.planning.spec import ContainerSpec
-from moat_nb.sandbox.approval import Approve, check
+from moat_nb.sandbox.approval import Approve, check, check_again
 from moat_nb.sandbox.changes import Changes
 from moat_nb.sandbox.guest_client import GuestClient, MountProof, Output, Process
 from moat_nb.sandbox.kernels import spawn_kernel
+from moat_nb.sandbox.permissions import Permissions
 from moat_nb.sandbox.pool import POOL
 from moat_nb.sandbox.project import LaunchPlan, plan_project
 from moat_nb.sandbox.protected_watch import PROTECTED
@@ -120,12 +120,16 @@ class Sandbox:
             raise TypeError(f"Sandbox.launch() has no option {unknown[0]!r}; there are {there}")
         path = Path(path).absolute()  # the process may have another directory at a reset
         environ = dict(os.environ if environ is None else environ)
+        approved: dict[str, Permissions] = {}  # by the file's digest
 
         def plan(file: Config | None) -> LaunchPlan:
             made = plan_project(
                 file or path, runtime, overrides=overrides, environ=environ, kernels=kernels
             )
-            check(made, approve)
+            if file is None:
+                approved[made.file.digest] = check(made, approve)
+            else:
+                check_again(made, approved[file.digest])
             return made
 
         return cls(
@@ -204,12 +208,7 @@ class Sandbox:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *how: object) -> None:
         self.stop()
 
     def __repr__(self) -> str:

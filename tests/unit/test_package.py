@@ -129,6 +129,7 @@ ELSEWHERE = {
     # One question with another module, and tried there.
     "jupyter/output/attributes.py": "tests/unit/jupyter/output/test_sanitise.py",
     "planning/protected_names.py": "tests/unit/planning/test_protected.py",
+    "sandbox/demands.py": "tests/unit/sandbox/test_permissions.py",
     "runtimes/base.py": "tests/unit/runtimes/test_registry.py",
 }
 """Where the tests are of a module that has no test file of its own."""

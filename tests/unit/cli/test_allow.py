@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import pty
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +30,16 @@ def directory(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def moat(tmp_path: Path, directory: Path) -> Moat:
+def short() -> Iterator[str]:
+    """A directory whose path is short enough for sandboxes, of which there are none."""
+    with tempfile.TemporaryDirectory(prefix="moat-", dir="/var/tmp") as made:
+        yield made
+
+
+@pytest.fixture
+def moat(tmp_path: Path, directory: Path, short: str) -> Moat:
     env = {**os.environ, **NO_ENGINE, "XDG_DATA_HOME": str(tmp_path / "data")}
+    env["XDG_RUNTIME_DIR"] = short
 
     def run(*words: str, answer: bytes | None = None) -> Any:
         argv = [sys.executable, "-m", "moat_nb", *words]
@@ -83,6 +93,18 @@ def test_a_place_of_keys_is_allowed_by_its_name_alone(moat: Moat, directory: Pat
     assert refused.returncode == 1
     assert f"moat-nb allow {directory} --keys {place}" in refused.stderr
     assert moat("allow", "--yes", "--keys", str(place)).returncode == 0
+
+
+def test_clean_forgets_projects_that_are_gone(moat: Moat, directory: Path) -> None:
+    other = directory.parent / "other"
+    other.mkdir(mode=0o755)
+    shutil.copy(directory / "moat.yaml", other)
+    for project in (directory, other):
+        assert moat("allow", str(project), "--yes").returncode == 0
+    shutil.rmtree(other)
+    assert f"removed approval of {other}\n" in moat("clean").stdout
+    assert f"{other}\n" not in moat("allow", "--list").stdout
+    assert f"{directory}\n" in moat("allow", "--list").stdout
 
 
 def test_install_refuses_in_the_same_words(moat: Moat, directory: Path, tmp_path: Path) -> None:

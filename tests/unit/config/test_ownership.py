@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import grp
 import os
+import pwd
 from pathlib import Path
 
 import pytest
@@ -83,3 +84,33 @@ def test_a_group_may_write_if_it_is_the_users_own_or_roots(file: Path) -> None:
     problem = distrust(file, with_group(status, shared.gr_gid, 0o100664), "f", uid=ME)
     assert problem is not None and f"by the group {shared.gr_name}" in problem.what
     assert distrust(file, with_group(status, shared.gr_gid, 0o100644), "f", uid=ME) is None
+
+
+def user(name: str, uid: int, gid: int) -> pwd.struct_passwd:
+    return pwd.struct_passwd((name, "x", uid, gid, "", "/", "/bin/sh"))
+
+
+@pytest.mark.parametrize(
+    ("users", "members", "private"),
+    [
+        ([user("ada", ME, 7777)], [], True),
+        ([user("ada", ME, 7777)], ["ada"], True),
+        ([user("ada", ME, 7777), user("toor", 0, 7777)], [], True),
+        ([user("ada", ME, 7777)], ["bob"], False),
+        ([user("ada", ME, 7777), user("bob", ANOTHER, 7777)], [], False),
+        ([], [], False),  # a directory service lists nobody: who knows who else is in it
+    ],
+)
+def test_ones_own_group_is_of_those_whose_first_group_it_is_too(
+    file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    users: list[pwd.struct_passwd],
+    members: list[str],
+    private: bool,
+) -> None:
+    group = grp.struct_group(("ada", "x", 7777, members))
+    monkeypatch.setattr(pwd, "getpwall", lambda: users)
+    monkeypatch.setattr(pwd, "getpwuid", lambda uid: user("ada", uid, 7777))
+    monkeypatch.setattr(grp, "getgrgid", lambda gid: group)
+    problem = distrust(file, with_group(file.stat(), 7777, 0o100664), "f", uid=ME)
+    assert (problem is None) == private

@@ -13,8 +13,8 @@ from moat_nb.config.model import Config
 from moat_nb.config.reader import read_config
 from moat_nb.errors import ApprovalNeeded, ConfigError, MoatError
 from moat_nb.host.machine import Host
-from moat_nb.sandbox.approval import Records, check, demands, forget_excludes
-from moat_nb.sandbox.permissions import Demand
+from moat_nb.sandbox.approval import Records, check, check_again, demands, forget_excludes
+from moat_nb.sandbox.demands import Demand
 from moat_nb.sandbox.project import LaunchPlan, plan_project
 from tests.unit.projects import NO_ENGINE
 
@@ -81,6 +81,35 @@ def test_what_was_approved_is_asked_once_and_less_passes(plan: Plan) -> None:
         check(plan(ELSEWHERE), no)
 
 
+def test_a_start_of_what_was_approved_asks_nobody_and_keeps_nothing(plan: Plan, host: Host) -> None:
+    """As a restart, and a spare, of a file that has been another meanwhile."""
+    first = check(plan(ELSEWHERE), yes)
+    (file,) = host.approvals.iterdir()
+    check(plan(WITH_EXCLUDE))
+    kept = file.read_bytes()
+    check_again(plan(ELSEWHERE), first)
+    assert file.read_bytes() == kept
+    with pytest.raises(ApprovalNeeded, match="elsewhere"):
+        check(plan(ELSEWHERE))
+    file.unlink()
+    check_again(plan(ELSEWHERE), first)
+    assert list(host.approvals.iterdir()) == []
+
+
+def test_a_link_that_leads_elsewhere_since_is_not_what_was_approved(plan: Plan, host: Host) -> None:
+    for name in ("elsewhere", ".ssh"):
+        (host.home / name / "deep").mkdir(parents=True)
+    link = host.home / "link"
+    link.symlink_to("elsewhere")
+    linked = "mounts: ['HOME/link/deep:/data']"
+    first = check(plan(linked), yes)
+    check_again(plan(linked), first)
+    link.unlink()
+    link.symlink_to(".ssh")
+    with pytest.raises(ApprovalNeeded, match=r"/\.ssh/deep, writable"):
+        check_again(plan(linked), first)
+
+
 def test_an_exclude_that_goes_is_asked_for_at_the_second_start(plan: Plan) -> None:
     check(plan(WITH_EXCLUDE))
     with pytest.raises(ApprovalNeeded, match=r"no longer excluded: .*/p/\.env"):
@@ -100,6 +129,31 @@ def test_a_file_that_a_sandbox_wrote_below_its_project_is_held_against_that(
     assert "network policy permissive (it was none)" in str(raised.value)
     check(plan(WITH_EXCLUDE + "\nnetwork: {policy: none}", "p/sub"))
     check(plan("", "elsewhere"))  # where no sandbox can write
+
+
+def test_a_file_that_several_sandboxes_could_write_is_held_against_each(
+    plan: Plan, host: Host
+) -> None:
+    """The closest of them as well as the nearest."""
+    check(plan("network: {policy: strict, rules: [a.org]}"))
+    (host.home / "q").mkdir()
+    check(plan("mounts: [.:/workspace, HOME/p:/p]\nnetwork: {policy: none}", "q"), yes)
+    asked = plan("network: {policy: strict, rules: [a.org]}\nkernel: {gpus: all}", "p/sub")
+    assert [demand.what for demand in demands(asked)] == [
+        "GPUs all",
+        "network policy strict (it was none)",
+    ]
+    check(plan("network: {policy: none}", "p/sub"))
+
+
+def test_the_records_of_directories_that_are_gone_are_removed(plan: Plan, host: Host) -> None:
+    check(plan(""))
+    check(plan("", "elsewhere"))
+    (host.home / "elsewhere").rmdir()
+    records = Records(host.approvals)
+    assert list(records.remove_gone()) == [str(host.home / "elsewhere")]
+    assert [record.project for record in records] == [str(host.home / "p")]
+    assert list(records.remove_gone()) == []
 
 
 def test_places_of_keys_must_be_named(plan: Plan, host: Host) -> None:
@@ -128,6 +182,17 @@ def test_a_record_that_cannot_be_read_is_no_first_start(plan: Plan, host: Host) 
         file.write_bytes(broken)
         with pytest.raises(MoatError, match=r"cannot be read .*remove it, and run `moat-nb allow`"):
             check(plan(""), yes)
+
+
+def test_a_record_that_cannot_be_read_is_told_of_and_stops_no_other_project(
+    plan: Plan, host: Host, caplog: pytest.LogCaptureFixture
+) -> None:
+    check(plan(""))
+    (file,) = host.approvals.iterdir()
+    file.write_text('{"project": "x", "permissions": {"policy": "a later one"}}')
+    check(plan("", "elsewhere"))
+    (told,) = caplog.messages
+    assert told.startswith(f"{file}: what was approved cannot be read")
 
 
 def test_where_nothing_can_be_kept_a_plain_project_starts_and_no_other(

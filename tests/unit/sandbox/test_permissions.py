@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from moat_nb.host.machine import Host, User
+from moat_nb.sandbox.demands import difference
 from moat_nb.sandbox.permissions import (
     Permissions,
     as_words,
-    difference,
     of_plan,
     of_words,
     own_project,
@@ -87,7 +87,25 @@ ASKED = {
     ),
     "a volume": (
         "volumes: [{name: db, target: /db}]",
-        ["moat.yaml:2:1: volume db of projects named p"],
+        [
+            "moat.yaml:2:11: mount HOME/.local/share/moat-nb/volumes/p/db, writable, "
+            "for the kernels, which all projects named p share"
+        ],
+    ),
+    "a volume of the engine's": (
+        "kernel: {services: {web: {image: 'a:1', ports: [80], "
+        "volumes: [{name: db, target: /db, type: volume, readonly: true}]}}}",
+        [
+            "moat.yaml:2:64: mount the engine's volume moat-p-db, read-only, for web, "
+            "which all projects named p share"
+        ],
+    ),
+    "a volume that the plan adds": (
+        "dependencies: [ollama]\nservices: {ollama: {models: [a]}}",
+        [
+            "moat.yaml:3:12: mount HOME/.local/share/moat-nb/volumes/p/ollama-models, writable, "
+            "for ollama, which all projects named p share"
+        ],
     ),
     "a port of this machine": (
         "network: {policy: strict, host: [5432]}",
@@ -109,9 +127,16 @@ ASKED = {
         "container: {memory: 6000, ulimits: {nofile: {soft: 4096, hard: -1}}}\n"
         "kernel: {pids: 5000}",
         [
-            "moat.yaml:2:1: limit memory (MiB) 6000, above the default",
-            "moat.yaml:2:1: limit nofile unlimited, above the default",
-            "moat.yaml:2:1: limit pids 5000, above the default",
+            "moat.yaml:2:1: limit memory (MiB) 6000 (it was 4096)",
+            "moat.yaml:2:1: limit pids 5000 (it was 512)",
+            "moat.yaml:2:1: limit nofile unlimited (it was 4096)",
+        ],
+    ),
+    "many spares, and much in memory": (
+        "kernel: {pool: 50, tmpfs_size: 4096}",
+        [
+            "moat.yaml: limit tmpfs_size (MiB) 4096 (it was 1024)",
+            "moat.yaml: limit pool 50 (it was 1)",
         ],
     ),
     "a service of another user's": (
@@ -135,6 +160,7 @@ def excluding(*names: str) -> str:
 
 
 STRICT = "network: {policy: strict, rules: ["
+REFUSING = "network: {policy: permissive, rules: ["
 
 CHANGED = {
     "an exclude gone": (
@@ -168,7 +194,52 @@ CHANGED = {
     "a policy looser": (STRICT + "]}", "", ["network policy permissive (it was strict)"]),
     "a policy closer": ("", "network: {policy: none}", []),
     "a rule more": (STRICT + "a.org]}", STRICT + "a.org, b.org]}", ["network rule b.org"]),
-    "a rule less": (STRICT + "a.org, b.org]}", STRICT + "a.org]}", []),
+    "the last rule less": (STRICT + "a.org, b.org]}", STRICT + "a.org]}", []),
+    "a rule less that kept a later one from its hosts": (
+        STRICT + "{api.com: ['allow GET /a']}, '*.com']}",
+        STRICT + "'*.com']}",
+        ["network without the rule api.com; allow GET /a"],
+    ),
+    "a refusal before one that it disarms": (
+        REFUSING + "{evil.com: ['deny * /**']}]}",
+        REFUSING + "{'*.com': ['deny GET /zzz']}, {evil.com: ['deny * /**']}]}",
+        ["network rule *.com; deny GET /zzz"],
+    ),
+    "a rule twice": (
+        STRICT + "a.org]}",
+        STRICT + "a.org, a.org]}",
+        ["network rules in another order"],
+    ),
+    "all is refused but what was refused": (
+        REFUSING + "{evil.com: ['deny * /**']}]}",
+        STRICT + "evil.com]}",
+        ["network rule evil.com", "network without the rule evil.com; deny * /**"],
+    ),
+    "the same refusals, and all else too": (
+        REFUSING + "{evil.com: ['deny * /**']}]}",
+        STRICT + "{evil.com: ['deny * /**']}]}",
+        [],
+    ),
+    "an exception in what is allowed": (
+        REFUSING + "]}",
+        REFUSING + "{a.org: ['allow GET /x', 'deny * /**']}]}",
+        ["network rule a.org; allow GET /x; deny * /**"],
+    ),
+    "any rules after the engine's network": (
+        "network: {policy: bridge}",
+        REFUSING + "{a.org: ['allow GET /x']}]}",
+        [],
+    ),
+    "a volume read-only no longer": (
+        "volumes: [{name: db, target: /db, readonly: true}]",
+        "volumes: [{name: db, target: /db}]",
+        ["volumes/p/db, writable, for the kernels"],
+    ),
+    "a volume read-only now": (
+        "volumes: [{name: db, target: /db}]",
+        "volumes: [{name: db, target: /db, readonly: true}]",
+        [],
+    ),
     "rules in another order": (
         STRICT + "'*.org', a.org]}",
         STRICT + "a.org, '*.org']}",
@@ -203,9 +274,32 @@ CHANGED = {
     "more of a limit": (
         "kernel: {pids: 1000}",
         "kernel: {pids: 2000}",
-        ["limit pids 2000, above the default"],
+        ["limit pids 2000 (it was 1000)"],
     ),
     "less of a limit": ("kernel: {pids: 2000}", "kernel: {pids: 1000}", []),
+    "limits no longer": (
+        "container: {memory: 500, cpus: 2}\nkernel: {pids: 100, tmpfs_size: 50}",
+        "",
+        [
+            "limit memory (MiB) 4096 (it was 500)",
+            "limit pids 512 (it was 100)",
+            "limit CPUs unlimited (it was 2)",
+            "limit tmpfs_size (MiB) 1024 (it was 50)",
+        ],
+    ),
+    "more CPUs": ("container: {cpus: 2}", "container: {cpus: 3}", ["limit CPUs 3 (it was 2)"]),
+    "fewer CPUs": ("", "container: {cpus: 3}", []),
+    "a service with more memory than the kernels": (
+        "container: {memory: 500}\ndependencies: [redis]",
+        "container: {memory: 500}\ndependencies: [redis]\nservices: {redis: {memory: 600}}",
+        ["limit memory (MiB) 600 (it was 500)"],
+    ),
+    "limits required no longer": (
+        "kernel: {require_limits: true}",
+        "",
+        ["limits required no longer"],
+    ),
+    "limits required": ("", "kernel: {require_limits: true}", []),
     "another hook": (
         "hooks: {post_build: make}",
         "hooks: {post_build: make x}",
@@ -267,6 +361,7 @@ def test_a_root_launcher_asks_before_it_runs_as_the_owner_of_a_workspace_elsewhe
 
 
 def test_what_is_kept_is_read_back(asks: Asks) -> None:
-    text = ASKED["limits above the default"][0] + "\nsecrets: {A: 'env://A'}\n" + excluding("a")
+    limits = ASKED["limits above the default"][0].replace("pids", "require_limits: true, pids")
+    text = f"{limits}\nsecrets: {{A: 'env://A'}}\n{excluding('a')}"
     asked = asks(text)
     assert of_words(json.loads(json.dumps(as_words(asked)))) == asked
