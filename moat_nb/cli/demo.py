@@ -11,7 +11,7 @@ import statistics
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +93,8 @@ def _project() -> Iterator[Path]:
         try:
             yield project
         finally:
-            Records(Host.current().approvals).remove(os.path.realpath(project))
+            with suppress(OSError):  # as where nothing could be kept
+                Records(Host.current().approvals).remove(os.path.realpath(project))
 
 
 def run_notebook(kernel: Kernel, path: Path) -> None:

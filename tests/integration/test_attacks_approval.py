@@ -18,7 +18,11 @@ import pytest
 import yaml
 
 from moat_nb import ApprovalNeeded, ConfigError, Sandbox
+from moat_nb.config.reader import load
 from moat_nb.host.machine import User
+from moat_nb.jupyter.server.workspace import Workspace
+from moat_nb.sandbox.approval import check
+from moat_nb.sandbox.project import plan_project
 from tests import ordinary_user
 from tests.integration.conftest import Launcher
 from tests.ordinary_user import ORDINARY
@@ -136,6 +140,55 @@ def test_a_file_that_a_sandbox_rewrote_gets_nothing_by_a_restart_or_a_start(
     assert (restarted, happened, started) == ("nothing", "asks a person", "asks a person")
     assert box.gone is None, "a reset that was refused leaves the sandbox"
     assert controlled == "read"
+
+
+def test_a_restart_of_an_old_file_asks_nobody_and_takes_nothing_back(
+    launcher: Launcher, plain: Path, lure: Path
+) -> None:
+    before = (plain / "moat.yaml").read_text()
+    rewrite(plain, lure, without_exclude)
+    box = launcher.launch(plain)
+    assert reads(box) == "read"
+    (plain / "moat.yaml").write_text(before)
+    assert reads(launcher.launch(plain, approve=None)) == "nothing"
+    box.relaunch()
+    assert reads(box) == "read"
+    rewrite(plain, lure, without_exclude)
+    assert tried(lambda: launcher.launch(plain, approve=None)) == "asks a person"
+
+
+def test_a_link_that_a_sandbox_puts_above_a_source_is_not_followed_by_a_restart(
+    launcher: Launcher, plain: Path, lure: Path, table: Any
+) -> None:
+    """Nor by the sandbox of `moat-nb lab` that reads files."""
+    shared = plain.parent / "shared"
+    (shared / "deep" / "private").mkdir(parents=True)
+    for path in (shared, shared / "deep", shared / "deep" / "private"):
+        launcher.give(path, launcher.owner)
+
+    def sharing(lure: Path, file: Files) -> None:
+        file["mounts"] += [f"{shared}:/shared", f"{shared}/deep/private:/lure/private:ro"]
+
+    rewrite(plain, lure, sharing)
+    box = launcher.launch(plain)
+    approved = check(plan_project(plain, launcher.runtime))
+    workspace = Workspace(load(plain, home=Path.home()), launcher.runtime, approved)
+    workspace.start()
+    workspace._running().stop()
+    swap = f"mv /shared/deep /shared/old && ln -s {lure.parent} /shared/deep"
+    box.run(["sh", "-c", swap], check=True)
+
+    def again() -> Sandbox:
+        box.relaunch()
+        return box
+
+    happened = tried(again)
+    with pytest.raises(ApprovalNeeded, match="private, read-only"):
+        workspace.start()
+    controlled = tried(lambda: launcher.launch(plain))
+    what = "restart: put a link above a source"
+    table(what, launcher.runtime, "asks a person", happened, controlled)
+    assert (happened, controlled) == ("asks a person", "read")
 
 
 @pytest.mark.parametrize("name", [name for name, (_, first) in REWRITES.items() if first])

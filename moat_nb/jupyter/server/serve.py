@@ -37,14 +37,14 @@ def serve(
     host = Host.current()
     config = load(directory, home=host.home)
     _require("jupyter_server", EXTENSIONS[front_end])
-    check(plan_project(config, runtime, host=host), approve)
+    approved = check(plan_project(config, runtime, host=host), approve)
     with scratch_directory("moat-nb-lab-") as run:
         from moat_nb.jupyter.server import app
 
         directories = app.Directories.make(config.directory, data=host.data_dir, run=run)
         directories.enter()
         app.write_page_config()
-        workspace = Workspace(config, runtime)
+        workspace = Workspace(config, runtime, approved)
         try:
             workspace.start()
             settings = app.traits(

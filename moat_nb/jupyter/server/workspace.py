@@ -21,6 +21,8 @@ from typing import Any
 from moat_nb.config.model import WORKSPACE, Config, Network
 from moat_nb.errors import MoatError, SandboxGone
 from moat_nb.planning.spec import GUEST_PATH
+from moat_nb.sandbox.approval import check_again
+from moat_nb.sandbox.permissions import Permissions
 from moat_nb.sandbox.project import LaunchPlan, plan_project
 from moat_nb.sandbox.sandbox import Sandbox
 from moat_nb.text.untrusted import number
@@ -80,9 +82,10 @@ class Workspace:
     """The files below :data:`WORKSPACE`. Its methods block, may be called from any thread, take
     paths relative to it, and raise OSError with the errno that a program inside would have."""
 
-    def __init__(self, config: Config, runtime: str | None) -> None:
+    def __init__(self, config: Config, runtime: str | None, approved: Permissions) -> None:
         self._config = config
         self._runtime = runtime
+        self._approved = approved
         self._lock = threading.Lock()
         self._box: Sandbox | None = None
         self._closed = False
@@ -111,7 +114,9 @@ class Workspace:
             return self._box
 
     def _plan(self, file: Config | None) -> LaunchPlan:
-        return plan_project(bare(file or self._config), self._runtime, kernels=False)
+        made = plan_project(bare(file or self._config), self._runtime, kernels=False)
+        check_again(made, self._approved)
+        return made
 
     @property
     def excludes(self) -> frozenset[str]:

@@ -14,6 +14,10 @@ from typing import Any
 
 import pytest
 
+from moat_nb.cli.demo import _project
+from moat_nb.host.machine import Host
+from moat_nb.sandbox.approval import Records, check
+from moat_nb.sandbox.project import plan_project
 from tests.unit.projects import NO_ENGINE
 
 Moat = Callable[..., Any]
@@ -105,6 +109,15 @@ def test_clean_forgets_projects_that_are_gone(moat: Moat, directory: Path) -> No
     assert f"removed approval of {other}\n" in moat("clean").stdout
     assert f"{other}\n" not in moat("allow", "--list").stdout
     assert f"{directory}\n" in moat("allow", "--list").stdout
+
+
+def test_the_demo_leaves_no_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    records = Records(Host.current().approvals)
+    with _project() as project:
+        check(plan_project(project, "docker", environ=NO_ENGINE))
+        assert [record.project for record in records] == [str(project)]
+    assert list(records) == []
 
 
 def test_install_refuses_in_the_same_words(moat: Moat, directory: Path, tmp_path: Path) -> None:
