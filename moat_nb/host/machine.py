@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import site
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -39,6 +40,8 @@ class Host:
     """The launcher's python, which bubblewrap's kernels run on."""
     prefixes: tuple[str, ...]
     """The directories that interpreter needs: its venv, and the installation it was made from."""
+    environment: tuple[str, ...] = ()
+    """Directories and files that interpreter runs code from as it starts (a ``.pth``)."""
     trust: tuple[str, ...] = ()
     """Paths of the files with the host's trusted certificates."""
     run_directories: tuple[Path, ...] = ()
@@ -61,6 +64,7 @@ class Host:
             # sys.prefix is made from it. A client may have started it as ../.venv/bin/python.
             executable=os.path.abspath(sys.executable),  # noqa: PTH100 - a link must stay
             prefixes=_prefixes(),
+            environment=_environment(),
             trust=bundle_files(os.environ),
             run_directories=run_directories(os.environ, os.getuid()),
         )
@@ -81,3 +85,17 @@ def _prefixes() -> tuple[str, ...]:
     # The package's own parent is left out: an editable install's parent is the whole checkout,
     # and the sandbox needs the guest alone, which is bound by itself.
     return tuple(dict.fromkeys((sys.prefix, sys.base_prefix)))
+
+
+def _environment() -> tuple[str, ...]:
+    """As they are named, and where they are: a link in a workspace could be replaced, too."""
+    own = (f"{sys.prefix}/pyvenv.cfg", f"{sys.prefix}/bin")
+    paths = [*_prefixes(), *own, *site.getsitepackages()]
+    paths += [os.path.dirname(os.__file__)]  # noqa: PTH120 - the standard library
+    if site.ENABLE_USER_SITE and site.USER_SITE:
+        paths.append(site.USER_SITE)
+    found: dict[str, None] = {}
+    for path in map(Path, paths):
+        found[str(Path(os.path.realpath(path.parent)) / path.name)] = None
+        found[os.path.realpath(path)] = None
+    return tuple(found)

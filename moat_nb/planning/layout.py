@@ -54,7 +54,13 @@ def lay_out(
         Tmpfs(target=HOME, size=scratch, role="home"),
     )
     where = {entry.target: entry.where for entry in mounts}
-    protection = protect((*resolved.mounts, *kept, *own), config, where, files=files)
+    protection = protect(
+        (*resolved.mounts, *kept, *own),
+        config,
+        where,
+        files=files,
+        environment=host.environment,
+    )
     if protection.problems:
         raise ConfigError(protection.problems)
     return MountPlan(

@@ -81,6 +81,8 @@ class Look:
     top: str
     extra: Sequence[str] = ()
     """Further names, relative to ``top``: ``kernel.protect``."""
+    environments: Sequence[str] = ()
+    """Host paths that count whatever their names are, and whose links are their own matter."""
     allowed: Sequence[str] = ()
     """``kernel.unprotect``."""
     hidden: Callable[[str], bool] = lambda path: False
@@ -89,8 +91,8 @@ class Look:
     def __call__(self, also: Iterable[str] = ()) -> Found:
         """Look at ``top``, at the directories ``also`` below it, and at what is near them."""
         seeds = list(dict.fromkeys((self.top, *also)))
-        for name in self.extra:
-            self._protect(f"{self.top}/{name}", self.top)
+        for path in (*(f"{self.top}/{name}" for name in self.extra), *self.environments):
+            self._protect(path, self.top)
         pending = deque((seed, 0) for seed in seeds)
         entries = 0
         while pending:
@@ -161,6 +163,7 @@ class Look:
     def _refuse(self, path: str, why: str) -> None:
         first = posixpath.relpath(path, self.top).split("/", 1)[0]
         near = first in _LITERAL | {name.split("/", 1)[0] for name in self.extra}
+        near = near or path in self.environments
         (self.found.refused if near else self.found.left)[path] = why
 
     def _protect(self, path: str, holder: str) -> None:
@@ -204,7 +207,7 @@ class Look:
     def _inside(self, directory: str) -> None:
         """A hook that is a link to a script of the project's: the script counts too. A file with a
         second name could be written by that."""
-        if os.path.lexists(f"{directory}/{VENV}"):
+        if directory in self.environments or os.path.lexists(f"{directory}/{VENV}"):
             return  # links to the host's python, and hard links to a cache of packages
         for count, (path, is_link, links) in enumerate(_walk(directory)):
             if count == MAX_INSIDE:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import posixpath
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -35,23 +35,33 @@ class Protection:
 
 
 def protect(
-    mounts: Sequence[Mount], config: Config, where: Mapping[str, str], *, files: bool = True
+    mounts: Sequence[Mount],
+    config: Config,
+    where: Mapping[str, str],
+    *,
+    files: bool = True,
+    environment: Sequence[str] = (),
 ) -> Protection:
     """Look at each writable bind among ``mounts``, and protect what programs of the host run.
 
     ``where``: the place in the file of each target, for what is refused. ``files``: whether the
-    runtime can mount a single file.
+    runtime can mount a single file. ``environment``: the launcher's Python, see
+    :class:`~moat_nb.host.machine.Host`.
     """
     sources = {mount.target: mount.source if isinstance(mount, Bind) else None for mount in mounts}
     view = View(sources)
-    binds = [m for m in mounts if isinstance(m, Bind) and Path(m.source).is_dir()]
-    writable = [bind for bind in binds if not bind.read_only]
-    looks = {bind.target: _look(bind, view, config) for bind in writable}
-    everything = list(looks.values())
+    judge = _Judge(view=view, config=config, environment=environment)
+    given = [mount for mount in mounts if isinstance(mount, Bind) and not mount.read_only]
+    writable = [bind for bind in given if Path(bind.source).is_dir()]
+    looks = [(bind, judge.inside(bind)) for bind in writable]
+    around = [(bind, judge.around(bind)) for bind in given]
+    own = [found for _, found in looks]
+    everything = [*own, *(found for _, found in around)]
     read_only = {path: None for found in everything for path in found.read_only}
     pinned = {path: None for found in everything for path in found.pinned}
     covered = {path: None for found in everything for path in found.covered}
-    given = [_closed(mount, read_only) for mount in mounts]
+    unsafe = {path for found in everything for path in (*found.refused, *found.left)}
+    closed = {bind.target: judge.closed(bind, {*read_only, *unsafe}, pinned) for bind in given}
     added: dict[str, Mount] = {}
     for bind in writable:
         for path in (*pinned, *read_only, *covered):
@@ -64,44 +74,94 @@ def protect(
                 added[target] = Bind(source=path, target=target, read_only=True, role="protected")
             else:
                 added[target] = Bind(source=path, target=target, role="pin")
-    problems = [
-        _problem(path, why, where.get(bind.target, ""), bind)
-        for bind in writable
-        for path, why in looks[bind.target].refused.items()
-    ]
-    problems += [
-        _too_many(looks[bind.target].full, where.get(bind.target, ""), bind)
-        for bind in writable
-        if looks[bind.target].full
-    ]
     return Protection(
-        mounts=(*given, *added.values()),
-        problems=tuple(dict.fromkeys(problems)),
-        notices=tuple(_notices(everything, config, files)),
-        watched=tuple({path: None for found in everything for path in found.directories}),
+        mounts=(
+            *(
+                replace(mount, read_only=True, role="protected")
+                if isinstance(mount, Bind) and closed.get(mount.target)
+                else mount
+                for mount in mounts
+            ),
+            *added.values(),
+        ),
+        problems=tuple(dict.fromkeys(_problems(looks, around, where))),
+        notices=(*_notices(own, config, files), *filter(None, closed.values())),
+        watched=tuple({path: None for found in own for path in found.directories}),
     )
 
 
-def _look(bind: Bind, view: View, config: Config) -> Found:
-    project = os.path.realpath(config.directory)
-    between: list[str] = []
-    if is_below(project, bind.source):
-        # A start looks for moat.yaml in all of these.
-        parents = [project, *map(str, Path(project).parents)]
-        between = [path for path in parents if is_below(path, bind.source)]
-    file = f"{project}/{config.path.name}"
-    extra = [posixpath.relpath(file, bind.source)] if is_below(file, bind.source) else []
+@dataclass(frozen=True, kw_only=True)
+class _Judge:
+    """Looks at what a bind shows, and at where its source stands."""
 
-    def hidden(path: str) -> bool:
-        return posixpath.join(bind.target, posixpath.relpath(path, bind.source)) in view.sources
+    view: View
+    config: Config
+    environment: Sequence[str]
 
-    look = Look(
-        top=bind.source,
-        extra=(*extra, *config.kernel.protect),
-        allowed=config.kernel.unprotect,
-        hidden=hidden,
-    )
-    return look(between)
+    @property
+    def project(self) -> str:
+        return os.path.realpath(self.config.directory)
+
+    def inside(self, bind: Bind) -> Found:
+        """What is protected below its source."""
+        between: list[str] = []
+        if is_below(self.project, bind.source):
+            # A start looks for moat.yaml in all of these.
+            parents = [self.project, *map(str, Path(self.project).parents)]
+            between = [path for path in parents if is_below(path, bind.source)]
+
+        def hidden(path: str) -> bool:
+            target = posixpath.join(bind.target, posixpath.relpath(path, bind.source))
+            return target in self.view.sources
+
+        return self._look(bind.source, hidden)(between)
+
+    def around(self, bind: Bind) -> Found:
+        """What is protected of the project, where its source lies in it: the same names, whichever
+        bind shows them. Elsewhere what is so on the way to its source, from where both lie."""
+        top = posixpath.commonpath((self.project, bind.source))
+        between = [str(path) for path in Path(bind.source).parents if is_below(str(path), top)]
+        if top == bind.source:
+            return Found()
+        if top == self.project:
+            return self._look(top, lambda path: False)(between)
+
+        def apart(path: str) -> bool:
+            pair = path, bind.source
+            return posixpath.commonpath(pair) not in pair
+
+        return replace(self._look(top, apart), extra=())(between)
+
+    def _look(self, top: str, hidden: Callable[[str], bool]) -> Look:
+        file = f"{self.project}/{self.config.path.name}"
+        extra = [posixpath.relpath(file, top)] if is_below(file, top) else []
+        return Look(
+            top=top,
+            extra=(*extra, *self.config.kernel.protect),
+            # One that the project lies in cannot be read-only as a whole.
+            environments=[
+                path
+                for path in self.environment
+                if is_below(path, top) and path != self.project and not is_below(self.project, path)
+            ],
+            allowed=self.config.kernel.unprotect,
+            hidden=hidden,
+        )
+
+    def closed(self, bind: Bind, unsafe: Container[str], pinned: Container[str]) -> str:
+        """Why it is read-only as a whole: its source is a protected name, or lies in one. Empty if
+        it may be written."""
+        for path in (bind.source, *map(str, Path(bind.source).parents)):
+            if path in pinned:
+                return ""
+            if path in unsafe:
+                top = posixpath.commonpath((self.project, path))
+                return (
+                    f"protected names: {bind.target} is read-only, as programs of the host run or "
+                    f"obey {path}; {posixpath.relpath(path, top)} in kernel.unprotect would leave "
+                    "it writable"
+                )
+        return ""
 
 
 def _seen_at(path: str, bind: Bind, view: View) -> str | None:
@@ -116,14 +176,17 @@ def _seen_at(path: str, bind: Bind, view: View) -> str | None:
     return target
 
 
-def _closed(mount: Mount, read_only: Mapping[str, None]) -> Mount:
-    """A bind of what another bind's protected name holds is read-only as a whole."""
-    if not isinstance(mount, Bind) or mount.read_only:
-        return mount
-    above = (mount.source, *map(str, Path(mount.source).parents))
-    if any(path in read_only for path in above):
-        return replace(mount, read_only=True, role="protected")
-    return mount
+def _problems(
+    looks: Sequence[tuple[Bind, Found]],
+    around: Sequence[tuple[Bind, Found]],
+    where: Mapping[str, str],
+) -> Iterator[Problem]:
+    for bind, found in looks:
+        for path, why in found.refused.items():
+            yield _problem(path, why, where.get(bind.target, ""), bind)
+    for bind, found in (*looks, *around):
+        if found.full:
+            yield _too_many(found.full, where.get(bind.target, ""), bind)
 
 
 def _problem(path: str, why: str, where: str, bind: Bind) -> Problem:

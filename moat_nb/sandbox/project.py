@@ -92,7 +92,9 @@ def plan_project(
         sidecars = plan_services(config, kernel.spec, host)
     if problems:
         raise refusal_of(problems)
-    notices = (why, *kernel.spec.notices, *chosen.notices(kernel.spec))
+    beside = (notice for sidecar in sidecars for notice in sidecar.spec.mounts.notices)
+    told = (why, *kernel.spec.notices, *beside, *chosen.notices(kernel.spec))
+    notices = tuple(dict.fromkeys(told))
     return LaunchPlan(
         config=config,
         file=file,

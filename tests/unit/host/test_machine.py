@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import sysconfig
 
 from moat_nb.host.machine import Host
 from moat_nb.host.run_directory import base_directory
@@ -23,3 +24,10 @@ def test_a_python_that_was_called_by_a_relative_path_is_named_by_the_path_that_i
 
 def test_the_places_of_run_directories_are_known_to_those_who_plan():
     assert base_directory(os.environ, os.getuid()) in Host.current().run_directories
+
+
+def test_the_launchers_environment_is_what_its_python_runs_from() -> None:
+    environment = Host.current().environment
+    assert {os.path.realpath(sys.prefix), os.path.realpath(sys.base_prefix)} <= set(environment)
+    assert os.path.realpath(sysconfig.get_path("purelib")) in environment
+    assert os.path.realpath(sys.prefix) + "/pyvenv.cfg" in environment

@@ -134,6 +134,107 @@ def test_more_names_than_can_be_mounted_are_refused_at_their_mount(
     assert ".code-workspace is one too many" in problem.what
 
 
+SHOWN = {
+    ".git/hooks": True,
+    ".git/config": True,
+    ".git": False,
+    ".vscode": True,
+    ".vscode/deep": True,
+    ".envrc": True,
+    ".exrc": True,
+    "a/b/c/d/e/.husky": True,
+    "tools/hooks": True,
+    "env/lib": True,
+    "mine": True,
+    "python/lib": True,
+    "src": False,
+    "../other/.git/hooks": True,
+    "../other/.vscode/deep": True,
+    "../other/mine": False,
+    "../other/src": False,
+}
+FILES = (".git/config", ".envrc", ".exrc")
+
+
+@pytest.mark.parametrize(("name", "read_only"), SHOWN.items(), ids=str)
+@pytest.mark.parametrize("workspace", [True, False], ids=["kernel", "sidecar"])
+def test_a_bind_of_a_protected_name_or_from_in_it_is_read_only_and_says_so(
+    project: Path, name: str, read_only: bool, workspace: bool
+) -> None:
+    """Also in a container that has nothing else of the project."""
+    for each in SHOWN:
+        path = project / each
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch() if each in FILES else path.mkdir(exist_ok=True)
+    (project / ".git/config").write_text("[core]\nhooksPath = tools/hooks\n")
+    (project / "env/pyvenv.cfg").touch()
+    if not workspace:  # what is refused there is read-only by itself
+        (project / "other name").hardlink_to(project / ".exrc")
+    given: list[Mount] = [Bind(source=str((project / name).resolve()), target="/shown")]
+    if workspace:
+        given.append(Bind(source=str(project), target="/workspace"))
+    config = read(project, "{protect: [mine]}")
+    found = protect(given, config, {}, environment=[f"{project}/python"])
+    assert found.problems == ()
+    (shown,) = [m for m in found.mounts if isinstance(m, Bind) and m.target == "/shown"]
+    assert shown.read_only is read_only
+    assert shown.role == ("protected" if read_only else "project")
+    told = [notice for notice in found.notices if "/shown is read-only" in notice]
+    assert len(told) == read_only
+    if read_only:
+        unprotect = told[0].split("; ")[1].split(" in kernel.unprotect")[0]
+        config = read(project, f"{{unprotect: [{unprotect}]}}")
+        found = protect(given, config, {}, environment=[f"{project}/python"])
+        assert [m for m in found.mounts if m.target == "/shown"] == given[:1]
+
+
+def test_what_a_bind_shows_of_a_partly_protected_directory_is_protected(project: Path) -> None:
+    (project / ".git/info").mkdir(parents=True)
+    (project / ".git/info/attributes").touch()
+    (project / ".git/config").touch()
+    given: list[Mount] = [
+        Bind(source=f"{project}/.github", target="/gh"),
+        Bind(source=f"{project}/.git", target="/g"),
+        Bind(source=f"{project}/.git/info", target="/i"),
+    ]
+    found = protect(given, read(project), {})
+    assert [(m.target, m.read_only) for m in added(found, given) if isinstance(m, Bind)] == [
+        *(("/g/config", True), ("/g/info", False), ("/gh/workflows", True)),
+        *(("/i/attributes", True), ("/g/info/attributes", True)),
+    ]
+
+
+def test_the_launchers_own_python_is_protected_whatever_its_name(project: Path) -> None:
+    """Links and hard links in it are its own matter."""
+    packages = project / "tool/lib/python3.12/site-packages"
+    packages.mkdir(parents=True)
+    (packages / "a.py").touch()
+    (project / "cache.py").hardlink_to(packages / "a.py")
+    (project / "tool/bin").symlink_to("/usr/bin")
+    given: list[Mount] = [Bind(source=str(project), target="/w")]
+
+    def closed(kernel: str = "{}", *more: Mount, environment: str = "tool") -> set[str]:
+        paths = [str(project / environment), str(packages)]
+        found = protect([*given, *more], read(project, kernel), {}, environment=paths)
+        assert found.problems == ()
+        targets = {m.target for m in found.mounts if isinstance(m, Bind) and m.read_only}
+        return targets - {"/w/moat.yaml", "/w/.vscode", "/w/.github/workflows"}
+
+    assert closed() == {"/w/tool"}
+    assert closed(environment="") == {"/w/tool/lib/python3.12/site-packages"}  # it is the project
+    assert closed("{unprotect: [tool]}") == set()
+    assert closed("{}", Tmpfs(target="/w/tool", size=1)) == set()
+
+
+def test_a_link_to_the_launchers_python_is_refused(project: Path) -> None:
+    (project / "real").mkdir()
+    (project / "tool").symlink_to("real")
+    given: list[Mount] = [Bind(source=str(project), target="/w")]
+    paths = [f"{project}/tool", f"{project}/real"]
+    (problem,) = protect(given, read(project), {}, environment=paths).problems
+    assert "tool is run or obeyed" in problem.what
+
+
 def test_a_runtime_that_mounts_no_single_file_protects_directories_and_says_so(
     project: Path,
 ) -> None:
