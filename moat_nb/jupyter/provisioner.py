@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import functools
 import os
 import signal
 import sys
@@ -136,7 +137,8 @@ class MoatProvisioner(KernelProvisionerBase):
         )
         self._ending = False
         if self._owns_sandbox:  # else who gave us the sandbox asks for himself
-            self._process.exited.add_done_callback(self._say_how_it_ended)
+            say = functools.partial(self._say_how_it_ended, str(inner["ip"]))
+            self._process.exited.add_done_callback(say)
 
     def _running_sandbox(self) -> Sandbox:
         """The one that is there, or a new one; of the moat.yaml that was read first, until the
@@ -168,7 +170,7 @@ class MoatProvisioner(KernelProvisionerBase):
             self.connection_info = client  # type: ignore[assignment]
             relay.open(json_ready(client))
 
-    def _say_how_it_ended(self, exited: Future[Exit]) -> None:
+    def _say_how_it_ended(self, prefix: str, exited: Future[Exit]) -> None:
         """Into the client's log and into the notebook: a front end says no more than that the
         kernel has died."""
         how, relay = exited.result(), self._relay
@@ -177,7 +179,7 @@ class MoatProvisioner(KernelProvisionerBase):
         if why and gone is None:
             self.log.warning("moat: %s", why)
         if relay is not None:
-            relay.ended(why)
+            relay.ended(prefix, why)
 
     def _encryption(self) -> dict[str, str]:
         """CurveZMQ's keys, where the manager asks for encryption and the kernelspec is fit for it.
@@ -202,6 +204,8 @@ class MoatProvisioner(KernelProvisionerBase):
             from moat_nb.sandbox.sandbox import CAME_UNDONE
 
             self._relay.note(f"{text}: {CAME_UNDONE}")
+        elif kind.startswith("protected_") and self._relay is not None:
+            self._relay.note(text)
 
     # -------- the process
 

@@ -42,6 +42,7 @@ class Keeper:
         self._runtime = runtime
         self._sandbox: Sandbox | None = None
         self._process: Process | None = None
+        self._prefix = ""
         self._news: tuple[str, ...] = ()
         self._shims: asyncio.Queue[tuple[asyncio.StreamReader, asyncio.StreamWriter]]
 
@@ -100,6 +101,7 @@ class Keeper:
         if outdated is not None:
             self._news = (*self._news, outdated)
         inner = json_ready(new_connection(sandbox.next_socket_prefix()))
+        self._prefix = inner["ip"]
         relay.open(start["connection"], trusted=self._trust_output)
         relay.connect(inner)
         self._process = sandbox.spawn_kernel(
@@ -126,7 +128,7 @@ class Keeper:
             if how.code != 0:
                 reason = sandbox.gone or how.told
                 await _tell(writer, {"log": f"moat-nb: the kernel ended: {reason}"})
-                relay.ended(f"the kernel ended: {reason}")
+                relay.ended(self._prefix, f"the kernel ended: {reason}")
             await _tell(writer, {"exited": _shell_code(how)})
             orders.cancel()
         else:

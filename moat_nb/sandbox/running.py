@@ -31,7 +31,7 @@ from moat_nb.sandbox.guest_client import GuestClient, MountProof, Process
 from moat_nb.sandbox.mount_check import verify_mounts
 from moat_nb.sandbox.mount_points import make_mount_points
 from moat_nb.sandbox.project import LaunchPlan
-from moat_nb.sandbox.protected_watch import PROTECTED, ProtectedWatch
+from moat_nb.sandbox.protected_watch import ProtectedWatch
 from moat_nb.sandbox.refusals import RefusalNotices, refusal
 from moat_nb.sandbox.sidecars import Sidecars
 from moat_nb.sandbox.workspace import changes_of, watch_of, workspace_of
@@ -175,7 +175,7 @@ class RunningSandbox:
     def _hear(self, kind: str, text: str) -> None:
         if kind == "gone":
             self.sidecars.close()
-        elif kind == "sidecar_ended" or kind in PROTECTED:
+        elif kind == "sidecar_ended":
             self._tell_cells(text)
         self.on_event(kind, text)
 

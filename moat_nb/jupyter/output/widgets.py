@@ -58,7 +58,8 @@ class Kind:
 
 
 class Widgets:
-    """Those of one kernel, over its restarts: a page keeps its models over them."""
+    """Those that were opened while it lives, over restarts of the kernel. A page may have others,
+    of a kernel or a relay before; what is said of those does not pass."""
 
     def __init__(self) -> None:
         self._kinds: dict[str, Kind] = {}
@@ -115,11 +116,11 @@ class Widgets:
         if method == "update_states":
             return self._states(data)
         if method in ("update", "echo_update"):
+            if kind is None or kind.why:
+                return None
             if "_model_name" in state:
                 full = self._full(comm, state, data.get("buffer_paths"))
                 return full and {"method": method, **full}
-            if kind is None or kind.why:
-                return None
             passed = self._state(kind, state)
             paths = _paths(kind, passed, data.get("buffer_paths"))
             return {"method": method, "state": passed, "buffer_paths": paths}
@@ -136,7 +137,8 @@ class Widgets:
         """All models at once, for a page that was loaded again."""
         given = _dict(data.get("states"))
         whole = {comm: _whole(one) for comm, one in given.items() if ID.fullmatch(comm)}
-        bound = {comm: self._bound(comm, state) for comm, state in whole.items()}
+        # A model that was not opened here is the page's own of another time, whose kind is unknown.
+        bound = {c: self._bound(c, state) for c, state in whole.items() if c in self._kinds}
         passed: dict[str, Any] = {}
         for comm, kind in bound.items():
             state = None if kind is None else self._shown(kind, whole[comm])

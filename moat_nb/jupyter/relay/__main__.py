@@ -28,11 +28,9 @@ def main() -> None:
     options = RelayOptions.parse(line)
     relay = Relay(options, sys.stdin.fileno())
     os.write(sys.stdout.fileno(), b"listening\n")
-    try:
-        relay.run()
-    finally:
-        # The launcher removes it too; here it goes also when the launcher was killed.
-        shutil.rmtree(options.directory, ignore_errors=True)
+    relay.run()
+    # The launcher removes it too; here it goes also when the launcher was killed.
+    shutil.rmtree(options.directory, ignore_errors=True)
 
 
 if __name__ == "__main__":

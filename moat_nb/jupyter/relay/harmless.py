@@ -23,24 +23,16 @@ IOPUB = (
 )
 """What comes over iopub. A kernel's welcome is for the relay, which has its own for clients."""
 
-NO_WIDGETS = (
-    "widgets are not shown any more, as the relay of the kernel's output was started again; "
-    "shut the kernel down and start it to have them"
-)
-
 MAX_METADATA = 20
 LONGEST_NAME, LONGEST_VALUE = 100, 200
 
 
 class Harmless:
-    """Knows a client's widgets and figures, and which hints the user was given of a cell.
+    """Knows a client's widgets and figures, and which hints the user was given of a cell."""
 
-    ``live_widgets=False``: none pass, as which there are in the page is not known.
-    """
-
-    def __init__(self, *, live_widgets: bool) -> None:
+    def __init__(self) -> None:
         # A page keeps its widgets over restarts, so that what an id means stays as it is.
-        self._widgets = Widgets() if live_widgets else None
+        self._widgets = Widgets()
         self.drawings = Drawings()
         self._given: set[str] = set()
         self._hints: list[str] = []
@@ -60,7 +52,10 @@ class Harmless:
         if not _belongs(kind, channel):
             return None
         comm = kind in COMMS or kind == "comm_info_reply"
-        content, hints = self._content(kind, message.content, comm=comm)
+        if comm:
+            content, hints = self._widgets.sanitise(kind, message.content)
+        else:
+            content, hints = messages.sanitise(kind, message.content, self._widgets, self.drawings)
         self._hint(hints)
         if content is None:
             return None
@@ -71,15 +66,6 @@ class Harmless:
             metadata=_scalars(message.metadata),
             buffers=message.buffers if comm else (),
         )
-
-    def _content(
-        self, kind: str, content: dict[str, Any], *, comm: bool
-    ) -> tuple[dict[str, Any] | None, list[str]]:
-        if not comm:
-            return messages.sanitise(kind, content, self._widgets, self.drawings)
-        if self._widgets is None:
-            return None, [NO_WIDGETS]
-        return self._widgets.sanitise(kind, content)
 
     def _hint(self, hints: Iterable[str]) -> None:
         for hint in hints:

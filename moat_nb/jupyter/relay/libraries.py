@@ -58,6 +58,8 @@ class Libraries:
         if self._asked is None or reply.kind != "execute_reply" or not self.is_about(reply):
             return []
         library, self._asked = self._asked[1], None
+        if reply.content.get("status") in ("abort", "aborted"):
+            return []  # with the cells that waited beside it; it is asked again
         return [
             Message(
                 identities=[b"update_display_data"],

@@ -5,7 +5,8 @@ The first line is :class:`RelayOptions`; each further one is a command:
     {"connect": PREFIX, "key": KEY}
                              a kernel is at the sockets PREFIX-1 to PREFIX-5, or comes there; its
                              connection has a key of its own, which the sandbox knows
-    {"ended": TEXT}          it has ended; TEXT says why, or is empty where a client asked for it
+    {"ended": PREFIX, "why": TEXT}
+                             it has ended; TEXT says why, or is empty where a client asked for it
     {"note": TEXT}           what the user should know, shown in the notebook
 """
 
@@ -25,8 +26,6 @@ class RelayOptions:
     """The connection info that clients have, with its key as text."""
     directory: str
     """A directory of the relay's, which it removes at its end."""
-    started_again: bool = False
-    """Whether another relay served these clients before, and died."""
     trusted: bool = False
     """Whether what the kernel sends passes as it is."""
 

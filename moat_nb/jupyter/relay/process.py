@@ -12,7 +12,6 @@ import logging
 import subprocess
 import threading
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +31,8 @@ END_SECONDS = 2.0
 PAUSE_SECONDS = 0.5
 """Between a relay's death and the next start: a sandbox may know how to crash it."""
 
-MAX_STARTS = 20
-"""After so many deaths it stays dead."""
+LONGEST_PAUSE_SECONDS = 30.0
+"""To which the pause grows, twofold with each death."""
 
 STARTED_AGAIN = (
     "the relay of the kernel's output ended and was started again; what came meanwhile is lost"
@@ -89,11 +88,12 @@ class RelayProcess:
             self._kernel = {"connect": kernel["ip"], "key": kernel["key"]}
             self._command(**self._kernel)
 
-    def ended(self, why: str) -> None:
-        """The kernel has ended; ``why`` is empty where a client asked for it."""
+    def ended(self, prefix: str, why: str) -> None:
+        """The kernel at these sockets has ended; ``why`` is empty where a client asked for it."""
         with self._lock:
-            self._kernel = None
-            self._command(ended=why)
+            if self._kernel is not None and self._kernel["connect"] == prefix:
+                self._kernel = None
+            self._command(ended=prefix, why=why)
 
     def note(self, text: str) -> None:
         """Show ``text`` in the notebook: in the cell that runs, else in the next one."""
@@ -141,25 +141,22 @@ class RelayProcess:
         return self._said == b"listening\n"
 
     def _last_words(self) -> str:
-        assert self._process.stdout is not None
         self._process.kill()
-        rest = self._process.stdout.read() or b""
-        return (self._said + rest)[-TAIL:].decode(errors="replace").strip()
+        return (self._said + _tail(self._process)).decode(errors="replace").strip()
 
     def _follow(self) -> None:
         """Until :meth:`close`: start it again when it has died."""
-        for _ in range(MAX_STARTS):
+        pause = PAUSE_SECONDS
+        while True:
             process = self._process
-            assert process.stdout is not None
-            tail = process.stdout.read(TAIL)
+            tail = _tail(process)
             process.wait()
-            if self._closed.wait(PAUSE_SECONDS):
+            if self._closed.wait(pause):
                 return
-            logger.warning(
-                "the relay of a kernel's output ended (%s) and is started again: %s",
-                process.returncode,
-                (tail or b"").decode(errors="replace"),
-            )
+            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+            words = tail.decode(errors="replace")
+            code = process.returncode
+            logger.warning("the relay of a kernel's output ended (%s), and starts: %s", code, words)
             with self._lock:
                 self._start_again()
 
@@ -171,7 +168,7 @@ class RelayProcess:
         self._process.stdin.close()
         self._process.stdout.close()
         self._process = self._started()
-        self._send(replace(self._options, started_again=True).line())
+        self._send(self._options.line())
         if self._listens(self._process):
             if self._kernel is not None:
                 self._command(**self._kernel)
@@ -185,3 +182,12 @@ class RelayProcess:
         # A relay that has died is started again, with what it needs to know.
         with contextlib.suppress(OSError, ValueError):
             self._process.stdin.write(line)
+
+
+def _tail(process: subprocess.Popen[bytes]) -> bytes:
+    """The end of what it writes, once it has ended."""
+    assert process.stdout is not None
+    tail = b""
+    while piece := process.stdout.read(TAIL):
+        tail = (tail + piece)[-TAIL:]
+    return tail

@@ -27,7 +27,7 @@ __all__ = ["Relay"]
 
 Socket = zmq.Socket[bytes]
 
-CONNECT_MILLISECONDS = 10
+CONNECT_MILLISECONDS = 2
 """Between two looks for a kernel's sockets."""
 
 BREAK_MILLISECONDS = 200
@@ -56,8 +56,9 @@ class Relay:
         self._to_kernel = Signer(b"")
         self._clients = ClientSockets(self._context, options.client)
         self._kernel: KernelSockets | None = None
+        self._prefix = ""
         self._trusted = options.trusted
-        self._harmless = Harmless(live_widgets=not options.started_again)
+        self._harmless = Harmless()
         self._libraries = Libraries(self._harmless.drawings)
         self._allowance = Allowance()
         self._cell = Cell()
@@ -68,7 +69,7 @@ class Relay:
         self._poller = zmq.Poller()
         self._poller.register(commands, zmq.POLLIN)
         self._poller.register(self._clients.iopub, zmq.POLLIN)
-        self._handlers: dict[Any, Callable[[], None]] = {
+        self._handlers: dict[Any, Callable[[], object]] = {
             commands: self._obey,
             self._clients.iopub: self._subscriptions,
         }
@@ -105,12 +106,14 @@ class Relay:
             if "connect" in command:
                 self._leave_kernel()
                 self._to_kernel = Signer(command["key"].encode())
-                self._kernel = KernelSockets(self._context, command["connect"])
+                self._prefix = command["connect"]
+                self._kernel = KernelSockets(self._context, self._prefix)
                 self._connect()
             elif "ended" in command:
-                self._drain()
-                self._tell_end(command["ended"])
-                self._leave_kernel()
+                if command["ended"] == self._prefix:  # else another has come already
+                    self._drain()
+                    self._tell_end(command["why"])
+                    self._leave_kernel()
             else:
                 self._note(command["note"])
 
@@ -132,12 +135,12 @@ class Relay:
             self._handle(client, self._to, client, inner)
             self._handle(inner, self._from, inner, client, channel)
         self._handle(kernel.iopub, self._from, kernel.iopub, clients.iopub, "iopub")
-        for channel, broken in kernel.breaks.items():
-            self._handle(broken, self._broke, broken, channel)
+        for channel, monitor in kernel.monitors.items():
+            self._handle(monitor, self._look_at, channel)
         self._handle(clients.heartbeat, _beat, clients.heartbeat, kernel.heartbeat)
         self._handle(kernel.heartbeat, _beat, kernel.heartbeat, clients.heartbeat)
 
-    def _handle(self, socket: Socket, handler: Callable[..., None], *arguments: Any) -> None:
+    def _handle(self, socket: Socket, handler: Callable[..., object], *arguments: Any) -> None:
         self._handlers[socket] = functools.partial(handler, *arguments)
         self._poller.register(socket, zmq.POLLIN)
 
@@ -150,7 +153,7 @@ class Relay:
             # What clients ask now waits for the next kernel.
             for socket in (clients.shell, clients.control, clients.stdin, clients.heartbeat):
                 self._forget(socket)
-            for socket in (*kernel.all, *kernel.breaks.values()):
+            for socket in (*kernel.all, *kernel.monitors.values()):
                 self._forget(socket)
         self._connected = False
         self._libraries.forget()
@@ -169,7 +172,7 @@ class Relay:
                 continue
             if b"execute_request" in split[2][0]:
                 self._asked(frames[: split[0]], split[2])
-            kernel.send_multipart(signed_anew(frames, self._to_kernel), zmq.NOBLOCK)
+            _offer(kernel, signed_anew(frames, self._to_kernel))
 
     def _asked(self, identities: Sequence[bytes], parts: Sequence[bytes]) -> None:
         self._allowance.renew()
@@ -188,14 +191,18 @@ class Relay:
 
     # -------- from the kernel
 
-    def _from(self, kernel: Socket, client: Socket, channel: str) -> None:
+    def _from(self, kernel: Socket, client: Socket, channel: str) -> bool:
+        """Pass on what has come; whether something had."""
+        frames = None
         for frames in _received(kernel):
             message = read(frames)
-            if message is None or not self._affordable(message, sum(map(len, frames))):
+            if message is None:
                 continue
             if self._libraries.is_about(message):
                 for shown in self._libraries.drawn(message):
                     self._publish(shown)
+                continue
+            if not self._affordable(message, sum(map(len, frames))):
                 continue
             passed = self._passed(channel, message, frames)
             if passed is not None:
@@ -204,6 +211,7 @@ class Relay:
             for hint in self._harmless.hints():
                 self._publish(self._cell.text(hint))
         self._ask_for_library()
+        return frames is not None
 
     def _ask_for_library(self) -> None:
         """Once the cell with the figure has ended: a kernel answers one after another."""
@@ -211,7 +219,7 @@ class Relay:
             return
         request = self._libraries.request()
         if request is not None and (frames := request.frames(self._to_kernel)) is not None:
-            self._kernel.shell.send_multipart(frames, zmq.NOBLOCK)
+            _offer(self._kernel.shell, frames)
 
     def _affordable(self, message: Message, size: int) -> bool:
         exceeded = self._allowance.exceeded
@@ -228,9 +236,11 @@ class Relay:
         harmless = self._harmless.passed(channel, message)
         return None if harmless is None else harmless.frames(self._to_client)
 
-    def _broke(self, monitor: Socket, channel: str) -> None:
-        for _ in _received(monitor):
+    def _look_at(self, channel: str) -> None:
+        """What became of a channel's connection."""
+        if self._kernel is not None and self._kernel.broke(channel):
             self._cell.broke(channel)
+            self._kernel.connect_again(channel)
 
     def _make_up(self) -> None:
         iopub, shell = self._cell.make_up()
@@ -245,7 +255,8 @@ class Relay:
         """What a kernel sent before it died."""
         if self._kernel is not None and self._connected:
             clients, kernel = self._clients, self._kernel
-            self._from(kernel.iopub, clients.iopub, "iopub")
+            while self._from(kernel.iopub, clients.iopub, "iopub"):
+                pass
             self._from(kernel.shell, clients.shell, "shell")
 
     def _note(self, text: str) -> None:
@@ -277,6 +288,12 @@ def _received(socket: Socket) -> Any:
     with contextlib.suppress(zmq.Again):
         for _ in range(BATCH):
             yield socket.recv_multipart(zmq.NOBLOCK)
+
+
+def _offer(kernel: Socket, frames: list[bytes]) -> None:
+    """Send it; nobody waits for a kernel that broke its connection and is not there again."""
+    with contextlib.suppress(zmq.Again):
+        kernel.send_multipart(frames, zmq.NOBLOCK)
 
 
 def _beat(here: Socket, there: Socket) -> None:

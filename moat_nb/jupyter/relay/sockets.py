@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import stat
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import zmq
+from zmq.utils.monitor import parse_monitor_message
 
 from moat_nb.sandbox.connection import PORTS
 
@@ -65,7 +67,7 @@ class KernelSockets:
 
     def __init__(self, context: zmq.Context[Any], prefix: str) -> None:
         self._context = context
-        # The kernel asks for input at the identity from which it was asked to execute.
+        # One for shell and stdin: a kernel asks for input where it was asked to execute.
         self._identity = secrets.token_bytes(8)
         self.shell = self._made(zmq.DEALER)
         self.control = self._made(zmq.DEALER)
@@ -84,11 +86,19 @@ class KernelSockets:
             f"{prefix}-{number}": sockets[port] for number, port in enumerate(PORTS, start=1)
         }
         self._descriptors: list[int] = []
-        self.breaks = {
-            "shell": self.shell.get_monitor_socket(zmq.EVENT_DISCONNECTED),
-            "iopub": self.iopub.get_monitor_socket(zmq.EVENT_DISCONNECTED),
+        self._channels = {
+            "shell": self.shell,
+            "control": self.control,
+            "stdin": self.stdin,
+            "iopub": self.iopub,
         }
-        """Sockets on which a message comes when a connection breaks."""
+        self._addresses: dict[zmq.Socket[bytes], str] = {}
+        self.monitors = {
+            name: socket.get_monitor_socket(zmq.EVENT_DISCONNECTED | zmq.EVENT_HANDSHAKE_SUCCEEDED)
+            for name, socket in self._channels.items()
+        }
+        """By channel, for :meth:`broke`."""
+        self._unheard = set(self.monitors)
 
     @property
     def all(self) -> tuple[zmq.Socket[bytes], ...]:
@@ -104,13 +114,39 @@ class KernelSockets:
         return socket
 
     def connect(self) -> bool:
-        """Connect to those that are there now; whether all are connected."""
+        """Connect to those that are there now; whether the kernel hears all, and is heard."""
         for path, socket in list(self._missing.items()):
             address = self._address(path)
             if address is not None:
-                socket.connect(f"ipc://{address}")
+                self._addresses[socket] = f"ipc://{address}"
+                socket.connect(self._addresses[socket])
                 del self._missing[path]
-        return not self._missing
+        for channel in tuple(self._unheard):
+            if zmq.EVENT_HANDSHAKE_SUCCEEDED in self._events(channel):
+                self._unheard.remove(channel)
+        return not self._missing and not self._unheard
+
+    def broke(self, channel: str) -> bool:
+        """Whether its connection broke since this was asked last."""
+        return zmq.EVENT_DISCONNECTED in self._events(channel)
+
+    def _events(self, channel: str) -> list[int]:
+        monitor, events = self.monitors[channel], []
+        while monitor.poll(0):
+            events.append(int(parse_monitor_message(monitor.recv_multipart())["event"]))
+        return events
+
+    def connect_again(self, channel: str) -> None:
+        """ZeroMQ does not, by itself, after a message that was too long."""
+        # The kernel may still have the broken connection, and then hears no other of its name.
+        identity = secrets.token_bytes(8)
+        for name in ("shell", "stdin") if channel in ("shell", "stdin") else (channel,):
+            socket = self._channels[name]
+            with contextlib.suppress(zmq.ZMQError):  # it has given the address up
+                socket.disconnect(self._addresses[socket])
+            if name != "iopub":
+                socket.routing_id = identity
+            socket.connect(self._addresses[socket])
 
     def _address(self, path: str) -> str | None:
         """By which the socket at ``path`` is reached, whatever comes to lie there later."""
@@ -127,8 +163,8 @@ class KernelSockets:
         return f"/proc/self/fd/{descriptor}"
 
     def close(self) -> None:
-        self.shell.disable_monitor()
-        self.iopub.disable_monitor()
+        for socket in self._channels.values():
+            socket.disable_monitor()
         for socket in self.all:
             socket.close()
         for descriptor in self._descriptors:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -51,6 +53,7 @@ class World:
     relay: RelayProcess
     client: Side
     kernel: Side | None = None
+    prefix: str = ""
 
     def start_kernel(self, name: str = "1") -> Side:
         """A kernel in place of the one before, known to the relay; returns when the two talk."""
@@ -61,10 +64,22 @@ class World:
         for channel, kind in {**KERNEL, "hb": zmq.ROUTER}.items():
             self.kernel.sockets[channel] = socket = self.context.socket(kind)
             socket.bind(f"ipc://{connection['ip']}-{NUMBERS[channel]}")
+        self.prefix = connection["ip"]
         self.relay.connect(connection)
         assert self.kernel.sockets["iopub"].poll(MILLISECONDS)
         assert self.kernel.sockets["iopub"].recv() == b"\x01"
         return self.kernel
+
+    def end_kernel(self, why: str) -> None:
+        self.relay.ended(self.prefix, why)
+
+    def kill_relay(self) -> None:
+        """Returns when another has taken its place."""
+        assert self.kernel is not None
+        os.kill(self.relay.pid, signal.SIGKILL)
+        while self.kernel.sockets["iopub"].recv() != b"\x01":  # it goes, and comes again
+            pass
+        assert self.client.next("iopub")[1]["msg_type"] == "iopub_welcome"
 
     def asked(self, code: str = "1") -> tuple[list[bytes], dict[str, Any]]:
         """A request of the client's as it reaches the kernel."""
