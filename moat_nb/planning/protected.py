@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import PurePosixPath
 
+from moat_nb.planning.git_config import git_config, read_text
 from moat_nb.planning.mounts import is_below
 from moat_nb.planning.protected_names import (
     CHECKPOINTS,
@@ -26,7 +27,6 @@ from moat_nb.planning.protected_names import (
     NAMES,
     VENV,
     below_any,
-    configured_paths,
 )
 
 __all__ = ["MAX_DIRECTORIES", "MAX_FOUND", "Found", "Look", "is_git_directory"]
@@ -40,7 +40,6 @@ MAX_FOUND = 768
 """Paths of one mount, each of which becomes a mount of its own; with more a start is refused."""
 MAX_INSIDE = 20_000
 """Entries looked at in a protected directory, for links."""
-MAX_CONFIG = 64 << 10
 
 _LITERAL = {
     *(name.pattern.split("/", 1)[0] for name in NAMES if not name.is_glob),
@@ -116,6 +115,8 @@ class Look:
             self._protect(directory, os.path.dirname(directory))  # noqa: PTH120 - a str, often
             return []
         self.found.directories[directory] = None
+        if named := read_text(f"{directory}/.git").partition("gitdir:")[2].strip():
+            self._configured(posixpath.join(directory, named), directory)
         if names.get(".git"):
             self._git_directory(f"{directory}/.git", directory)
         if is_git_directory(names):  # three empty files are enough: the other names count as well
@@ -142,14 +143,17 @@ class Look:
         self.found.directories[path] = None
         for name in GIT_FILES:
             self._protect(f"{path}/{name.pattern}", path)
-        for key, value in configured_paths(_text(f"{path}/config")):
-            base = path if key != "core.hookspath" else work_tree
-            if base is not None:
-                self._protect(posixpath.normpath(posixpath.join(base, value)), self.top)
+        self._configured(path, work_tree)
         for below in (*_git_directories(f"{path}/modules"), *_children(f"{path}/worktrees")):
             if self._has_room(below):
                 self._pin_up(below, path)
                 self._git_directory(below, None)
+
+    def _configured(self, path: str, work_tree: str | None) -> None:
+        """What the configs of a git directory name, which may lie outside the mount itself."""
+        config = git_config(path, work_tree)
+        for named in (*config.hooks, *config.included):
+            self._protect(named, self.top)
 
     def _checkpoints(self, path: str) -> None:
         if self._is_allowed(path) or self.hidden(path):
@@ -316,16 +320,3 @@ def _mode(path: str) -> int:
     with suppress(OSError):
         return os.lstat(path).st_mode
     return 0
-
-
-def _text(path: str) -> str:
-    """The beginning of a regular file; what is not one could make the reader wait for ever."""
-    if not stat.S_ISREG(_mode(path)):
-        return ""
-    with suppress(OSError):
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-        try:
-            return os.read(descriptor, MAX_CONFIG).decode(errors="replace")
-        finally:
-            os.close(descriptor)
-    return ""

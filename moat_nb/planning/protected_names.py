@@ -20,7 +20,6 @@ __all__ = [
     "VENV",
     "Name",
     "below_any",
-    "configured_paths",
     "is_suspect",
     "reason",
 ]
@@ -146,27 +145,3 @@ def _matches(parts: list[str], name: Name) -> bool:
     if name.pattern.startswith("jupyter_"):
         return len(parts) == 1 and JUPYTER_CONFIGS.fullmatch(parts[0]) is not None
     return fnmatch.fnmatchcase(there[-1], wanted[-1])
-
-
-_SECTION = re.compile(r"\[\s*([\w.-]+)(?:\s+\"[^\"]*\")?\s*\]\s*(.*)")
-_VALUE = re.compile(r"(\w[\w-]*)\s*=\s*(.*?)\s*")
-_NAMING = {("core", "hookspath"), ("include", "path"), ("includeif", "path")}
-
-
-def configured_paths(text: str) -> tuple[tuple[str, str], ...]:
-    """What a git ``config`` names as hooks and as further configs: ``(key, path as written)``.
-
-    Not all of git's syntax: what people and tools write. git itself is not asked, as it would obey
-    the file that is only to be looked at.
-    """
-    found = []
-    section = ""
-    for line in text.splitlines():
-        words = line.strip()
-        if heading := _SECTION.match(words):
-            section, words = heading[1].lower(), heading[2]
-        if value := _VALUE.fullmatch(words):
-            key = (section, value[1].lower())
-            if key in _NAMING:
-                found.append((".".join(key), value[2].strip('"')))
-    return tuple(found)

@@ -13,7 +13,6 @@ from moat_nb.planning.protected import Found, Look
 from moat_nb.planning.protected_names import (
     GIT_FILES,
     NAMES,
-    configured_paths,
     reason,
 )
 
@@ -169,6 +168,31 @@ def test_hooks_and_configs_that_the_config_names_count(tmp_path: Path) -> None:
     assert "tools" in below(tmp_path, found.pinned)
 
 
+def test_hooks_are_found_by_every_config_that_git_reads(tmp_path: Path) -> None:
+    """An included one, a work tree's, a submodule's, and a repository's that is not mounted."""
+    main, other = tmp_path / "main", tmp_path / "other"
+    for path in (main, other):
+        path.mkdir()
+        git("init", "-q", cwd=path)
+        git("commit", "-q", "--allow-empty", "-m", "x", cwd=path)
+    git("config", "include.path", "more", cwd=main)
+    (main / ".git/more").write_text("[include]\npath = last # ours\n")
+    (main / ".git/last").write_text("[core]\nhooksPath = by-include ; ours\n")
+    git("worktree", "add", "-q", "../main/tree", cwd=main)
+    git("config", "extensions.worktreeConfig", "true", cwd=main)
+    git("config", "--worktree", "core.hooksPath", "by-worktree", cwd=main / "tree")
+    git("-c", "protocol.file.allow=always", "submodule", "add", "-q", str(other), "s/u", cwd=main)
+    git("config", "core.hooksPath", "by-submodule", cwd=main / "s/u")
+    make(main, "by-include/", "tree/by-include/", "tree/by-worktree/", "s/u/by-submodule/")
+    found = below(main, look(main).read_only)
+    assert {
+        *(".git/more", ".git/last", "by-include", "tree/by-include", "tree/by-worktree"),
+        "s/u/by-submodule",
+    } <= found
+    assert {"by-include", "by-worktree"} <= below(main / "tree", look(main / "tree").read_only)
+    assert "by-submodule" in below(main / "s/u", look(main / "s/u").read_only)
+
+
 def test_a_script_that_a_hook_links_to_counts(tmp_path: Path) -> None:
     make(tmp_path, ".husky/", "scripts/check.sh")
     (tmp_path / ".husky/pre-commit").symlink_to("../scripts/check.sh")
@@ -242,20 +266,6 @@ def test_the_look_is_bounded_and_says_so(tmp_path: Path, monkeypatch: pytest.Mon
     assert str(tmp_path / ".exrc") in found.read_only
     monkeypatch.setattr(protected, "MAX_ENTRIES", 3)
     assert str(tmp_path / ".exrc") in look(tmp_path).read_only
-
-
-@pytest.mark.parametrize(
-    ("text", "found"),
-    [
-        ("[core]\n\thooksPath = a b\n", [("core.hookspath", "a b")]),
-        ('[includeIf "gitdir:/x/"] path = "~/y"\n', [("includeif.path", "~/y")]),
-        ("[INCLUDE]\nPath=x", [("include.path", "x")]),
-        ('[remote "path"]\n path = x\n[core]\n# hooksPath = y\n', []),
-        ("", []),
-    ],
-)
-def test_the_paths_of_a_git_config_are_read(text: str, found: list[tuple[str, str]]) -> None:
-    assert list(configured_paths(text)) == found
 
 
 @pytest.mark.parametrize(
