@@ -56,15 +56,16 @@ class Host:
     def current(cls) -> Host:
         home = Path.home()
         data_home = os.environ.get("XDG_DATA_HOME") or home / ".local" / "share"
+        data_dir = Path(data_home) / "moat-nb"
         return cls(
             user=User(os.getuid(), os.getgid()),
             home=home,
-            data_dir=Path(data_home) / "moat-nb",
+            data_dir=data_dir,
             memory=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
             # sys.prefix is made from it. A client may have started it as ../.venv/bin/python.
             executable=os.path.abspath(sys.executable),  # noqa: PTH100 - a link must stay
             prefixes=_prefixes(),
-            environment=_environment(),
+            environment=_environment(data_dir),
             trust=bundle_files(os.environ),
             run_directories=run_directories(os.environ, os.getuid()),
         )
@@ -87,8 +88,11 @@ def _prefixes() -> tuple[str, ...]:
     return tuple(dict.fromkeys((sys.prefix, sys.base_prefix)))
 
 
-def _environment() -> tuple[str, ...]:
-    """As they are named, and where they are: a link in a workspace could be replaced, too."""
+def _environment(data_dir: Path) -> tuple[str, ...]:
+    """As they are named, and where they are: a link in a workspace could be replaced, too.
+
+    None that holds ``data_dir`` (a Python of ``~/.local``), whose volumes are to be written to.
+    """
     own = (f"{sys.prefix}/pyvenv.cfg", f"{sys.prefix}/bin")
     paths = [*_prefixes(), *own, *site.getsitepackages()]
     paths += [os.path.dirname(os.__file__)]  # noqa: PTH120 - the standard library
@@ -98,4 +102,5 @@ def _environment() -> tuple[str, ...]:
     for path in map(Path, paths):
         found[str(Path(os.path.realpath(path.parent)) / path.name)] = None
         found[os.path.realpath(path)] = None
-    return tuple(found)
+    kept = os.path.realpath(data_dir)
+    return tuple(path for path in found if not Path(kept).is_relative_to(path))

@@ -5,6 +5,8 @@ import subprocess
 import sys
 import sysconfig
 
+import pytest
+
 from moat_nb.host.machine import Host
 from moat_nb.host.run_directory import base_directory
 
@@ -31,3 +33,13 @@ def test_the_launchers_environment_is_what_its_python_runs_from() -> None:
     assert {os.path.realpath(sys.prefix), os.path.realpath(sys.base_prefix)} <= set(environment)
     assert os.path.realpath(sysconfig.get_path("purelib")) in environment
     assert os.path.realpath(sys.prefix) + "/pyvenv.cfg" in environment
+
+
+def test_an_environment_that_holds_the_volumes_is_left_to_its_parts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    prefix = os.path.realpath(sys.prefix)
+    monkeypatch.setenv("XDG_DATA_HOME", f"{prefix}/share")
+    environment = Host.current().environment
+    assert prefix not in environment
+    assert os.path.realpath(sysconfig.get_path("purelib")) in environment
