@@ -6,7 +6,7 @@ from typing import Any
 
 from moat_nb.text.terminal import one_line
 
-__all__ = ["MAX_PATH", "number", "text"]
+__all__ = ["MAX_PATH", "as_dict", "number", "text"]
 
 MAX_NUMBER = 1 << 63
 MAX_PATH = 4096
@@ -17,6 +17,11 @@ def number(value: Any) -> int:
     if type(value) is not int or not 0 <= value < MAX_NUMBER:
         raise ValueError(f"{value!r:.40} is not a number that was asked for")
     return value
+
+
+def as_dict(value: Any) -> dict[str, Any]:
+    """``value``, or an empty one in place of anything else."""
+    return value if isinstance(value, dict) else {}
 
 
 def text(value: Any, limit: int) -> str:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from moat_nb.jupyter.output import markdown
 from moat_nb.jupyter.output.messages import sanitise
 from moat_nb.jupyter.output.safe import sanitise_mimebundle
-from moat_nb.jupyter.output.sanitise import sanitised
+from moat_nb.jupyter.output.sanitise import plain_html
 from moat_nb.jupyter.output.tex import is_plain_tex
 from moat_nb.jupyter.output.widgets import Widgets
 from moat_nb.notebook.values import codec
@@ -33,7 +33,7 @@ class Elements(HTMLParser):
 
 
 def page(text: str) -> None:
-    shown = sanitised(text)
+    shown = plain_html(text)
     if shown is not None:
         Elements().feed(shown)
 

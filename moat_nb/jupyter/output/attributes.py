@@ -9,13 +9,14 @@ from __future__ import annotations
 import html
 import math
 import re
+import string
 from collections.abc import Callable
 from typing import Any
 
 from moat_nb.jupyter.output.iframe import iframe
-from moat_nb.jupyter.output.sanitise import is_plain_latex, sanitised
+from moat_nb.jupyter.output.sanitise import MATH, is_plain_latex, plain_html
 
-__all__ = ["DROP", "MODEL", "as_description", "cleaned", "is_number", "plain_tex"]
+__all__ = ["DROP", "MODEL", "as_attribute", "as_description", "is_number", "plain_tex"]
 
 DROP = object()
 """What stands for a value that does not pass."""
@@ -36,7 +37,7 @@ DIGITS = re.compile(r"(?:.?[<>=^])?[+\-( ]?[$#]?0?\d{0,3},?(?:\.\d{1,3})?~?[a-z%
 MEDIA = re.compile(r"[a-z0-9][a-z0-9.-]{0,30}", re.IGNORECASE)
 SIZE = re.compile(r"\d{0,6}(?:\.\d{1,6})?(?:px|%|em|rem|vw|vh)?")
 CSS = re.compile(r"[-\w\s#%.,()'\"/+*]*", re.ASCII)
-CALLED = re.compile(r"([\w-]*)\s*\(")
+NAME_LETTERS = string.ascii_letters + string.digits + "_-"
 FUNCTIONS = frozenset(
     {"", "rgb", "rgba", "hsl", "hsla", "calc", "min", "max", "minmax", "clamp", "repeat"}
     | {"fit-content", "var", "linear-gradient", "radial-gradient", "span"}
@@ -44,10 +45,9 @@ FUNCTIONS = frozenset(
 TAKES_OUT_OF_PLACE = re.compile(r"-\s*[\d.]|[a-z]\(|--", re.IGNORECASE)
 DATE = frozenset({"year", "month", "date", "hours", "minutes", "seconds", "milliseconds"})
 FILE = frozenset({"name", "type", "size", "last_modified", "lastModified"})
-MATH = re.compile(r"\$|\\[(\[]|\\begin")
 
 
-def cleaned(form: str, value: Any) -> Any:
+def as_attribute(form: str, value: Any) -> Any:
     """``value`` as it may stand in an attribute of ``form``; ``DROP`` when it may not.
 
     Forms that need more than the value (``outputs``, ``end``, ``description``, ``flag``) are not
@@ -76,7 +76,7 @@ def as_description(text: Any, is_html: bool) -> Any:
         return DROP
     if not is_html:
         return plain_tex(text)
-    plain = sanitised(text)
+    plain = plain_html(text)
     return plain_tex(html.escape(text)) if plain is None else plain
 
 
@@ -117,7 +117,8 @@ def _css(value: Any) -> Any:
         return value
     if not isinstance(value, str) or len(value) > LONGEST_CSS or not CSS.fullmatch(value):
         return DROP
-    called = {name.lower() for name in CALLED.findall(value)}
+    before = [text.rstrip() for text in value.split("(")[:-1]]
+    called = {text[len(text.rstrip(NAME_LETTERS)) :].lower() for text in before}
     return value if called <= FUNCTIONS else DROP
 
 
@@ -131,7 +132,7 @@ def _place(value: Any) -> Any:
 def _html(value: Any) -> Any:
     if not _is_text(value):
         return DROP
-    plain = sanitised(value)
+    plain = plain_html(value)
     return iframe(value, height=HTML_HEIGHT, resizable=True) if plain is None else plain
 
 

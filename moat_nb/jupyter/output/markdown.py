@@ -69,8 +69,10 @@ def _formulas_lines(state: StateBlock, first: int, last: int, silent: bool) -> b
     if not state.src.startswith(("$$", "\\begin{", "\\\\["), at):
         return False
     end = _end_of_formula(state.src, at)
-    line = next((n for n in range(first, last) if end is not None and end <= state.eMarks[n]), None)
-    if end is None or line is None or state.src[end : state.eMarks[line]].strip():
+    if end is None:
+        return False
+    line = next((n for n in range(first, last) if end <= state.eMarks[n]), None)
+    if line is None or state.src[end : state.eMarks[line]].strip():
         return False
     if not silent:
         state.push("paragraph_open", "p", 1)

@@ -15,6 +15,7 @@ from moat_nb.jupyter.output.attributes import DROP, is_number
 from moat_nb.jupyter.output.drawings import Drawings
 from moat_nb.jupyter.output.safe import VIEW, sanitise_mimebundle
 from moat_nb.text.terminal import for_terminal
+from moat_nb.text.untrusted import as_dict
 
 __all__ = ["DISPLAYS", "HOW", "OUTPUTS", "Views", "sanitise", "sent_as"]
 
@@ -102,7 +103,7 @@ def _display(
     kind: str, content: dict[str, Any], views: Views | None
 ) -> tuple[dict[str, Any] | None, list[str]]:
     data, metadata, hints = _bundle(content, views)
-    identity = _dict(content.get("transient")).get("display_id")
+    identity = as_dict(content.get("transient")).get("display_id")
     has_identity = isinstance(identity, str) and len(identity) <= LONGEST_NAME
     shown: dict[str, Any] = {"data": data, "metadata": metadata}
     shown["transient"] = {"display_id": identity} if has_identity else {}
@@ -116,10 +117,10 @@ def _bundle(
     content: dict[str, Any], views: Views | None = None
 ) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
     """What a message has at ``data`` and ``metadata``, as it may be shown."""
-    data = {k: v for k, v in _dict(content.get("data")).items() if len(k) <= LONGEST_NAME}
+    data = {k: v for k, v in as_dict(content.get("data")).items() if len(k) <= LONGEST_NAME}
     has_view = VIEW in data
     plain = {k: v for k, v in data.items() if k != VIEW and (k != "application/json" or _flat(v))}
-    shown, options, hints = sanitise_mimebundle(plain, _dict(content.get("metadata")), how=HOW)
+    shown, options, hints = sanitise_mimebundle(plain, as_dict(content.get("metadata")), how=HOW)
     if isinstance(shown.get("text/plain"), str):
         shown["text/plain"] = for_terminal(shown["text/plain"])
     if has_view and views is not None:
@@ -143,7 +144,7 @@ def _with_bundles(content: dict[str, Any], hints: list[str]) -> dict[str, Any]:
     passed["body"] = shown(content.get("body"))
     if isinstance(content.get("payload"), list):
         passed["payload"] = [shown(one) for one in content["payload"][:MAX_ITEMS]]
-    expressions = _dict(content.get("user_expressions"))
+    expressions = as_dict(content.get("user_expressions"))
     passed["user_expressions"] = {name: shown(one) for name, one in expressions.items()}
     return {name: value for name, value in passed.items() if name in content}
 
@@ -188,10 +189,6 @@ def _number(value: Any) -> Any:
     return value if is_number(value) else DROP
 
 
-def _dict(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
 def _matching(pattern: re.Pattern[str]) -> Check:
     return lambda value: value if isinstance(value, str) and pattern.fullmatch(value) else DROP
 
@@ -213,12 +210,12 @@ def _each(item: Check, most: int = MAX_ITEMS) -> Check:
 
 def _keys(**keys: tuple[Check, Any]) -> Check:
     """An object of known keys."""
-    return lambda value: DROP if (found := _read(keys, _dict(value))) is None else found
+    return lambda value: DROP if (found := _read(keys, as_dict(value))) is None else found
 
 
 def _by_name(item: Check) -> Check:
     def check(value: Any) -> Any:
-        passed = {k: item(v) for k, v in _dict(value).items() if len(k) <= LONGEST_NAME}
+        passed = {k: item(v) for k, v in as_dict(value).items() if len(k) <= LONGEST_NAME}
         return {k: v for k, v in passed.items() if v is not DROP and k not in NOT_OF_ITS_OWN}
 
     return check
@@ -227,7 +224,7 @@ def _by_name(item: Check) -> Check:
 def _payload(value: Any) -> Any:
     """What a front end does after a cell: show a page, fill the next cell, end a console. Not
     among them is opening an editor on a file."""
-    source = _dict(value).get("source")
+    source = as_dict(value).get("source")
     check = PAYLOADS.get(source) if isinstance(source, str) else None
     return DROP if check is None else check(value)
 
@@ -308,7 +305,6 @@ KEYS_OF: dict[str, dict[str, tuple[Check, Any]]] = {
     "clear_output": {"wait": (_bool, False)},
     "execute_input": {"code": (_raw, REQUIRED), "execution_count": (_count, 0)},
     "status": {"execution_state": (_one_of("busy", "idle", "starting"), REQUIRED)},
-    "iopub_welcome": {"subscription": (_raw, "")},
     "debug_event": _DEBUG,
     "debug_reply": _DEBUG,
     "inspect_reply": {

@@ -15,7 +15,7 @@ from typing import Any
 
 from moat_nb.jupyter.output import markdown
 from moat_nb.jupyter.output.iframe import iframe
-from moat_nb.jupyter.output.sanitise import is_plain_latex, sanitised
+from moat_nb.jupyter.output.sanitise import is_plain_latex, plain_html
 from moat_nb.text.terminal import one_line, without_halves
 
 __all__ = ["VIEW", "sanitise_mimebundle"]
@@ -51,7 +51,7 @@ def sanitise_mimebundle(
     hints: list[str] = []
     page = _page(data)
     if page is not None:
-        plain = sanitised(page)
+        plain = plain_html(page)
         shown["text/html"] = iframe(page) if plain is None else plain
     elif (drawing := _text(data.get("image/svg+xml"))) is not None:
         shown["text/html"] = _image(drawing)

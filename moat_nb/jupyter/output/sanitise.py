@@ -14,7 +14,7 @@ import nh3
 from moat_nb.jupyter.output.tex import is_plain_tex
 from moat_nb.text.terminal import without_halves
 
-__all__ = ["is_plain_latex", "sanitised"]
+__all__ = ["MATH", "is_plain_latex", "plain_html"]
 
 TAGS = nh3.ALLOWED_TAGS - {"area", "map"} | {"tfoot", "font"}
 
@@ -86,7 +86,7 @@ _ATTRIBUTE = re.compile(rf"\s+([^\s\"'<>/=]+)(?:{_VALUE})?")
 _TAG = re.compile(rf"<(/?)([A-Za-z][A-Za-z0-9]*)((?:\s+[^\s\"'<>/=]+(?:{_VALUE})?)*)\s*/?>")
 
 
-def sanitised(text: str) -> str | None:
+def plain_html(text: str) -> str | None:
     """``text`` as HTML that does nothing but show; None when it would show less then.
 
     Formulas of which front ends might make more than that are shown as their text.

@@ -16,14 +16,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from moat_nb.jupyter.output import messages
-from moat_nb.jupyter.output.attributes import DROP, MODEL, as_description, cleaned
+from moat_nb.jupyter.output.attributes import DROP, MODEL, as_attribute, as_description
+from moat_nb.jupyter.output.messages import HOW
 from moat_nb.jupyter.output.models import BASE, CONTROLS, MODULES, form_of, view_of
 from moat_nb.jupyter.output.safe import VIEW
 from moat_nb.text.terminal import one_line
+from moat_nb.text.untrusted import as_dict
 
-__all__ = ["KINDS", "Widgets"]
+__all__ = ["COMMS", "Widgets"]
 
-KINDS = frozenset({"comm_open", "comm_msg", "comm_close", "comm_info_reply"})
+COMMS = frozenset({"comm_open", "comm_msg", "comm_close"})
 
 TARGET = "jupyter.widget"
 
@@ -41,8 +43,6 @@ NOWHERE: list[Any] = ["moat_dropped"]
 
 LINKED = frozenset({"bool", "number", "numbers", "text", "texts", "css", "date"})
 """Forms that the page may copy from one model into another of the same form."""
-
-HOW = "`moat-nb lab` shows it, as `moat-nb install --trust-output` does"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +80,7 @@ class Widgets:
         comm = content.get("comm_id")
         if not isinstance(comm, str) or not ID.fullmatch(comm):
             return None, []
-        data = _dict(content.get("data"))
+        data = as_dict(content.get("data"))
         passed: dict[str, Any] | None = None
         if kind == "comm_open":
             passed = self._opened(comm, content.get("target_name"), data)
@@ -92,7 +92,7 @@ class Widgets:
 
     def view(self, data: dict[str, Any]) -> dict[str, Any]:
         """The part of a display that shows a widget: the view, or a line that says why not."""
-        view = _dict(data.get(VIEW))
+        view = as_dict(data.get(VIEW))
         comm = view.get("model_id")
         if comm == "":
             return {VIEW: {"model_id": "", "version_major": 2, "version_minor": 0}}
@@ -107,11 +107,11 @@ class Widgets:
         if target != TARGET:
             self._hint(f"not passed on: a message to {_named(target)} in your page; {HOW}")
             return None
-        opened = self._full(comm, _dict(data.get("state")), data.get("buffer_paths"))
+        opened = self._full(comm, as_dict(data.get("state")), data.get("buffer_paths"))
         return opened and {"comm_id": comm, "target_name": TARGET, "data": opened}
 
     def _told(self, comm: str, data: dict[str, Any]) -> dict[str, Any] | None:
-        method, state = data.get("method"), _dict(data.get("state"))
+        method, state = data.get("method"), as_dict(data.get("state"))
         kind = self._kinds.get(comm)
         if method == "update_states":
             return self._states(data)
@@ -125,7 +125,7 @@ class Widgets:
             paths = _paths(kind, passed, data.get("buffer_paths"))
             return {"method": method, "state": passed, "buffer_paths": paths}
         if method == "custom":
-            do = _dict(data.get("content")).get("do")
+            do = as_dict(data.get("content")).get("do")
             is_shown = kind is not None and do in ("focus", "blur")
             return {"method": method, "content": {"do": do}} if is_shown else None
         version = data.get("version")  # as ipywidgets 7 answers a page that asks for it
@@ -135,7 +135,7 @@ class Widgets:
 
     def _states(self, data: dict[str, Any]) -> dict[str, Any]:
         """All models at once, for a page that was loaded again."""
-        given = _dict(data.get("states"))
+        given = as_dict(data.get("states"))
         whole = {comm: _whole(one) for comm, one in given.items() if ID.fullmatch(comm)}
         # A model that was not opened here is the page's own of another time, whose kind is unknown.
         bound = {c: self._bound(c, state) for c, state in whole.items() if c in self._kinds}
@@ -228,7 +228,7 @@ class Widgets:
             elif name == "options" and kind.version.startswith("1"):
                 found = _options(value)
             else:
-                found = self._there(form, cleaned(form, value))
+                found = self._there(form, as_attribute(form, value))
             if found is DROP:
                 self._hint(f"left out: {name} of a widget ({kind.name}), whose value is not plain")
             else:
@@ -253,7 +253,7 @@ class Widgets:
         """The cells' outputs that an Output widget shows; the front end trusts them."""
         passed = []
         for output in _list(value)[:MAX_OUTPUTS]:
-            kind = _dict(output).get("output_type")
+            kind = as_dict(output).get("output_type")
             if not isinstance(kind, str) or kind not in messages.OUTPUTS:
                 continue
             content, hints = messages.sanitise(kind, output, self)
@@ -338,8 +338,8 @@ def _line(words: str, version: str) -> dict[str, Any]:
 
 def _whole(one: Any) -> dict[str, Any]:
     """A state of ``update_states``, with the names that stand beside it in it."""
-    names = {f"_{name}": value for name, value in _dict(one).items() if name in NAMES}
-    return {**_dict(_dict(one).get("state")), **names}
+    names = {f"_{name}": value for name, value in as_dict(one).items() if name in NAMES}
+    return {**as_dict(as_dict(one).get("state")), **names}
 
 
 NAMES = frozenset({"model_name", "model_module", "model_module_version"})
@@ -369,12 +369,12 @@ def _options(value: Any) -> Any:
     """Those of a Combobox, which ipywidgets 7 puts into HTML as they are."""
     if isinstance(value, list) and any(c in str(text) for text in value for c in "<>\"'&"):
         return DROP
-    return cleaned("texts", value)
+    return as_attribute("texts", value)
 
 
 def _targets(content: dict[str, Any]) -> dict[str, Any]:
-    comms: Iterable[tuple[str, Any]] = _dict(content.get("comms")).items()
-    widgets = [comm for comm, info in comms if _dict(info).get("target_name") == TARGET]
+    comms: Iterable[tuple[str, Any]] = as_dict(content.get("comms")).items()
+    widgets = [comm for comm, info in comms if as_dict(info).get("target_name") == TARGET]
     passed = {comm: {"target_name": TARGET} for comm in widgets if ID.fullmatch(comm)}
     return {"status": "ok", "comms": passed}
 
@@ -382,10 +382,6 @@ def _targets(content: dict[str, Any]) -> dict[str, Any]:
 def _named(value: Any) -> str:
     words = one_line(value[:LONGEST_NAME]) if isinstance(value, str) else ""
     return "".join(c for c in words if c not in "$\\<>") or "an unknown place"
-
-
-def _dict(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
 
 
 def _list(value: Any) -> list[Any]:

@@ -8,12 +8,10 @@ from typing import Any
 
 from moat_nb.jupyter.output import messages
 from moat_nb.jupyter.output.drawings import Drawings
-from moat_nb.jupyter.output.widgets import Widgets
+from moat_nb.jupyter.output.widgets import COMMS, Widgets
 from moat_nb.jupyter.relay.wire import Message
 
 __all__ = ["Harmless"]
-
-COMMS = frozenset({"comm_open", "comm_msg", "comm_close"})
 
 IOPUB = (
     messages.OUTPUTS

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from moat_nb.jupyter.output.sanitise import ATTRIBUTES, LONGEST, TAGS, is_plain_latex, sanitised
+from moat_nb.jupyter.output.sanitise import ATTRIBUTES, LONGEST, TAGS, is_plain_latex, plain_html
 
 PLAIN = [
     "",
@@ -71,28 +71,28 @@ ACTIVE = [
 
 @pytest.mark.parametrize("text", PLAIN)
 def test_plain_html_is_shown_in_the_page(text: str) -> None:
-    assert sanitised(text) is not None
+    assert plain_html(text) is not None
 
 
 @pytest.mark.parametrize("text", ACTIVE)
 def test_html_that_acts_loads_or_covers_is_not_shown_in_the_page(text: str) -> None:
-    assert sanitised(text) is None
+    assert plain_html(text) is None
 
 
 def test_a_table_of_pandas_is_plain_and_keeps_what_it_shows() -> None:
     frame = pandas.DataFrame({"city": ["Oslo", "<Lima>"]}, index=["a", "b"])
-    shown = sanitised(frame._repr_html_())
+    shown = plain_html(frame._repr_html_())
     assert shown is not None
     assert 'class="dataframe"' in shown and "&lt;Lima&gt;" in shown
 
 
 def test_the_pages_own_classes_and_ids_are_not_for_output() -> None:
     text = "<div class='jp-Dialog dataframe' id='main' data-commandlinker-command='x'>text</div>"
-    assert sanitised(text) == '<div class="dataframe">text</div>'
+    assert plain_html(text) == '<div class="dataframe">text</div>'
 
 
 def test_a_link_opens_elsewhere_and_gives_no_opener() -> None:
-    shown = sanitised("<a href='https://example.com/' target='_top'>x</a>")
+    shown = plain_html("<a href='https://example.com/' target='_top'>x</a>")
     assert shown is not None
     assert 'rel="noopener noreferrer"' in shown and "_top" not in shown
 
@@ -132,15 +132,15 @@ def assert_harmless(shown: str) -> None:
 
 @given(TEXTS)
 def test_whatever_comes_in_what_is_shown_has_only_harmless_elements(text: str) -> None:
-    assert_harmless(sanitised(text) or "")
+    assert_harmless(plain_html(text) or "")
 
 
 @given(TEXTS)
 @example("<a href=x>")
 def test_what_is_shown_is_shown_again_as_it_is(text: str) -> None:
-    shown = sanitised(text)
+    shown = plain_html(text)
     if shown is not None:
-        assert sanitised(shown) == shown
+        assert plain_html(shown) == shown
 
 
 VALUES = {
@@ -172,10 +172,10 @@ def test_allowed_elements_are_plain_and_one_thing_that_acts_among_them_is_not(
     texts: tuple[str, str],
 ) -> None:
     plain, active = texts
-    shown = sanitised(plain)
+    shown = plain_html(plain)
     assert shown is not None
     assert_harmless(shown)
-    assert sanitised(active) is None
+    assert plain_html(active) is None
 
 
 @pytest.mark.parametrize(
@@ -188,7 +188,7 @@ def test_allowed_elements_are_plain_and_one_thing_that_acts_among_them_is_not(
 def test_a_long_text_is_decided_in_a_moment(piece: str) -> None:
     """A parser that takes the square of the length would meet pytest's timeout."""
     for text in (piece * (LONGEST // len(piece)), "<b>" + piece[:1] + piece[1:] * LONGEST):
-        sanitised(text[:LONGEST])
+        plain_html(text[:LONGEST])
         is_plain_latex(text[:LONGEST])
 
 
@@ -213,7 +213,7 @@ IGNORED = '<div class="mathjax_ignore tex2jax_ignore">'
     ],
 )
 def test_html_with_formulas_that_do_more_than_show_is_shown_with_their_text(text: str) -> None:
-    shown = sanitised(text)
+    shown = plain_html(text)
     assert shown is not None
     assert shown.startswith(IGNORED) and shown.endswith("</div>")
     assert_harmless(shown)
@@ -228,7 +228,7 @@ def test_html_with_formulas_that_do_more_than_show_is_shown_with_their_text(text
     ],
 )
 def test_html_with_plain_formulas_or_none_is_left_to_the_front_end(text: str) -> None:
-    shown = sanitised(text)
+    shown = plain_html(text)
     assert shown is not None and IGNORED not in shown
 
 
@@ -239,4 +239,4 @@ def test_latex_is_plain_as_its_formulas_are() -> None:
 
 
 def test_half_a_character_is_shown_as_one_that_is_missing() -> None:
-    assert sanitised("<b>\ud800</b>") == "<b>\N{REPLACEMENT CHARACTER}</b>"
+    assert plain_html("<b>\ud800</b>") == "<b>\N{REPLACEMENT CHARACTER}</b>"

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from moat_nb.jupyter.output.models import BASE, CONTROLS, FORMS_OF, MODULES, form_of, view_of
 from moat_nb.jupyter.output.safe import VIEW
-from moat_nb.jupyter.output.widgets import KINDS, MAX_MODELS, NOWHERE, Widgets
+from moat_nb.jupyter.output.widgets import COMMS, MAX_MODELS, NOWHERE, Widgets
 from tests.unit.jupyter.output.test_safe import JSON, framed
 from tests.unit.jupyter.output.test_sanitise import assert_harmless
 
@@ -408,18 +408,18 @@ VALUES = JSON | st.sampled_from([SCRIPT, TEX, "url(x)", "IPY_MODEL_c1", ["IPY_MO
 STATES = st.dictionaries(
     st.sampled_from([*ATTRIBUTES, "description", "source", "target", "_dom_classes"]), VALUES
 )
-COMMS = st.sampled_from(["c1", "c2", "c3"])
+IDS = st.sampled_from(["c1", "c2", "c3"])
 OPENED = st.builds(
     lambda name, comm, state: ("comm_open", opening(name, comm, **state)),
     st.sampled_from(NAMES),
-    COMMS,
+    IDS,
     STATES,
 )
-TOLD = st.builds(lambda comm, state: ("comm_msg", told(comm, **state)), COMMS, STATES)
+TOLD = st.builds(lambda comm, state: ("comm_msg", told(comm, **state)), IDS, STATES)
 ANY = st.tuples(
-    st.sampled_from(sorted(KINDS)),
+    st.sampled_from(sorted(COMMS | {"comm_info_reply"})),
     st.fixed_dictionaries(
-        {"comm_id": COMMS | JSON},
+        {"comm_id": IDS | JSON},
         optional={
             "target_name": st.just("jupyter.widget") | JSON,
             "comms": JSON,
