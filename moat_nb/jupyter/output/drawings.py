@@ -7,18 +7,14 @@ is there a figure is a line of text under a display id, and then that display is
 
 from __future__ import annotations
 
-import base64
-import gzip
-import json
 import re
 import secrets
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any
 
-from moat_nb.jupyter.output.figures import FIGURE
+from moat_nb.jupyter.output.figures import FIGURE, PLOT, framed, in_script, packed
 from moat_nb.jupyter.output.figures import LIBRARY as PLOTLY
-from moat_nb.jupyter.output.iframe import iframe
 
 __all__ = ["Drawings"]
 
@@ -41,24 +37,6 @@ SCRIPTS = {
 ADVICE = {
     "altair": "; it is drawn where vl-convert-python is in the sandbox",
 }
-
-# The scripts of a fragment run when it is put into the page, in their order.
-DRAW = """\
-<script>(async () => {{
-const bytes = Uint8Array.from(atob("{library}"), letter => letter.charCodeAt(0));
-const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
-const script = document.createElement("script");
-script.textContent = await new Response(stream).text();
-document.head.append(script);
-document.body.append(document.createRange().createContextualFragment({page}));
-}})()</script>"""
-
-PLOT = """\
-<div id="figure"></div><script>(async () => {{
-const figure = {figure};
-await Plotly.newPlot("figure", figure.data, figure.layout, {{...figure.config, responsive: true}});
-if (figure.frames) Plotly.addFrames("figure", figure.frames);
-}})()</script>"""
 
 VEGA = re.compile(r"application/vnd\.vega(?:lite)?\.v\d{1,2}[.+]json")
 VEGA_PAGE = re.compile(r"maybeLoadScript\(\"(vega[a-z-]*)\", \"([\w.-]{1,30})\"\)")
@@ -103,8 +81,7 @@ class Drawings:
         ``script`` is what the kernel said, None where it could not.
         """
         fits = isinstance(script, str) and 0 < len(script) <= LONGEST_SCRIPT
-        packed = gzip.compress(script.encode("utf-8", "replace"), mtime=0) if fits else None
-        self._scripts[library] = None if packed is None else base64.b64encode(packed).decode()
+        self._scripts[library] = packed(script) if fits else None
         found = {name: one for name, one in self._waiting.items() if one.library == library}
         for name in found:
             del self._waiting[name]
@@ -152,11 +129,7 @@ class Drawings:
         words = f"a figure of {drawing.library}"
         library = self._scripts.get(drawing.library)
         if library is not None:
-            page = json.dumps(drawing.page).replace("<", "\\u003c")
-            return {
-                "text/html": iframe(DRAW.format(library=library, page=page)),
-                "text/plain": words,
-            }
+            return {"text/html": framed(library, drawing.page), "text/plain": words}
         is_missing = drawing.library in self._scripts
         advice = ADVICE.get(drawing.library, "; its script is not in the sandbox")
         return {"text/plain": words + (advice if is_missing else "")}
@@ -177,17 +150,17 @@ def _ours(content: dict[str, Any]) -> dict[str, Any]:
 def _drawing(data: dict[str, Any]) -> Drawing | None:
     html, script = data.get("text/html"), data.get("application/javascript")
     if isinstance(figure := data.get(FIGURE), dict):
-        return Drawing(library="plotly", page=PLOT.format(figure=_json(figure)))
+        return Drawing(library="plotly", page=PLOT.format(figure=in_script(figure)))
     if isinstance(script, str) and BOKEH_EXEC in data:
         return Drawing(library="bokeh", page=_bokeh(script))
     if isinstance(html, str) and (found := VEGA_PAGE.findall(html)):
         # The page loads each library, but those that are there in this version.
         there = {f"{name.replace('-', '', 1)}_version": version for name, version in found}
-        page = f"<script>var VEGA_DEBUG = {_json(there)}</script>{html}"
+        page = f"<script>var VEGA_DEBUG = {in_script(there)}</script>{html}"
         return Drawing(library="altair", page=page)
     for kind, spec in data.items():
         if VEGA.fullmatch(kind) and isinstance(spec, dict):
-            return Drawing(library="altair", page=EMBED.format(figure=_json(spec)))
+            return Drawing(library="altair", page=EMBED.format(figure=in_script(spec)))
     return None
 
 
@@ -204,8 +177,3 @@ def _bokeh(script: str) -> str:
 def _is_place(data: dict[str, Any]) -> bool:
     html = data.get("text/html")
     return isinstance(html, str) and (BOKEH_PLACE.fullmatch(html) is not None or BOKEH_LOGO in html)
-
-
-def _json(value: Any) -> str:
-    # In a script `<` may begin the script's end.
-    return json.dumps(value).replace("<", "\\u003c")

@@ -23,5 +23,8 @@ def test_a_figure_is_drawn_once_there_is_a_script() -> None:
     page = figures.drawn({"data": [{"name": "</script><script>alert(1)"}]})
     assert page is not None
     inside = framed(page)
-    assert inside.count("</script>") == inside.count("<script>")
-    assert json.dumps("</script><script>alert(1)").replace("<", "\\u003c") in inside
+    assert inside.count("</script>") == inside.count("<script>") == 3
+    (page,) = re.findall(r"createContextualFragment\((.*)\)\);", inside)
+    drawn = json.loads(page)
+    assert drawn.count("<script>") == drawn.count("</script>") == 1
+    assert json.dumps("</script><script>alert(1)").replace("<", "\\u003c") in drawn
