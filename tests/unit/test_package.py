@@ -107,6 +107,7 @@ ELSEWHERE = {
     "jupyter/shim_daemon.py": "tests/integration/test_jupyter.py",
     "jupyter/relay/cell.py": "tests/unit/jupyter/relay/test_relay.py",
     "jupyter/relay/harmless.py": "tests/unit/jupyter/relay/test_relay.py",
+    "jupyter/relay/libraries.py": "tests/unit/jupyter/relay/test_relay.py",
     "jupyter/relay/process.py": "tests/unit/jupyter/relay/test_relay.py",
     "jupyter/relay/sockets.py": "tests/unit/jupyter/relay/test_relay.py",
     "jupyter/relay/wire.py": "tests/unit/jupyter/relay/test_relay.py",

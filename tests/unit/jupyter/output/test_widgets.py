@@ -294,6 +294,7 @@ def test_a_link_of_two_plain_values_lives() -> None:
         ("Layout", {"margin": "-500px"}),
         ("Layout", {"top": "calc(0px - 500px)"}),
         ("Layout", {"width": "url(https://example.com/)"}),
+        ("Layout", {"width": "calc(1px + url (x))"}),
         ("Layout", {"width": "u\\72l(https://example.com/)"}),
         ("Layout", {"border_top": "1px solid image-set('https://example.com/')"}),
         ("TextStyle", {"background": "url(//example.com)"}),
