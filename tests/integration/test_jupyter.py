@@ -278,12 +278,12 @@ def poll(manager: KernelManager) -> int | None:
 
 
 def run(client: Any, code: str) -> str:
-    """A cell's printed text, and its error's text."""
+    """A cell's printed text and its error's, without what moat-nb itself says in it."""
     pieces: list[str] = []
 
     def collect(message: dict[str, Any]) -> None:
         content = message["content"]
-        if message["msg_type"] == "stream":
+        if message["msg_type"] == "stream" and not content["text"].startswith("moat: "):
             pieces.append(content["text"])
         elif message["msg_type"] == "error":
             pieces.append(f"{content['ename']}: {content['evalue']}")
