@@ -45,7 +45,9 @@ class Watch:
         new = run_directories() - self._before
         while True:
             found = [*self._containers(engine), *self._processes(), *self._directories(new)]
-            found += [f"cgroup {at}" for path in new for at in cgroups(path.name)]
+            # Another worker's sandbox has its directory as long as its cgroup.
+            gone = [path for path in new if not path.exists()]
+            found += [f"cgroup {at}" for path in gone for at in cgroups(path.name)]
             if not found or time.monotonic() > give_up:
                 return found
             time.sleep(0.1)

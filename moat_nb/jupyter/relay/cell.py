@@ -19,7 +19,7 @@ the launcher soon says so."""
 
 LOST = (
     "the connection to the kernel broke, and what it sent meanwhile is lost; a message longer than "
-    "128 MiB does that"
+    "64 MiB does that"
 )
 
 

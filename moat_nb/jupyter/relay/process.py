@@ -19,6 +19,7 @@ from moat_nb.errors import StartError
 from moat_nb.host import isolated_python
 from moat_nb.host.run_directory import ClientDirectory
 from moat_nb.jupyter.relay.options import RelayOptions
+from moat_nb.sandbox.connection import PORTS
 
 __all__ = ["RelayProcess"]
 
@@ -37,6 +38,9 @@ LONGEST_PAUSE_SECONDS = 30.0
 STARTED_AGAIN = (
     "the relay of the kernel's output ended and was started again; what came meanwhile is lost"
 )
+
+BOUND = "b"
+"""The name of the sockets that the relay binds itself, of its own directory."""
 
 TAIL = 4096
 """Bytes of a dead relay's last words that are logged."""
@@ -57,6 +61,7 @@ class RelayProcess:
         self._lock = threading.RLock()
         self._closed = threading.Event()
         self._options: RelayOptions | None = None
+        self._linked = False
         self._kernel: dict[str, str] | None = None
         self._follower = threading.Thread(target=self._follow, name="moat-relay", daemon=True)
         self._process = self._started()
@@ -65,11 +70,15 @@ class RelayProcess:
         """Have clients served that have this connection info (JSON-ready); returns when they can
         connect. ``trusted``: what the kernel sends passes as it is. Raises StartError."""
         directory = str(self._directory.path)
+        self._linked = client["ip"] == self.prefix
+        if self._linked:
+            client = {**client, "ip": f"{directory}/{BOUND}"}
         with self._lock:
             self._options = RelayOptions(client=client, directory=directory, trusted=trusted)
             self._send(self._options.line())
             if not self._listens(self._process):
                 raise StartError(f"the relay of the kernel's output ended: {self._last_words()}")
+            self._link()
         self._follower.start()
 
     @property
@@ -85,6 +94,7 @@ class RelayProcess:
     def connect(self, kernel: Mapping[str, Any]) -> None:
         """A kernel with this connection info (JSON-ready) is there, or comes."""
         with self._lock:
+            self._link()
             self._kernel = {"connect": kernel["ip"], "key": kernel["key"]}
             self._command(**self._kernel)
 
@@ -119,6 +129,13 @@ class RelayProcess:
             self._follower.join()
         process.stdout.close()
         self._directory.remove()
+
+    def _link(self) -> None:
+        """Have the sockets where clients look: a manager removes what is there at each restart, for
+        a kernel makes it anew, and the relay stays."""
+        for number in range(1, len(PORTS) + 1) if self._linked else ():
+            with contextlib.suppress(FileExistsError):
+                Path(f"{self.prefix}-{number}").symlink_to(f"{BOUND}-{number}")
 
     # -------- its process
 

@@ -17,8 +17,11 @@ from moat_nb.sandbox.connection import PORTS
 
 __all__ = ["MESSAGE_LIMIT", "ClientSockets", "KernelSockets"]
 
-MESSAGE_LIMIT = 128 << 20
-"""Bytes of a kernel's message. ZeroMQ ends the connection over which a longer one comes."""
+MESSAGE_LIMIT = 64 << 20
+"""Bytes of a part of a message. ZeroMQ breaks a connection over which a longer one comes."""
+
+UNREAD = 16
+"""How many messages of a kernel's wait on our side; further ones wait in the sandbox."""
 
 WAITING = 10_000
 """How many messages may wait for one client; what comes then is not sent to it."""
@@ -108,6 +111,7 @@ class KernelSockets:
         socket: zmq.Socket[bytes] = self._context.socket(kind)
         socket.linger = 0
         socket.maxmsgsize = limit
+        socket.rcvhwm = UNREAD
         socket.sndhwm = 0  # a client's own requests, which wait for a kernel that is busy
         if kind == zmq.DEALER:
             socket.routing_id = self._identity

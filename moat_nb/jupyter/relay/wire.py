@@ -143,13 +143,25 @@ def made_header(kind: str, session: str) -> dict[str, str]:
 
 def _fields(header: dict[str, Any]) -> dict[str, str]:
     # A half of a character has no bytes in UTF-8, and some clients fail over it.
-    return {
+    fields = {
         name: value
         for name in HEADER_FIELDS
         if isinstance(value := header.get(name), str)
         and len(value) <= LONGEST_FIELD
         and (value.isascii() or value.isprintable())
     }
+    if "date" in fields and not _is_date(fields["date"]):
+        del fields["date"]
+    return fields
+
+
+def _is_date(text: str) -> bool:
+    """Whether clients, which take what looks like a date for one, can read it."""
+    try:
+        datetime.fromisoformat(text.removesuffix("Z"))
+    except ValueError:
+        return False
+    return True
 
 
 def _packed(part: dict[str, Any]) -> bytes:

@@ -209,19 +209,25 @@ def test_all_states_at_once_are_sanitised_each() -> None:
     plain = opening("HTML", value=SCRIPT)["data"]["state"]
     code = {**plain, "_model_module": "anywidget", "_esm": "1"}
     mixed = {"model_name": "HTMLModel", "state": {**plain, "_model_name": "TextModel"}}
+    for comm in ("c1", "c3"):
+        widgets.sanitise("comm_open", opening("HTML", comm))
+    widgets.sanitise("comm_open", opening("HTML", "c2", _model_module="anywidget"))
+    widgets.sanitise("comm_open", {**opening("HTML", "c4"), "data": {"state": {}}})
     states = {
         "c1": _entry(plain),
         "c2": _entry(code),
         "c3": mixed,
         "__proto__": _entry(plain),
         "c4": "x",
+        "not opened": _entry(plain),
+        "c5": _entry(plain),
     }
     paths = [["c1", "state", "value"], ["__proto__", "state", "value"], "x", []]
     data = {"method": "update_states", "states": states, "buffer_paths": paths}
     passed, _ = widgets.sanitise("comm_msg", {"comm_id": "c0", "data": data})
     assert passed is not None
     shown = passed["data"]["states"]
-    assert "__proto__" not in shown
+    assert shown.keys() == {"c1", "c2", "c3", "c4"}
     assert "sandbox=" in shown["c1"]["state"]["value"]
     assert shown["c2"]["model_name"] == shown["c2"]["state"]["_model_name"] == "LabelModel"
     assert "sandbox=" in shown["c3"]["state"]["value"]
