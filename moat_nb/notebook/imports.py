@@ -71,6 +71,8 @@ class Guard:
         open_ones = [entry for entry in sys.path if self._is_open(entry)]
         if not open_ones:
             return
+        # `%pip`, multiprocessing and joblib start pythons of their own in this directory.
+        os.environ["PYTHONSAFEPATH"] = "1"
         if self._answer not in sys.path_hooks:
             sys.path_hooks.insert(0, self._answer)
         for entry in open_ones:

@@ -182,9 +182,8 @@ def test_what_no_one_foresaw_ends_no_relay(world: World) -> None:
     content = {"execution_state": "busy"}
     message = {"header": header, "parent_header": {}, "metadata": {}, "content": content}
     kernel.sockets["iopub"].send_multipart(kernel.session.serialize(message))
-    while (shown := world.client.next("iopub")[1])["msg_type"] != "status":
+    while world.client.next("iopub")[1]["msg_type"] != "status":
         pass
-    assert shown["header"].get("date") is None
     assert world.relay.pid == first
 
 
