@@ -147,7 +147,7 @@ class MoatMagics(Magics):
         options = Options(ask=ask, timeout=arguments.timeout)
 
         def run() -> None:
-            with self.guard.looking(), session.my_turn(options.cancelled) as kernel:
+            with session.my_turn(options.cancelled) as kernel, self.guard.looking():
                 draw_with = partial(evaluate, kernel)
                 for name, value in values.items():
                     bring_in(kernel, name, value, arguments.form)
