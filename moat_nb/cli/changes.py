@@ -18,8 +18,8 @@ __all__ = ["changes"]
 
 def changes(which: str | None, *, as_json: bool) -> int:
     """Raises MoatError when there is no such sandbox."""
-    one = _of_directory(which) if which is not None and _is_path(which) else None
-    one = one or chosen(which, "what it changed")
+    which = os.curdir if which is None else which
+    one = _of_directory(which) if _is_path(which) else chosen(which, "what it changed")
     if one.sandbox_state is None:
         raise MoatError(f"{one.title}: it is starting, and has changed nothing")
     found = changes_of(one.sandbox_state)

@@ -321,7 +321,9 @@ def _add_sandbox_commands(commands: _Commands) -> None:
         "meanwhile is listed too; what was deleted is not.",
         "moat-nb changes myproject",
     )
-    parser.add_argument("which", nargs="?", metavar="NAME|ID|DIR", help="default: the newest")
+    parser.add_argument(
+        "which", nargs="?", metavar="NAME|ID|DIR", help="default: the newest of the project here"
+    )
     _add_json(parser)
 
     parser = _add(

@@ -89,8 +89,8 @@ def outdated(file: Path, digest: str) -> str | None:
         if digest_of(read_file(file, file.name)) == digest:
             return None
     return (
-        f"{file.name} has changed since this sandbox started, which has the old one: "
-        "`%moat reset`, or shut the kernel down and start it"
+        f"{file.name} has changed since this sandbox started, which has the old one; shut the "
+        "kernel down and start it to have the new one (with the magics: `%moat reset`)"
     )
 
 
