@@ -14,6 +14,9 @@ import shutil
 
 import pytest
 
+from moat_nb.sandbox.approval import check
+from moat_nb.sandbox.project import plan_project
+
 LEFT_OUT = "left out"
 
 
@@ -30,4 +33,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(autouse=True)
 def moat_project(request: pytest.FixtureRequest) -> None:
     if "jp_root_dir" in request.fixturenames:
-        shutil.copy("moat.yaml", request.getfixturevalue("jp_root_dir"))
+        root = request.getfixturevalue("jp_root_dir")
+        shutil.copy("moat.yaml", root)
+        check(plan_project(root), lambda demands: True)  # who wrote it is the test

@@ -71,6 +71,8 @@ class Workplace:
             "PYTHONDONTWRITEBYTECODE": "1",
             "TMPDIR": str(self.home / "t"),
             "USER": "suite",
+            # Suites set HOME for their tests; what was approved stays where it is.
+            "XDG_DATA_HOME": str(self.home / "data"),
             "XDG_RUNTIME_DIR": str(self.home / "run"),
         }
 
@@ -84,6 +86,10 @@ class Workplace:
         if run.kernel == "bash" and run.runtime == "bubblewrap":  # else the image has it
             packages = self.project / "packages"
             pip("install", "--no-deps", f"--target={packages}", "bash_kernel", "filetype")
+        # The plugins are mounted from elsewhere.
+        allowed = [*(sys.executable, "-m", "moat_nb", "allow", str(self.project), "--yes")]
+        done = ordinary_user.run(allowed, env=self.env, cwd=self.project)
+        assert done.returncode == 0, done.stderr
         if run.kernel != "provisioner":
             spec = self.install_kernel(run.runtime)
             if run.kernel == "shim":
@@ -92,10 +98,6 @@ class Workplace:
     def install_kernel(self, runtime: str) -> Path:
         """The kernelspec ``moat-NAME`` of the project; returns its kernel.json."""
         prefix = self.home / "prefix"
-        # The plugins are mounted from elsewhere.
-        allowed = [*(sys.executable, "-m", "moat_nb", "allow", str(self.project), "--yes")]
-        done = ordinary_user.run(allowed, env=self.env, cwd=self.project)
-        assert done.returncode == 0, done.stderr
         words = [*(sys.executable, "-m", "moat_nb", "install", str(self.project))]
         words += [f"--prefix={prefix}", "--runtime", runtime]
         done = ordinary_user.run(words, env=self.env, cwd=self.project)

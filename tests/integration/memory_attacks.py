@@ -10,6 +10,7 @@ import mmap
 import os
 import signal
 import sys
+import time
 
 MIB = 1 << 20
 TAKEN = "400 MiB taken"
@@ -48,7 +49,8 @@ def many_processes():
         os.close(writable)
         children.append((pid, readable))
     had = [os.read(readable, 1) == b"x" for _, readable in children]
-    # One that had its memory may have been killed for what another took after it.
+    # One that had its memory may have been killed for what another took after it, and end only now.
+    time.sleep(1)
     alive = [pid for pid, _ in children if os.waitpid(pid, os.WNOHANG) == (0, 0)]
     for pid in alive:
         os.kill(pid, signal.SIGKILL)
