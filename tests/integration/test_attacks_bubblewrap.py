@@ -74,8 +74,8 @@ def run_inside(box, attack):
     return output.decode().strip() or str(how)
 
 
-# That of many processes is not tried after a restart: there it was not stopped now and then, on both
-# runtimes, and what differs is not known yet.
+# That of many processes is not tried after a restart: there it was not stopped now and then, on
+# both runtimes, and what differs is not known yet.
 STARTS = [
     pytest.param(attack, restarted, id=f"{attack.name}-{'restart' if restarted else 'first start'}")
     for attack in ATTACKS
