@@ -120,7 +120,7 @@ NBCLIENT = Suite(
         "NBEXECUTE_TEST_PARALLEL_TMPDIR": "/workspace/tests",
     },
     left_out={
-        "Other Comms.ipynb": "the output relay passes no message to a page's extension, and says so",
+        "Other Comms.ipynb": "the output relay passes no message to a page's extension",
         "SVG.ipynb": "the output relay shows a drawing as an image, in which no script runs",
     },
 )
