@@ -127,6 +127,19 @@ def _add_project_commands(commands: _Commands) -> None:
     parser.add_argument("--mount", **MOUNT)
     parser.add_argument("--quiet", "-q", action="store_true", help="no notices, no progress")
 
+    _add_allow_command(commands)
+    parser = _add(
+        commands,
+        "build",
+        "build the project's image now rather than at the first start",
+        "Does nothing when the image is there.",
+        "moat-nb build",
+    )
+    _add_directory(parser)
+    _add_runtime(parser)
+
+
+def _add_allow_command(commands: _Commands) -> None:
     parser = _add(
         commands,
         "allow",
@@ -147,16 +160,6 @@ def _add_project_commands(commands: _Commands) -> None:
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--list", action="store_true", help="what is approved, by project")
     which.add_argument("--revoke", action="store_true", help="forget what was approved for it")
-
-    parser = _add(
-        commands,
-        "build",
-        "build the project's image now rather than at the first start",
-        "Does nothing when the image is there.",
-        "moat-nb build",
-    )
-    _add_directory(parser)
-    _add_runtime(parser)
 
 
 # ---------------------------------------------------------------- a project's excludes
