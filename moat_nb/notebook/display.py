@@ -13,8 +13,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from moat_nb.errors import MoatError
-from moat_nb.jupyter.output.figures import FIGURE, LIBRARY, Figures
-from moat_nb.jupyter.output.safe import sanitise_mimebundle
+from moat_nb.jupyter.output.drawings import Drawings
+from moat_nb.jupyter.output.safe import VIEW, sanitise_mimebundle
 from moat_nb.text.terminal import for_terminal
 
 if TYPE_CHECKING:
@@ -24,11 +24,6 @@ __all__ = ["DisplayIds", "Replay"]
 
 MAX_DISPLAYS = 10_000
 """How many displays of a session can still be updated."""
-
-MAX_WAITING = 100
-"""How many figures of one cell are drawn when the script has come."""
-
-WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
 class DisplayIds:
@@ -61,15 +56,14 @@ class Replay:
         self,
         shell: InteractiveShell,
         displays: DisplayIds,
-        figures: Figures,
+        drawings: Drawings,
         *,
         trust: bool,
         hint: Callable[[str], None],
     ) -> None:
         self._shell = shell
         self._displays = displays
-        self._figures = figures
-        self._waiting: dict[str, Any] = {}
+        self._drawings = drawings
         self._trust = trust
         self._hint = hint
         self._hinted: set[str] = set()
@@ -103,45 +97,35 @@ class Replay:
             display_id = self._displays.get(inside) if update else self._displays.make(inside)
         if update and display_id is None:
             return
-        data.pop(WIDGET, None)
+        transient = {} if display_id is None else {"display_id": display_id}
+        data.pop(VIEW, None)
         if not self._trust:
-            figure = data.pop(FIGURE, None)
+            drawn = self._drawings.shown({"data": data, "transient": transient})
+            if drawn is not None:
+                self._publish(drawn["data"], {}, drawn["transient"], update, [])
+                return
             data, metadata, hints = sanitise_mimebundle(data, metadata)
             for hint in hints:
                 self._hint_once(hint)
-            if figure is not None:
-                display_id = display_id or secrets.token_hex(16)
-                data = self._with_figure(data, figure, display_id)
         if isinstance(data.get("text/plain"), str):
             data["text/plain"] = for_terminal(data["text/plain"])
-        transient = {} if display_id is None else {"display_id": display_id}
         self._publish(data, metadata, transient, update, buffers)
-
-    def _with_figure(self, data: dict[str, Any], figure: Any, display_id: str) -> dict[str, Any]:
-        page = self._figures.drawn(figure)
-        if page is not None:
-            return {**data, "text/html": page}
-        if len(self._waiting) < MAX_WAITING:
-            self._waiting[display_id] = figure
-        return {"text/plain": "a plotly figure", **data}
 
     def finish(self, evaluate: Callable[[str], str]) -> None:
         """Once the cell has ended: draw what waits for a script, which ``evaluate`` gets.
 
         It is called with an expression, and gives the text that is its value in the kernel; a
-        MoatError leaves the figures as text.
+        MoatError leaves that library's figures as text until there is another kernel.
         """
-        waiting, self._waiting = self._waiting, {}
-        if not waiting:
-            return
-        try:
-            self._figures.give_library(evaluate(LIBRARY))
-        except MoatError as error:
-            self._hint_once(f"plotly's figures are shown as text: {error}")
-            return
-        for display_id, figure in waiting.items():
-            data = {"text/html": self._figures.drawn(figure)}
-            self._publish(data, {}, {"display_id": display_id}, True, [])
+        while (wanted := self._drawings.wanted()) is not None:
+            library, expression = wanted
+            script = None
+            try:
+                script = evaluate(expression)
+            except MoatError as error:
+                self._hint_once(f"figures of {library} are shown as text: {error}")
+            for drawn in self._drawings.give(library, script):
+                self._publish(drawn["data"], {}, drawn["transient"], True, [])
 
     def pages(self, reply: dict[str, Any]) -> None:
         """Print what the cell asked to be paged, such as the help that ``name?`` shows."""

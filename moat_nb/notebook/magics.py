@@ -140,7 +140,7 @@ class MoatMagics(Magics):
         self, session: Session, cell: str, arguments: argparse.Namespace
     ) -> CellHandle | None:
         replay = Replay(
-            *(self._shell, session.displays, session.figures), trust=arguments.trust, hint=notify
+            *(self._shell, session.displays, session.drawings), trust=arguments.trust, hint=notify
         )
         values = {name: self._value(name) for name in arguments.into}
         ask = None if arguments.noblock or not _can_ask(self._shell) else _ask

@@ -13,7 +13,7 @@ from moat_nb.config.file import find
 from moat_nb.config.reader import load
 from moat_nb.errors import CellInterrupted, MoatError, SandboxGone
 from moat_nb.jupyter.kernel_manager import Kernel
-from moat_nb.jupyter.output.figures import Figures
+from moat_nb.jupyter.output.drawings import Drawings
 from moat_nb.notebook.cells import connect
 from moat_nb.notebook.display import DisplayIds
 from moat_nb.sandbox.project import LaunchPlan
@@ -36,7 +36,7 @@ class Session:
         self.name = name
         self.sandbox = sandbox
         self.displays = DisplayIds()
-        self.figures = Figures()
+        self.drawings = Drawings()
         self._turn = threading.Lock()  # held by the cell that runs
         self._settled = threading.Event()  # not set while the kernel is being replaced
         self._settled.set()
@@ -104,7 +104,6 @@ class Session:
         """
         with ExitStack() as stack:
             self.sandbox.reset(before=lambda: stack.enter_context(self._without_kernel()))
-            self.figures.forget_library()
             self._kernel = _start_kernel(self.sandbox)
 
     def stop(self) -> None:
@@ -125,6 +124,7 @@ class Session:
                 ended, self._kernel = self._kernel, None
                 if ended is not None:
                     ended.close()
+                self.drawings.forget()
                 yield
         finally:
             self._settled.set()

@@ -177,7 +177,7 @@ def test_a_restart_ends_a_cell_in_the_background(notebook):
 def test_a_figure_of_plotlys_is_drawn_by_the_script_of_its_sandbox(notebook):
     ran = notebook.good("%%moat\nimport plotly.graph_objects as go\ngo.Figure(go.Bar(y=[1]))")
     waiting, drawn = ran.outputs
-    assert waiting.data == {"text/plain": "a plotly figure"}
+    assert waiting.data == {"text/plain": "a figure of plotly"}
     assert drawn.update and drawn.transient == waiting.transient
     assert "<iframe" in drawn.data["text/html"]
     (again,) = notebook.good("%%moat\ngo.Figure(go.Bar(y=[1]))").outputs

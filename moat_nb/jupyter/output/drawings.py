@@ -1,20 +1,23 @@
-"""Figures of plotly, altair and bokeh for a kernel's own client, each in a frame.
+"""Figures of plotly, altair and bokeh, each in a frame.
 
 Natively, a script from the network or a front end's extension draws them in the user's page. Here
-the script comes from where the figure does: the sandbox's kernel is asked for it, once. Until it
-is there a figure is a line of text under a display id, and then that display is updated.
+the script comes from where the figure does: the sandbox's kernel is asked for it, once. Whatever
+that sends, in its frame it can do no more than any script of the sandbox's. Until it is there a
+figure is a line of text under a display id, and then that display is updated.
 """
 
 from __future__ import annotations
 
+import base64
+import gzip
+import json
 import re
 import secrets
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any
 
-from moat_nb.jupyter.output.figures import FIGURE, PLOT, framed, in_script, packed
-from moat_nb.jupyter.output.figures import LIBRARY as PLOTLY
+from moat_nb.jupyter.output.iframe import iframe
 
 __all__ = ["Drawings"]
 
@@ -23,20 +26,35 @@ MAX_WAITING, LONGEST_WAITING = 100, 1 << 26
 """How many figures wait for a script, and how many characters all of them have."""
 LONGEST_ID = 200
 
-EXPRESSION = (
-    "type('Script', (), {{'_repr_mimebundle_': lambda self, **keys: {{'text/plain': {value}}}}})()"
-)
-"""As a user expression of an execute request, with no code: its ``text/plain`` is the script."""
-
 SCRIPTS = {
-    "plotly": PLOTLY,
+    "plotly": "__import__('plotly').offline.get_plotlyjs()",
     "altair": "__import__('vl_convert').javascript_bundle()",
     "bokeh": "'\\n'.join(__import__('bokeh.resources').resources.INLINE.js_raw)",
 }
+"""What the kernel is asked for: JavaScript, 5 MB of it for plotly."""
 
 ADVICE = {
     "altair": "; it is drawn where vl-convert-python is in the sandbox",
 }
+
+# The scripts of a fragment run when it is put into the page, in their order.
+DRAW = """\
+<script>(async () => {{
+const bytes = Uint8Array.from(atob("{library}"), letter => letter.charCodeAt(0));
+const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+const script = document.createElement("script");
+script.textContent = await new Response(stream).text();
+document.head.append(script);
+document.body.append(document.createRange().createContextualFragment({page}));
+}})()</script>"""
+
+PLOTLY = "application/vnd.plotly.v1+json"
+PLOT = """\
+<div id="figure"></div><script>(async () => {{
+const figure = {figure};
+await Plotly.newPlot("figure", figure.data, figure.layout, {{...figure.config, responsive: true}});
+if (figure.frames) Plotly.addFrames("figure", figure.frames);
+}})()</script>"""
 
 VEGA = re.compile(r"application/vnd\.vega(?:lite)?\.v\d{1,2}[.+]json")
 VEGA_PAGE = re.compile(r"maybeLoadScript\(\"(vega[a-z-]*)\", \"([\w.-]{1,30})\"\)")
@@ -61,18 +79,17 @@ class Drawing:
 
 
 class Drawings:
-    """Those of one kernel. Whoever relays its messages asks it for what is ``wanted``."""
+    """Those of one kernel. Whoever shows its messages asks it for what is ``wanted``."""
 
     def __init__(self) -> None:
         self._scripts: dict[str, str | None] = {}
         self._waiting: OrderedDict[str, Drawing] = OrderedDict()
 
     def wanted(self) -> tuple[str, str] | None:
-        """A library that is not there, and the user expression whose ``text/plain`` is it."""
+        """A library whose script is not there, and the expression whose value it is."""
         for drawing in self._waiting.values():
             if drawing.library not in self._scripts:
-                value = SCRIPTS[drawing.library]
-                return drawing.library, EXPRESSION.format(value=value)
+                return drawing.library, SCRIPTS[drawing.library]
         return None
 
     def give(self, library: str, script: Any) -> list[dict[str, Any]]:
@@ -81,7 +98,7 @@ class Drawings:
         ``script`` is what the kernel said, None where it could not.
         """
         fits = isinstance(script, str) and 0 < len(script) <= LONGEST_SCRIPT
-        self._scripts[library] = packed(script) if fits else None
+        self._scripts[library] = _packed(script) if fits else None
         found = {name: one for name, one in self._waiting.items() if one.library == library}
         for name in found:
             del self._waiting[name]
@@ -129,10 +146,25 @@ class Drawings:
         words = f"a figure of {drawing.library}"
         library = self._scripts.get(drawing.library)
         if library is not None:
-            return {"text/html": framed(library, drawing.page), "text/plain": words}
+            return {"text/html": _framed(library, drawing.page), "text/plain": words}
         is_missing = drawing.library in self._scripts
         advice = ADVICE.get(drawing.library, "; its script is not in the sandbox")
         return {"text/plain": words + (advice if is_missing else "")}
+
+
+def _packed(script: str) -> str:
+    """As it is kept, in the notebook too, once a figure."""
+    return base64.b64encode(gzip.compress(script.encode("utf-8", "replace"), mtime=0)).decode()
+
+
+def _in_script(value: Any) -> str:
+    """JSON that may stand in a script, where `<` may begin the script's end."""
+    return json.dumps(value).replace("<", "\\u003c")
+
+
+def _framed(library: str, page: str) -> str:
+    """HTML that shows ``page`` behind its script, which is packed."""
+    return iframe(DRAW.format(library=library, page=_in_script(page)))
 
 
 def _ours(content: dict[str, Any]) -> dict[str, Any]:
@@ -149,18 +181,18 @@ def _ours(content: dict[str, Any]) -> dict[str, Any]:
 
 def _drawing(data: dict[str, Any]) -> Drawing | None:
     html, script = data.get("text/html"), data.get("application/javascript")
-    if isinstance(figure := data.get(FIGURE), dict):
-        return Drawing(library="plotly", page=PLOT.format(figure=in_script(figure)))
+    if isinstance(figure := data.get(PLOTLY), dict):
+        return Drawing(library="plotly", page=PLOT.format(figure=_in_script(figure)))
     if isinstance(script, str) and BOKEH_EXEC in data:
         return Drawing(library="bokeh", page=_bokeh(script))
     if isinstance(html, str) and (found := VEGA_PAGE.findall(html)):
         # The page loads each library, but those that are there in this version.
         there = {f"{name.replace('-', '', 1)}_version": version for name, version in found}
-        page = f"<script>var VEGA_DEBUG = {in_script(there)}</script>{html}"
+        page = f"<script>var VEGA_DEBUG = {_in_script(there)}</script>{html}"
         return Drawing(library="altair", page=page)
     for kind, spec in data.items():
         if VEGA.fullmatch(kind) and isinstance(spec, dict):
-            return Drawing(library="altair", page=EMBED.format(figure=in_script(spec)))
+            return Drawing(library="altair", page=EMBED.format(figure=_in_script(spec)))
     return None
 
 

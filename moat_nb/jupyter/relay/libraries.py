@@ -14,6 +14,10 @@ IDENTITY = b"moat-relay"
 """Where the kernel's answers go; no client's is so short."""
 
 NAME = "script"
+EXPRESSION = (
+    "type('Script', (), {{'_repr_mimebundle_': lambda self, **keys: {{'text/plain': {value}}}}})()"
+)
+"""As a user expression of an execute request, with no code: its ``text/plain`` is the script."""
 
 
 class Libraries:
@@ -35,14 +39,14 @@ class Libraries:
         wanted = None if self._asked else self._drawings.wanted()
         if wanted is None:
             return None
-        library, expression = wanted
+        library, value = wanted
         header = made_header("execute_request", self._session)
         self._asked = (header["msg_id"], library)
         content = {
             "code": "",
             "silent": True,
             "store_history": False,
-            "user_expressions": {NAME: expression},
+            "user_expressions": {NAME: EXPRESSION.format(value=value)},
             "allow_stdin": False,
             "stop_on_error": False,
         }

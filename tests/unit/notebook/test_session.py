@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from moat_nb.errors import ConfigError, SandboxGone, StartError
+from moat_nb.jupyter.output.drawings import PLOTLY
 from moat_nb.notebook import session
 from moat_nb.notebook.session import Session, Sessions
 
@@ -103,6 +104,18 @@ def test_after_a_reset_that_fails_cells_say_that_the_sandbox_is_gone(
     sandbox.wrong_start = None
     made.reset()
     assert made.state == "idle"
+
+
+@pytest.mark.parametrize("how", ["restart", "reset"])
+def test_another_kernel_is_asked_for_its_own_scripts(sandbox: Any, kernels: Any, how: str) -> None:
+    made, figure = Session("x", sandbox), {"data": {PLOTLY: {"data": []}}}
+    made.drawings.shown(figure)
+    made.drawings.give("plotly", "var x;")
+    made.drawings.shown(figure)
+    assert made.drawings.wanted() is None
+    getattr(made, how)()
+    made.drawings.shown(figure)
+    assert made.drawings.wanted() is not None
 
 
 @pytest.mark.parametrize("how", ["restart", "reset"])

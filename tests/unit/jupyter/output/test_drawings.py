@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from typing import Any
 
 import pytest
@@ -11,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from plotly import offline
 
-from moat_nb.jupyter.output.drawings import LONGEST_SCRIPT, MAX_WAITING, Drawings
-from moat_nb.jupyter.output.figures import FIGURE
+from moat_nb.jupyter.output.drawings import LONGEST_SCRIPT, MAX_WAITING, PLOTLY, Drawings
 from moat_nb.jupyter.output.messages import DISPLAYS, sanitise, sent_as
+from moat_nb.jupyter.relay.libraries import EXPRESSION
 from tests.unit.jupyter.output.test_safe import JSON, framed
 
 ALTAIR = """<div id="altair-viz-1"></div><script>(function(spec) {
@@ -25,7 +26,7 @@ BOKEH = """(function(root) {const render_items = [{"docid":"5f","roots":{"p1008"
 "root_ids":["p1008"]}]; "</script>"})(window)"""
 
 DISPLAYED: dict[str, dict[str, Any]] = {
-    "plotly": {FIGURE: {"data": [], "layout": {"title": "</script>"}}, "text/html": "<b>x</b>"},
+    "plotly": {PLOTLY: {"data": [], "layout": {"title": "</script>"}}, "text/html": "<b>x</b>"},
     "altair": {"text/html": ALTAIR, "text/plain": "alt.Chart(...)"},
     "altair's data": {"application/vnd.vegalite.v6.json": {"mark": "</script>"}},
     "bokeh": {"application/javascript": BOKEH, "application/vnd.bokehjs_exec.v0+json": ""},
@@ -54,13 +55,28 @@ def test_a_figure_waits_for_its_script_and_then_its_display_is_updated(what: str
     assert again is not None and framed(again["data"]["text/html"]) == page
 
 
+def test_what_a_figure_holds_ends_no_script() -> None:
+    drawings = Drawings()
+    name = "</script><script>alert(1)"
+    drawings.shown(display({PLOTLY: {"data": [{"name": name}]}}))
+    (update,) = drawings.give("plotly", "var Plotly;")
+    inside = framed(update["data"]["text/html"])
+    assert inside.count("</script>") == inside.count("<script>") == 3
+    (page,) = re.findall(r"createContextualFragment\((.*)\)\);", inside)
+    drawn = json.loads(page)
+    assert drawn.count("<script>") == drawn.count("</script>") == 1
+    assert json.dumps(name).replace("<", "\\u003c") in drawn
+
+
 def test_the_scripts_expression_gives_the_script_as_its_text() -> None:
     drawings = Drawings()
     drawings.shown(display(DISPLAYED["plotly"]))
     wanted = drawings.wanted()
     assert wanted is not None
-    ast.parse(wanted[1], mode="eval")
-    value = eval(wanted[1])  # as the kernel does
+    assert eval(wanted[1]) == offline.get_plotlyjs()  # as the kernel does for %%moat
+    expression = EXPRESSION.format(value=wanted[1])
+    ast.parse(expression, mode="eval")
+    value = eval(expression)  # as it does for the relay
     assert value._repr_mimebundle_() == {"text/plain": offline.get_plotlyjs()}
 
 
@@ -116,7 +132,7 @@ def test_what_is_no_figure_is_for_others() -> None:
     for data in (
         {"text/html": "<script>1</script>"},
         {"application/javascript": "1"},
-        {FIGURE: "x"},
+        {PLOTLY: "x"},
     ):
         assert Drawings().shown(display(data)) is None
 
@@ -134,7 +150,7 @@ def test_only_so_many_figures_wait_and_none_over_a_restart() -> None:
 
 
 KINDS = st.sampled_from(
-    [*DISPLAYED["bokeh"], FIGURE, "text/html", "application/vnd.vegalite.v5+json"]
+    [*DISPLAYED["bokeh"], PLOTLY, "text/html", "application/vnd.vegalite.v5+json"]
 )
 VALUES = JSON | st.sampled_from([ALTAIR, BOKEH, '"roots":{"a":"b"}'])
 
