@@ -43,13 +43,14 @@ def many_processes():
         readable, writable = os.pipe()
         pid = os.fork()
         if pid == 0:
-            touch(bytearray(50 * MIB), 50 * MIB)
+            memory = bytearray(50 * MIB)  # held: what touch() alone has is given back behind it
+            touch(memory, len(memory))
             os.write(writable, b"x")
             signal.pause()
         os.close(writable)
         children.append((pid, readable))
     had = [os.read(readable, 1) == b"x" for _, readable in children]
-    # One that had its memory may have been killed for what another took after it, and end only now.
+    # One that had its memory may be killed for what another takes later, and take a while to end.
     time.sleep(1)
     alive = [pid for pid, _ in children if os.waitpid(pid, os.WNOHANG) == (0, 0)]
     for pid in alive:
