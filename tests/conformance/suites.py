@@ -160,7 +160,7 @@ BASH_TEST = replace(KERNEL_TEST, files={"test_moat.py": BASH_SAMPLES})
 RUNS = (
     Run(suite=SERVER, runtime="bubblewrap", kernel="provisioner", passes=188),
     Run(suite=CLIENT, runtime="bubblewrap", kernel="provisioner", passes=96),
-    Run(suite=NBCLIENT, runtime="bubblewrap", kernel="provisioner", passes=127),
+    Run(suite=NBCLIENT, runtime="bubblewrap", kernel="provisioner", passes=125),
     Run(suite=KERNEL_MANAGER, runtime="docker", kernel="provisioner", passes=34),
     Run(suite=KERNEL_TEST, runtime="bubblewrap", kernel="python", passes=11),
     Run(suite=KERNEL_TEST, runtime="docker", kernel="python", passes=11),
