@@ -53,7 +53,6 @@ HOST_ONLY = frozenset(
 """Variables that describe the host, whatever a client sets them to. ``JPY_PARENT_PID`` besides
 makes ipykernel exit, as the parent that it names is not to be seen in a sandbox."""
 
-
 FORKED_WAKE_SECONDS = 0.05
 """How often a loop looks for itself whether a thread is done, as its wake-up may be lost."""
 
@@ -242,9 +241,7 @@ class MoatProvisioner(KernelProvisionerBase):
         return how.code
 
     async def send_signal(self, signum: int) -> None:
-        if self._process is None:
-            return
-        if signum == 0:
+        if self._process is None or signum == 0:
             return
         # A kernel or a sandbox that is gone already is what the caller was after.
         with contextlib.suppress(SandboxGone):

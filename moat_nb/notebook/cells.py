@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import re
 import threading
 import time
 from collections.abc import Callable
@@ -19,9 +18,9 @@ import zmq
 
 from moat_nb.errors import CellInterrupted, MoatError, MoatRemoteError, SandboxGone
 from moat_nb.jupyter.kernel_manager import READY_TIMEOUT, Kernel
-from moat_nb.text.terminal import for_terminal
+from moat_nb.text.terminal import for_terminal, without_halves
 
-__all__ = ["MAX_MESSAGE", "Ask", "Options", "Show", "connect", "run_cell", "without_surrogates"]
+__all__ = ["MAX_MESSAGE", "Ask", "Options", "Show", "connect", "json_without_halves", "run_cell"]
 
 MAX_MESSAGE = 64 << 20
 """Bytes. A longer message never arrives: ZeroMQ ends the connection that it came over for good."""
@@ -37,8 +36,6 @@ INTERRUPT_SECONDS = 10.0
 
 START_SECONDS = 2.0
 """How long a cell may take to begin: an interrupt before that would be lost."""
-
-SURROGATES = re.compile("[\ud800-\udfff]")
 
 Show: TypeAlias = Callable[[str, dict[str, Any], list[Any]], None]
 """Called with an output message's type, content and buffers."""
@@ -170,7 +167,7 @@ class _Conversation:
         try:
             message = channel.get_msg(timeout=0)
             ours = message["parent_header"]["msg_id"] == self._id
-            kind, content = message["header"]["msg_type"], without_surrogates(message["content"])
+            kind, content = message["header"]["msg_type"], json_without_halves(message["content"])
         except Exception:
             return
         if ours and isinstance(content, dict):
@@ -234,16 +231,16 @@ class _Conversation:
         )
 
 
-def without_surrogates(value: Any) -> Any:
-    """``value`` (of JSON) with U+FFFD for each half of a character: no encoding has those."""
+def json_without_halves(value: Any) -> Any:
+    """``value`` (of JSON) as it can be encoded, each half of a character replaced."""
     if isinstance(value, str):
-        return value if value.isascii() else SURROGATES.sub("\N{REPLACEMENT CHARACTER}", value)
+        return value if value.isascii() else without_halves(value)
     if isinstance(value, dict):
         return {
-            without_surrogates(name): without_surrogates(inner) for name, inner in value.items()
+            json_without_halves(name): json_without_halves(inner) for name, inner in value.items()
         }
     if isinstance(value, list):
-        return [without_surrogates(inner) for inner in value]
+        return [json_without_halves(inner) for inner in value]
     return value
 
 

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from moat_nb.errors import MoatError
 from moat_nb.jupyter.output.drawings import Drawings
+from moat_nb.jupyter.output.messages import DISPLAYS
 from moat_nb.jupyter.output.safe import VIEW, sanitise_mimebundle
 from moat_nb.text.terminal import for_terminal
+from moat_nb.text.untrusted import as_dict
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -71,7 +73,7 @@ class Replay:
     def show(self, kind: str, content: dict[str, Any], buffers: list[Any]) -> None:
         if kind == "stream":
             self._stream(content)
-        elif kind in ("display_data", "execute_result", "update_display_data"):
+        elif kind in DISPLAYS:
             self._display(kind, content, buffers)
         elif kind == "clear_output":
             self._shell.display_pub.clear_output(wait=content.get("wait") is True)
@@ -89,8 +91,8 @@ class Replay:
             stream.flush()
 
     def _display(self, kind: str, content: dict[str, Any], buffers: list[Any]) -> None:
-        data, metadata = _dict(content.get("data")), _dict(content.get("metadata"))
-        inside = _dict(content.get("transient")).get("display_id")
+        data, metadata = dict(as_dict(content.get("data"))), as_dict(content.get("metadata"))
+        inside = as_dict(content.get("transient")).get("display_id")
         update = kind == "update_display_data"
         display_id = None
         if isinstance(inside, str):
@@ -131,8 +133,8 @@ class Replay:
         """Print what the cell asked to be paged, such as the help that ``name?`` shows."""
         payload = reply.get("payload")
         for page in payload if isinstance(payload, list) else ():
-            text = _dict(_dict(page).get("data")).get("text/plain")
-            if isinstance(text, str) and _dict(page).get("source") == "page":
+            text = as_dict(as_dict(page).get("data")).get("text/plain")
+            if isinstance(text, str) and as_dict(page).get("source") == "page":
                 print(for_terminal(text))
 
     def _publish(
@@ -162,7 +164,3 @@ class Replay:
         if text not in self._hinted:
             self._hinted.add(text)
             self._hint(text)
-
-
-def _dict(value: Any) -> dict[str, Any]:
-    return dict(value) if isinstance(value, dict) else {}

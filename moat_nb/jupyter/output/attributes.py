@@ -16,7 +16,7 @@ from typing import Any
 from moat_nb.jupyter.output.iframe import iframe
 from moat_nb.jupyter.output.sanitise import MATH, is_plain_latex, plain_html
 
-__all__ = ["DROP", "MODEL", "as_attribute", "as_description", "is_number", "plain_tex"]
+__all__ = ["DROP", "MODEL", "as_attribute", "as_description", "is_number", "matching", "plain_tex"]
 
 DROP = object()
 """What stands for a value that does not pass."""
@@ -84,7 +84,8 @@ def _is_text(value: Any) -> bool:
     return isinstance(value, str) and len(value) <= LONGEST_TEXT
 
 
-def _matching(pattern: re.Pattern[str]) -> Callable[[Any], Any]:
+def matching(pattern: re.Pattern[str]) -> Callable[[Any], Any]:
+    """A check that passes texts of a form and drops all else."""
     return lambda value: value if isinstance(value, str) and pattern.fullmatch(value) else DROP
 
 
@@ -138,7 +139,7 @@ def _html(value: Any) -> Any:
 
 def _media(value: Any) -> Any:
     """A format; a ``url`` would be loaded, and an image as SVG runs when it is opened alone."""
-    named = _matching(MEDIA)(value)
+    named = matching(MEDIA)(value)
     is_refused = named is not DROP and (named.lower() == "url" or named.lower().startswith("svg"))
     return DROP if is_refused else named
 
@@ -151,8 +152,8 @@ def _numbered(value: Any) -> Any:
 
 _TEXT = _when(_is_text)
 _NUMBER = _when(is_number)
-_MODEL = _matching(MODEL)
-_ICON = _matching(ICON)
+_MODEL = matching(MODEL)
+_ICON = matching(ICON)
 
 _CHECKS: dict[str, Callable[[Any], Any]] = {
     "bool": _when(lambda value: isinstance(value, bool)),
@@ -163,17 +164,17 @@ _CHECKS: dict[str, Callable[[Any], Any]] = {
     "texts": _each(_TEXT),
     "tags": _each(_when(lambda value: _is_text(value) or is_number(value))),
     "numbered": _numbered,
-    "word": _matching(WORD),
+    "word": matching(WORD),
     "icon": _ICON,
     "icons": _each(_ICON),
-    "classes": _each(_matching(CLASS), keep_places=False),
+    "classes": _each(matching(CLASS), keep_places=False),
     "css": _css,
     "colors": _each(_css),
     "place": _place,
-    "size": lambda value: value if is_number(value) else _matching(SIZE)(value),
+    "size": lambda value: value if is_number(value) else matching(SIZE)(value),
     "model": _MODEL,
     "models": _each(_MODEL),
-    "digits": _matching(DIGITS),
+    "digits": matching(DIGITS),
     "media": _media,
     "date": lambda value: _record(DATE, value),
     "files": _each(lambda value: _record(FILE, value)),

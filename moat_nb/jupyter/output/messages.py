@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from moat_nb.jupyter.output.attributes import DROP, is_number
+from moat_nb.jupyter.output.attributes import DROP, is_number, matching
 from moat_nb.jupyter.output.drawings import Drawings
 from moat_nb.jupyter.output.safe import VIEW, sanitise_mimebundle
 from moat_nb.text.terminal import for_terminal
@@ -189,10 +189,6 @@ def _number(value: Any) -> Any:
     return value if is_number(value) else DROP
 
 
-def _matching(pattern: re.Pattern[str]) -> Check:
-    return lambda value: value if isinstance(value, str) and pattern.fullmatch(value) else DROP
-
-
 def _one_of(*words: str) -> Check:
     return lambda value: value if isinstance(value, str) and value in words else DROP
 
@@ -243,8 +239,8 @@ def _history(value: Any) -> Any:
 def _mode(value: Any) -> Any:
     """The name of a mode for editors, or an object with it."""
     if isinstance(value, dict):
-        return _keys(name=(_matching(MODE), REQUIRED), version=(_number, DROP))(value)
-    return _matching(MODE)(value)
+        return _keys(name=(matching(MODE), REQUIRED), version=(_number, DROP))(value)
+    return matching(MODE)(value)
 
 
 REQUIRED = object()
@@ -274,22 +270,22 @@ _COMPLETION = _keys(
     start=(_count, REQUIRED),
     end=(_count, REQUIRED),
     text=(_raw, REQUIRED),
-    type=(_matching(NAME), DROP),
+    type=(matching(NAME), DROP),
     signature=(_text, DROP),
 )
 _LANGUAGE = _keys(
-    name=(_matching(NAME), "text"),
-    version=(_matching(VERSION), ""),
-    mimetype=(_matching(TYPE), "text/plain"),
-    file_extension=(_matching(EXTENSION), ".txt"),
-    pygments_lexer=(_matching(PLAIN_NAME), DROP),
+    name=(matching(NAME), "text"),
+    version=(matching(VERSION), ""),
+    mimetype=(matching(TYPE), "text/plain"),
+    file_extension=(matching(EXTENSION), ".txt"),
+    pygments_lexer=(matching(PLAIN_NAME), DROP),
     codemirror_mode=(_mode, DROP),
     # nbconvert imports the exporter of this name, which may be a module's.
-    nbconvert_exporter=(_matching(PLAIN_NAME), DROP),
+    nbconvert_exporter=(matching(PLAIN_NAME), DROP),
 )
-_HELP = _keys(text=(_text, REQUIRED), url=(_matching(LINK), REQUIRED))
+_HELP = _keys(text=(_text, REQUIRED), url=(matching(LINK), REQUIRED))
 _DEBUG = {
-    "type": (_matching(WORD), REQUIRED),
+    "type": (matching(WORD), REQUIRED),
     "event": (_raw, DROP),
     "command": (_raw, DROP),
     "seq": (_number, 0),
@@ -329,25 +325,25 @@ KEYS_OF: dict[str, dict[str, tuple[Check, Any]]] = {
     "history_reply": {"status": _STATUS, "history": (_each(_history), [])},
     "is_complete_reply": {
         "status": (_one_of("complete", "incomplete", "invalid", "unknown"), "unknown"),
-        "indent": (_matching(BLANK), ""),
+        "indent": (matching(BLANK), ""),
     },
     "kernel_info_reply": {
         "status": _STATUS,
-        "protocol_version": (_matching(VERSION), "5.3"),
-        "implementation": (_matching(NAME), ""),
-        "implementation_version": (_matching(VERSION), ""),
+        "protocol_version": (matching(VERSION), "5.3"),
+        "implementation": (matching(NAME), ""),
+        "implementation_version": (matching(VERSION), ""),
         "language_info": (_LANGUAGE, {"name": "text", "version": ""}),
         "banner": (_text, ""),
         "debugger": (_bool, False),
-        "supported_features": (_each(_matching(NAME), 100), []),
+        "supported_features": (_each(matching(NAME), 100), []),
         "help_links": (_each(_HELP, 100), []),
     },
     "input_request": {"prompt": (_text, ""), "password": (_bool, False)},
     "shutdown_reply": {"status": _STATUS, "restart": (_bool, False)},
     "interrupt_reply": {"status": _STATUS},
-    "create_subshell_reply": {"status": _STATUS, "subshell_id": (_matching(NAME), DROP)},
+    "create_subshell_reply": {"status": _STATUS, "subshell_id": (matching(NAME), DROP)},
     "delete_subshell_reply": {"status": _STATUS},
-    "list_subshell_reply": {"status": _STATUS, "subshell_id": (_each(_matching(NAME)), [])},
+    "list_subshell_reply": {"status": _STATUS, "subshell_id": (_each(matching(NAME)), [])},
     "usage_reply": {
         "hostname": (_text, DROP),
         "pid": (_count, DROP),

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from moat_nb.jupyter.output.safe import sanitise_mimebundle
-from moat_nb.notebook.cells import without_surrogates
+from moat_nb.notebook.cells import json_without_halves
 
 
 def shown(data: dict[str, Any], metadata: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -16,6 +16,6 @@ def shown(data: dict[str, Any], metadata: dict[str, Any] | None = None) -> dict[
 
 @pytest.mark.parametrize("kind", ["text/html", "text/markdown", "image/svg+xml", "text/latex"])
 def test_half_a_character_is_shown_as_one_that_is_missing(kind: str) -> None:
-    content = without_surrogates({kind: "a\ud800b", "\udfff": ["\ud800", "\U0001f600"]})
+    content = json_without_halves({kind: "a\ud800b", "\udfff": ["\ud800", "\U0001f600"]})
     assert content == {kind: "a\ufffdb", "\ufffd": ["\ufffd", "\U0001f600"]}
     assert shown(content)

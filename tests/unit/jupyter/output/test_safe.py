@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moat_nb.jupyter.output.safe import HANDLED, PASSIVE, sanitise_mimebundle
-from moat_nb.notebook.cells import without_surrogates
+from moat_nb.notebook.cells import json_without_halves
 from moat_nb.text.terminal import for_terminal
 
 
@@ -116,7 +116,7 @@ def test_whatever_types_its_fields_have_a_display_is_shown_or_left_out(
     data: dict[str, Any], metadata: dict[str, Any]
 ) -> None:
     found, options, hints = sanitise_mimebundle(
-        without_surrogates(data), without_surrogates(metadata)
+        json_without_halves(data), json_without_halves(metadata)
     )
     json.dumps([found, options, hints], ensure_ascii=False).encode()
     assert set(found) <= PASSIVE | {"text/html", "text/latex"}
