@@ -12,18 +12,17 @@ class Mounted(NamedTuple):
     options: Set[str]
     device: str  # MAJOR:MINOR, the same for whoever mounts that filesystem
     root: str  # what of that filesystem is mounted: a path in it, with no link left
+    filesystem: Set[str]  # options of the filesystem itself: a cgroup's controllers, of version 1
 
 
-NOTHING = Mounted("", set(), "", "")
+NOTHING = Mounted("", set(), "", "", set())
 
 
-def mount_table() -> Dict[str, Mounted]:
+def mount_table(file: str = "/proc/self/mountinfo") -> Dict[str, Mounted]:
     """This process's; see :func:`read_table`."""
     # A path may hold anything that some str method takes for the end of a word or line; the
     # kernel escapes no more than space, tab, newline and backslash.
-    with open(
-        "/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape", newline="\n"
-    ) as lines:
+    with open(file, encoding="utf-8", errors="surrogateescape", newline="\n") as lines:
         return read_table(lines)
 
 
@@ -38,7 +37,8 @@ def read_table(lines: Iterable[str]) -> Dict[str, Mounted]:
         separator = fields.index("-")
         path, root = _unescape(fields[4]), _unescape(fields[3])
         options = set(fields[5].split(","))
-        table[path] = Mounted(fields[separator + 1], options, fields[2], root)
+        own = set(fields[-1].rstrip("\n").split(","))
+        table[path] = Mounted(fields[separator + 1], options, fields[2], root, own)
     return table
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from moat_nb.guest.mountinfo import mount_table
 from moat_nb.host.reaper import remove_cgroup
 
 __all__ = ["PREFIX", "Cgroup", "Place", "cgroup_of", "find_place", "remove_named"]
@@ -158,14 +159,11 @@ def _own(proc: Path) -> dict[str, str]:
 
 def _hierarchies(proc: Path) -> Iterator[tuple[set[str], tuple[str, str]]]:
     """The controllers of each that is mounted, none for version 2; its root, and where it is."""
-    for line in _read(str(proc / "mountinfo")).splitlines():
-        fields, _, rest = line.partition(" - ")
-        kind, _, options = rest.split(" ", 2)
-        if kind in ("cgroup", "cgroup2"):
-            root, point = fields.split(" ")[3:5]
-            names = {*options.split(",")} & {*CONTROLLERS} if kind == "cgroup" else set()
-            if names or kind == "cgroup2":
-                yield names, (root, point)
+    with contextlib.suppress(OSError):
+        for point, mounted in mount_table(str(proc / "mountinfo")).items():
+            names = mounted.filesystem & {*CONTROLLERS} if mounted.type == "cgroup" else set()
+            if names or mounted.type == "cgroup2":
+                yield names, (mounted.root, point)
 
 
 def _below(at: tuple[str, str], path: str) -> str | None:

@@ -26,7 +26,8 @@ class Tree:
 
     def mount(self, point: str, options: str, *, kind: str = "cgroup", top: str = "/") -> None:
         at = self.root / point
-        self.mounts.append(f"30 25 0:26 {top} {at} rw,nosuid - {kind} cgroup rw,{options}")
+        escaped = str(at).replace(" ", "\\040")
+        self.mounts.append(f"30 25 0:26 {top} {escaped} rw,nosuid - {kind} cgroup rw,{options}")
 
     def cgroup(self, path: str, controllers: str = "") -> str:
         at = self.root / path
@@ -37,7 +38,8 @@ class Tree:
 
     def place(self) -> Place | None:
         (self.proc / "cgroup").write_text("".join(f"{line}\n" for line in self.own))
-        (self.proc / "mountinfo").write_text("".join(f"{line}\n" for line in self.mounts))
+        table = "".join(f"{line}\n" for line in self.mounts)
+        (self.proc / "mountinfo").write_text(table, errors="surrogateescape")
         return find_place(self.proc)
 
 
@@ -78,6 +80,14 @@ def test_in_a_container_the_mount_is_rooted_at_its_own_cgroup(tree: Tree) -> Non
     assert tree.place() == Place(version=1, parents=(("memory", inner),))
     tree.own = ["4:memory:/elsewhere"]
     assert tree.place() is None
+
+
+def test_names_of_mounts_may_hold_anything(tree: Tree) -> None:
+    tree.mounts.append("31 25 0:27 / /mnt/\udcff\x0b rw - ext4 /dev/sda1 rw")
+    tree.mount("a cgroup", "memory")
+    tree.own = ["4:memory:/"]
+    memory = tree.cgroup("a cgroup")
+    assert tree.place() == Place(version=1, parents=(("memory", memory),))
 
 
 def test_of_version_2_it_is_beside_the_own_one_as_that_has_processes(tree: Tree) -> None:
