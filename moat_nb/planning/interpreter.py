@@ -18,7 +18,16 @@ from moat_nb.config.model import Config
 from moat_nb.errors import ConfigError, Problem
 from moat_nb.host.machine import Host
 from moat_nb.planning.mount_paths import to_host
-from moat_nb.planning.mounts import Bind, EmptyFile, Mount, MountPlan, Tmpfs, Volume, is_below
+from moat_nb.planning.mounts import (
+    Bind,
+    EmptyFile,
+    Mount,
+    MountPlan,
+    Tmpfs,
+    Volume,
+    is_below,
+    is_within,
+)
 from moat_nb.planning.resolve_mounts import forbidden
 
 __all__ = ["SYSTEM", "with_interpreter"]
@@ -54,7 +63,7 @@ def with_interpreter(plan: MountPlan, config: Config, host: Host) -> MountPlan:
     covers: dict[str, Mount] = {}
     problems: list[Problem] = []
     for prefix in _prefixes(host):
-        if _within_system(prefix):
+        if is_within(prefix, *SYSTEM):
             covers.update((mount.target, mount) for mount in _private(prefix))
             continue
         for part in _parts(prefix):
@@ -115,10 +124,6 @@ def _hops(program: str, most: int = 40) -> Iterator[str]:
         yield posixpath.dirname(posixpath.dirname(program))
 
 
-def _within_system(path: str) -> bool:
-    return any(path == tree or is_below(path, tree) for tree in SYSTEM)
-
-
 def _parts(prefix: str) -> Iterator[_Part]:
     names = (*PARTS, *CONDA) if Path(prefix, "conda-meta").is_dir() else PARTS
     for name in names:
@@ -128,7 +133,7 @@ def _parts(prefix: str) -> Iterator[_Part]:
 
 def _hidden_by(part: _Part, plan: MountPlan) -> str:
     """Which mount of the plan stands in the part's place or above; empty where it can be bound."""
-    above = [m for m in plan if m.target == part.target or is_below(part.target, m.target)]
+    above = [mount for mount in plan if is_within(part.target, mount.target)]
     there = max(above, key=lambda mount: len(mount.target), default=None)
     if there is None or (isinstance(there, Tmpfs) and there.role != "exclude"):
         return ""
@@ -143,13 +148,13 @@ def _hidden_by(part: _Part, plan: MountPlan) -> str:
 def _rule(part: _Part, hidden: Set[str], host: Host) -> str:
     """Why the part may not be seen; empty when it may."""
     real = os.path.realpath(part.prefix)
-    if not is_below(part.source, real) and not _within_system(part.source):
+    if not is_below(part.source, real) and not is_within(part.source, *SYSTEM):
         # Who can write to the prefix, a sandbox perhaps, could show itself any directory.
         return f"it is a link out of the prefix, to {part.source}"
     if part.source in hidden:
         return "moat.yaml excludes it"
     data = os.path.realpath(host.data_dir.parent)
-    if part.name == "share" and (part.source == data or is_below(data, part.source)):
+    if part.name == "share" and is_within(data, part.source):
         return f"programs keep a user's data in {data}"
     runs = map(os.path.realpath, host.run_directories)
     return forbidden(part.source, os.path.realpath(host.home), runs)

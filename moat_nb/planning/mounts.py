@@ -28,6 +28,7 @@ __all__ = [
     "Volume",
     "build",
     "is_below",
+    "is_within",
     "kind",
     "mount_points",
     "mount_row",
@@ -145,6 +146,11 @@ class MountPlan:
 def is_below(target: str, parent: str) -> bool:
     """Whether ``target`` lies strictly below ``parent``; both absolute and normalised."""
     return target != parent and PurePosixPath(target).is_relative_to(parent)
+
+
+def is_within(path: str, *trees: str) -> bool:
+    """Whether ``path`` is one of ``trees`` or lies below one; all absolute and normalised."""
+    return any(path == tree or is_below(path, tree) for tree in trees)
 
 
 def build(mounts: Iterable[Mount]) -> tuple[Mount, ...]:

@@ -26,7 +26,7 @@ from moat_nb.planning.host_files import (
     kind_of,
     mode_of,
 )
-from moat_nb.planning.mounts import Bind, EmptyFile, MountPoint, Tmpfs, is_below
+from moat_nb.planning.mounts import Bind, EmptyFile, MountPoint, Tmpfs, is_below, is_within
 
 __all__ = ["Kind", "Resolved", "forbidden", "missing_points", "resolve_mounts"]
 
@@ -153,9 +153,9 @@ def forbidden(real: str, home: str, run_directories: Iterable[str]) -> str:
         return "it is the home directory itself, with all its keys"
     if is_below(home, real):
         return "it holds the home directory"
-    if _within(real, *_KERNEL_TREES):
+    if is_within(real, *_KERNEL_TREES):
         return "it belongs to the host's kernel"
-    if _within(real, _RUN, os.path.realpath("/var/run")) and not is_below(real, _RUN_MEDIA):
+    if is_within(real, _RUN, os.path.realpath("/var/run")) and not is_below(real, _RUN_MEDIA):
         return "engines keep their sockets there"
     if real == "/var":
         return "it holds /var/run, where engines keep their sockets"
@@ -167,11 +167,7 @@ def forbidden(real: str, home: str, run_directories: Iterable[str]) -> str:
 
 def _meet(path: str, other: str) -> bool:
     """Whether one of the two lies in the other."""
-    return _within(path, other) or is_below(other, path)
-
-
-def _within(path: str, *trees: str) -> bool:
-    return any(path == tree or is_below(path, tree) for tree in trees)
+    return is_within(path, other) or is_below(other, path)
 
 
 def _check_nested(view: View, target: str, mounted: Kind | None, where: str) -> None:

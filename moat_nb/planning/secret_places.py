@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path, PurePosixPath
 
-from moat_nb.planning.mounts import is_below
+from moat_nb.planning.mounts import is_below, is_within
 
 __all__ = ["SECRET_PLACES", "secret_place"]
 
@@ -42,6 +42,6 @@ def secret_place(source: str, home: Path) -> str:
             if is_below(path, source) and os.path.lexists(path):
                 return path
     for path in SYSTEM_PLACES:
-        if source == path or is_below(source, path) or is_below(path, source):
+        if is_within(source, path) or is_below(path, source):
             return path
     return ""

@@ -10,7 +10,7 @@ from moat_nb.errors import Problem
 from moat_nb.host.machine import Host
 from moat_nb.planning.builtin_services import MODELS, REGISTRY, ResolvedService
 from moat_nb.planning.mount_paths import hidden
-from moat_nb.planning.mounts import is_below
+from moat_nb.planning.mounts import is_below, is_within
 from moat_nb.planning.network import port_forwards
 from moat_nb.planning.spec import ContainerSpec
 
@@ -68,7 +68,7 @@ def _hidden_sources(services: Services, covers: tuple[str, ...]) -> Iterator[Pro
     for service in services:
         for mount in service.entry.mounts:
             source = os.path.realpath(mount.source)
-            if over := next((c for c in covers if source == c or is_below(source, c)), None):
+            if over := next((c for c in covers if is_within(source, c)), None):
                 what = f"{service.name} mounts {mount.source}, and {over} is excluded"
                 hint = "what the kernel may not see no sidecar may; take one of the two out"
                 yield Problem(where=mount.where, what=what, hint=hint)

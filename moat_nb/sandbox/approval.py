@@ -19,7 +19,7 @@ from typing import Any
 
 from moat_nb.config.model import Config
 from moat_nb.errors import ApprovalNeeded, MoatError
-from moat_nb.planning.mounts import is_below
+from moat_nb.planning.mounts import is_within
 from moat_nb.planning.secret_places import secret_place
 from moat_nb.sandbox.demands import Demand, difference
 from moat_nb.sandbox.permissions import (
@@ -190,7 +190,7 @@ def _writers(project: str, records: Records) -> Iterator[Record]:
     its file, so the file must ask for no more than each of them has."""
     for record in records:
         writable = (seen.source for seen in record.permissions.mounts if seen.writable)
-        if any(source == project or is_below(project, source) for source in writable):
+        if is_within(project, *writable):
             yield record
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from moat_nb.config.exclude_patterns import is_glob
-from moat_nb.planning.mounts import is_below
+from moat_nb.planning.mounts import is_within
 from moat_nb.sandbox.permissions import KERNELS, POLICIES, Permissions, Seen
 
 __all__ = ["Demand", "difference"]
@@ -69,8 +69,7 @@ def _covers(known: Seen, mount: Seen) -> bool:
 
 
 def _reaches(known: Seen, mount: Seen) -> bool:
-    inside = mount.source == known.source or is_below(mount.source, known.source)
-    return inside and known.by in (mount.by, KERNELS)
+    return is_within(mount.source, known.source) and known.by in (mount.by, KERNELS)
 
 
 def _shown(known: Seen, mount: Seen) -> tuple[str, ...]:
@@ -83,15 +82,10 @@ def _shows(mount: Seen, exclude: str) -> bool:
         return False
     if is_glob(exclude):
         return True  # of whatever it may match there
-    if _at_or_below(mount.source, exclude):
+    if is_within(mount.source, exclude):
         return True
     named = (other for other in mount.excludes if not is_glob(other))
-    hidden = any(_at_or_below(exclude, other) for other in named)
-    return _at_or_below(exclude, mount.source) and not hidden
-
-
-def _at_or_below(path: str, parent: str) -> bool:
-    return path == parent or is_below(path, parent)
+    return is_within(exclude, mount.source) and not is_within(exclude, *named)
 
 
 def _looser_network(asked: Permissions, granted: Permissions) -> Iterator[Demand]:
