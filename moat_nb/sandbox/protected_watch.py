@@ -10,7 +10,6 @@ where a directory's ctime moved, which a sandbox cannot set.
 
 from __future__ import annotations
 
-import logging
 import os
 import stat
 import threading
@@ -20,7 +19,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from moat_nb.planning.protected_names import CHECKPOINTS, LITERALS, below_any, is_suspect, reason
-from moat_nb.text.terminal import one_line
+from moat_nb.text.terminal import LOGGER, one_line
 
 __all__ = ["PROTECTED", "SECONDS", "ProtectedWatch"]
 
@@ -43,7 +42,6 @@ _IN_GIT = {"modules", "worktrees", "info"}
 _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 Tell = Callable[[str, str], None]
-logger = logging.getLogger("moat_nb")
 
 
 @dataclass(kw_only=True)
@@ -107,7 +105,7 @@ class ProtectedWatch:
                 self.look()
             except Exception:
                 # The watch must outlive whatever a sandbox puts in its way.
-                logger.warning("moat: the look for protected names failed", exc_info=True)
+                LOGGER.warning("moat: the look for protected names failed", exc_info=True)
 
     def look(self) -> None:
         """Tell what has happened since the last look."""
@@ -213,10 +211,10 @@ class ProtectedWatch:
         self._forgotten = True
 
     def _look_at_entry(self, path: str, known: _Directory, name: str, is_directory: bool) -> None:
-        if below_any(f"{known.relative}/{name}".lstrip("/"), self._allowed):
+        relative = f"{known.relative}/{name}".lstrip("/")
+        if below_any(relative, self._allowed):
             return
         inside = os.path.join(path, name)  # noqa: PTH118 - many, each second
-        relative = f"{known.relative}/{name}".lstrip("/")
         if known.relative.endswith(CHECKPOINTS) and _is_link(inside):
             self._made(inside, "Jupyter's servers write there when a notebook is saved")
         if name == CHECKPOINTS and not is_directory:
