@@ -9,7 +9,7 @@ from pathlib import Path
 from moat_nb.cli.sandboxes import chosen, mine
 from moat_nb.errors import MoatError
 from moat_nb.host.run_directory import SandboxState
-from moat_nb.sandbox.changes import RANKS, Changes, as_text
+from moat_nb.sandbox.changes import RANKS, Changes, changes_as_text
 from moat_nb.sandbox.listing import Listed
 from moat_nb.sandbox.workspace import changes_of
 
@@ -23,7 +23,7 @@ def changes(which: str | None, *, as_json: bool) -> int:
     if one.sandbox_state is None:
         raise MoatError(f"{one.title}: it is starting, and has changed nothing")
     found = changes_of(one.sandbox_state)
-    print(json.dumps(_record(found), indent=2) if as_json else as_text(found))
+    print(json.dumps(_record(found), indent=2) if as_json else changes_as_text(found))
     return 0
 
 

@@ -19,7 +19,7 @@ from moat_nb.planning.walk import Budget, Over, walk
 from moat_nb.text.tables import table
 from moat_nb.text.terminal import one_line
 
-__all__ = ["Change", "Changes", "as_text", "changes", "in_a_line"]
+__all__ = ["Change", "Changes", "changes", "changes_as_text", "in_a_line"]
 
 CLOCK = 20_000_000
 """Nanoseconds by which the clock of ctimes may be behind."""
@@ -183,12 +183,12 @@ def leads_out(relative: str, target: str) -> bool:
     return inside == ".." or inside.startswith("../")
 
 
-def as_text(found: Changes) -> str:
+def changes_as_text(found: Changes) -> str:
     """For a terminal; paths are made harmless."""
     special = [change for change in found.found if change.rank < len(RANKS) - 1]
     ordinary = [change for change in found.found if change.rank == len(RANKS) - 1]
     shown = [*special, *ordinary[:SHOWN]]
-    rows = [(RANKS[change.rank], *_words(change)) for change in shown]
+    rows = [(RANKS[change.rank], _words(change)) for change in shown]
     lines = [table([("WHAT", "PATH"), *rows])] if rows else ["nothing changed"]
     if len(ordinary) > SHOWN:
         lines.append(f"and {len(ordinary) - SHOWN} more; --json has all")
@@ -197,8 +197,8 @@ def as_text(found: Changes) -> str:
     return "\n".join(lines)
 
 
-def _words(change: Change) -> tuple[str]:
-    return (f"{change.path} ({change.why})" if change.why else change.path,)
+def _words(change: Change) -> str:
+    return f"{change.path} ({change.why})" if change.why else change.path
 
 
 def in_a_line(found: Changes) -> str | None:

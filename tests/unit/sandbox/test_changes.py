@@ -13,8 +13,8 @@ from moat_nb.sandbox.changes import (
     CLOCK,
     RANKS,
     Changes,
-    as_text,
     changes,
+    changes_as_text,
     in_a_line,
     leads_out,
 )
@@ -135,7 +135,7 @@ def test_the_walk_is_bounded_and_says_so(tmp_path: Path, start: float) -> None:
         (tmp_path / str(number)).touch()
     listed = changes([str(tmp_path)], start, budget=Budget(entries=5))
     assert not listed.complete
-    assert "there is more than was looked at" in as_text(listed)
+    assert "there is more than was looked at" in changes_as_text(listed)
 
 
 def test_names_are_harmless_in_a_terminal(tmp_path: Path, start: float) -> None:
@@ -143,7 +143,7 @@ def test_names_are_harmless_in_a_terminal(tmp_path: Path, start: float) -> None:
         (tmp_path / name).touch()
         (tmp_path / name).chmod(0o4755)
     listed = changes([str(tmp_path)], start)
-    text = as_text(listed)
+    text = changes_as_text(listed)
     assert len(listed.found) == 3
     assert all(line.isprintable() for line in text.splitlines())
     assert len(text.splitlines()) == 4
@@ -156,4 +156,4 @@ def test_names_are_harmless_in_a_terminal(tmp_path: Path, start: float) -> None:
 def test_what_is_not_dangerous_needs_no_line_at_the_end(tmp_path: Path, start: float) -> None:
     (tmp_path / "Makefile").touch()
     assert in_a_line(changes([str(tmp_path)], start)) is None
-    assert as_text(Changes(found=(), complete=True)) == "nothing changed"
+    assert changes_as_text(Changes(found=(), complete=True)) == "nothing changed"
