@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import posixpath
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -195,7 +195,7 @@ def cgroup_of(pid: int) -> Cgroup | None:
     return None
 
 
-def remove_named(ids: Mapping[str, object]) -> list[str]:
+def remove_named(ids: Iterable[str]) -> list[str]:
     """Remove the cgroups of these sandboxes, wherever they lie; returns which."""
     wanted = {PREFIX + id for id in ids}
     removed = []

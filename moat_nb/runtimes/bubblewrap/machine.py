@@ -11,7 +11,7 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from moat_nb.host.cgroups import Place, find_place
 from moat_nb.host.machine import Host
@@ -75,6 +75,9 @@ _ETC = (
 """What programs below /usr need of /etc; none of it is secret, and no key lies in it."""
 
 
+Limiter: TypeAlias = Literal["systemd-run-user", "systemd-run-system", "cgroup", "none"]
+
+
 @dataclass(frozen=True, kw_only=True)
 class BubblewrapFacts:
     """Programs are absolute paths, None where they are missing."""
@@ -87,11 +90,12 @@ class BubblewrapFacts:
     setpriv: str | None = None
     unshare: str | None = None
     systemd_run: str | None = None
-    limiter: Literal["systemd-run-user", "systemd-run-system", "cgroup", "none"] = "none"
+    limiter: Limiter = "none"
     """What limits memory; ``cgroup`` makes one at ``place`` itself."""
     limits_cpu: bool = False
     """Whether the limiter has a cpu controller."""
     place: Place | None = None
+    """Where cgroups are made; None with every other limiter."""
     bus: tuple[tuple[str, str], ...] = ()
     """The variables by which ``systemd-run --user`` finds its bus."""
     system: tuple[tuple[str, str, str], ...] = ()
@@ -113,8 +117,7 @@ def discover(host: Host) -> BubblewrapFacts:
     controllers = _controllers(systemd_run, host, dict(bus)) if systemd_run else frozenset()
     limits = {"memory", "pids"} <= controllers
     place = None if limits else find_place()
-    limiter: Literal["systemd-run-user", "systemd-run-system", "cgroup", "none"]
-    limiter = "systemd-run-user" if host.user.uid else "systemd-run-system"
+    limiter: Limiter = "systemd-run-user" if host.user.uid else "systemd-run-system"
     if not limits:
         limiter = "none" if place is None else "cgroup"
     return BubblewrapFacts(
@@ -126,7 +129,7 @@ def discover(host: Host) -> BubblewrapFacts:
         unshare=_program("unshare"),
         systemd_run=systemd_run,
         limiter=limiter,
-        limits_cpu="cpu" in (dict(place.parents) if place else controllers),
+        limits_cpu=place.limits("cpu") if place else "cpu" in controllers,
         place=place,
         bus=bus if limits and host.user.uid else (),
         system=tuple(_system()),

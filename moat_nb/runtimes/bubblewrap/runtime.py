@@ -102,9 +102,8 @@ class Bubblewrap(Runtime):
 
     @property
     def _limiter(self) -> str:
-        place = self.facts.place
-        if self.facts.limiter == "cgroup" and place is not None:
-            return f"limits by a cgroup (v{place.version}) of its own"
+        if self.facts.place is not None:
+            return f"limits by a cgroup (v{self.facts.place.version}) of its own"
         return "memory is not limited" if self.facts.limiter == "none" else "limits by systemd-run"
 
     def prepare(self, image: ImagePlan | None, progress: Progress, reaper: Reaper) -> None:
@@ -184,7 +183,7 @@ class Bubblewrap(Runtime):
         return SandboxStreams(kernel=stream)
 
     def _cgroup(self, spec: ContainerSpec) -> Cgroup | None:
-        place = self.facts.place if self.facts.limiter == "cgroup" else None
+        place = self.facts.place
         return None if place is None else place.named(spec.name.rpartition("-")[2])
 
     def _make(self, cgroup: Cgroup, spec: ContainerSpec, reaper: Reaper) -> None:

@@ -193,5 +193,5 @@ def test_what_a_killed_reaper_left_is_found_by_its_id(place: Place) -> None:
     id = os.urandom(4).hex()
     cgroup = place.named(id)
     cgroup.make(memory=64 * MIB, pids=16, cpus=None)
-    assert sorted(remove_named({id: None})) == sorted(cgroup.directories)
-    assert remove_named({id: None}) == []
+    assert sorted(remove_named([id])) == sorted(cgroup.directories)
+    assert remove_named([id]) == []
