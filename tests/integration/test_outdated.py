@@ -31,7 +31,9 @@ LOOK = "import os; print(os.environ.get('NEW', 'old'))"
 
 def answer(manager: KernelManager, code: str) -> str:
     """What a cell prints; by a client of its own, as another sandbox has other sockets."""
-    client = BlockingKernelClient()
+    # With a manager, for one without waits no longer than a second for the first heartbeat; and not
+    # by the manager, which gives all its clients one identity.
+    client = BlockingKernelClient(parent=manager)
     client.load_connection_info(manager.get_connection_info())
     client.start_channels()
     try:
