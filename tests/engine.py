@@ -32,9 +32,11 @@ set -eu
 PATH="$PATH:/usr/sbin:/sbin"
 ip link set lo up
 mount --bind "$RESOLV" "$(readlink -f /etc/resolv.conf)"
-# The shell is the first process, and takes in what containers leave behind.
-dockerd "$@" &
-wait $!
+# The shell is the first process, and takes in what containers leave behind. An engine that was
+# killed is started again, as a service is.
+until dockerd "$@"; do
+    [ $? = 137 ] || exit
+done
 """
 
 NAME_SERVER = "10.0.2.3"
@@ -65,7 +67,7 @@ class PrivateEngine:
                 (*NAMESPACES, "sh", "-c", _RUN, "dockerd", *self._options()),
                 env={**os.environ, "RESOLV": str(resolv)},
             )
-            until_it_answers(self._process, str(self.socket), self._log)
+            self.until_it_answers()
             self._network = self._spawn(
                 (
                     *("setpriv", "--pdeathsig", "SIGKILL", "slirp4netns", "--configure"),
@@ -96,6 +98,21 @@ class PrivateEngine:
                 **options,
             )
 
+    @property
+    def pid(self) -> int:
+        """Of dockerd, which is another after it was killed."""
+        assert self._process is not None
+        (shell,) = _children(self._process.pid)
+        return next(
+            child
+            for child in _children(shell)
+            if Path(f"/proc/{child}/comm").read_text() == "dockerd\n"
+        )
+
+    def until_it_answers(self) -> None:
+        assert self._process is not None
+        until_it_answers(self._process, str(self.socket), self._log)
+
     def kill(self) -> None:
         """End it and all of its containers at once; harmless when that has happened."""
         if self._network is not None:
@@ -117,10 +134,13 @@ def end_namespace(process: subprocess.Popen[bytes]) -> None:
     An engine takes ten seconds to end by itself, and of a test's nothing is kept.
     """
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
-        for child in children.split():
-            os.kill(int(child), signal.SIGKILL)
+        for child in _children(process.pid):
+            os.kill(child, signal.SIGKILL)
     process.wait(STOP_SECONDS)
+
+
+def _children(pid: int) -> list[int]:
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def remove_cgroups(*names: str) -> None:

@@ -46,17 +46,21 @@ def _main(argv: list[str]) -> int:
     try:
         code = HANDLERS[arguments.subcommand](arguments)
         sys.stdout.flush()
-    except MoatError as error:
-        for line in str(error).splitlines():
-            print(f"moat-nb: {line}", file=sys.stderr)
-        return RUN_FAILED if arguments.subcommand == "run" else FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
         # Python would complain once more when it flushes stdout at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return READER_GONE
-    return code
+    except MoatError as error:
+        said = str(error)
+    except OSError as error:  # of a disk that is full, say, wherever that is met
+        said = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+    else:
+        return code
+    for line in said.splitlines():
+        print(f"moat-nb: {line}", file=sys.stderr)
+    return RUN_FAILED if arguments.subcommand == "run" else FAILED
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:

@@ -57,9 +57,8 @@ class Records:
 
     def __iter__(self) -> Iterator[Record]:
         """By project. Those that cannot be read are told of, and left out."""
-        files = self._directory.glob("*.json") if self._directory.is_dir() else ()
         found = []
-        for file in files:
+        for file in self._directory.glob("*.json"):  # none of a directory that cannot be read
             try:
                 found.append(self._read(file))
             except MoatError as error:
@@ -78,7 +77,14 @@ class Records:
                 continue  # it may be there
 
     def write(self, record: Record) -> None:
-        """Replace the project's record at once; nobody else may read or write it. OSError."""
+        """Replace the project's record at once; nobody else may read or write it. MoatError."""
+        try:
+            self._write(record)
+        except OSError as error:
+            words = f"the approval of {record.project} cannot be kept: {error}"
+            raise MoatError(words) from error
+
+    def _write(self, record: Record) -> None:
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         file = self._file(record.project)
         words = {"project": record.project, "permissions": as_words(record.permissions)}
@@ -198,12 +204,11 @@ def _keep(records: Records, record: Record, *, needed: bool) -> None:
     try:
         if records.read(record.project) != record:
             records.write(record)
-    except OSError as error:
+    except MoatError as error:
         if needed:
-            words = f"the approval of {record.project} cannot be kept: {error}"
-            raise MoatError(words) from error
+            raise
         # A home that cannot be written: every start is a first one, and asks as that does.
-        LOGGER.info("what %s asks cannot be kept: %s", record.project, error)
+        LOGGER.info("%s", error)
 
 
 def _records(plan: LaunchPlan) -> Records:

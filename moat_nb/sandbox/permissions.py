@@ -29,7 +29,12 @@ FREE_POOL = 1
 """Spares that need no approval: each has a sandbox's whole limits once more."""
 
 DEFAULT_PIDS = Limits(memory=0).pids
-DEFAULT_ULIMITS = {name: hard for name, _, hard in Limits(memory=0).ulimits}
+UNLIMITED = ("cpu", "data", "fsize", "nproc", "rss", "stack")
+"""Ulimits that no engine sets, by default: a file can only make them closer."""
+DEFAULT_ULIMITS = {
+    **dict.fromkeys(UNLIMITED, float("inf")),
+    **{name: hard for name, _, hard in Limits(memory=0).ulimits},
+}
 
 
 @dataclass(frozen=True, kw_only=True)

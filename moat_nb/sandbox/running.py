@@ -46,7 +46,7 @@ START_TIMEOUT = 60.0
 LOOK_BACK_SECONDS = 0.3
 """For the look through the workspace at the end; `moat-nb changes` takes longer if need be."""
 
-FINISH_SECONDS, HURRIED_SECONDS = 60.0, 2.0
+FINISH_SECONDS, HURRIED_SECONDS = 8.0, 2.0
 """For the reaper, before it is left to itself: it works as long as the engine does. After a guest
 that did not answer, who waits for the end has waited already."""
 
@@ -276,7 +276,8 @@ class RunningSandbox:
         self.run_dir.write_state(state)
 
     def stop(self) -> None:
-        """End it, and return when nothing of it is left."""
+        """End it, and return when nothing of it is left, or in ten seconds: an engine that is stuck
+        is waited for by the reaper."""
         with self._lock:
             if self._guest is not None:
                 self._guest.stopping = True

@@ -10,6 +10,7 @@ import contextlib
 import functools
 import json
 import os
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -30,6 +31,10 @@ Socket = zmq.Socket[bytes]
 
 CONNECT_MILLISECONDS = 2
 """Between two looks for a kernel's sockets."""
+
+HEARD_SECONDS = 1.0
+"""For a client to listen to the output; what it asks before would be answered to nobody. A client
+connects its sockets one after another, and all anew when this relay took another's place."""
 
 BREAK_MILLISECONDS = 200
 """Between two looks at whether what was lost is to be made up for."""
@@ -76,6 +81,9 @@ class Relay:
         }
         self._ended = False
         self._connected = False
+        self._is_heard = False
+        self._opens = 0.0
+        """When clients' messages are let through at the latest, by the monotonic clock."""
 
     def run(self) -> None:
         """Until stdin ends."""
@@ -109,6 +117,7 @@ class Relay:
                 self._to_kernel = Signer(command["key"].encode())
                 self._prefix = command["connect"]
                 self._kernel = KernelSockets(self._context, self._prefix)
+                self._opens = time.monotonic() + HEARD_SECONDS
                 self._connect()
             elif "ended" in command:
                 if command["ended"] == self._prefix:  # else another has come already
@@ -121,10 +130,11 @@ class Relay:
     # -------- the kernel's sockets
 
     def _connect(self) -> None:
-        """Connect to what is there; once all is, let clients' messages through."""
+        """Connect to what is there; once all is and a client listens, let its messages through."""
         kernel = self._kernel
         assert kernel is not None
-        self._connected = kernel.connect()
+        listens = self._is_heard or time.monotonic() > self._opens
+        self._connected = kernel.connect() and listens
         if not self._connected:
             return
         clients = self._clients
@@ -187,6 +197,7 @@ class Relay:
         """Answer each as a kernel does (JEP 65), so that clients know that they hear all."""
         for frames in _received(self._clients.iopub):
             if frames[0][:1] == b"\x01":
+                self._is_heard = True
                 topic = frames[0][1:]
                 self._publish(self._cell.welcome(topic))
 

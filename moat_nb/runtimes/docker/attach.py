@@ -54,6 +54,8 @@ class DockerStream(AttachStream):
         self._stream = 0
         self._stderr = bytearray()
         self._status: int | None = None
+        self._lost = ""
+        """Why nobody will tell how the container ended."""
         self._waiter = threading.Thread(
             target=self._wait, args=(name,), name="moat-wait", daemon=True
         )
@@ -64,8 +66,8 @@ class DockerStream(AttachStream):
         try:
             answer = self._client.wait(name, timeout=None, condition="removed")
             self._status = answer.get("StatusCode")
-        except engine_errors():
-            self._status = None
+        except engine_errors() as error:
+            self._lost = f"the engine ended, or its connection: {error}"
         finally:
             self._client.close()
 
@@ -124,7 +126,7 @@ class DockerStream(AttachStream):
 
     def last_words(self) -> str:
         self._waiter.join(timeout=LAST_WORDS_SECONDS)
-        words = []
+        words = [self._lost] if self._lost else []
         if self._status is not None:
             oom = " (SIGKILL; out of memory, or killed)" if self._status == 137 else ""
             words.append(f"the container exited with {self._status}{oom}")

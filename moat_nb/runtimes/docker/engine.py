@@ -30,6 +30,9 @@ __all__ = [
 ENGINE_TIMEOUT = 60
 """Seconds for one answer of the engine; a build streams its own while it runs."""
 
+PING_SECONDS = 10
+"""For the first answer: one that is frozen shall not hold up who could start without it."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class EngineFacts:
@@ -85,7 +88,7 @@ def ask_facts(path: str) -> EngineFacts:
 
 
 def _ping(path: str) -> str:
-    connection = UnixConnection(path, timeout=3)
+    connection = UnixConnection(path, timeout=PING_SECONDS)
     try:
         connection.request("GET", "/_ping")
         headers = connection.getresponse().getheaders()
@@ -131,7 +134,7 @@ def image_id(path: str, name: str) -> str | None:
 
 
 def _get(path: str, what: str) -> dict[str, Any]:
-    connection = UnixConnection(path, timeout=3)
+    connection = UnixConnection(path, timeout=PING_SECONDS)
     try:
         connection.request("GET", what)
         response = connection.getresponse()

@@ -26,6 +26,7 @@ from moat_nb.runtimes.docker import containers
 from moat_nb.runtimes.docker.attach import DockerStream
 from moat_nb.runtimes.docker.engine import (
     ENGINE_TIMEOUT,
+    PING_SECONDS,
     EngineFacts,
     ask_facts,
     engine_errors,
@@ -41,6 +42,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Docker"]
 
+MISSING = "start the engine, and be in its group (`id -nG` shows yours)"
+BUSY = "it is busy or stuck: try again, and look into its log if that does not help"
+
 
 class Docker:
     """``name`` is docker or podman: a wish, as one socket may be served by either."""
@@ -54,7 +58,7 @@ class Docker:
         self.socket: str | None = None
 
     def available(self) -> Availability:
-        failures = []
+        failures, silent = [], False
         for path, kind in sockets(self._environ).items():
             if self.name == "podman" and kind == "docker" and "DOCKER_HOST" not in self._environ:
                 continue
@@ -68,6 +72,7 @@ class Docker:
                 self._facts = ask_facts(path)
             except (OSError, http.client.HTTPException, ValueError) as error:
                 failures.append(f"{path}: {_reason(error)}")
+                silent = silent or isinstance(error, TimeoutError)
                 continue
             if self.name == "podman" and not self._facts.podman:
                 failures.append(f"{path}: it is Docker Engine, not Podman")
@@ -79,7 +84,7 @@ class Docker:
         return Availability(
             usable=False,
             detail="; ".join(failures) or "no socket of an engine",
-            hint="start the engine, and be in its group (`id -nG` shows yours)",
+            hint=BUSY if silent else MISSING,
         )
 
     def prepare(self, image: ImagePlan | None, progress: Progress, reaper: Reaper) -> str:
@@ -209,6 +214,8 @@ class Docker:
 
 def _reason(error: Exception) -> str:
     text = str(error)
+    if isinstance(error, TimeoutError):
+        return f"it does not answer for {PING_SECONDS} s"
     if "Permission denied" in text:
         return "permission denied"
     if "No such file" in text or "Connection refused" in text:

@@ -51,6 +51,7 @@ FREE = [
     "network: {policy: permissive}",
     "network: {policy: strict, rules: [pypi.org]}",
     "container: {memory: 512, cpus: 2, ulimits: {nofile: {soft: 1024, hard: 1024}}}",
+    "container: {ulimits: {nproc: {soft: 4096, hard: 4096}, stack: {soft: -1, hard: -1}}}",
     "hooks: {pre_run: make}",
     "kernel: {runtime: docker, isolation: gvisor, pids: 64, pool: 1}",
     "env: {A: b}\ncommand: [make]",

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import socket
 from pathlib import Path
 from typing import Any
@@ -214,6 +216,24 @@ def test_a_relay_that_was_killed_is_started_again(world: World) -> None:
     assert world.relay.pid != first
     _, request = world.asked("again")
     assert request["content"]["code"] == "again"
+
+
+def test_what_a_client_asks_waits_until_it_listens(world: World) -> None:
+    """As after a relay's death, when its sockets connect anew one after another."""
+    kernel = world.start_kernel()
+    world.client.sockets.pop("iopub").close()
+    os.kill(world.relay.pid, signal.SIGKILL)
+    while kernel.sockets["iopub"].recv() != b"\x01":
+        pass  # the relay that has come is connected
+    world.client.send("shell", "execute_request", {"code": "1", "silent": False})
+    assert not kernel.sockets["shell"].poll(100)
+    world.client.sockets["iopub"] = iopub = world.context.socket(zmq.SUB)
+    iopub.connect(f"ipc://{world.relay.prefix}-2")
+    iopub.subscribe(b"")
+    _, request = kernel.next("shell")
+    kernel.send("iopub", "status", {"execution_state": "idle"}, parent=request)
+    kinds = [world.client.next("iopub")[1]["msg_type"] for _ in range(3)]
+    assert kinds == ["iopub_welcome", "stream", "status"]
 
 
 def test_the_heartbeat_is_the_kernels(world: World) -> None:
