@@ -23,7 +23,7 @@ __all__ = ["allow", "on_terminal", "revoke", "show"]
 
 
 def allow(directory: str, *, yes: bool, keys: Sequence[str] = ()) -> int:
-    """Show what the file asks beyond what was approved, have it approved, and keep that.
+    """Show once what the file asks beyond what was approved, have it approved, and keep that.
 
     ``yes`` asks nobody. Raises ApprovalNeeded where nobody can be asked, and for keys that are not
     among ``keys``.
@@ -34,8 +34,9 @@ def allow(directory: str, *, yes: bool, keys: Sequence[str] = ()) -> int:
         print("nothing to approve: it asks no more than was approved, or than every project has")
         return 0
     paths = tuple(os.path.realpath(Path(path).expanduser()) for path in keys)
-    _print(new, sys.stdout)
-    approval.check(plan, _yes if yes else on_terminal(shown=True), keys=paths)
+    approval.check(plan, _yes if yes else on_terminal(), keys=paths)
+    if yes:
+        _print(new, sys.stdout)
     print("approved")
     return 0
 
@@ -44,15 +45,14 @@ def _yes(new: Sequence[Demand]) -> bool:
     return True
 
 
-def on_terminal(*, shown: bool = False) -> Approve | None:
-    """Asks whoever sits at the terminal; None where nobody does. ``shown``: it was printed."""
+def on_terminal() -> Approve | None:
+    """Asks whoever sits at the terminal; None where nobody does."""
     if not (sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()):
         return None
 
     def approve(new: Sequence[Demand]) -> bool:
-        if not shown:
-            print("moat-nb: this moat.yaml asks for what nobody has approved:", file=sys.stderr)
-            _print(new, sys.stderr)
+        print("moat-nb: this moat.yaml asks for what nobody has approved:", file=sys.stderr)
+        _print(new, sys.stderr)
         sys.stderr.write("allow this? [y/N] ")
         sys.stderr.flush()
         return sys.stdin.readline().strip().lower() in ("y", "yes")

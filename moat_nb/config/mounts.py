@@ -36,7 +36,9 @@ RESERVED_TREES = ("/proc", "/sys", "/dev", "/run/moat")
 
 RESERVED = (
     "/",
-    *("/bin", "/etc", "/lib", "/lib64", "/sbin", "/usr"),  # the image's programs
+    *("/bin", "/lib", "/lib64", "/sbin", "/usr"),  # the image's programs
+    *("/usr/bin", "/usr/lib", "/usr/lib64", "/usr/sbin"),
+    *("/etc", "/etc/group", "/etc/hosts", "/etc/passwd"),
     *("/home", "/home/moat", "/run", "/tmp"),  # the sandbox's own tmpfs, and parents of them
 )
 """Refused as targets themselves; below them a mount may stand."""

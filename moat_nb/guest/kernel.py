@@ -8,10 +8,11 @@ import importlib
 import importlib.util
 import os
 import signal
-import site
 import sys
 import threading
 from typing import Dict, List, Mapping, Optional, Sequence
+
+from . import venv
 
 LOWEST_PRIORITY = 19
 READ_AT_START = ("PYTHON", "LANG", "LC_", "TZ", "LD_", "MALLOC_")
@@ -27,7 +28,11 @@ def may_fork(environ: Mapping[str, str], own: Mapping[str, str]) -> bool:
     def settings(variables: Mapping[str, str]) -> Dict[str, str]:
         return {k: v for k, v in variables.items() if k.startswith(READ_AT_START)}
 
-    return settings(environ) == settings(own) and threading.active_count() == 1
+    return (
+        settings(environ) == settings(own)
+        and threading.active_count() == 1
+        and not venv.shadows(environ)
+    )
 
 
 def preload(names: Sequence[str], in_no_hurry: bool = False) -> Optional[str]:
@@ -86,16 +91,9 @@ def become_python(argv: List[str]) -> None:
     if "numpy.random" in sys.modules:
         sys.modules["numpy.random"].seed()  # or each kernel would draw the same numbers
     set_arguments(argv)
-    see_new_packages()
+    venv.enter(os.environ)
 
 
 def set_arguments(argv: List[str]) -> None:
     launcher = importlib.util.find_spec("ipykernel_launcher")
     sys.argv = [launcher.origin if launcher and launcher.origin else argv[2], *argv[3:]]
-
-
-def see_new_packages() -> None:
-    """What was installed since the guest began, by ``pip install --user`` too."""
-    if site.ENABLE_USER_SITE:
-        site.addusersitepackages(set(sys.path))
-    importlib.invalidate_caches()

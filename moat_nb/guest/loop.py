@@ -12,7 +12,7 @@ import sys
 import time
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
-from . import port_forward, protocol
+from . import port_forward, protocol, venv
 from .attach_stream import AttachStream
 from .kernel import may_fork, preload, run_kernel
 from .process import (
@@ -44,6 +44,8 @@ class Guest:
         self.attach_stream = attach_stream
         self.send = attach_stream.send
         self.environ = dict(os.environ)  # as it was: debugpy's import adds to it
+        if settings.venv:
+            self.environ.update(venv.make(settings.venv, os.environ))
         self.processes: Dict[str, Process] = {}
         self.poll = select.poll()
         self.watch = Watch()

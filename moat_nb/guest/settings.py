@@ -38,6 +38,8 @@ class Settings(NamedTuple):
     preload: Sequence[str] = ()
     """The modules that are imported before any kernel is asked for."""
     port_forwards: Sequence[PortForward] = ()
+    venv: str = ""
+    """Where the sandbox's own virtual environment is made; nowhere when empty."""
     in_no_hurry: bool = False
     """Nobody waits for a kernel of this sandbox yet, so what kernels need is imported when nothing
     else wants the processor. A word of its own: each start of one plan adds it or does not."""
@@ -48,6 +50,7 @@ class Settings(NamedTuple):
             "excludes": [exclude._asdict() for exclude in self.excludes],
             "preload": list(self.preload),
             "port_forwards": [forward._asdict() for forward in self.port_forwards],
+            "venv": self.venv,
         }
         argv = [json.dumps(words)]
         return unhurried(argv) if self.in_no_hurry else argv
@@ -60,5 +63,6 @@ class Settings(NamedTuple):
             excludes=[Exclude(**exclude) for exclude in words["excludes"]],
             preload=words["preload"],
             port_forwards=[PortForward(**forward) for forward in words["port_forwards"]],
+            venv=words["venv"],
             in_no_hurry=IN_NO_HURRY in argv[1:],
         )

@@ -15,7 +15,8 @@ import sys
 import time
 from typing import Any, Dict, List, Optional, Tuple
 
-from .kernel import become_python, see_new_packages, set_arguments
+from . import venv
+from .kernel import become_python, set_arguments
 from .process import (
     CHANNEL,
     CHUNK,
@@ -209,7 +210,7 @@ def _become(app: Any, request: Dict[str, Any], added: Dict[str, str]) -> None:
     os.environ.clear()
     os.environ.update(dict(request["env"], **added))
     set_arguments(request["argv"])
-    see_new_packages()
+    venv.enter(os.environ)
     connection = request["connection"]
     app.session.key = connection["key"].encode()
     app.session.signature_scheme = connection.get("signature_scheme", "hmac-sha256")

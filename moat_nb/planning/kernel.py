@@ -19,7 +19,7 @@ from moat_nb.planning.layout import lay_out
 from moat_nb.planning.limits import MIB, Hardening, Limits
 from moat_nb.planning.mounts import EmptyFile, MountPlan
 from moat_nb.planning.network import NetworkPlan, plan_network
-from moat_nb.planning.spec import GUEST_PATH, HOME, ContainerSpec
+from moat_nb.planning.spec import GUEST_PATH, HOME, VENV, ContainerSpec
 
 __all__ = ["PRELOAD", "KernelPlan", "kernel_user", "plan_kernel", "unsupported"]
 
@@ -153,7 +153,7 @@ def _guest_settings(
     ]
     forked = kernels and config.kernel.forked
     preload = [*PRELOAD, *config.kernel.preload] if forked else []
-    return Settings(excludes, preload, network.port_forwards)
+    return Settings(excludes, preload, network.port_forwards, VENV)
 
 
 def _environment(

@@ -15,13 +15,16 @@ from moat_nb.planning.limits import Hardening, Limits
 from moat_nb.planning.mounts import Bind, MountPlan
 from moat_nb.planning.network import PLACE
 
-__all__ = ["GUEST_PATH", "HOME", "LABEL", "ContainerSpec", "Instance", "SandboxSpec"]
+__all__ = ["GUEST_PATH", "HOME", "LABEL", "VENV", "ContainerSpec", "Instance", "SandboxSpec"]
 
 GUEST_PATH = "/run/moat/guest"
 """The directory of the guest inside the sandbox, read-only."""
 
 HOME = "/home/moat"
 """HOME inside the sandbox: a tmpfs of its own."""
+
+VENV = f"{HOME}/.venv"
+"""The sandbox's own virtual environment, which the guest makes: installers write there."""
 
 LABEL = "moat.nb"
 SOCKETS_LABEL = f"{LABEL}.sockets"

@@ -1,0 +1,104 @@
+"""The sandbox's own virtual environment, over the packages of the image or the host.
+
+Those are read-only; here ``pip``, ``uv pip``, ``npm -g`` and R's ``install.packages`` write, and
+from here kernels import and programs run. It lies in HOME, so it lasts as long as the sandbox.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import site
+import sys
+from typing import Dict, List, Mapping, Optional
+
+LIB = "lib/python%d.%d/site-packages" % sys.version_info[:2]
+BELOW = "_below.pth"
+"""The file by which an interpreter that starts here finds the packages below."""
+
+PIP = '#!/bin/sh\nexec "${0%/*}/python3" -m pip "$@"\n'
+
+
+def make(directory: str, environ: Mapping[str, str]) -> Dict[str, str]:
+    """Make it; the variables by which programs find it, or none where it cannot be made."""
+    try:
+        _fill(directory)
+    except OSError:
+        return {}
+    path = environ.get("PATH", os.defpath)
+    return {
+        "PATH": os.path.join(directory, "bin") + os.pathsep + path,
+        "VIRTUAL_ENV": directory,
+        "NPM_CONFIG_PREFIX": environ.get("NPM_CONFIG_PREFIX", directory),
+        "R_LIBS_USER": environ.get("R_LIBS_USER", os.path.join(directory, "lib/R")),
+        # What it keeps would take the room of HOME a second time, and is gone with it.
+        "PIP_NO_CACHE_DIR": environ.get("PIP_NO_CACHE_DIR", "1"),
+        "PIP_DISABLE_PIP_VERSION_CHECK": environ.get("PIP_DISABLE_PIP_VERSION_CHECK", "1"),
+    }
+
+
+def _fill(directory: str) -> None:
+    for part in ("bin", LIB, "lib/R"):
+        os.makedirs(os.path.join(directory, part), exist_ok=True)
+    base = getattr(sys, "_base_executable", None) or sys.executable
+    below = _of_parent()
+    _write(
+        os.path.join(directory, "pyvenv.cfg"),
+        "home = %s\ninclude-system-site-packages = %s\nversion = %d.%d.%d\n"
+        % (os.path.dirname(base), str(not below).lower(), *sys.version_info[:3]),
+    )
+    for name in ("python", "python3", "python%d.%d" % sys.version_info[:2]):
+        os.symlink(base, os.path.join(directory, "bin", name))
+    for name in ("pip", "pip3"):
+        _write(os.path.join(directory, "bin", name), PIP)
+        os.chmod(os.path.join(directory, "bin", name), 0o755)
+    if below:
+        line = (
+            "import site, sys; "
+            "[*map(site.addsitedir, filter(lambda p, s=sys: p not in s.path, %r))]\n"
+        )
+        _write(os.path.join(directory, LIB, BELOW), line % below)
+
+
+def _of_parent() -> List[str]:
+    """The packages of the virtual environment that the guest runs in, if it does in one."""
+    return site.getsitepackages() if sys.prefix != sys.base_prefix else []
+
+
+def _write(path: str, text: str) -> None:
+    with open(path, "w") as file:
+        file.write(text)
+
+
+# ---------------------------------------------------------------- a forked kernel
+
+
+def shadows(environ: Mapping[str, str]) -> bool:
+    """Whether something was installed in place of a module that the guest has imported."""
+    try:
+        names = os.listdir(os.path.join(environ["VIRTUAL_ENV"], LIB))
+    except (KeyError, OSError):
+        return False
+    return any(name.partition(".")[0] in sys.modules for name in names)
+
+
+def enter(environ: Mapping[str, str]) -> None:
+    """See what was installed as an interpreter does that starts there."""
+    directory = environ.get("VIRTUAL_ENV")
+    packages = _packages(directory)
+    if directory is not None and packages is not None:
+        sys.executable = os.path.join(directory, "bin/python3")
+        before = list(sys.path)
+        site.addsitedir(packages)
+        added = [path for path in sys.path if path not in before]
+        below = [n for n, path in enumerate(before) if path in site.getsitepackages()]
+        first = below[0] if below else len(before)
+        sys.path[:] = [*before[:first], *added, *before[first:]]
+    if site.ENABLE_USER_SITE:
+        site.addusersitepackages(set(sys.path))
+    importlib.invalidate_caches()
+
+
+def _packages(directory: Optional[str]) -> Optional[str]:
+    packages = os.path.join(directory or "", LIB)
+    return packages if os.path.isdir(packages) else None

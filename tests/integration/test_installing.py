@@ -1,0 +1,71 @@
+"""What a cell installs: importable in the next line, there after a restart, gone with a reset."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from moat_nb.jupyter.kernel_manager import Kernel
+from tests.integration.conftest import Launcher
+from tests.integration.test_jupyter import Installed, connected, installed, run, runtime
+
+__all__ = ["installed", "runtime"]
+
+# jupyter_client's blocking calls make event loops that nobody closes; the collector says so.
+pytestmark = pytest.mark.filterwarnings(
+    r"ignore:Exception ignored in. (<socket.socket|.*BaseEventLoop)"
+    ":pytest.PytestUnraisableExceptionWarning"
+)
+
+WHEEL = "moat_five-1.0-py3-none-any.whl"
+FILES = {
+    "moat_five.py": "VALUE = 5\ndef main(): print('the program', VALUE)\n",
+    "moat_five-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: moat-five\nVersion: 1.0\n",
+    "moat_five-1.0.dist-info/WHEEL": (
+        "Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    ),
+    "moat_five-1.0.dist-info/entry_points.txt": "[console_scripts]\nmoat-five = moat_five:main\n",
+}
+
+INSTALL = f"%pip install --no-index ./{WHEEL}"
+LOOK = "import moat_five; print(moat_five.VALUE)"
+
+
+def write_wheel(directory: Path) -> None:
+    with zipfile.ZipFile(directory / WHEEL, "w") as wheel:
+        for name, text in FILES.items():
+            wheel.writestr(name, text)
+        names = [*FILES, "moat_five-1.0.dist-info/RECORD"]
+        wheel.writestr(names[-1], "".join(f"{name},,\n" for name in names))
+
+
+def test_what_a_cell_installs_is_imported_in_its_next_line_and_after_a_restart(
+    installed: Installed,
+) -> None:
+    write_wheel(installed.project)
+    with connected(installed) as (manager, client):
+        said = run(client, f"{INSTALL}\n{LOOK}")
+        assert "Successfully installed moat-five-1.0" in said
+        assert said.endswith("\n5\n")
+        assert run(client, "!moat-five") == "the program 5\r\n"
+        for _ in range(2):  # the second may be a spare's
+            manager.restart_kernel(now=True)
+            client.wait_for_ready(timeout=300)
+            assert run(client, LOOK) == "5\n"
+
+
+def test_a_shells_pip_does_the_same_and_a_reset_takes_it_away(launcher: Launcher) -> None:
+    project = launcher.project(python=True)
+    write_wheel(project)
+    box = launcher.launch(project)
+    with Kernel.start(box) as before:
+        box.run(["pip", "install", "--no-index", f"./{WHEEL}"], check=True)
+        assert run(before.kc, LOOK) == "5\n"
+    assert box.run(["moat-five"], check=True).stdout == b"the program 5\n"
+    box.run(["python3", "-m", "pip", "uninstall", "--yes", "moat-five"], check=True)
+    assert box.run(["python3", "-c", LOOK]).returncode == 1
+    box.run(["pip", "install", "--no-index", f"./{WHEEL}"], check=True)
+    box.reset()
+    assert box.run(["python3", "-c", LOOK]).returncode == 1
