@@ -38,11 +38,11 @@ class Settings(NamedTuple):
     preload: Sequence[str] = ()
     """The modules that are imported before any kernel is asked for."""
     port_forwards: Sequence[PortForward] = ()
-    venv: str = ""
-    """Where the sandbox's own virtual environment is made; nowhere when empty."""
     in_no_hurry: bool = False
     """Nobody waits for a kernel of this sandbox yet, so what kernels need is imported when nothing
     else wants the processor. A word of its own: each start of one plan adds it or does not."""
+    venv: str = ""
+    """Where the sandbox's own virtual environment is made; nowhere when empty."""
 
     def to_argv(self) -> List[str]:
         """The guest's arguments: a JSON object, and the word for no hurry."""

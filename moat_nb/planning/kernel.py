@@ -153,7 +153,7 @@ def _guest_settings(
     ]
     forked = kernels and config.kernel.forked
     preload = [*PRELOAD, *config.kernel.preload] if forked else []
-    return Settings(excludes, preload, network.port_forwards, VENV)
+    return Settings(excludes, preload, network.port_forwards, venv=VENV)
 
 
 def _environment(

@@ -15,6 +15,7 @@ from moat_nb.guest.settings import PortForward
 
 __all__ = [
     "BUNDLE",
+    "HOSTNAME",
     "PLACE",
     "PROXY",
     "PROXY_PORT",
@@ -170,7 +171,10 @@ PROXY_PORT = 30128
 that systems give to whoever asks for any (32768 and on), and none of IANA's registered ones."""
 
 
-HERE = ("localhost", "127.0.0.1", "::1")
+HOSTNAME = "moat"
+"""The sandbox's own name, which is 127.0.0.1 inside."""
+
+HERE = ("localhost", "127.0.0.1", "::1", "0.0.0.0", HOSTNAME)
 """What is asked for directly: the sandbox's own loopback, where its services are."""
 
 

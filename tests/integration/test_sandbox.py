@@ -385,3 +385,23 @@ def test_a_sandbox_shows_its_mounts_with_their_use_and_its_kernel_with_memory_an
     box.stop()
     text = box._repr_mimebundle_()["text/plain"]
     assert text.startswith(f"Sandbox test-box ({box.id}), ended\nit was stopped\n")
+
+
+OWN_NAMES = """
+import http.server, socket, threading, urllib.request
+print(socket.gethostbyname(socket.gethostname()))
+server = http.server.HTTPServer(("", 0), http.server.BaseHTTPRequestHandler)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+for host in ("0.0.0.0", "localhost", socket.gethostname()):
+    try:
+        urllib.request.urlopen(f"http://{host}:{server.server_port}/")
+    except urllib.error.HTTPError as error:
+        print(error.code, error.headers["Server"].split("/")[0])
+"""
+
+
+def test_the_sandboxs_own_names_and_addresses_lead_to_itself(launcher):
+    """Spark, torch's gloo and ipyparallel look their own name up."""
+    box = launcher.launch(launcher.project(network=None))
+    said = box.run(["python3", "-c", OWN_NAMES], check=True).stdout.decode().splitlines()
+    assert said == ["127.0.0.1", *(3 * ["501 BaseHTTP"])]

@@ -20,6 +20,7 @@ from moat_nb.host.machine import MOAT_USER, Host, User
 from moat_nb.planning.capabilities import Capabilities
 from moat_nb.planning.limits import MIB
 from moat_nb.planning.mounts import TMPFS_MODE, Bind, EmptyFile, Mount, Tmpfs, Volume
+from moat_nb.planning.network import HOSTNAME
 from moat_nb.planning.spec import GUEST_PATH, HOME, ContainerSpec, SandboxSpec
 from moat_nb.runtimes.base import UNLIMITED_FILES, Availability, Runtime, SandboxStreams
 from moat_nb.runtimes.bubblewrap import seccomp, staging
@@ -46,8 +47,6 @@ __all__ = ["UNLIMITED", "Bubblewrap"]
 
 OLDEST = (0, 7)
 """The first bubblewrap with ``--size``; before it a tmpfs could take half of the host's RAM."""
-
-HOSTNAME = "moat"
 
 LONGEST_VARIABLE = 128 << 10
 """Bytes of ``NAME=value`` and the zero behind it: MAX_ARG_STRLEN of linux/binfmts.h."""

@@ -8,6 +8,7 @@ from moat_nb.host.machine import User
 from moat_nb.host.package import PACKAGE
 from moat_nb.planning.limits import MIB
 from moat_nb.planning.mounts import TMPFS_MODE, Bind, EmptyFile, Tmpfs, Volume
+from moat_nb.planning.network import HOSTNAME
 from moat_nb.planning.spec import GUEST_PATH, ContainerSpec, SandboxSpec
 from moat_nb.runtimes.docker import seccomp
 from moat_nb.runtimes.docker.engine import EngineFacts
@@ -48,7 +49,7 @@ def _body(spec: ContainerSpec, shared_network: str, facts: EngineFacts) -> dict[
         # `docker stop`, and an engine that shuts down: PID 1 takes no other signal.
         words["StopSignal"] = "SIGKILL"
     if spec.network != "sandbox":  # else it is that container's
-        words["Hostname"] = "moat"
+        words["Hostname"] = HOSTNAME
     return words
 
 
@@ -87,8 +88,9 @@ def _host_config(spec: ContainerSpec, shared_network: str, facts: EngineFacts) -
     }
     if limits.cpus is not None:
         config["NanoCpus"] = round(limits.cpus * 1e9)
-    if spec.hosts:
-        config["ExtraHosts"] = [f"{name}:127.0.0.1" for name in spec.hosts]
+    own = (HOSTNAME,) if spec.network == "none" else ()  # in a network the engine gives it one
+    if names := (*own, *spec.hosts):
+        config["ExtraHosts"] = [f"{name}:127.0.0.1" for name in names]
     if spec.dns:
         config["Dns"] = list(spec.dns)
     if spec.gpus is not None:

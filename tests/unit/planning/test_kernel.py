@@ -85,6 +85,7 @@ def test_a_config_is_planned_whole_and_nothing_is_changed_on_the_host(
         ],
         preload=[*PRELOAD, "json"],
         port_forwards=[PortForward(30128, "/run/moat/network/proxy", "")],
+        venv="/home/moat/.venv",
     )
     named = ("A", "HOME", "LANG", "LOGNAME", "USER")
     assert [(name, value) for name, value in spec.env if name in named] == [

@@ -103,6 +103,7 @@ DOCKER: dict[str, Any] = {
             "MemorySwap": 1 << 30,
             "NanoCpus": 1_500_000_000,
             "ShmSize": 64 << 20,
+            "ExtraHosts": ["moat:127.0.0.1"],
             "Ulimits": [
                 {"Name": "core", "Soft": 0, "Hard": 0},
                 {"Name": "nofile", "Soft": 4096, "Hard": 4096},
