@@ -33,6 +33,10 @@ LINGER_SECONDS = 2.0
 may appear after the reaper first asked for it."""
 
 
+_going_on: list[subprocess.Popen[bytes]] = []
+"""Reapers that were left to themselves, to be waited for once they have ended."""
+
+
 class Reaper:
     """The launcher's end: announce first, then act. Thread-safe."""
 
@@ -91,9 +95,12 @@ class Reaper:
             with contextlib.suppress(BrokenPipeError):
                 self._process.stdin.write(b'{"kind": "launcher_done"}\n')
             self._process.stdin.close()
-            with contextlib.suppress(subprocess.TimeoutExpired):
+            try:
                 if self._process.wait(within) != 0:
                     clean(self._tasks, linger=0)
+            except subprocess.TimeoutExpired:
+                _going_on.append(self._process)
+            _going_on[:] = [process for process in _going_on if process.poll() is None]
             self._tasks.clear()
 
 

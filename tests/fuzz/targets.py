@@ -35,7 +35,7 @@ from moat_nb.host.run_directory import RunDir
 from moat_nb.notebook.imports import _names
 from moat_nb.planning.host_files import View, expand
 from moat_nb.planning.walk import Budget
-from moat_nb.sandbox.changes import as_text, changes, in_a_line
+from moat_nb.sandbox.changes import changes, changes_as_text, in_a_line
 from moat_nb.sandbox.guest_client import GuestClient
 from moat_nb.sandbox.model_pull import Pull
 from moat_nb.text.terminal import Harmless, last_lines, one_line, printable
@@ -132,7 +132,7 @@ def workspace(tree: list[tuple[list[bytes], str]]) -> None:
             except ConfigError as error:
                 harmless(str(error))
         told = changes((made,), 0.0)
-        harmless(as_text(told) + str(in_a_line(told)))
+        harmless(changes_as_text(told) + str(in_a_line(told)))
         list(_names(made))
 
 

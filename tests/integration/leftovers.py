@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from moat_nb.host.cgroups import PREFIX
-from moat_nb.host.run_directory import base_directory
+from moat_nb.host.run_directory import base_directory, sandbox_states
 
 if TYPE_CHECKING:
     from tests.conftest import Engine
@@ -27,8 +27,9 @@ def cgroups(id: str) -> list[str]:
 
 
 def run_directories() -> set[Path]:
+    """Of sandboxes alone: a relay's goes with its client, and has no word of whose it is."""
     base = base_directory(os.environ, os.getuid())
-    return set(base.iterdir()) if base.is_dir() else set()
+    return {run_dir.path for run_dir, _ in sandbox_states(base)}
 
 
 @dataclass
@@ -75,7 +76,7 @@ class Watch:
     def _directories(self, new: set[Path]) -> Iterator[str]:
         for path in new:
             if not path.is_dir():
-                continue  # the socket of a shim's keeper, which ends by itself
+                continue
             try:
                 note = json.loads((path / "sandbox.json").read_text())
             except (OSError, ValueError):

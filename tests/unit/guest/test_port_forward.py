@@ -46,8 +46,8 @@ class Launcher:
                 connection, _ = self._listener.accept()
                 self.arrived += 1
                 thread = threading.Thread(target=self._one, args=(connection,))
-                thread.start()
                 self._threads.append(thread)
+                thread.start()
 
     def _one(self, connection: socket.socket) -> None:
         with connection, contextlib.suppress(OSError):

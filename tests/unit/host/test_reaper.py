@@ -7,6 +7,7 @@ import json
 import os
 import secrets
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -453,3 +454,20 @@ def test_an_engine_that_does_not_answer_keeps_nothing_else_from_being_removed(
     reaper.container(str(tmp_path / "no.sock"), "x")
     reaper.finish()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_engine_that_is_stuck_is_waited_for_by_the_reaper_alone(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as stuck:
+        stuck.bind(str(tmp_path / "sock"))
+        stuck.listen()
+        reaper = Reaper()
+        reaper.directory(str(tmp_path / "run"))
+        (tmp_path / "run").mkdir()
+        reaper.container(str(tmp_path / "sock"), "x")
+        reaper.finish(0.2)
+        assert (tmp_path / "run").is_dir()
+    await_true(lambda: not (tmp_path / "run").exists())
+    (process,) = reaper_module._going_on
+    process.wait()
+    Reaper().finish()
+    assert reaper_module._going_on == []
