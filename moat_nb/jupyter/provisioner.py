@@ -32,10 +32,11 @@ from traitlets import Bool, Unicode
 from moat_nb.errors import MoatError, SandboxGone
 from moat_nb.host.run_directory import base_directory
 from moat_nb.jupyter import safe_python
-from moat_nb.jupyter.relay.process import RelayProcess
+from moat_nb.jupyter.relay.process import RelayProcess, make_ahead, take
 from moat_nb.planning.mount_paths import to_host, to_sandbox
 from moat_nb.sandbox.connection import IPYKERNEL_ARGV, json_ready, new_connection
 from moat_nb.sandbox.guest_client import Exit
+from moat_nb.sandbox.pool import PAUSE_SECONDS
 
 if TYPE_CHECKING:
     from moat_nb.sandbox.guest_client import Process
@@ -118,7 +119,7 @@ class MoatProvisioner(KernelProvisionerBase):
     def _launch(self, cmd: list[str]) -> None:
         # It imports what it needs while the sandbox starts.
         if self._relay is None and self._owns_sandbox and not self.trust_output:
-            self._relay = RelayProcess(base_directory(os.environ, os.getuid()))
+            self._relay = take(base_directory(os.environ, os.getuid()))
         sandbox = self._running_sandbox()
         inner = new_connection(sandbox.next_socket_prefix())
         if self._relay is not None:
@@ -138,6 +139,10 @@ class MoatProvisioner(KernelProvisionerBase):
         if self._owns_sandbox:  # else who gave us the sandbox asks for himself
             say = functools.partial(self._say_how_it_ended, str(inner["ip"]))
             self._process.exited.add_done_callback(say)
+        if self._relay is not None and sandbox.config.kernel.pool:
+            ahead = threading.Timer(PAUSE_SECONDS, make_ahead, [self._relay.base])
+            ahead.daemon = True
+            ahead.start()
 
     def _running_sandbox(self) -> Sandbox:
         """The one that is there, or a new one; of the moat.yaml that was read first, until the

@@ -33,8 +33,8 @@ _SEQUENCE = re.compile(
 _CONTROL = re.compile(r"[\x00-\x07\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f-\x9f]")
 _ALLOWED = re.compile(r"\x1b\[[0-9;]*[ABCDGJKm]")
 
-# The bytes of UTF-8 that either begins with; U+0080 to U+009F begin with C2.
-_BEGINNINGS = bytes({*range(0x20)} - {0x08, 0x09, 0x0A, 0x0D} | {0x7F, 0xC2})
+# The bytes of UTF-8 that neither begins with; U+0080 to U+009F begin with C2.
+_PASSING = bytes({*range(0x20, 0x100), 0x08, 0x09, 0x0A, 0x0D} - {0x7F, 0xC2})
 # Characters that show nothing, and change in which order others are shown (bidirectional text).
 _REORDERING = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _HALVES = re.compile("[\ud800-\udfff]")
@@ -47,8 +47,7 @@ LONGEST_LINE = 300
 def for_terminal(text: str) -> str:
     """``text`` without control sequences, except colours and cursor movements."""
     # Most text has none, which this tells in a tenth of the time.
-    written = text.encode("utf-8", "surrogatepass")
-    if len(written.translate(None, _BEGINNINGS)) == len(written):
+    if not text.encode("utf-8", "surrogatepass").translate(None, _PASSING):
         return text
     return _CONTROL.sub("", _SEQUENCE.sub("", text))
 

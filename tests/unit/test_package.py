@@ -108,7 +108,6 @@ ELSEWHERE = {
     "jupyter/relay/cell.py": "tests/unit/jupyter/relay/test_relay.py",
     "jupyter/relay/harmless.py": "tests/unit/jupyter/relay/test_relay.py",
     "jupyter/relay/libraries.py": "tests/unit/jupyter/relay/test_relay.py",
-    "jupyter/relay/process.py": "tests/unit/jupyter/relay/test_relay.py",
     "jupyter/relay/sockets.py": "tests/unit/jupyter/relay/test_relay.py",
     "jupyter/relay/wire.py": "tests/unit/jupyter/relay/test_relay.py",
     "jupyter/server/app.py": "tests/integration/test_attacks_server.py",

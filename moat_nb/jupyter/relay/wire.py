@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
+import orjson
+
 __all__ = ["Message", "Signer", "made_header", "parts_of", "read", "signed_anew"]
 
 DELIMITER = b"<IDS|MSG>"
@@ -103,7 +105,7 @@ def read(frames: Sequence[bytes]) -> Message | None:
     if any(len(identity) > MAX_IDENTITY for identity in identities) or len(buffers) > MAX_BUFFERS:
         return None
     try:
-        header, parent, metadata, content = map(json.loads, parts)
+        header, parent, metadata, content = map(_unpacked, parts)
     except (ValueError, RecursionError):
         return None
     if not all(isinstance(part, dict) for part in (header, parent, metadata, content)):
@@ -164,5 +166,17 @@ def _is_date(text: str) -> bool:
     return True
 
 
+def _unpacked(part: bytes) -> Any:
+    """ValueError or RecursionError for what is no JSON."""
+    try:
+        return orjson.loads(part)
+    except ValueError:
+        return json.loads(part)  # which takes halves of characters, and NaN
+
+
 def _packed(part: dict[str, Any]) -> bytes:
-    return json.dumps(part, separators=(",", ":"), allow_nan=False).encode()
+    """ValueError or RecursionError for what JSON cannot say."""
+    try:
+        return orjson.dumps(part)
+    except TypeError:  # a half of a character, a long number, or nested deeply
+        return json.dumps(part, separators=(",", ":"), allow_nan=False).encode()
