@@ -10,7 +10,7 @@ import importlib
 import os
 import site
 import sys
-from typing import Dict, List, Mapping, Optional
+from typing import Dict, List, Mapping
 
 LIB = "lib/python%d.%d/site-packages" % sys.version_info[:2]
 BELOW = "_below.pth"
@@ -84,9 +84,9 @@ def shadows(environ: Mapping[str, str]) -> bool:
 
 def enter(environ: Mapping[str, str]) -> None:
     """See what was installed as an interpreter does that starts there."""
-    directory = environ.get("VIRTUAL_ENV")
-    packages = _packages(directory)
-    if directory is not None and packages is not None:
+    directory = environ.get("VIRTUAL_ENV", "")
+    packages = os.path.join(directory, LIB)
+    if directory and os.path.isdir(packages):
         sys.executable = os.path.join(directory, "bin/python3")
         before = list(sys.path)
         site.addsitedir(packages)
@@ -97,8 +97,3 @@ def enter(environ: Mapping[str, str]) -> None:
     if site.ENABLE_USER_SITE:
         site.addusersitepackages(set(sys.path))
     importlib.invalidate_caches()
-
-
-def _packages(directory: Optional[str]) -> Optional[str]:
-    packages = os.path.join(directory or "", LIB)
-    return packages if os.path.isdir(packages) else None
