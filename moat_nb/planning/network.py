@@ -174,8 +174,9 @@ that systems give to whoever asks for any (32768 and on), and none of IANA's reg
 HOSTNAME = "moat"
 """The sandbox's own name, which is 127.0.0.1 inside."""
 
-HERE = ("localhost", "127.0.0.1", "::1", "0.0.0.0", HOSTNAME)
-"""What is asked for directly: the sandbox's own loopback, where its services are."""
+HERE = ("localhost", "127.0.0.1", "::1", "0.0.0.0")
+"""What is asked for directly: the sandbox's own loopback, where its services are. Its own name is
+not among them, as a name there stands for those below it too, and host.moat is the proxy's."""
 
 
 READ_BUNDLES = (

@@ -157,8 +157,8 @@ def test_programs_find_the_proxy_and_ask_services_directly():
         "http_proxy": url,
         "HTTPS_PROXY": url,
         "https_proxy": url,
-        "NO_PROXY": "localhost,127.0.0.1,::1,0.0.0.0,moat,postgres",
-        "no_proxy": "localhost,127.0.0.1,::1,0.0.0.0,moat,postgres",
+        "NO_PROXY": "localhost,127.0.0.1,::1,0.0.0.0,postgres",
+        "no_proxy": "localhost,127.0.0.1,::1,0.0.0.0,postgres",
         "NODE_USE_ENV_PROXY": "1",
         "MOAT_HOST_GATEWAY": "127.0.0.1",
     }
