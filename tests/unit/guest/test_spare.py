@@ -49,17 +49,18 @@ def test_the_spare_becomes_the_kernel_that_is_asked_for_and_listens_already(
     [
         {"connection": {"shell_port": 6}},
         {"connection": {"curve_secretkey": "x"}},
-        {"env": {"IPYTHONDIR": "/tmp/elsewhere"}},
-        {"env": {"HOME": "/tmp/elsewhere"}},
+        {"elsewhere": "IPYTHONDIR"},
+        {"elsewhere": "HOME"},
         {"argv": [*KERNEL, "--debug"]},
     ],
     ids=["ports", "curve", "IPYTHONDIR", "HOME", "argv"],
 )
 def test_what_it_cannot_become_is_made_otherwise_and_it_stays(
-    ready: Guest, sockets: str, changes: dict[str, Any]
+    ready: Guest, sockets: str, tmp_path: Path, changes: dict[str, Any]
 ) -> None:
     asked = {**connection(f"{sockets}/k"), **changes.get("connection", {})}
-    argv, env = changes.get("argv", KERNEL), changes.get("env", {})
+    argv = changes.get("argv", KERNEL)
+    env = {changes["elsewhere"]: f"{tmp_path}/elsewhere"} if "elsewhere" in changes else {}
     id = ready.spawn(argv, fork=True, connection=asked, env=env)
     assert five("spare") <= listening(sockets)
     ready.tell("signal", id=id, signum=9)
