@@ -139,7 +139,9 @@ def test_an_engine_that_is_frozen_for_half_a_minute_ends_no_sandbox(
 
 FULL = """
 mount -t tmpfs -o size=64k,nr_inodes=64 moat-tests /mnt
-cp -a "$1/." /mnt
+chown --reference="$1" /mnt
+chmod --reference="$1" /mnt
+[ ! -e "$1/moat.yaml" ] || cp -a "$1/moat.yaml" /mnt
 mount --move /mnt "$1"
 head -c 1m /dev/zero > "$1/fill" 2> /dev/null
 n=0
@@ -149,7 +151,7 @@ fi
 shift 2
 exec "$@"
 """
-"""A disk at $1, with what was there on it and no room for more: for no byte, or for no file ($2)
+"""A disk at $1, with the moat.yaml that was there and no room for more: for no byte, or for no file ($2)
 either. Behind is a command."""
 
 
