@@ -151,8 +151,8 @@ fi
 shift 2
 exec "$@"
 """
-"""A disk at $1, with the moat.yaml that was there and no room for more: for no byte, or for no file ($2)
-either. Behind is a command."""
+"""A disk at $1, with the moat.yaml that was there and no room for more: for no byte, or for no file
+($2) either. Behind is a command."""
 
 
 def on_full_disk(
