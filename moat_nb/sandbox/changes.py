@@ -21,9 +21,6 @@ from moat_nb.text.terminal import one_line
 
 __all__ = ["Change", "Changes", "changes", "changes_as_text", "in_a_line"]
 
-CLOCK = 20_000_000
-"""Nanoseconds by which the clock of ctimes may be behind."""
-
 DANGEROUS = 4
 """Ranks below it are told of at a sandbox's end."""
 
@@ -86,11 +83,14 @@ def changes(
 ) -> Changes:
     """What has a ctime after ``since`` (seconds since the epoch) below the directories ``tops``.
 
+    The clock of ctimes may be 10 ms behind, so what is changed in as much time after ``since`` is
+    not found: before a sandbox's first program runs.
+
     ``names``: protected ones of the project's own. ``apart``: host paths that the sandbox does not
     see. ``made``: device and inode of what the start itself made. No link is followed.
     """
     budget = budget or Budget()
-    after = int(since * 1e9) - CLOCK
+    after = int(since * 1e9)
     found: dict[str, Change] = {}
     with suppress(Over):
         for top in tops:

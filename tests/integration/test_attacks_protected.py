@@ -8,7 +8,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +15,6 @@ import pytest
 
 from moat_nb import ConfigError
 from moat_nb.planning.protected_names import GIT_FILES, NAMES
-from moat_nb.sandbox.changes import CLOCK
 from tests import ordinary_user
 from tests.integration.conftest import wait_until
 from tests.unit.cli.helpers import moat
@@ -88,7 +86,6 @@ def repository(launcher):
         shutil.copy(Path(__file__).with_name("protected_attacks.py"), project)
         for path in project.rglob("*"):
             launcher.give(path, launcher.owner)
-        time.sleep(2 * CLOCK / 1e9)  # what is as young at a start counts as changed since
         return project
 
     return make

@@ -405,3 +405,8 @@ def test_the_sandboxs_own_names_and_addresses_lead_to_itself(launcher):
     box = launcher.launch(launcher.project(network=None))
     said = box.run(["python3", "-c", OWN_NAMES], check=True).stdout.decode().splitlines()
     assert said == ["127.0.0.1", *(2 * ["501 BaseHTTP"])]
+
+
+def test_a_project_that_was_written_a_moment_ago_has_not_changed(launcher, caplog):
+    launcher.launch(launcher.project("lib")).stop()
+    assert "changed since" not in caplog.text

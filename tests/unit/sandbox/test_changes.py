@@ -10,7 +10,6 @@ import pytest
 
 from moat_nb.planning.walk import Budget
 from moat_nb.sandbox.changes import (
-    CLOCK,
     RANKS,
     Changes,
     changes,
@@ -22,14 +21,14 @@ from moat_nb.sandbox.changes import (
 
 @pytest.fixture
 def start(tmp_path: Path) -> float:
-    """After what is there already, by more than the clock's grain."""
+    """After what is there already, and before what the test makes."""
     (tmp_path / "old").mkdir()
     (tmp_path / "old/Makefile").touch()
     (tmp_path / "old/.envrc").touch()
-    before = (tmp_path / "old/.envrc").stat().st_ctime
-    while time.time() < before + 3 * CLOCK / 1e9:
-        time.sleep(0.01)
-    return time.time()
+    began = time.time()
+    while (tmp_path / "old").stat().st_ctime < began:
+        (tmp_path / "old").chmod(0o755)
+    return began
 
 
 def found(top: Path, since: float, **options: object) -> dict[str, str]:

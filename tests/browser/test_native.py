@@ -1,0 +1,70 @@
+"""The main path: an ordinary user's JupyterLab starts the project's kernel, on each runtime."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests import ordinary_user
+from tests.browser.test_lab import opened
+from tests.conftest import Project
+from tests.integration.test_installing import INSTALL, LOOK, write_wheel
+from tests.served import give, plain
+
+pytestmark = pytest.mark.timeout(900)  # Lab, on a busy machine of two cores
+
+MOAT_YAML = """\
+name: test-native
+{image}
+network: {{policy: none}}
+mounts:
+  - source: .
+    target: /workspace
+    exclude: [node_modules]
+"""
+
+WHO = "import os; print(os.getuid(), os.getcwd(), os.listdir('node_modules'))"
+
+
+def installed(directory: Path, runtime: str, home: Path) -> str:
+    """The name of the kernelspec that the user has installed."""
+    env = {"PATH": os.environ["PATH"], "HOME": str(home)}
+    env |= {name: os.environ[name] for name in ("DOCKER_HOST",) if name in os.environ}
+    argv = [sys.executable, "-m", "moat_nb", "install", str(directory), "--runtime", runtime]
+    done = ordinary_user.run(argv, env=env)
+    assert done.returncode == 0, done.stderr
+    (kernel,) = (home / ".local/share/jupyter/kernels").iterdir()
+    return kernel.name
+
+
+@pytest.mark.parametrize("runtime", ["docker", "bubblewrap"])
+def test_an_ordinary_users_lab_starts_restarts_and_ends_the_kernel(
+    page: Page, project: Project, request: pytest.FixtureRequest, runtime: str
+) -> None:
+    image = ""
+    if runtime == "docker":
+        image = f"base_image: {request.getfixturevalue('engine').kernel_image}"
+    directory = project(MOAT_YAML.format(image=image))
+    (directory / "node_modules").mkdir()
+    (directory / "node_modules/host.txt").write_text("the host's own")
+    write_wheel(directory)
+    home = directory.parent / "home"
+    home.mkdir()
+    for path in (directory.parent, home, directory, *directory.iterdir()):
+        give(path)
+    kernel = installed(directory, runtime, home)
+    user = ordinary_user.ORDINARY.uid if os.getuid() == 0 else os.getuid()
+    with plain("lab", directory, home) as served:
+        notebook = opened(page, served, "lab", directory, kernel)
+        expect(notebook.run(WHO)).to_have_text(f"{user} /workspace []")
+        expect(notebook.run(f"{INSTALL}\n{LOOK}")).to_contain_text("Successfully installed")
+        expect(notebook.run("1 / 0")).to_contain_text("ZeroDivisionError: division by zero")
+        (id,) = (each["id"] for each in served("GET", "/api/kernels")[1])
+        assert served("POST", f"/api/kernels/{id}/restart", {})[0] == 200
+        expect(notebook.run(LOOK)).to_have_text("5")
+        notebook.shoot(f"native-{runtime}")
+        assert served("DELETE", f"/api/kernels/{id}")[0] == 204
