@@ -67,7 +67,7 @@ class PrivateEngine:
                 (*NAMESPACES, "sh", "-c", _RUN, "dockerd", *self._options()),
                 env={**os.environ, "RESOLV": str(resolv)},
             )
-            self.until_it_answers()
+            until_it_answers(self._process, str(self.socket), self._log)
             self._network = self._spawn(
                 (
                     *("setpriv", "--pdeathsig", "SIGKILL", "slirp4netns", "--configure"),
@@ -99,18 +99,23 @@ class PrivateEngine:
             )
 
     @property
-    def pid(self) -> int:
-        """Of dockerd, which is another after it was killed."""
+    def pid(self) -> int | None:
+        """Of dockerd, which is another after it was killed; None between the two."""
         assert self._process is not None
         (shell,) = _children(self._process.pid)
-        return next(
-            child
-            for child in _children(shell)
-            if Path(f"/proc/{child}/comm").read_text() == "dockerd\n"
-        )
+        for child in _children(shell):
+            with contextlib.suppress(OSError):
+                if Path(f"/proc/{child}/comm").read_text() == "dockerd\n":
+                    return child
+        return None
 
-    def until_it_answers(self) -> None:
-        assert self._process is not None
+    def kill_daemon(self) -> None:
+        """Kill dockerd, and return when the one that is started in its place answers."""
+        killed = self.pid
+        assert self._process is not None and killed is not None
+        os.kill(killed, signal.SIGKILL)
+        while self.pid in (killed, None):
+            time.sleep(0.05)
         until_it_answers(self._process, str(self.socket), self._log)
 
     def kill(self) -> None:

@@ -29,19 +29,17 @@ def allow(directory: str, *, yes: bool, keys: Sequence[str] = ()) -> int:
     among ``keys``.
     """
     plan = plan_project(directory)
-    new = approval.demands(plan)
-    if not new:
+    if not approval.demands(plan):
         print("nothing to approve: it asks no more than was approved, or than every project has")
         return 0
     paths = tuple(os.path.realpath(Path(path).expanduser()) for path in keys)
     approval.check(plan, _yes if yes else on_terminal(), keys=paths)
-    if yes:
-        _print(new, sys.stdout)
     print("approved")
     return 0
 
 
 def _yes(new: Sequence[Demand]) -> bool:
+    _print(new, sys.stdout)
     return True
 
 

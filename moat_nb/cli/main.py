@@ -14,7 +14,7 @@ from contextlib import redirect_stderr, redirect_stdout
 
 from moat_nb.cli.parser import parser
 from moat_nb.errors import MoatError
-from moat_nb.text.terminal import Harmless
+from moat_nb.text.terminal import Harmless, one_line
 
 __all__ = ["main", "split"]
 
@@ -49,18 +49,26 @@ def _main(argv: list[str]) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        # Python would complain once more when it flushes stdout at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_stdout()
         return READER_GONE
     except MoatError as error:
         said = str(error)
     except OSError as error:  # of a disk that is full, say, wherever that is met
-        said = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        said = one_line(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        try:
+            sys.stdout.flush()
+        except OSError:  # it was stdout's own
+            _discard_stdout()
     else:
         return code
     for line in said.splitlines():
         print(f"moat-nb: {line}", file=sys.stderr)
     return RUN_FAILED if arguments.subcommand == "run" else FAILED
+
+
+def _discard_stdout() -> None:
+    """Or Python would complain once more when it flushes it at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:

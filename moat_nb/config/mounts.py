@@ -31,8 +31,8 @@ __all__ = [
     "with_mounts",
 ]
 
-RESERVED_TREES = ("/proc", "/sys", "/dev", "/run/moat")
-"""The sandbox's own, with all below: the kernel's file systems and the guest."""
+RESERVED_TREES = ("/proc", "/sys", "/dev", "/run/moat", "/home/moat/.venv")
+"""The sandbox's own, with all below: the kernel's file systems, the guest, and where pip writes."""
 
 RESERVED = (
     "/",

@@ -157,7 +157,7 @@ def run_spare(argv: List[str]) -> None:
     read = _configuration(app)
     os.write(CHANNEL, READY)
     request = _order()
-    if request is None or _configuration(app) != read:
+    if request is None or _configuration(app) != read or venv.shadows(request["env"]):
         os._exit(0)
     if any(request["env"].get(name) != before.get(name) for name in added):
         os._exit(0)  # which of the two ipykernel would have kept is its own to know

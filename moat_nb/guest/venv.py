@@ -38,8 +38,9 @@ def make(directory: str, environ: Mapping[str, str]) -> Dict[str, str]:
 
 
 def _fill(directory: str) -> None:
+    os.mkdir(directory)  # nothing that is there already is written to
     for part in ("bin", LIB, "lib/R"):
-        os.makedirs(os.path.join(directory, part), exist_ok=True)
+        os.makedirs(os.path.join(directory, part))
     base = getattr(sys, "_base_executable", None) or sys.executable
     below = _of_parent()
     _write(
@@ -74,7 +75,8 @@ def _write(path: str, text: str) -> None:
 
 
 def shadows(environ: Mapping[str, str]) -> bool:
-    """Whether something was installed in place of a module that the guest has imported."""
+    """Whether a module or package was installed in place of one that this process has imported;
+    what a ``.pth`` leads to is not looked at."""
     try:
         names = os.listdir(os.path.join(environ["VIRTUAL_ENV"], LIB))
     except (KeyError, OSError):
@@ -83,7 +85,8 @@ def shadows(environ: Mapping[str, str]) -> bool:
 
 
 def enter(environ: Mapping[str, str]) -> None:
-    """See what was installed as an interpreter does that starts there."""
+    """Import, and start further interpreters, as one does that starts there. ``sys.prefix`` and
+    what was made of it stay those of the guest."""
     directory = environ.get("VIRTUAL_ENV", "")
     packages = os.path.join(directory, LIB)
     if directory and os.path.isdir(packages):
@@ -91,8 +94,8 @@ def enter(environ: Mapping[str, str]) -> None:
         before = list(sys.path)
         site.addsitedir(packages)
         added = [path for path in sys.path if path not in before]
-        below = [n for n, path in enumerate(before) if path in site.getsitepackages()]
-        first = below[0] if below else len(before)
+        below = set(site.getsitepackages())
+        first = next((n for n, path in enumerate(before) if path in below), len(before))
         sys.path[:] = [*before[:first], *added, *before[first:]]
     if site.ENABLE_USER_SITE:
         site.addusersitepackages(set(sys.path))

@@ -33,10 +33,6 @@ LINGER_SECONDS = 2.0
 may appear after the reaper first asked for it."""
 
 
-_going_on: list[subprocess.Popen[bytes]] = []
-"""Reapers that were left to themselves, to be waited for once they have ended."""
-
-
 class Reaper:
     """The launcher's end: announce first, then act. Thread-safe."""
 
@@ -95,13 +91,18 @@ class Reaper:
             with contextlib.suppress(BrokenPipeError):
                 self._process.stdin.write(b'{"kind": "launcher_done"}\n')
             self._process.stdin.close()
+            tasks, self._tasks = self._tasks, []
             try:
-                if self._process.wait(within) != 0:
-                    clean(self._tasks, linger=0)
+                self._wait(tasks, within)
             except subprocess.TimeoutExpired:
-                _going_on.append(self._process)
-            _going_on[:] = [process for process in _going_on if process.poll() is None]
-            self._tasks.clear()
+                threading.Thread(
+                    target=self._wait, args=(tasks, None), name="moat-reaper", daemon=True
+                ).start()
+
+    def _wait(self, tasks: list[dict[str, Any]], within: float | None) -> None:
+        """For its end; what one that was killed has left is done here."""
+        if self._process.wait(within) != 0:
+            clean(tasks, linger=0)
 
 
 def clean(tasks: list[dict[str, Any]], linger: float) -> None:

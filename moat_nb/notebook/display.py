@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from moat_nb.errors import MoatError
+from moat_nb.errors import CellInterrupted, MoatError
 from moat_nb.jupyter.output.drawings import Drawings
 from moat_nb.jupyter.output.messages import DISPLAYS
 from moat_nb.jupyter.output.safe import VIEW, sanitise_mimebundle
@@ -117,13 +117,16 @@ class Replay:
         """Once the cell has ended: draw what waits for a script, which ``evaluate`` gets.
 
         It is called with an expression, and gives the text that is its value in the kernel; a
-        MoatError leaves that library's figures as text until there is another kernel.
+        MoatError leaves that library's figures as text until there is another kernel, unless it is
+        an interrupt's.
         """
         while (wanted := self._drawings.wanted()) is not None:
             library, expression = wanted
             script = None
             try:
                 script = evaluate(expression)
+            except CellInterrupted:
+                return  # it is asked for again after the next cell
             except MoatError as error:
                 self._hint_once(f"figures of {library} are shown as text: {error}")
             for drawn in self._drawings.give(library, script):

@@ -172,7 +172,7 @@ that systems give to whoever asks for any (32768 and on), and none of IANA's reg
 
 
 HOSTNAME = "moat"
-"""The sandbox's own name, which is 127.0.0.1 inside."""
+"""The sandbox's own name: 127.0.0.1 inside, but where the engine gives it a network."""
 
 HERE = ("localhost", "127.0.0.1", "::1", "0.0.0.0")
 """What is asked for directly: the sandbox's own loopback, where its services are. Its own name is

@@ -29,10 +29,11 @@ FREE_POOL = 1
 """Spares that need no approval: each has a sandbox's whole limits once more."""
 
 DEFAULT_PIDS = Limits(memory=0).pids
-UNLIMITED = ("cpu", "data", "fsize", "nproc", "rss", "stack")
-"""Ulimits that no engine sets, by default: a file can only make them closer."""
+NO_DEFAULT = ("cpu", "data", "fsize", "nproc", "rss", "stack")
+"""Ulimits that a sandbox has none of where the file says nothing: a file can only make them closer
+(``pids`` and ``memory`` hold beside them)."""
 DEFAULT_ULIMITS = {
-    **dict.fromkeys(UNLIMITED, float("inf")),
+    **dict.fromkeys(NO_DEFAULT, float("inf")),
     **{name: hard for name, _, hard in Limits(memory=0).ulimits},
 }
 

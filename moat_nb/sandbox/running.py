@@ -120,7 +120,7 @@ class RunningSandbox:
             sidecars.start(running.guest, run_dir.requests, progress)
         except BaseException:
             if running is None:
-                reaper.finish()
+                reaper.finish(FINISH_SECONDS)
             else:
                 running.stop()
             raise
@@ -276,8 +276,8 @@ class RunningSandbox:
         self.run_dir.write_state(state)
 
     def stop(self) -> None:
-        """End it, and return when nothing of it is left, or in ten seconds: an engine that is stuck
-        is waited for by the reaper."""
+        """End it, and return when nothing of it is left. The reaper is waited for FINISH_SECONDS at
+        most: then it alone waits for an engine that is stuck."""
         with self._lock:
             if self._guest is not None:
                 self._guest.stopping = True

@@ -51,8 +51,10 @@ def many_processes():
         children.append((pid, readable))
     had = [os.read(readable, 1) == b"x" for _, readable in children]
     # One that had its memory may be killed for what another takes later, and take a while to end.
-    time.sleep(1)
-    alive = [pid for pid, _ in children if os.waitpid(pid, os.WNOHANG) == (0, 0)]
+    alive, give_up = [pid for pid, _ in children], time.monotonic() + 10
+    while len(alive) == len(children) and time.monotonic() < give_up:
+        time.sleep(0.1)
+        alive = [pid for pid in alive if os.waitpid(pid, os.WNOHANG) == (0, 0)]
     for pid in alive:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)

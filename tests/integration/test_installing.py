@@ -64,8 +64,10 @@ def test_a_shells_pip_does_the_same_and_a_reset_takes_it_away(launcher: Launcher
         box.run(["pip", "install", "--no-index", f"./{WHEEL}"], check=True)
         assert run(before.kc, LOOK) == "5\n"
     assert box.run(["moat-five"], check=True).stdout == b"the program 5\n"
+    assert box.run(["python3", "-c", LOOK], check=True).stdout == b"5\n"
     box.run(["python3", "-m", "pip", "uninstall", "--yes", "moat-five"], check=True)
     assert box.run(["python3", "-c", LOOK]).returncode == 1
     box.run(["pip", "install", "--no-index", f"./{WHEEL}"], check=True)
+    assert box.run(["python3", "-c", LOOK], check=True).stdout == b"5\n"
     box.reset()
     assert box.run(["python3", "-c", LOOK]).returncode == 1

@@ -7,8 +7,12 @@ import subprocess
 import sys
 
 import pytest
+from jupyter_client.kernelspec import KernelSpecManager
+from jupyter_client.manager import KernelManager
 
 from moat_nb.jupyter.kernel_manager import Kernel
+from moat_nb.jupyter.kernelspec import install
+from moat_nb.jupyter.relay.process import _ahead, close_ahead
 from moat_nb.sandbox.pool import POOL
 from tests.integration.conftest import wait_until
 
@@ -145,3 +149,29 @@ def test_a_forked_child_has_no_spares(launcher, pooled):
         os._exit(len(POOL.spares))
     assert os.waitpid(child, 0)[1] == 0
     assert len(POOL.spares) == 1
+
+
+def test_a_native_start_has_the_relay_made_ahead(on_bubblewrap, tmp_path):
+    project = on_bubblewrap.project(python=True, kernel={"pool": 1})
+    name, _ = install(str(project), runtime="bubblewrap", prefix=str(tmp_path))
+    specs = KernelSpecManager(kernel_dirs=[str(tmp_path / "share/jupyter/kernels")])
+
+    def relay_of_a_start():
+        manager = KernelManager(kernel_name=name, kernel_spec_manager=specs)
+        manager.start_kernel(cwd=str(project))
+        managers.append(manager)
+        return manager.provisioner.relay_pid
+
+    close_ahead()
+    managers = []
+    try:
+        relay_of_a_start()
+        assert wait_until(lambda: len(_ahead) == 1 and not POOL._filling)
+        (ahead,) = _ahead
+        assert relay_of_a_start() == ahead.pid
+    finally:
+        for manager in managers:
+            manager.shutdown_kernel(now=True)
+        assert wait_until(lambda: len(_ahead) == 1 and not POOL._filling)
+        POOL.clear()
+        close_ahead()

@@ -22,7 +22,7 @@ def test_forty_kernels_start_at_once_and_leave_nothing(launcher):
 
 # A client's heartbeat begins in a thread of jupyter_client's, and may come after the kernel's end.
 @pytest.mark.filterwarnings(
-    "ignore:Exception in thread:pytest.PytestUnhandledThreadExceptionWarning"
+    "ignore:Exception in thread Thread-:pytest.PytestUnhandledThreadExceptionWarning"
 )
 @pytest.mark.timeout(600)
 def test_two_hundred_kernels_one_after_another_leave_nothing(launcher, tmp_path):

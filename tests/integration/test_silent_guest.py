@@ -50,7 +50,7 @@ def test_a_kernel_whose_guest_is_stopped_is_deleted(
     with serve(project, ordinary) as server:
         kernel = server.start_kernel()
         stop(guest_of(project))
-        name = "stop the guest, then DELETE"
+        name = f"stop the guest, then DELETE, {'an ordinary user' if ordinary else 'root'}"
         timed(table, name, launcher.runtime, lambda: server.ask("DELETE", f"api/kernels/{kernel}"))
         assert server.kernels() == []
         assert launcher.left(project) == []
@@ -80,7 +80,8 @@ def test_a_server_whose_guests_are_stopped_ends_on_sigterm(
         server.start_kernel()
         stop(guest_of(project))
         server.process.terminate()
-        name = "stop the guest, then SIGTERM the server"
+        user = "an ordinary user" if ordinary else "root"
+        name = f"stop the guest, then SIGTERM the server, {user}"
         timed(table, name, launcher.runtime, lambda: server.process.wait(300))
         assert launcher.left(project) == []
 

@@ -13,17 +13,18 @@ import logging
 import os
 import subprocess
 import threading
+from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from moat_nb.errors import StartError
+from moat_nb.errors import MoatError, StartError
 from moat_nb.host import isolated_python
 from moat_nb.host.run_directory import ClientDirectory
 from moat_nb.jupyter.relay.options import RelayOptions
 from moat_nb.sandbox.connection import PORTS
 
-__all__ = ["RelayProcess", "make_ahead", "take"]
+__all__ = ["RelayProcess", "close_ahead", "make_ahead", "take"]
 
 PACKAGES = ("zmq", "nh3", "orjson", "markdown_it", "mdurl")
 """The relay's imports beside the standard library and this package."""
@@ -209,36 +210,38 @@ class RelayProcess:
 
 # ---------------------------------------------------------------- one ahead of need
 
-_lock = threading.Lock()
-_ahead: list[RelayProcess] = []
-"""At most one: it takes 80 ms to import what it needs, which a warm start has no time for."""
+_ahead: deque[RelayProcess] = deque()
+"""At most one or two: it takes 80 ms to import what it needs, which a warm start has no time for.
+No lock is held over it, which a forked child could inherit."""
 
 
 def take(base: Path) -> RelayProcess:
     """The one that was made ahead of need, or a new one."""
-    with _lock:
-        relay = _ahead.pop() if _ahead else None
-    if relay is not None:
-        if relay.is_running() and relay.base == base:
-            return relay
-        relay.close()
+    with contextlib.suppress(IndexError):
+        while (relay := _ahead.popleft()).base != base or not relay.is_running():
+            relay.close()
+        return relay
     return RelayProcess(base)
 
 
 def make_ahead(base: Path) -> None:
-    """Have one ready for the next start of this process."""
-    with _lock:
-        if not _ahead:
-            _ahead.append(RelayProcess(base))
+    """Have one ready for the next start of this process, which else makes its own."""
+    if _ahead:
+        return
+    try:
+        _ahead.append(RelayProcess(base))
+    except (MoatError, OSError) as error:
+        logger.info("no relay was made ahead of need: %s", error)
 
 
-def _close_ahead() -> None:
-    with _lock:
-        while _ahead:
-            _ahead.pop().close()
+def close_ahead() -> None:
+    """End what was made ahead of need."""
+    with contextlib.suppress(IndexError):
+        while True:
+            _ahead.popleft().close()
 
 
-atexit.register(_close_ahead)
+atexit.register(close_ahead)
 # A forked child must not hand out what its parent holds the stdin of.
 os.register_at_fork(after_in_child=_ahead.clear)
 

@@ -33,8 +33,8 @@ CONNECT_MILLISECONDS = 2
 """Between two looks for a kernel's sockets."""
 
 HEARD_SECONDS = 1.0
-"""For a client to listen to the output; what it asks before would be answered to nobody. A client
-connects its sockets one after another, and all anew when this relay took another's place."""
+"""For a client to listen to the output; what it asks on shell before would be answered to nobody. A
+client connects its sockets one after another, and all anew when this relay took another's place."""
 
 BREAK_MILLISECONDS = 200
 """Between two looks at whether what was lost is to be made up for."""
@@ -83,7 +83,7 @@ class Relay:
         self._connected = False
         self._is_heard = False
         self._opens = 0.0
-        """When clients' messages are let through at the latest, by the monotonic clock."""
+        """When what is asked on shell is let through at the latest, by the monotonic clock."""
 
     def run(self) -> None:
         """Until stdin ends."""
@@ -93,6 +93,8 @@ class Relay:
                     self._handlers[socket]()
             if self._kernel is not None and not self._connected:
                 self._connect()
+            if self._holds_shell and (self._is_heard or time.monotonic() > self._opens):
+                self._open_shell()
             if self._cell.waits_for_lost:
                 self._make_up()
         self._leave_kernel()
@@ -100,9 +102,13 @@ class Relay:
 
     def _patience(self) -> int | None:
         """For how many milliseconds nothing needs to be looked at that is not said."""
-        if self._kernel is not None and not self._connected:
+        if self._holds_shell or (self._kernel is not None and not self._connected):
             return CONNECT_MILLISECONDS
         return BREAK_MILLISECONDS if self._cell.waits_for_lost else None
+
+    @property
+    def _holds_shell(self) -> bool:
+        return self._connected and self._clients.shell not in self._handlers
 
     # -------- the launcher
 
@@ -117,7 +123,6 @@ class Relay:
                 self._to_kernel = Signer(command["key"].encode())
                 self._prefix = command["connect"]
                 self._kernel = KernelSockets(self._context, self._prefix)
-                self._opens = time.monotonic() + HEARD_SECONDS
                 self._connect()
             elif "ended" in command:
                 if command["ended"] == self._prefix:  # else another has come already
@@ -130,26 +135,32 @@ class Relay:
     # -------- the kernel's sockets
 
     def _connect(self) -> None:
-        """Connect to what is there; once all is and a client listens, let its messages through."""
+        """Connect to what is there; once all is, let all but the clients' shell through."""
         kernel = self._kernel
         assert kernel is not None
-        listens = self._is_heard or time.monotonic() > self._opens
-        self._connected = kernel.connect() and listens
+        self._connected = kernel.connect()
         if not self._connected:
             return
+        self._opens = time.monotonic() + HEARD_SECONDS
         clients = self._clients
         for client, inner, channel in (
             (clients.shell, kernel.shell, "shell"),
             (clients.control, kernel.control, "control"),
             (clients.stdin, kernel.stdin, "stdin"),
         ):
-            self._handle(client, self._to, client, inner)
+            if channel != "shell":
+                self._handle(client, self._to, client, inner)
             self._handle(inner, self._from, inner, client, channel)
         self._handle(kernel.iopub, self._from, kernel.iopub, clients.iopub, "iopub")
         for channel, monitor in kernel.monitors.items():
             self._handle(monitor, self._look_at, channel)
         self._handle(clients.heartbeat, _beat, clients.heartbeat, kernel.heartbeat)
         self._handle(kernel.heartbeat, _beat, kernel.heartbeat, clients.heartbeat)
+
+    def _open_shell(self) -> None:
+        """A client listens, or has had the time to."""
+        assert self._kernel is not None
+        self._handle(self._clients.shell, self._to, self._clients.shell, self._kernel.shell)
 
     def _handle(self, socket: Socket, handler: Callable[..., object], *arguments: Any) -> None:
         self._handlers[socket] = functools.partial(handler, *arguments)
@@ -163,7 +174,8 @@ class Relay:
         if self._connected:
             # What clients ask now waits for the next kernel.
             for socket in (clients.shell, clients.control, clients.stdin, clients.heartbeat):
-                self._forget(socket)
+                if socket in self._handlers:
+                    self._forget(socket)
             for socket in (*kernel.all, *kernel.monitors.values()):
                 self._forget(socket)
         self._connected = False

@@ -167,7 +167,7 @@ def _is_date(text: str) -> bool:
 
 
 def _unpacked(part: bytes) -> Any:
-    """ValueError or RecursionError for what is no JSON."""
+    """ValueError or RecursionError for what is no JSON. Numbers are those that JavaScript has."""
     try:
         return orjson.loads(part)
     except ValueError:
@@ -175,8 +175,9 @@ def _unpacked(part: bytes) -> Any:
 
 
 def _packed(part: dict[str, Any]) -> bytes:
-    """ValueError or RecursionError for what JSON cannot say."""
+    """NaN is null. ValueError or RecursionError for NaN beside a half of a character, and for what
+    is nested too deeply."""
     try:
         return orjson.dumps(part)
-    except TypeError:  # a half of a character, a long number, or nested deeply
+    except TypeError:
         return json.dumps(part, separators=(",", ":"), allow_nan=False).encode()

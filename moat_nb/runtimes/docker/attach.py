@@ -67,7 +67,7 @@ class DockerStream(AttachStream):
             answer = self._client.wait(name, timeout=None, condition="removed")
             self._status = answer.get("StatusCode")
         except engine_errors() as error:
-            self._lost = f"the engine ended, or its connection: {error}"
+            self._lost = f"the engine ended, or did not tell how the container did: {error}"
         finally:
             self._client.close()
 

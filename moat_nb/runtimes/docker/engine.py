@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import docker
 
 __all__ = [
+    "ANSWER_SECONDS",
     "ENGINE_TIMEOUT",
     "EngineFacts",
     "ask_facts",
@@ -30,8 +31,9 @@ __all__ = [
 ENGINE_TIMEOUT = 60
 """Seconds for one answer of the engine; a build streams its own while it runs."""
 
-PING_SECONDS = 10
-"""For the first answer: one that is frozen shall not hold up who could start without it."""
+ANSWER_SECONDS = 10
+"""For what it is asked before anything is started: one that is frozen shall not hold up for long
+who could start without it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +90,7 @@ def ask_facts(path: str) -> EngineFacts:
 
 
 def _ping(path: str) -> str:
-    connection = UnixConnection(path, timeout=PING_SECONDS)
+    connection = UnixConnection(path, timeout=ANSWER_SECONDS)
     try:
         connection.request("GET", "/_ping")
         headers = connection.getresponse().getheaders()
@@ -134,7 +136,7 @@ def image_id(path: str, name: str) -> str | None:
 
 
 def _get(path: str, what: str) -> dict[str, Any]:
-    connection = UnixConnection(path, timeout=PING_SECONDS)
+    connection = UnixConnection(path, timeout=ANSWER_SECONDS)
     try:
         connection.request("GET", what)
         response = connection.getresponse()

@@ -25,8 +25,8 @@ from moat_nb.runtimes.base import (
 from moat_nb.runtimes.docker import containers
 from moat_nb.runtimes.docker.attach import DockerStream
 from moat_nb.runtimes.docker.engine import (
+    ANSWER_SECONDS,
     ENGINE_TIMEOUT,
-    PING_SECONDS,
     EngineFacts,
     ask_facts,
     engine_errors,
@@ -58,7 +58,7 @@ class Docker:
         self.socket: str | None = None
 
     def available(self) -> Availability:
-        failures, silent = [], False
+        failures, hints = [], set()
         for path, kind in sockets(self._environ).items():
             if self.name == "podman" and kind == "docker" and "DOCKER_HOST" not in self._environ:
                 continue
@@ -72,7 +72,7 @@ class Docker:
                 self._facts = ask_facts(path)
             except (OSError, http.client.HTTPException, ValueError) as error:
                 failures.append(f"{path}: {_reason(error)}")
-                silent = silent or isinstance(error, TimeoutError)
+                hints.add(BUSY if isinstance(error, TimeoutError) else MISSING)
                 continue
             if self.name == "podman" and not self._facts.podman:
                 failures.append(f"{path}: it is Docker Engine, not Podman")
@@ -84,7 +84,7 @@ class Docker:
         return Availability(
             usable=False,
             detail="; ".join(failures) or "no socket of an engine",
-            hint=BUSY if silent else MISSING,
+            hint="; or ".join(sorted(hints)) or MISSING,
         )
 
     def prepare(self, image: ImagePlan | None, progress: Progress, reaper: Reaper) -> str:
@@ -215,7 +215,7 @@ class Docker:
 def _reason(error: Exception) -> str:
     text = str(error)
     if isinstance(error, TimeoutError):
-        return f"it does not answer for {PING_SECONDS} s"
+        return f"it does not answer for {ANSWER_SECONDS} s"
     if "Permission denied" in text:
         return "permission denied"
     if "No such file" in text or "Connection refused" in text:

@@ -33,10 +33,21 @@ def test_an_interpreter_that_starts_there_has_its_own_packages_before_those_belo
     assert path.index(str(directory / venv.LIB)) < zmq
 
 
-def test_pip_installs_there_without_a_word_about_it(directory: Path) -> None:
-    env = venv.make(str(directory), {"PATH": "/usr/bin:/bin"})
+def test_its_pip_installs_there(directory: Path) -> None:
+    env = venv.make(str(directory), {"PATH": "/nowhere"})
     done = subprocess.run(["pip3", "--version"], env=env, capture_output=True, check=True)
     assert done.stdout.startswith(b"pip ")
+    where = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    done = subprocess.run(["python3", "-c", where], env=env, capture_output=True, check=True)
+    assert done.stdout.decode().strip() == str(directory / venv.LIB)
+
+
+def test_nothing_is_written_to_one_that_is_there(directory: Path) -> None:
+    directory.mkdir()
+    (directory / "pyvenv.cfg").write_text("the user's own")
+    assert venv.make(str(directory), os.environ) == {}
+    assert (directory / "pyvenv.cfg").read_text() == "the user's own"
+    assert [path.name for path in directory.iterdir()] == ["pyvenv.cfg"]
 
 
 def test_what_the_user_has_set_stays(directory: Path) -> None:

@@ -467,7 +467,5 @@ def test_an_engine_that_is_stuck_is_waited_for_by_the_reaper_alone(tmp_path: Pat
         reaper.finish(0.2)
         assert (tmp_path / "run").is_dir()
     await_true(lambda: not (tmp_path / "run").exists())
-    (process,) = reaper_module._going_on
-    process.wait()
-    Reaper().finish()
-    assert reaper_module._going_on == []
+    await_true(lambda: not [t for t in threading.enumerate() if t.name == "moat-reaper"])
+    assert reaper._process.returncode == 0

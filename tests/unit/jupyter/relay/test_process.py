@@ -12,14 +12,15 @@ from pathlib import Path
 import pytest
 
 from moat_nb.jupyter.relay import process
-from moat_nb.jupyter.relay.process import make_ahead, take
+from moat_nb.jupyter.relay.process import close_ahead, make_ahead, take
 
 
 @pytest.fixture
 def base() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="moat-relay-") as name:
+        close_ahead()
         yield Path(name) / "base"
-        process._close_ahead()
+        close_ahead()
 
 
 def test_one_that_was_made_ahead_is_the_next_starts(base: Path) -> None:
@@ -29,7 +30,7 @@ def test_one_that_was_made_ahead_is_the_next_starts(base: Path) -> None:
     with contextlib.closing(take(base)) as first, contextlib.closing(take(base)) as second:
         assert first is ahead
         assert second is not ahead
-        assert process._ahead == []
+        assert not process._ahead
 
 
 def test_one_that_has_died_ahead_of_need_or_is_for_another_place_is_not_taken(base: Path) -> None:

@@ -15,6 +15,8 @@ from moat_nb.jupyter.relay.sockets import MESSAGE_LIMIT
 from moat_nb.jupyter.relay.wire import DELIMITER
 from tests.unit.jupyter.relay.conftest import MILLISECONDS, World
 
+NOTHING = object()
+
 SCRIPT = "<script>fetch('/api/terminals', {method: 'POST'})</script>"
 
 
@@ -328,3 +330,29 @@ def test_what_is_said_of_a_widget_of_another_time_does_not_pass(world: World) ->
     update = {"method": "update", "state": {"value": SCRIPT}, "buffer_paths": []}
     kernel.send("iopub", "comm_msg", {"comm_id": "a" * 32, "data": update})
     assert world.shown("status", {"execution_state": "idle"})["msg_type"] == "status"
+
+
+@pytest.mark.parametrize(
+    ("sent", "arrives"),
+    [
+        ('"a\\ud800b"', "a\ud800b"),
+        ("NaN", None),
+        ("1e400", None),
+        ("9007199254740993", 9007199254740993),
+        ("[" * 200 + "]" * 200, NOTHING),
+        ('["\\ud800", NaN]', NOTHING),
+    ],
+)
+def test_what_orjson_does_not_take_passes_or_is_dropped_and_ends_nothing(
+    world: World, sent: str, arrives: object
+) -> None:
+    kernel = world.start_kernel()
+    content = f'{{"data": {{"application/json": {sent}, "text/plain": "x"}}, "metadata": {{}}}}'
+    header = kernel.session.msg_header("display_data")
+    parts = [json.dumps(header, default=str), "{}", "{}", content]
+    frames = [b"display_data", DELIMITER, b"", *(part.encode() for part in parts)]
+    kernel.sockets["iopub"].send_multipart(frames)
+    kernel.send("iopub", "status", {"execution_state": "idle"})
+    first = world.client.next("iopub")[1]
+    shown = first["content"].get("data", {}).get("application/json", NOTHING)
+    assert shown == arrives
