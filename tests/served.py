@@ -8,10 +8,12 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+import urllib.parse
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ from typing import Any
 from moat_nb.host.machine import User
 from tests.ordinary_user import ORDINARY, command
 
-START_SECONDS = 180
+START_SECONDS = 300
 END_SECONDS = 120
 
 
@@ -78,22 +80,52 @@ def served(words: list[str], *, home: Path, cwd: Path, **extra: str) -> Iterator
             argv, env=env, cwd=cwd, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream
         )
     try:
-        host, port, token = _address(process, log)
-        yield Served(host=host, port=port, token=token, log=log, home=home, process=process)
+        url = address(process, log, lambda: _printed(log))
+        parts = urllib.parse.urlsplit(url)
+        (token,) = urllib.parse.parse_qs(parts.query)["token"]
+        assert parts.hostname and parts.port
+        yield Served(
+            host=parts.hostname, port=parts.port, token=token, log=log, home=home, process=process
+        )
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
             process.wait(timeout=END_SECONDS)
 
 
-def _address(process: subprocess.Popen[bytes], log: Path) -> tuple[str, int, str]:
+def address(process: subprocess.Popen[bytes], log: Path, told: Callable[[], str | None]) -> str:
+    """What the server told of its URL, once it is true: Jupyter tells of it before it listens."""
     give_up = time.monotonic() + START_SECONDS
     while time.monotonic() < give_up and process.poll() is None:
-        found = re.search(r"http://([\w.-]+):(\d+)/\S*token=(\w+)", log.read_text(errors="replace"))
-        if found:
-            return found[1], int(found[2]), found[3]
+        url = told()
+        if url and _is_listening(url):
+            return url
         time.sleep(0.1)
     raise RuntimeError(f"the server did not start:\n{log.read_text(errors='replace')[-3000:]}")
+
+
+def _is_listening(url: str) -> bool:
+    port = urllib.parse.urlsplit(url).port
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+        return True
+    return False
+
+
+def _printed(log: Path) -> str | None:
+    found = re.search(r"http://[\w.-]+:\d+/\S*token=\w+", log.read_text(errors="replace"))
+    return found and found[0]
+
+
+def noted(runtime: Path) -> Callable[[], str | None]:
+    """Where Jupyter's one server with the runtime directory notes its URL; None before."""
+
+    def told() -> str | None:
+        for path in runtime.glob("jpserver-*.json"):
+            with contextlib.suppress(ValueError):  # half written
+                return str(json.loads(path.read_text())["url"])
+        return None
+
+    return told
 
 
 def ours(front_end: str, project: Path, runtime: str, home: Path, **extra: str) -> Any:

@@ -27,10 +27,10 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 import moat_nb
+from tests.served import address, noted
 
 ARTIFACTS = Path(moat_nb.__file__).parent.parent / "artifacts"
 
-START_SECONDS = 60
 PAGE_SECONDS = 30
 """For what a page shows by itself; Lab's first page takes 10 on a busy machine."""
 
@@ -196,21 +196,11 @@ def lab(run_directory: Path) -> Iterator[Lab]:
             command, env=env, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream
         )
     try:
-        url = _address(process, home / "runtime", log)
+        url = address(process, log, noted(home / "runtime"))
         yield Lab(url=url, token=token, root=run_directory, data=data, env=env)
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(timeout=120)
-
-
-def _address(process: subprocess.Popen[bytes], runtime: Path, log: Path) -> str:
-    note = runtime / f"jpserver-{process.pid}.json"
-    give_up = time.monotonic() + START_SECONDS
-    while time.monotonic() < give_up and process.poll() is None:
-        if note.exists() and (text := note.read_text()):
-            return str(json.loads(text)["url"])
-        time.sleep(0.1)
-    raise RuntimeError(f"JupyterLab did not start:\n{log.read_text(errors='replace')[-3000:]}")
 
 
 @pytest.hookimpl(wrapper=True)

@@ -8,7 +8,6 @@ import os
 import secrets
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tests import ordinary_user
+from tests.served import address, noted
 
 START_SECONDS = 300
 ANSWER_SECONDS = 300
@@ -77,7 +77,7 @@ def serving(project: Path, runtime: str, directory: Path, *, ordinary: bool) -> 
     argv = (sys.executable, "-m", "jupyter_server", "--no-browser", *options)
     process = _start((*argv, f"--IdentityProvider.token={token}"), project, env, log, ordinary)
     try:
-        url = _address(process, home / "runtime", log)
+        url = address(process, log, noted(home / "runtime"))
         (spec,) = (home / "prefix/share/jupyter/kernels").iterdir()
         yield Server(process=process, url=url, token=token, kernel=spec.name, log=log)
     finally:
@@ -95,20 +95,6 @@ def _start(
         words, extra = ordinary_user.command(argv)
     with log.open("ab") as file:
         return subprocess.Popen(words, cwd=project, env={**env, **extra}, stdout=file, stderr=file)
-
-
-def _address(process: subprocess.Popen[bytes], runtime: Path, log: Path) -> str:
-    give_up = time.monotonic() + START_SECONDS
-    while time.monotonic() < give_up:
-        assert process.poll() is None, log.read_text()
-        for path in runtime.glob("jpserver-*.json"):
-            with contextlib.suppress(ValueError):  # half written
-                url = str(json.loads(path.read_text())["url"])
-                with contextlib.suppress(urllib.error.URLError):
-                    urllib.request.urlopen(f"{url}api", timeout=ANSWER_SECONDS).close()
-                    return url
-        time.sleep(0.05)
-    raise AssertionError(f"no server: {log.read_text()}")
 
 
 def guest_of(project: Path) -> int:

@@ -111,7 +111,7 @@ def test_an_upstream_proxy_that_does_not_do_is_named_as_the_reason(
         "http://ada:hunt/er2@proxy:3128",
         "http://ada:hunt#er2@proxy:3128",
         "http://ada:hunt?er2@proxy:3128",
-        "http://ada:77/er2@proxy:3128",
+        "http://ada:77553311/er2@proxy:3128",
         "hunt://er2@proxy:3128",
         "http://ada:hunt[er2@proxy:3128",
     ],
@@ -122,7 +122,7 @@ def test_no_part_of_a_password_that_is_not_encoded_is_told(start: Start, url: st
     assert line.startswith(b"HTTP/1.1 502 moat: pypi.test is not reached: HTTPS_PROXY of the")
     assert b"percent-encode" in line
     told = line.decode() + str(proxy.news()) + str(Upstream.parse(url))
-    assert not {"hunt", "er2", "ada", "77"} & set(re.findall(r"\w+", told))
+    assert not {"hunt", "er2", "ada", "77553311"} & set(re.findall(r"\w+", told))
 
 
 @pytest.mark.parametrize(
