@@ -31,7 +31,7 @@ __all__ = [
     "with_mounts",
 ]
 
-RESERVED_TREES = ("/proc", "/sys", "/dev", "/run/moat", "/home/moat/.venv")
+RESERVED_TREES = ("/proc", "/sys", "/dev", "/run/moat", "/home/moatuser/.venv")
 """The sandbox's own, with all below: the kernel's file systems, the guest, and where pip writes."""
 
 RESERVED = (
@@ -39,7 +39,7 @@ RESERVED = (
     *("/bin", "/lib", "/lib64", "/sbin", "/usr"),  # the image's programs
     *("/usr/bin", "/usr/lib", "/usr/lib64", "/usr/sbin"),
     *("/etc", "/etc/group", "/etc/hosts", "/etc/passwd"),
-    *("/home", "/home/moat", "/run", "/tmp"),  # the sandbox's own tmpfs, and parents of them
+    *("/home", "/home/moatuser", "/run", "/tmp"),  # the sandbox's own tmpfs, and parents of them
 )
 """Refused as targets themselves; below them a mount may stand."""
 

@@ -20,7 +20,7 @@ __all__ = ["GUEST_PATH", "HOME", "LABEL", "VENV", "ContainerSpec", "Instance", "
 GUEST_PATH = "/run/moat/guest"
 """The directory of the guest inside the sandbox, read-only."""
 
-HOME = "/home/moat"
+HOME = "/home/moatuser"
 """HOME inside the sandbox: a tmpfs of its own."""
 
 VENV = f"{HOME}/.venv"

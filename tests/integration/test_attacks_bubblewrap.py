@@ -34,7 +34,7 @@ ATTACKS = [
     Attack(
         name="all tmpfs filled",
         function="scratch",
-        inside=("/tmp", "/home/moat", "/workspace/node_modules", "/dev/shm"),
+        inside=("/tmp", "/home/moatuser", "/workspace/node_modules", "/dev/shm"),
     ),
 ]
 FILE = Path(__file__).with_name("memory_attacks.py")

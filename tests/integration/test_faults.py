@@ -274,7 +274,7 @@ for path in sys.argv[1:]:
 def test_a_kernel_whose_every_tmpfs_is_full_goes_on(launcher: Launcher, table: Any) -> None:
     project = launcher.project("lib", python=True, kernel={"tmpfs_size": 16})
     box = launcher.launch(project)
-    full = ["/tmp", "/dev/shm", "/workspace/lib", "/home/moat"]
+    full = ["/tmp", "/dev/shm", "/workspace/lib", "/home/moatuser"]
     with Kernel.start(box) as kernel:
         filled = box.run(["python3", "-c", FILL, *full], check=True).stdout.decode()
         assert filled.splitlines() == [f"ENOSPC {path}" for path in full]

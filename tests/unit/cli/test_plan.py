@@ -59,7 +59,7 @@ def test_plan_renders_docker_without_an_engine(directory):
         "/workspace/node_modules": "tmpfs",
         "/workspace/moat.yaml": "bind",
         "/tmp": "tmpfs",
-        "/home/moat": "tmpfs",
+        "/home/moatuser": "tmpfs",
         "/run/moat/network": "bind",
         **dict.fromkeys([m for m in targets(plan) if m.endswith("/00000000/s")], "bind"),
     }
@@ -192,7 +192,7 @@ def test_plan_as_text(host):
         image="python:3.11-slim",
         command=("python3", "/run/moat/guest"),
         user=User(1000, 1000),
-        env=(("HOME", "/home/moat"),),
+        env=(("HOME", "/home/moatuser"),),
         workdir="/workspace",
         mounts=MountPlan(
             mounts=build(mounts),

@@ -51,7 +51,7 @@ mounts:
         ("~:/h", "/home/ada", "/h", False),
         ("~/a b:/h", "/home/ada/a b", "/h", False),
         ("/d:/usr/local/share/d", "/d", "/usr/local/share/d", False),
-        ("/d:/home/moat/.cache", "/d", "/home/moat/.cache", False),
+        ("/d:/home/moatuser/.cache", "/d", "/home/moatuser/.cache", False),
         ("/d:/devices", "/d", "/devices", False),
     ],
 )
@@ -94,7 +94,7 @@ def test_the_workspace_is_added_in_front_unless_a_mount_is_there() -> None:
         ("a:/run/moat/guest", "/run/moat is the sandbox's own"),
         ("a:/tmp/", "/tmp is the sandbox's own"),
         ("a:/usr", "/usr is the sandbox's own"),
-        ("a:/home/moat", "/home/moat is the sandbox's own"),
+        ("a:/home/moatuser", "/home/moatuser is the sandbox's own"),
         ("[a, b]", "mounts[0]: a sequence stands where a mapping of keys to values must"),
         ("{source: a}", "mounts[0].target: missing; give it a value"),
         ("{}", "mounts[0].source: missing; give it a value"),

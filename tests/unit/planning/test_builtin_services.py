@@ -97,7 +97,7 @@ from tests.unit.planning.sidecars import OLLAMA, PASSWORD, Read, plans
                 "OLLAMA_HOST": "127.0.0.1:11434",
                 "OLLAMA_MODELS": "/models",
                 "OLLAMA_NOPRUNE": "1",
-                "HOME": "/home/moat",
+                "HOME": "/home/moatuser",
             },
             {
                 "MOAT_OLLAMA_HOST": "127.0.0.1",

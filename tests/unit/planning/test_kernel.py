@@ -60,7 +60,7 @@ def test_a_config_is_planned_whole_and_nothing_is_changed_on_the_host(
             Volume(name="moat-p-db", target="/db", read_only=True),
             Bind(source=str(project), target="/workspace"),
             Tmpfs(target="/tmp", size=512 * MIB, role="tmp"),
-            Tmpfs(target="/home/moat", size=512 * MIB, role="home"),
+            Tmpfs(target="/home/moatuser", size=512 * MIB, role="home"),
             EmptyFile(target="/workspace/.env"),
             Tmpfs(target="/workspace/node_modules", size=exclude),
             Tmpfs(target="/workspace/packages/a/dist", size=exclude),
@@ -85,12 +85,12 @@ def test_a_config_is_planned_whole_and_nothing_is_changed_on_the_host(
         ],
         preload=[*PRELOAD, "json"],
         port_forwards=[PortForward(30128, "/run/moat/network/proxy", "")],
-        venv="/home/moat/.venv",
+        venv="/home/moatuser/.venv",
     )
     named = ("A", "HOME", "LANG", "LOGNAME", "USER")
     assert [(name, value) for name, value in spec.env if name in named] == [
         ("A", "1"),
-        ("HOME", "/home/moat"),
+        ("HOME", "/home/moatuser"),
         ("LANG", "en_US.UTF-8"),
         ("LOGNAME", "moat"),
         ("USER", "moat"),

@@ -328,7 +328,7 @@ def test_a_source_that_would_give_away_the_host_is_refused(
 def test_var_is_refused_when_the_home_directory_is_elsewhere(project: Path) -> None:
     """As the tests' own directory, and the project's home with it, may lie in /var/tmp."""
     (project / "moat.yaml").write_text("mounts: [{source: /var, target: /x}]")
-    home = Path("/home/moat")
+    home = Path("/home/moatuser")
     with pytest.raises(ConfigError, match=r"/moat.yaml:1:10: the source /var .*holds /var/run"):
         resolve(load(project, home=home), home=home)
 

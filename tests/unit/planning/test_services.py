@@ -51,7 +51,7 @@ def test_a_service_is_planned_whole_as_hardened_as_the_kernel(read: Read, host: 
     assert spec.env == ()
     assert spec.mounts.mounts == (
         Tmpfs(target="/tmp", size=512 * MIB, role="tmp"),
-        Tmpfs(target="/home/moat", size=512 * MIB, role="home"),
+        Tmpfs(target="/home/moatuser", size=512 * MIB, role="home"),
         Tmpfs(target="/var/lib/postgresql", size=300 * MIB, role="data"),
         Tmpfs(target="/var/run/postgresql", size=300 * MIB, role="data"),
     )
@@ -94,7 +94,7 @@ def test_a_sidecar_is_rendered_in_the_network_of_the_sandbox_without_its_guest(
     assert config["SecurityOpt"] == ["no-new-privileges:true", seccomp.option(podman=False)]
     assert config["ReadonlyRootfs"]
     assert config["Mounts"] == []
-    assert set(config["Tmpfs"]) == {"/tmp", "/home/moat", "/data"}
+    assert set(config["Tmpfs"]) == {"/tmp", "/home/moatuser", "/data"}
 
 
 def test_a_user_of_the_images_own_stays_in_a_rootless_engine_and_the_kernels_becomes_its_0(
@@ -167,7 +167,7 @@ def test_models_are_pulled_by_the_kernels_way_out_and_kept_below_the_users_data(
     assert spec.mounts.mounts == (
         Bind(source=kept, target="/models"),
         Tmpfs(target="/tmp", size=512 * MIB, role="tmp"),
-        Tmpfs(target="/home/moat", size=512 * MIB, role="home"),
+        Tmpfs(target="/home/moatuser", size=512 * MIB, role="home"),
     )
     assert spec.mounts.keep == (kept,)
     assert (spec.egress, spec.trust, spec.network) == (kernel.egress, kernel.trust, "sandbox")
@@ -225,7 +225,7 @@ def test_models_are_kept_where_the_file_says(
         assert spec.mounts.mounts == (
             kept[place.partition(":")[0]],
             Tmpfs(target="/tmp", size=512 * MIB, role="tmp"),
-            Tmpfs(target="/home/moat", size=512 * MIB, role="home"),
+            Tmpfs(target="/home/moatuser", size=512 * MIB, role="home"),
         )
 
 

@@ -22,7 +22,7 @@ SPEC = ContainerSpec(
     image="python:3.12-slim",
     command=("python3", "/run/moat/guest", "{}"),
     user=User(1000, 1000),
-    env=(("HOME", "/home/moat"),),
+    env=(("HOME", "/home/moatuser"),),
     workdir="/workspace",
     mounts=MountPlan(mounts=(Bind(source="/home/ada/p", target="/workspace"),)),
     limits=Limits(memory=1 << 30),

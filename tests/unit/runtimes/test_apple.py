@@ -38,7 +38,7 @@ SPEC = ContainerSpec(
     image="python:3.12-slim",
     command=("python3", "/run/moat/guest", "{}"),
     user=User(501, 20),
-    env=(("HOME", "/home/moat"), ("NOTE", "a=b, c")),
+    env=(("HOME", "/home/moatuser"), ("NOTE", "a=b, c")),
     workdir="/workspace",
     mounts=MountPlan(
         mounts=build(
@@ -63,7 +63,7 @@ def test_a_spec_is_rendered_whole():
         *("--user", "501:20", "--workdir", "/workspace", "--cap-drop", "ALL", "--read-only"),
         *("--memory", "2048M", "--shm-size", "64M", "--cpus", "2"),
         *("--ulimit", "core=0:0", "--ulimit", "nofile=4096:4096", "--ulimit", "nproc=512:512"),
-        *("--env", "HOME=/home/moat", "--env", "NOTE=a=b, c", "--label", "moat.nb.role=kernel"),
+        *("--env", "HOME=/home/moatuser", "--env", "NOTE=a=b, c", "--label", "moat.nb.role=kernel"),
         *("--mount", "type=bind,source=/Users/ada/data,target=/data,readonly"),
         *("--mount", "type=bind,source=/Users/ada/p,target=/workspace"),
         *("--mount", "type=tmpfs,destination=/tmp,mode=1777,size=512M"),

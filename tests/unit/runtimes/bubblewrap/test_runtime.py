@@ -53,7 +53,7 @@ SPEC = ContainerSpec(
     image=None,
     command=("/tmp/venv/bin/python", "/run/moat/guest", "{}"),
     user=User(1000, 1000),
-    env=(("HOME", "/home/moat"), ("PATH", "/usr/bin")),
+    env=(("HOME", "/home/moatuser"), ("PATH", "/usr/bin")),
     workdir="/workspace",
     mounts=MountPlan(
         mounts=build(
@@ -69,7 +69,7 @@ SPEC = ContainerSpec(
                     read_only=True,
                     role="interpreter",
                 ),
-                Tmpfs(target="/home/moat", size=3 * MIB, role="home"),
+                Tmpfs(target="/home/moatuser", size=3 * MIB, role="home"),
             ]
         )
     ),
@@ -87,11 +87,11 @@ ARGUMENTS = """
 --perms 0644 --ro-bind-data <hosts> /etc/hosts
 --proc /proc --dev /dev --perms 1777 --size 67108864 --tmpfs /dev/shm --remount-ro /dev
 --ro-bind /data /data --bind /home/ada/p /workspace --perms 1777 --size 2097152 --tmpfs /tmp
---perms 1777 --size 3145728 --tmpfs /home/moat
+--perms 1777 --size 3145728 --tmpfs /home/moatuser
 --ro-bind /site/moat_nb/runtimes/empty /workspace/.env
 --perms 1777 --size 1048576 --tmpfs /workspace/.venv
 --ro-bind /opt/python/lib /opt/python/lib --ro-bind /site/moat_nb/guest /run/moat/guest
---remount-ro / --clearenv --setenv HOME /home/moat --setenv PATH /usr/bin --chdir /workspace
+--remount-ro / --clearenv --setenv HOME /home/moatuser --setenv PATH /usr/bin --chdir /workspace
 """.split()  # noqa: SIM905 - read more easily as the line it is
 
 
@@ -111,7 +111,7 @@ def test_a_spec_is_rendered_whole():
         ],
         "arguments": ARGUMENTS,
         "files": {
-            "passwd": "moat:x:1000:1000:moat:/home/moat:/bin/sh\n"
+            "passwd": "moat:x:1000:1000:moat:/home/moatuser:/bin/sh\n"
             "root:x:0:0:root:/nonexistent:/usr/sbin/nologin\n"
             "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
             "group": "moat:x:1000:\nroot:x:0:\nnogroup:x:65534:\n",
@@ -298,7 +298,7 @@ def make(asked):
         Tmpfs(target="/workspace/node_modules", size=8 * mib),
         EmptyFile(target="/workspace/.env"),
         Tmpfs(target="/tmp", size=mib, role="tmp"),
-        Tmpfs(target="/home/moat", size=mib, role="home"),
+        Tmpfs(target="/home/moatuser", size=mib, role="home"),
     ]
     config = Config(path=Path(workspace, "moat.yaml"), name="t")
     return Bubblewrap(host), ContainerSpec(
@@ -306,7 +306,7 @@ def make(asked):
         runtime="bubblewrap", image=None,
         command=(host.executable, "-c", asked["code"]),
         user=User(*asked["user"]),
-        env=(("HOME", "/home/moat"), ("PATH", "/usr/bin:/bin"), *asked.get("env", {}).items()),
+        env=(("HOME", "/home/moatuser"), ("PATH", "/usr/bin:/bin"), *asked.get("env", {}).items()),
         workdir=asked.get("workdir", "/workspace"),
         mounts=with_interpreter(MountPlan(mounts=build(mounts)), config, host),
         limits=Limits(memory=asked.get("memory", 1024) * mib, pids=asked.get("pids", 64)),
@@ -362,7 +362,7 @@ print(json.dumps({
     "env_file": [open("/workspace/.env").read(), write("/workspace/.env")],
     "writes": {path: write(path) for path in (
         "/x", "/dev/x", "/etc/x", "/usr/x", "/home/x", "/run/moat/guest/x",
-        "/workspace/x", "/tmp/x", "/home/moat/x", "/dev/shm/x", "/dev/null",
+        "/workspace/x", "/tmp/x", "/home/moatuser/x", "/dev/shm/x", "/dev/null",
     )},
     "seen": {path: os.path.exists(path) for path in (
         "/etc/shadow", "/sys", "/var/log", "/boot", "/etc/resolv.conf", "/etc/passwd",
@@ -475,7 +475,7 @@ def test_an_excluded_file_is_empty_and_cannot_be_written(inside):
 
 def test_only_the_workspace_and_the_scratch_can_be_written(inside, launcher):
     unwritable = ("/x", "/dev/x", "/etc/x", "/usr/x", "/home/x", "/run/moat/guest/x")
-    places = ("/workspace/x", "/tmp/x", "/home/moat/x", "/dev/shm/x", "/dev/null")
+    places = ("/workspace/x", "/tmp/x", "/home/moatuser/x", "/dev/shm/x", "/dev/null")
     assert inside["writes"] == {
         **dict.fromkeys(unwritable, "EROFS"),
         **dict.fromkeys(places, "done"),
@@ -511,7 +511,7 @@ def test_there_is_loopback_and_no_other_network(inside):
 
 
 def test_the_environment_is_the_specs(inside):
-    expected = {"HOME": "/home/moat", "PATH": "/usr/bin:/bin", "PWD": "/workspace"}
+    expected = {"HOME": "/home/moatuser", "PATH": "/usr/bin:/bin", "PWD": "/workspace"}
     assert inside["env"] in (expected, {**expected, "LC_CTYPE": "C.UTF-8"})  # Python's own
 
 

@@ -30,7 +30,7 @@ SPEC = ContainerSpec(
     image="moat-nb/p:0123",
     command=("python3", "/run/moat/guest", "{}"),
     user=User(1000, 1001),
-    env=(("A", "b=c d"), ("HOME", "/home/moat")),
+    env=(("A", "b=c d"), ("HOME", "/home/moatuser")),
     workdir="/workspace",
     mounts=MountPlan(
         mounts=build(
@@ -41,7 +41,7 @@ SPEC = ContainerSpec(
                 Tmpfs(target="/workspace/.venv", size=3 * MIB),
                 EmptyFile(target="/workspace/.env"),
                 Tmpfs(target="/tmp", size=2 * MIB, role="tmp"),
-                Tmpfs(target="/home/moat", size=MIB, role="home"),
+                Tmpfs(target="/home/moatuser", size=MIB, role="home"),
             ]
         )
     ),
@@ -72,7 +72,7 @@ DOCKER: dict[str, Any] = {
         "Cmd": ["python3", "/run/moat/guest", "{}"],
         "Entrypoint": [],
         "User": "1000:1001",
-        "Env": ["A=b=c d", "HOME=/home/moat"],
+        "Env": ["A=b=c d", "HOME=/home/moatuser"],
         "WorkingDir": "/workspace",
         "Hostname": "moat",
         "StopSignal": "SIGKILL",
@@ -120,7 +120,7 @@ DOCKER: dict[str, Any] = {
             "Tmpfs": {
                 "/tmp": "rw,exec,nosuid,nodev,mode=1777,size=2097152,uid=1000,gid=1001,"
                 "nr_inodes=512",
-                "/home/moat": "rw,exec,nosuid,nodev,mode=1777,size=1048576,uid=1000,gid=1001,"
+                "/home/moatuser": "rw,exec,nosuid,nodev,mode=1777,size=1048576,uid=1000,gid=1001,"
                 "nr_inodes=256",
                 "/workspace/.venv": "rw,exec,nosuid,nodev,mode=1777,size=3145728,uid=1000,"
                 "gid=1001,nr_inodes=768",
@@ -130,7 +130,7 @@ DOCKER: dict[str, Any] = {
 }
 PODMAN_TMPFS = {
     "/tmp": "rw,exec,nosuid,nodev,mode=1777,size=2097152,notmpcopyup",
-    "/home/moat": "rw,exec,nosuid,nodev,mode=1777,size=1048576,notmpcopyup",
+    "/home/moatuser": "rw,exec,nosuid,nodev,mode=1777,size=1048576,notmpcopyup",
     "/workspace/.venv": "rw,exec,nosuid,nodev,mode=1777,size=3145728,notmpcopyup",
 }
 
@@ -238,7 +238,7 @@ TABLE: dict[str, Check] = {
     "read_only": lambda body, host: host["ReadonlyRootfs"] is True,
     "tmpfs on /tmp and HOME": lambda body, host: all(
         "mode=1777" in host["Tmpfs"][path] and "size=" in host["Tmpfs"][path]
-        for path in ("/tmp", "/home/moat")
+        for path in ("/tmp", "/home/moatuser")
     ),
     "every tmpfs is nosuid, nodev": lambda body, host: all(
         ",nosuid,nodev," in options for options in host["Tmpfs"].values()
