@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import Any, TypeAlias
 
+from moat_nb.cli.options import (
+    DOCKERFILE,
+    MOUNT,
+    SERVICE,
+    Commands,
+    add,
+    add_directory,
+    add_json,
+    add_project,
+    add_runtime,
+)
 from moat_nb.host.package import __version__
 
-__all__ = ["DIRECTORY", "DOCKERFILE", "MOUNT", "RUNTIME", "SERVICE", "parser"]
-
-_Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+__all__ = ["parser"]
 
 EPILOG = """\
 example:
@@ -22,30 +30,6 @@ example:
 `moat-nb COMMAND --help` says more of each. Exit codes: 0, 1 for an error, 2 for a usage error;
 `run` has its own. `moat-nb kernel` is for kernelspecs, which run it.
 """
-
-
-# The words that the magics' options have too.
-DIRECTORY: dict[str, Any] = {
-    "nargs": "?",
-    "default": ".",
-    "metavar": "DIR",
-    "help": "where moat.yaml is sought, and upward from there (default: here)",
-}
-RUNTIME: dict[str, Any] = {
-    "metavar": "R",
-    "help": "docker, podman, bubblewrap or apple (default: the file's, else what answers here)",
-}
-SERVICE: dict[str, Any] = {
-    "metavar": "S",
-    "help": "what its service S printed, instead of its kernels",
-}
-MOUNT: dict[str, Any] = {
-    "action": "append",
-    "default": [],
-    "metavar": "S:T[:ro]",
-    "help": "show host path S at T as well; may be repeated",
-}
-DOCKERFILE: dict[str, Any] = {"action": "store_true", "help": "print the image's Dockerfile"}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -69,35 +53,11 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def _add(
-    commands: _Commands, name: str, summary: str, detail: str, example: str
-) -> argparse.ArgumentParser:
-    return commands.add_parser(
-        name,
-        help=summary,
-        description=f"{summary[0].upper()}{summary[1:]}.\n\n{detail}".rstrip(),
-        epilog=f"example:\n  {example}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-
-
-def _add_directory(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("directory", **DIRECTORY)
-
-
-def _add_runtime(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--runtime", **RUNTIME)
-
-
-def _add_json(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="for programs")
-
-
 # ---------------------------------------------------------------- a project's sandbox
 
 
-def _add_project_commands(commands: _Commands) -> None:
-    parser = _add(
+def _add_project_commands(commands: Commands) -> None:
+    parser = add(
         commands,
         "plan",
         "show what would run, with nothing started",
@@ -105,12 +65,12 @@ def _add_project_commands(commands: _Commands) -> None:
         "The id of a real start stands as 00000000.",
         "moat-nb plan notebooks --runtime bubblewrap",
     )
-    _add_directory(parser)
-    _add_runtime(parser)
-    _add_json(parser)
+    add_directory(parser)
+    add_runtime(parser)
+    add_json(parser)
     parser.add_argument("--dockerfile", **DOCKERFILE)
 
-    parser = _add(
+    parser = add(
         commands,
         "run",
         "run one command in a new sandbox",
@@ -122,25 +82,25 @@ def _add_project_commands(commands: _Commands) -> None:
         "moat-nb run --mount ~/data:/data:ro -- python3 train.py",
     )
     parser.usage = "moat-nb run [-h] [--mount S:T[:ro]] [--runtime R] [--quiet] [DIR] [-- CMD ...]"
-    _add_directory(parser)
-    _add_runtime(parser)
+    add_directory(parser)
+    add_runtime(parser)
     parser.add_argument("--mount", **MOUNT)
     parser.add_argument("--quiet", "-q", action="store_true", help="no notices, no progress")
 
     _add_allow_command(commands)
-    parser = _add(
+    parser = add(
         commands,
         "build",
         "build the project's image now rather than at the first start",
         "Does nothing when the image is there.",
         "moat-nb build",
     )
-    _add_directory(parser)
-    _add_runtime(parser)
+    add_directory(parser)
+    add_runtime(parser)
 
 
-def _add_allow_command(commands: _Commands) -> None:
-    parser = _add(
+def _add_allow_command(commands: Commands) -> None:
+    parser = add(
         commands,
         "allow",
         "approve what the project's moat.yaml asks of this machine",
@@ -148,7 +108,7 @@ def _add_allow_command(commands: _Commands) -> None:
         "A project that asks nothing beyond itself needs no approval.",
         "moat-nb allow --list",
     )
-    _add_directory(parser)
+    add_directory(parser)
     parser.add_argument("--yes", "-y", action="store_true", help="without a question")
     parser.add_argument(
         "--keys",
@@ -165,8 +125,8 @@ def _add_allow_command(commands: _Commands) -> None:
 # ---------------------------------------------------------------- a project's excludes
 
 
-def _add_exclude_commands(commands: _Commands) -> None:
-    parser = _add(
+def _add_exclude_commands(commands: Commands) -> None:
+    parser = add(
         commands,
         "exclude",
         "list and change what a project's sandbox does not see",
@@ -178,7 +138,7 @@ def _add_exclude_commands(commands: _Commands) -> None:
         ("add", "exclude paths or globs, relative to the mount's target"),
         ("remove", "exclude paths no longer"),
     ):
-        action = _add(actions, name, summary, "", f"moat-nb exclude {name} node_modules")
+        action = add(actions, name, summary, "", f"moat-nb exclude {name} node_modules")
         action.add_argument("paths", nargs="+", metavar="PATH")
         action.add_argument(
             "--target",
@@ -192,23 +152,14 @@ def _add_exclude_commands(commands: _Commands) -> None:
             help="rewrite a mount that is a string as an object, which alone can have excludes",
         )
         action.add_argument("--dry-run", "-n", action="store_true", help="only show the change")
-        _add_project(action)
-    action = _add(actions, "list", "list each mount's excludes", "", "moat-nb exclude list --json")
-    _add_json(action)
-    _add_project(action)
+        add_project(action)
+    action = add(actions, "list", "list each mount's excludes", "", "moat-nb exclude list --json")
+    add_json(action)
+    add_project(action)
 
 
-def _add_project(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--project",
-        default=".",
-        metavar="DIR",
-        help="where moat.yaml is sought, and upward from there (default: here)",
-    )
-
-
-def _add_schema_command(commands: _Commands) -> None:
-    _add(
+def _add_schema_command(commands: Commands) -> None:
+    add(
         commands,
         "schema",
         "print the JSON Schema of moat.yaml",
@@ -220,9 +171,9 @@ def _add_schema_command(commands: _Commands) -> None:
 # ---------------------------------------------------------------- kernelspecs
 
 
-def _add_server_commands(commands: _Commands) -> None:
+def _add_server_commands(commands: Commands) -> None:
     for name, title in (("lab", "JupyterLab"), ("notebook", "Notebook 7")):
-        parser = _add(
+        parser = add(
             commands,
             name,
             f"serve the project in {title}, with the sandbox's rights alone",
@@ -230,8 +181,8 @@ def _add_server_commands(commands: _Commands) -> None:
             "Ctrl-C ends it and its kernels. It needs `pip install 'moat-nb[lab]'`.",
             f"moat-nb {name} --no-browser --port 8890",
         )
-        _add_directory(parser)
-        _add_runtime(parser)
+        add_directory(parser)
+        add_runtime(parser)
         parser.add_argument(
             "--no-browser", action="store_false", dest="browser", help="only print the address"
         )
@@ -246,8 +197,8 @@ def _port(text: str) -> int:
     return int(text)
 
 
-def _add_kernelspec_commands(commands: _Commands) -> None:
-    parser = _add(
+def _add_kernelspec_commands(commands: Commands) -> None:
+    parser = add(
         commands,
         "install",
         "install a kernelspec for the project",
@@ -255,8 +206,8 @@ def _add_kernelspec_commands(commands: _Commands) -> None:
         "Installing again replaces it.",
         "moat-nb install . --sys-prefix",
     )
-    _add_directory(parser)
-    _add_runtime(parser)
+    add_directory(parser)
+    add_runtime(parser)
     parser.add_argument("--name", metavar="N", help="the kernelspec's name (default: moat-NAME)")
     parser.add_argument(
         "--trust-output",
@@ -274,7 +225,7 @@ def _add_kernelspec_commands(commands: _Commands) -> None:
     )
     place.add_argument("--prefix", metavar="P", help="into P/share/jupyter/kernels")
 
-    parser = _add(
+    parser = add(
         commands,
         "uninstall",
         "remove the project's kernelspecs, or one by name",
@@ -289,11 +240,11 @@ def _add_kernelspec_commands(commands: _Commands) -> None:
 # ---------------------------------------------------------------- running sandboxes
 
 
-def _add_sandbox_commands(commands: _Commands) -> None:
-    parser = _add(commands, "ps", "list your sandboxes", "", "moat-nb ps --json")
-    _add_json(parser)
+def _add_sandbox_commands(commands: Commands) -> None:
+    parser = add(commands, "ps", "list your sandboxes", "", "moat-nb ps --json")
+    add_json(parser)
 
-    parser = _add(
+    parser = add(
         commands,
         "logs",
         "print what a sandbox's kernels wrote to their own stdout and stderr",
@@ -304,7 +255,7 @@ def _add_sandbox_commands(commands: _Commands) -> None:
     parser.add_argument("--service", **SERVICE)
     parser.add_argument("--follow", "-f", action="store_true", help="go on until it ends")
 
-    parser = _add(
+    parser = add(
         commands,
         "trace",
         "print what a sandbox asked for of the network, and what became of it",
@@ -313,9 +264,9 @@ def _add_sandbox_commands(commands: _Commands) -> None:
         "moat-nb trace myproject",
     )
     parser.add_argument("which", nargs="?", metavar="NAME|ID", help="default: the newest")
-    _add_json(parser)
+    add_json(parser)
 
-    parser = _add(
+    parser = add(
         commands,
         "changes",
         "list what changed in a sandbox's workspace since its start, the dangerous first",
@@ -327,9 +278,9 @@ def _add_sandbox_commands(commands: _Commands) -> None:
     parser.add_argument(
         "which", nargs="?", metavar="NAME|ID|DIR", help="default: the newest of the project here"
     )
-    _add_json(parser)
+    add_json(parser)
 
-    parser = _add(
+    parser = add(
         commands,
         "stop",
         "end a sandbox of another process",
@@ -344,8 +295,8 @@ def _add_sandbox_commands(commands: _Commands) -> None:
 # ---------------------------------------------------------------- the machine
 
 
-def _add_machine_commands(commands: _Commands) -> None:
-    parser = _add(
+def _add_machine_commands(commands: Commands) -> None:
+    parser = add(
         commands,
         "clean",
         "remove what killed launchers left",
@@ -355,23 +306,23 @@ def _add_machine_commands(commands: _Commands) -> None:
     )
     parser.add_argument("--images", action="store_true", help="the images that were built, too")
 
-    parser = _add(
+    parser = add(
         commands,
         "doctor",
         "say what can be used here, and what to do about the rest",
         "Exit code 0 if any runtime is usable.",
         "moat-nb doctor --json",
     )
-    _add_json(parser)
+    add_json(parser)
 
-    parser = _add(
+    parser = add(
         commands,
         "bench",
         "measure how long kernels take, beside plain local ones",
         "On every runtime that is usable here, with the project's image. Takes about 8 s a run.",
         "moat-nb bench --runs 5",
     )
-    _add_directory(parser)
+    add_directory(parser)
     parser.add_argument(
         "--runs", type=int, default=15, metavar="N", help="readings of each measure (default: 15)"
     )
@@ -380,9 +331,9 @@ def _add_machine_commands(commands: _Commands) -> None:
         action="store_true",
         help="beside dockernel, gateway-provisioners and autogen too; pip installs them for that",
     )
-    _add_json(parser)
+    add_json(parser)
 
-    _add(
+    add(
         commands,
         "demo",
         "run the quickstart notebook in a sandbox and show what was proved",

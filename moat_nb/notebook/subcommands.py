@@ -13,7 +13,7 @@ from IPython.core.magic_arguments import argument, magic_arguments
 from IPython.display import display
 
 from moat_nb.cli.main import split
-from moat_nb.cli.parser import DIRECTORY, DOCKERFILE, MOUNT, RUNTIME, SERVICE
+from moat_nb.cli.options import DIRECTORY, DOCKERFILE, MOUNT, RUNTIME, SERVICE
 from moat_nb.errors import MoatError, SandboxGone
 from moat_nb.notebook.commands import notify, run_command
 from moat_nb.notebook.session import Session, Sessions
