@@ -15,6 +15,7 @@ from typing import Dict, List, Mapping, Optional, Sequence
 from . import venv
 
 LOWEST_PRIORITY = 19
+STREAM = "%s.stream.OutStream" % __package__
 READ_AT_START = ("PYTHON", "LANG", "LC_", "TZ", "LD_", "MALLOC_")
 """Variables that an interpreter, or its C library, reads once: a fork has read the guest's."""
 
@@ -77,7 +78,7 @@ def run_kernel(argv: List[str]) -> None:
     become_python(argv)
     from ipykernel import kernelapp
 
-    kernelapp.launch_new_instance()
+    kernelapp.launch_new_instance(outstream_class=STREAM)
 
 
 def become_python(argv: List[str]) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.guest.running import (
+    IN_PARTS,
     KERNEL,
     PRELOAD,
     Guest,
@@ -47,6 +48,7 @@ def test_a_forked_kernel_is_what_a_fresh_one_is(start: Start, sockets: str) -> N
         fields = {"connection": connection(prefix), "env": {"A": "1"}}
         id = guest.spawn(KERNEL, fork=fork, **fields)
         facts[way] = ask(prefix, FACTS)
+        assert ask(prefix, IN_PARTS) == fork
         guest.tell("signal", id=id, signum=int(signal.SIGKILL))
         assert guest.finish(id) == (None, signal.SIGKILL)
     assert facts["fork"] == facts["exec"]

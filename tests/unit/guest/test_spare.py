@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.guest.running import KERNEL, PRELOAD, Guest, Start, ask, connection
+from tests.unit.guest.running import IN_PARTS, KERNEL, PRELOAD, Guest, Start, ask, connection
 
 pytestmark = pytest.mark.machine  # a guest is the first process of a namespace
 
@@ -42,6 +42,7 @@ def test_the_spare_becomes_the_kernel_that_is_asked_for_and_listens_already(
     assert listening(sockets) == five("k")  # a fork would have none yet
     asked = "[__import__('os').getcwd(), __import__('os').environ['MINE']]"
     assert ask(f"{sockets}/k", asked) == [f"{tmp_path}/there", "yes"]
+    assert ask(f"{sockets}/k", IN_PARTS)
 
 
 @pytest.mark.parametrize(
