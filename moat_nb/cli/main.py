@@ -96,6 +96,12 @@ def split(argv: Sequence[str]) -> tuple[list[str], bool, list[str]]:
     return words[:at], True, words[at + 1 :]
 
 
+def _init(arguments: argparse.Namespace) -> int:
+    from moat_nb.cli.init import init
+
+    return init(arguments.directory, runtime=arguments.runtime, yes=arguments.yes)
+
+
 def _plan(arguments: argparse.Namespace) -> int:
     from moat_nb.cli.plan import plan
 
@@ -253,6 +259,7 @@ def _demo(arguments: argparse.Namespace) -> int:
 
 
 HANDLERS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "init": _init,
     "plan": _plan,
     "run": _run,
     "allow": _allow,

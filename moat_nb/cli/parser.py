@@ -22,6 +22,7 @@ __all__ = ["parser"]
 
 EPILOG = """\
 example:
+  moat-nb init                     a first moat.yaml for the project here
   moat-nb plan                     what would run for the moat.yaml here
   moat-nb run -- python3 -V        one command in its sandbox
   moat-nb lab                      JupyterLab, with the sandbox's rights alone
@@ -57,6 +58,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _add_project_commands(commands: Commands) -> None:
+    _add_init_command(commands)
     parser = add(
         commands,
         "plan",
@@ -97,6 +99,21 @@ def _add_project_commands(commands: Commands) -> None:
     )
     add_directory(parser)
     add_runtime(parser)
+
+
+def _add_init_command(commands: Commands) -> None:
+    parser = add(
+        commands,
+        "init",
+        "write a first moat.yaml, of what is found in the project",
+        "What looks like a secret or was built for this machine is excluded, and what\n"
+        "requirements.txt, pyproject.toml and package.json ask for becomes a dependency.\n"
+        "What a start here would refuse stands in a comment. No file is replaced.",
+        "moat-nb init --yes",
+    )
+    parser.add_argument("directory", nargs="?", default=".", metavar="DIR", help="default: here")
+    add_runtime(parser)
+    parser.add_argument("--yes", "-y", action="store_true", help="without a question")
 
 
 def _add_allow_command(commands: Commands) -> None:

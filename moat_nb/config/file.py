@@ -42,7 +42,7 @@ def find(start: Path, home: Path | None = None) -> Path:
             if os.path.lexists(last / name):
                 return last / name
     what = f"no moat.yaml in {directory} or above it, up to {last}"
-    hint = "write one; an empty moat.yaml is a project with all defaults"
+    hint = "`moat-nb init` writes one for what is in the project"
     raise ConfigError([Problem(where=str(start), what=what, hint=hint)])
 
 

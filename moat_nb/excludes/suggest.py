@@ -27,7 +27,7 @@ from moat_nb.planning.walk import (
     walk,
 )
 
-__all__ = ["Candidate", "scan"]
+__all__ = ["Candidate", "scan", "unmeasured"]
 
 MAX_SUGGESTIONS = 100
 """Of one scan: a project can have any number of files named like secrets, a page cannot."""
@@ -68,9 +68,16 @@ _SECRETS: tuple[tuple[Kind, re.Pattern[str], str, str], ...] = (
     ("file", re.compile(r"\.env"), ".env", _PASSWORDS),
     ("file", re.compile(r"\.env\.(?!example$|sample$|template$)[\w.-]+"), "", _PASSWORDS),
     ("file", re.compile(r".+\.pem"), "*.pem", "a key or a certificate"),
+    ("file", re.compile(r".+\.(p12|pfx)"), "", "a key with its certificate"),
     ("file", re.compile(r"id_(rsa|dsa|ecdsa|ed25519)"), "", "a private SSH key"),
     ("file", re.compile(r"\.netrc"), ".netrc", "passwords for other machines"),
+    ("file", re.compile(r"\.(envrc|pgpass|pypirc|htpasswd|git-credentials)"), "", _PASSWORDS),
+    ("file", re.compile(r"secrets\.(toml|ya?ml|json)"), "", _PASSWORDS),
+    ("file", re.compile(r"(credentials|kaggle|client_secret.*)\.json"), "", _PASSWORDS),
+    ("file", re.compile(r"service[-_]?account.*\.json"), "", "a key of Google's cloud"),
+    ("file", re.compile(r".+\.tfstate(\.backup)?"), "", "Terraform's state, with passwords"),
     ("directory", re.compile(r"\.aws"), ".aws", "credentials of AWS"),
+    ("directory", re.compile(r"\.(ssh|gnupg)"), "", "private keys"),
 )
 _NOT_WALKED = frozenset({".git"})
 _UNSUPPORTED = re.compile(r"[^A-Za-z0-9/._*-]")
@@ -104,6 +111,17 @@ class _Match:
     """The last component of a glob for all of its like; empty: each is suggested by itself."""
     reason: str = ""
     secret: bool = False
+
+
+def unmeasured(source: Path, patterns: Sequence[str], budget: Budget) -> tuple[Candidate, ...]:
+    """The findings of :func:`scan` without their sizes, and without what is worth an exclude only
+    for its size."""
+    found = []
+    for one in scan(source, patterns, budget):
+        if one.size is not None:
+            break
+        found.append(one)
+    return tuple(found)
 
 
 def scan(source: Path, patterns: Sequence[str], budget: Budget) -> Iterator[Candidate]:

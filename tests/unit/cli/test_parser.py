@@ -5,6 +5,7 @@ import pytest
 from tests.unit.cli.helpers import moat
 
 COMMANDS = [
+    "init",
     "plan",
     "run",
     "build",

@@ -46,9 +46,7 @@ def test_a_linked_directory_is_resolved(tmp_path: Path) -> None:
 
 
 def test_where_no_file_is_found_the_error_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(
-        ConfigError, match=r"or above it, up to /.*; write one; an empty moat\.yaml is"
-    ):
+    with pytest.raises(ConfigError, match=r"or above it, up to /.*; `moat-nb init` writes one for"):
         find(tmp_path)
     with pytest.raises(ConfigError, match="no such file or directory"):
         find(tmp_path / "nowhere")

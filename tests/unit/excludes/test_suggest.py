@@ -42,6 +42,13 @@ from tests.unit.excludes.looks import found, make
         (["id_rsa"], "id_rsa", "a private SSH key"),
         ([".netrc"], ".netrc", "passwords for other machines"),
         ([".aws/credentials"], ".aws", "credentials of AWS"),
+        ([".envrc"], ".envrc", "passwords"),
+        ([".streamlit/secrets.toml"], ".streamlit/secrets.toml", "passwords"),
+        (["client_secret_7.json"], "client_secret_7.json", "passwords"),
+        (["service-account-x.json"], "service-account-x.json", "a key of Google's cloud"),
+        (["a.tfstate.backup"], "a.tfstate.backup", "Terraform's state"),
+        (["cert.p12"], "cert.p12", "a key with its certificate"),
+        ([".ssh/"], ".ssh", "private keys"),
         (["my key é.pem"], "my*key**.pem", "a key"),
     ],
 )
@@ -68,6 +75,8 @@ def test_what_is_worth_an_exclude_is_suggested_with_its_reason(
         ".git/node_modules/",
         "cache/small",
         "caches.py",
+        "credentials.py",
+        "secrets/",
     ],
 )
 def test_what_only_looks_like_it_is_not(tmp_path: Path, path: str) -> None:
@@ -116,6 +125,16 @@ def test_the_first_word_comes_before_anything_is_measured(tmp_path: Path) -> Non
     make(tmp_path, "node_modules/x")
     first = next(iter(scan(tmp_path, [], Budget())))
     assert (first.pattern, first.size) == ("node_modules", None)
+
+
+def test_a_look_without_sizes_measures_nothing(tmp_path: Path) -> None:
+    make(tmp_path, ".env", "node_modules/", ".cache/x", "data/")
+    looked = suggest.unmeasured(tmp_path, ["data"], Budget())
+    assert [(one.pattern, one.size) for one in looked] == [
+        ("data", None),
+        (".env", None),
+        ("node_modules", None),
+    ]
 
 
 def test_no_link_is_followed(tmp_path: Path) -> None:
