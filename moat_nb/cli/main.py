@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 
+from moat_nb.cli.mistakes import no_such, without_dashes
 from moat_nb.cli.parser import parser
 from moat_nb.errors import MoatError
 from moat_nb.text.terminal import Harmless, one_line
@@ -75,12 +76,18 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     # What stands behind `--` is the sandbox's command, whatever it looks like.
     ours, dashes, command = split(argv)
     known = parser()
+    if ours[:1] == ["help"]:
+        ours = [*ours[1:], "--help"]
+    if ours and not ours[0].startswith("-") and ours[0] not in HANDLERS:
+        known.error(no_such("command", ours[0], HANDLERS, "`moat-nb --help` lists all"))
     arguments, unknown = known.parse_known_args(ours)
+    hint = ""
+    if arguments.subcommand == "run" and not dashes:
+        hint = without_dashes("moat-nb run", ours[1:], arguments.directory)
     if unknown:
-        hint = ""
-        if arguments.subcommand == "run" and not dashes:
-            hint = "; a command stands after --: moat-nb run -- python3 -V"
-        known.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
+        known.error("; ".join(filter(None, (f"unrecognized arguments: {' '.join(unknown)}", hint))))
+    if hint:
+        known.error(f"{arguments.directory}: no such file or directory; {hint}")
     if dashes and arguments.subcommand != "run":
         known.error("only `moat-nb run` takes a command after --")
     arguments.argv = command
@@ -142,6 +149,7 @@ def _build(arguments: argparse.Namespace) -> int:
 
 def _lab(arguments: argparse.Namespace) -> int:
     from moat_nb.cli.allow import on_terminal
+    from moat_nb.cli.visible_secrets import tell
     from moat_nb.jupyter.server.serve import serve
 
     return serve(
@@ -150,12 +158,14 @@ def _lab(arguments: argparse.Namespace) -> int:
         runtime=arguments.runtime,
         port=arguments.port,
         browser=arguments.browser,
+        before=tell,
         approve=on_terminal(),
     )
 
 
 def _install(arguments: argparse.Namespace) -> int:
     from moat_nb.cli.allow import on_terminal
+    from moat_nb.cli.visible_secrets import tell
     from moat_nb.jupyter.kernelspec import install
 
     name, place = install(
@@ -164,6 +174,7 @@ def _install(arguments: argparse.Namespace) -> int:
         name=arguments.name,
         prefix=arguments.prefix,
         trust_output=arguments.trust_output,
+        before=tell,
         approve=on_terminal(),
     )
     print(f"installed {name} in {place}")
@@ -205,7 +216,7 @@ def _changes(arguments: argparse.Namespace) -> int:
 def _stop(arguments: argparse.Namespace) -> int:
     from moat_nb.cli.sandboxes import stop
 
-    return stop(None if arguments.all else arguments.which)
+    return stop(None if arguments.all else arguments.which, yes=arguments.yes)
 
 
 def _exclude(arguments: argparse.Namespace) -> int:

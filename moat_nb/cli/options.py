@@ -11,6 +11,7 @@ __all__ = [
     "MOUNT",
     "RUNTIME",
     "SERVICE",
+    "WHICH",
     "Commands",
     "add",
     "add_directory",
@@ -35,6 +36,11 @@ RUNTIME: dict[str, Any] = {
 SERVICE: dict[str, Any] = {
     "metavar": "S",
     "help": "what its service S printed, instead of its kernels",
+}
+WHICH: dict[str, Any] = {
+    "nargs": "?",
+    "metavar": "NAME|ID|DIR",
+    "help": "default: the newest of the project here",
 }
 MOUNT: dict[str, Any] = {
     "action": "append",

@@ -9,6 +9,7 @@ from moat_nb.cli.options import (
     DOCKERFILE,
     MOUNT,
     SERVICE,
+    WHICH,
     Commands,
     add,
     add_directory,
@@ -268,7 +269,7 @@ def _add_sandbox_commands(commands: Commands) -> None:
         "Kept as long as the sandbox is: the last 10 to 20 MiB.",
         "moat-nb logs myproject --follow",
     )
-    parser.add_argument("which", nargs="?", metavar="NAME|ID", help="default: the newest")
+    parser.add_argument("which", **WHICH)
     parser.add_argument("--service", **SERVICE)
     parser.add_argument("--follow", "-f", action="store_true", help="go on until it ends")
 
@@ -280,7 +281,7 @@ def _add_sandbox_commands(commands: Commands) -> None:
         "has ended.",
         "moat-nb trace myproject",
     )
-    parser.add_argument("which", nargs="?", metavar="NAME|ID", help="default: the newest")
+    parser.add_argument("which", **WHICH)
     add_json(parser)
 
     parser = add(
@@ -292,9 +293,7 @@ def _add_sandbox_commands(commands: Commands) -> None:
         "meanwhile is listed too; what was deleted is not.",
         "moat-nb changes myproject",
     )
-    parser.add_argument(
-        "which", nargs="?", metavar="NAME|ID|DIR", help="default: the newest of the project here"
-    )
+    parser.add_argument("which", **WHICH)
     add_json(parser)
 
     parser = add(
@@ -305,8 +304,16 @@ def _add_sandbox_commands(commands: Commands) -> None:
         "moat-nb stop 3f9c01ab",
     )
     which = parser.add_mutually_exclusive_group(required=True)
-    which.add_argument("which", nargs="?", metavar="NAME|ID", help="as `moat-nb ps` shows it")
-    which.add_argument("--all", action="store_true", help="all of yours")
+    which.add_argument(
+        "which",
+        nargs="?",
+        metavar="NAME|ID|DIR",
+        help="as `moat-nb ps` shows it; . is all of the project here",
+    )
+    which.add_argument("--all", action="store_true", help="all of yours, of every project")
+    parser.add_argument(
+        "--yes", "-y", action="store_true", help="also those of other projects without a question"
+    )
 
 
 # ---------------------------------------------------------------- the machine

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from moat_nb.cli.visible_secrets import tell
 from moat_nb.config.model import Config
 from moat_nb.host.run_directory import RunDir, base_directory
 from moat_nb.planning.builtin_services import MODELS
@@ -61,6 +62,7 @@ def plan(
     directory: str, runtime: str | None, *, form: Literal["text", "json", "dockerfile"]
 ) -> int:
     found = make(directory, runtime)
+    tell(found.launch)
     if form == "json":
         print(json.dumps(plan_as_json(found), indent=2))
     elif form == "text":

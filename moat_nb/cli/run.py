@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from types import FrameType, TracebackType
 
 from moat_nb.cli.allow import on_terminal
+from moat_nb.cli.visible_secrets import tell
 from moat_nb.config.model import Config
 from moat_nb.config.reader import load
 from moat_nb.errors import ConfigError, MoatError, Problem, SandboxGone, StartError
@@ -59,6 +60,7 @@ def run(
             progress=progress,
             mounts=mounts,
             kernels=False,
+            before_start=(lambda plan: None) if quiet else tell,
             approve=on_terminal(),
         ) as box,
     ):

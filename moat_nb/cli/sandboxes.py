@@ -11,15 +11,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from moat_nb.cli.chosen import all_of, at, chosen, mine
 from moat_nb.egress.records import Record, read
 from moat_nb.errors import MoatError
-from moat_nb.host.run_directory import base_directory
 from moat_nb.runtimes.stop import end
-from moat_nb.sandbox.listing import Listed, find, sandboxes
+from moat_nb.sandbox.listing import Listed
 from moat_nb.text.tables import amount, duration, table
-from moat_nb.text.terminal import for_terminal
+from moat_nb.text.terminal import for_terminal, one_line
 
-__all__ = ["chosen", "logs", "mine", "ps", "requests_as_text", "stop", "trace"]
+__all__ = ["logs", "ps", "requests_as_text", "stop", "trace"]
 
 FOLLOW_SECONDS = 0.2
 """Between two looks at a log that is followed."""
@@ -70,21 +70,18 @@ def trace(which: str | None, *, as_json: bool) -> int:
     return 0
 
 
-def chosen(which: str | None, what: str) -> Listed:
-    """The one that is meant, or the newest; MoatError when there is none."""
-    found = mine()
-    if which is not None:
-        return find(which, found)
-    if used := [one for one in found if one.state != "spare"]:
-        return used[-1]
-    raise MoatError(f"there are no sandboxes of yours, and {what} goes with its sandbox")
+def stop(which: str | None, *, yes: bool = False) -> int:
+    """End one sandbox, or those of a directory's project, or all with None.
 
-
-def stop(which: str | None) -> int:
-    """End one sandbox, or all with None. Raises MoatError, once every one was tried."""
-    found = mine()
+    All are those of other projects too: whoever sits at the terminal is asked then, unless ``yes``.
+    Raises MoatError, once every one was tried.
+    """
+    found = mine() if which is None else all_of(which)
+    others = [one for one in found if one not in at(os.curdir, found)]
+    if which is None and others and not yes and not _agreed(others):
+        raise MoatError("nothing was stopped; `moat-nb stop .` ends those of the project here")
     failures = []
-    for one in found if which is None else (find(which, found),):
+    for one in found:
         try:
             print(f"{one.title}: {_stop(one)}")
         except MoatError as error:
@@ -94,16 +91,25 @@ def stop(which: str | None) -> int:
     return 0
 
 
+def _agreed(others: Iterable[Listed]) -> bool:
+    print("moat-nb: --all ends sandboxes of other projects, too:", file=sys.stderr)
+    for one in others:
+        project = _short(one.sandbox_state.project) if one.sandbox_state else "it is starting"
+        print(f"  {one_line(f'{one.title}  {project}')}", file=sys.stderr)
+    if not (sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()):
+        print("moat-nb: say --yes to end them without a question", file=sys.stderr)
+        return False
+    sys.stderr.write("end them? [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
 def _stop(one: Listed) -> str:
     if one.sandbox_state is None:
         raise MoatError(f"{one.title}: it is starting, and so far its launcher alone can stop it")
     if not end(one.sandbox_state, one.run_dir.sockets, os.environ):
         return "had ended already"
     return "stopped"
-
-
-def mine() -> tuple[Listed, ...]:
-    return sandboxes(base_directory(os.environ, os.getuid()), os.environ)
 
 
 # ---------------------------------------------------------------- ps

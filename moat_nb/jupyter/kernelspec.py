@@ -10,7 +10,7 @@ import json
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -21,7 +21,7 @@ from moat_nb.errors import ConfigError, MoatError
 from moat_nb.host.machine import Host
 from moat_nb.jupyter import safe_python
 from moat_nb.sandbox.approval import Approve, check
-from moat_nb.sandbox.project import plan_project
+from moat_nb.sandbox.project import LaunchPlan, plan_project
 
 __all__ = ["Installed", "install", "installed", "kernel_json", "language_of", "uninstall"]
 
@@ -91,18 +91,21 @@ def install(
     name: str | None = None,
     prefix: str | None = None,
     trust_output: bool = False,
+    before: Callable[[LaunchPlan], None] = lambda plan: None,
     approve: Approve | None = None,
 ) -> tuple[str, str]:
     """Install the kernelspec of the project at ``directory``: its name, and where it is now.
 
     ``prefix`` is a Python environment's; None is for this user. ``trust_output``: see
-    :func:`kernel_json`; ``approve``: see :meth:`Sandbox.launch`. Raises what a plan of the
+    :func:`kernel_json`; ``before`` is called with what would be started; ``approve``: see
+    :meth:`Sandbox.launch`. Raises what a plan of the
     project raises, and MoatError when the name is another kernel's or cannot be written.
     """
     from jupyter_client.kernelspec import KernelSpecManager
 
     host = Host.current()
     plan = plan_project(directory, runtime, host=host)  # what cannot start is not offered
+    before(plan)
     check(plan, approve)
     config = plan.config
     name = (name or f"{PREFIX}{config.name}").lower()

@@ -13,6 +13,7 @@ from IPython.core.magic_arguments import argument, magic_arguments
 from IPython.display import display
 
 from moat_nb.cli.main import split
+from moat_nb.cli.mistakes import no_such, without_dashes
 from moat_nb.cli.options import DIRECTORY, DOCKERFILE, MOUNT, RUNTIME, SERVICE
 from moat_nb.errors import MoatError, SandboxGone
 from moat_nb.notebook.commands import notify, run_command
@@ -40,18 +41,31 @@ def dispatch(sessions: Sessions, line: str) -> None:
     words, dashes, command = split(shlex.split(line))
     name, *rest = words or ["status"]
     if name not in SUBCOMMANDS:
-        there = ", ".join(SUBCOMMANDS)
-        raise UsageError(f"%moat {name}: there is no such subcommand; there are: {there}")
+        there = f"there are: {', '.join(SUBCOMMANDS)}"
+        raise UsageError(f"%moat: {no_such('subcommand', name, SUBCOMMANDS, there)}")
     subcommand = SUBCOMMANDS[name]
     if "--help" in rest or "-h" in rest:
         print(subcommand.parser.format_help())
     elif dashes and name != "run":
         raise UsageError("only `%moat run` takes a command after --")
     else:
-        arguments = subcommand.parser.parse_args(rest)
+        arguments, unknown = subcommand.parser.parse_known_args(rest)
+        _refuse_unknown(name, rest, dashes, arguments, unknown)
         arguments.command = command
         with without_our_own_lines():
             subcommand(sessions, arguments)
+
+
+def _refuse_unknown(
+    name: str, words: list[str], dashes: bool, arguments: Namespace, unknown: list[str]
+) -> None:
+    """UsageError for words that nothing here knows, or that look like a command without its --."""
+    said = [f"unrecognized arguments: {' '.join(unknown)}"] if unknown else []
+    if name == "run" and not dashes:
+        hint = without_dashes("%moat run", words, arguments.directory)
+        said += filter(None, [hint])
+    if said:
+        raise UsageError("; ".join(said))
 
 
 # ---------------------------------------------------------------- run

@@ -42,6 +42,8 @@ class Availability:
     hint: str = ""
     socket: str = ""
     """The engine's, where there is one."""
+    denied: bool = False
+    """It is there, and this user may not open its socket."""
 
 
 @dataclass(frozen=True, kw_only=True)

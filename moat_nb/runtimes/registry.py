@@ -41,6 +41,9 @@ def choose(
         return engine, f"runtime: docker ({found.detail})"
     if sys.platform == "darwin":
         return Apple(host), f"runtime: apple (no engine answers: {found.detail})"
+    if found.denied:
+        chosen = Bubblewrap(host, no_engine=found.hint)
+        return chosen, f"runtime: bubblewrap (there is an engine, but {found.hint})"
     return Bubblewrap(host), f"runtime: bubblewrap (no engine answers: {found.detail})"
 
 

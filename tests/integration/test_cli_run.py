@@ -95,8 +95,10 @@ def test_a_mount_of_the_command_line_is_there_and_read_only(run, launcher, proje
 
 def test_notices_go_to_stderr_unless_it_is_quiet(launcher):
     project = launcher.project()
+    (project / ".env").write_text("TOKEN=x")
     done = moat("run", project, "--runtime", launcher.runtime, "--", "true")
     assert done.stdout == b""
+    assert b"moat-nb: .env looks like a secret and can be read inside; to hide: " in done.stderr
     # Beside the display of a start that takes long.
     asked = f"moat-nb: runtime: {launcher.runtime} (asked for)"
     assert asked in done.stderr.decode().splitlines()
@@ -272,15 +274,20 @@ def test_stop_all_ends_every_sandbox_of_the_user_and_no_one_elses(
     on_bubblewrap.give(runtime_directory, owner)
     env = {"XDG_RUNTIME_DIR": str(runtime_directory), "HOME": "/proc/nonexistent"}
     neighbour = on_bubblewrap.launch(on_bubblewrap.project()) if os.getuid() == 0 else None
+    project = on_bubblewrap.project()
     arguments, extra = ordinary_user.command(
-        words("run", "-q", on_bubblewrap.project(), "--runtime", "bubblewrap", "--", *SLEEP)
+        words("run", "-q", project, "--runtime", "bubblewrap", "--", *SLEEP)
     )
     with (
         subprocess.Popen(arguments, env={**env, **extra}, stdout=subprocess.PIPE) as first,
         subprocess.Popen(arguments, env={**env, **extra}, stdout=subprocess.PIPE) as second,
     ):
         assert first.stdout.readline() == second.stdout.readline() == b"ready\n"
-        done = ordinary_user.run(words("stop", "--all"), env=env)
+        refused = ordinary_user.run(words("stop", "--all"), env=env, cwd="/")
+        assert refused.returncode == 1
+        assert refused.stderr.count(f"(test-box)  {project}\n") == 2
+        assert "moat-nb: nothing was stopped; `moat-nb stop .` ends those" in refused.stderr
+        done = ordinary_user.run(words("stop", "--all"), env=env, cwd=project)
         assert [line.partition(" ")[2] for line in done.stdout.splitlines()] == [
             "(test-box): stopped",
             "(test-box): stopped",

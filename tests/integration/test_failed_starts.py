@@ -3,12 +3,15 @@
 import contextlib
 import io
 import os
+import socket
+import sys
 import tarfile
 
 import pytest
 
 from moat_nb import ImageError, ProofError, StartError
 from moat_nb.errors import RuntimeUnavailable
+from tests import ordinary_user
 from tests.integration.engine_proxy import EngineProxy
 
 
@@ -83,6 +86,23 @@ def test_no_engine_at_all_is_said_with_what_to_do(on_docker, nothing_there):
     with pytest.raises(RuntimeUnavailable, match=r"nothing\.sock: nothing answers there; start"):
         on_docker.launch(project, environ=nothing_there)
     assert on_docker.left(project) == []
+
+
+def test_an_engine_that_this_user_may_not_open_is_told_with_the_mend(project, run_directory):
+    directory = project("base_image: nowhere/x:1\n")
+    path = run_directory / "closed.sock"
+    env = {"DOCKER_HOST": f"unix://{path}", "HOME": "/nonexistent", "PATH": os.environ["PATH"]}
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(path))
+        listening.listen()
+        path.chmod(0)
+        words = (sys.executable, "-m", "moat_nb", "plan", str(directory))
+        done = ordinary_user.run(words, env=env)
+        refused = ordinary_user.run((*words, "--runtime", "docker"), env=env)
+    path.unlink()
+    may_not = f"you may not open {path}"
+    assert "base_image: there are no images; use docker, which is here (" + may_not in done.stderr
+    assert done.returncode == 1 and refused.returncode == 0, refused.stderr
 
 
 def test_bubblewrap_needs_no_engine(on_bubblewrap, nothing_there):

@@ -377,7 +377,9 @@ def test_what_the_command_line_prints_is_printed(notebook):
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("%moat rnu", "no such subcommand"),
+        ("%moat rnu", "there is no subcommand 'rnu'; did you mean 'run'?"),
+        ("%moat run no-such", "a command stands after --: %moat run -- no-such"),
+        ("%moat run no-such -l", "a command stands after --: %moat run -- no-such -l"),
         ("%moat status -- ls", "only `%moat run` takes a command"),
         ("%moat run --env A", "write NAME=VALUE"),
         ("%moat stop nobody", "no sandbox of this name"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from collections.abc import Callable
 from typing import Literal
 
 from moat_nb.config.reader import load
@@ -12,7 +13,7 @@ from moat_nb.host.machine import Host
 from moat_nb.host.scratch import scratch_directory
 from moat_nb.jupyter.server.workspace import Workspace
 from moat_nb.sandbox.approval import Approve, check
-from moat_nb.sandbox.project import plan_project
+from moat_nb.sandbox.project import LaunchPlan, plan_project
 
 __all__ = ["serve"]
 
@@ -27,17 +28,21 @@ def serve(
     runtime: str | None = None,
     port: int | None = None,
     browser: bool = True,
+    before: Callable[[LaunchPlan], None] = lambda plan: None,
     approve: Approve | None = None,
 ) -> int:
     """Serve the nearest project until a signal ends it, and everything that it started with it.
 
-    ``approve`` is :meth:`Sandbox.launch`'s. Raises MoatError where the extra ``lab`` is not
-    installed, and what a start of the project's sandbox raises.
+    ``before`` is called with what will be started; ``approve`` is :meth:`Sandbox.launch`'s.
+    Raises MoatError where the extra ``lab`` is not installed, and what a start of the project's
+    sandbox raises.
     """
     host = Host.current()
     config = load(directory, home=host.home)
     _require("jupyter_server", EXTENSIONS[front_end])
-    approved = check(plan_project(config, runtime, host=host), approve)
+    plan = plan_project(config, runtime, host=host)
+    before(plan)
+    approved = check(plan, approve)
     with scratch_directory("moat-nb-lab-") as run:
         from moat_nb.jupyter.server import app
 

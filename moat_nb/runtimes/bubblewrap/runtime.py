@@ -10,7 +10,9 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,8 +72,12 @@ class Bubblewrap(Runtime):
 
     capabilities = Capabilities(name="bubblewrap", images=False, sidecars=False)
 
-    def __init__(self, host: Host, facts: BubblewrapFacts | None = None) -> None:
+    def __init__(
+        self, host: Host, facts: BubblewrapFacts | None = None, *, no_engine: str = ""
+    ) -> None:
+        """``no_engine``: what to do so that the engine that is there can be used."""
         self.host = host
+        self._no_engine = no_engine
         self._given = facts
 
     @functools.cached_property
@@ -128,7 +134,15 @@ class Bubblewrap(Runtime):
             for mount in spec.mounts
             if isinstance(mount, Volume)
         )
-        return (*refused, *volumes, *missing_dependencies(config, path))
+        found = (*refused, *volumes, *missing_dependencies(config, path))
+        return tuple(replace(one, hint=self._with_the_engine(one.hint)) for one in found)
+
+    def _with_the_engine(self, hint: str) -> str:
+        """ "use docker" is no help to who is refused by the one that is there."""
+        if not self._no_engine:
+            return hint
+        here = f"docker, which is here ({self._no_engine})"
+        return re.sub(r"(?<=use )docker\b|(?<=or )docker\b", lambda found: here, hint)
 
     def notices(self, spec: ContainerSpec) -> tuple[str, ...]:
         """Which limits are in force here, for the user."""

@@ -7,6 +7,7 @@ import http.client
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from moat_nb.config.model import Config
@@ -43,6 +44,11 @@ if TYPE_CHECKING:
 __all__ = ["Docker"]
 
 MISSING = "start the engine, and be in its group (`id -nG` shows yours)"
+DENIED = (
+    "you may not open {path}: `sudo usermod -aG {group} $USER` and a new login let you (who is in "
+    "that group can do all that root can), or use rootless Docker or Podman"
+)
+ROOTS = "you may not open {path}, which is root's alone: use rootless Docker or Podman"
 BUSY = "it is busy or stuck: try again, and look into its log if that does not help"
 
 
@@ -58,7 +64,7 @@ class Docker:
         self.socket: str | None = None
 
     def available(self) -> Availability:
-        failures, hints = [], set()
+        failures, hints, denied = [], set(), ""
         for path, kind in sockets(self._environ).items():
             if self.name == "podman" and kind == "docker" and "DOCKER_HOST" not in self._environ:
                 continue
@@ -73,6 +79,8 @@ class Docker:
             except (OSError, http.client.HTTPException, ValueError) as error:
                 failures.append(f"{path}: {_reason(error)}")
                 hints.add(BUSY if isinstance(error, TimeoutError) else MISSING)
+                if isinstance(error, PermissionError):
+                    denied = denied or _denied(path)
                 continue
             if self.name == "podman" and not self._facts.podman:
                 failures.append(f"{path}: it is Docker Engine, not Podman")
@@ -84,7 +92,8 @@ class Docker:
         return Availability(
             usable=False,
             detail="; ".join(failures) or "no socket of an engine",
-            hint="; or ".join(sorted(hints)) or MISSING,
+            hint=denied or "; or ".join(sorted(hints)) or MISSING,
+            denied=bool(denied),
         )
 
     def prepare(self, image: ImagePlan | None, progress: Progress, reaper: Reaper) -> str:
@@ -210,6 +219,17 @@ class Docker:
             raise StartError(f"{self.name} at {self.socket}: {error}") from error
         finally:
             client.close()
+
+
+def _denied(path: str) -> str:
+    """What to do about a socket that is not this user's to open; empty where none can be seen."""
+    try:
+        group = Path(path).group()
+    except OSError:
+        return ""
+    except KeyError:  # of an engine in a container, say
+        group = "docker"
+    return (ROOTS if group == "root" else DENIED).format(path=path, group=group)
 
 
 def _reason(error: Exception) -> str:

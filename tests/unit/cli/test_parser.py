@@ -40,11 +40,16 @@ def test_the_main_help_lists_every_command():
     ("words", "complaint"),
     [
         ([], "the following arguments are required: COMMAND"),
-        (["plna"], "invalid choice: 'plna'"),
+        (["plna"], "there is no command 'plna'; did you mean 'plan'?"),
+        (["ls"], "there is no command 'ls'; did you mean 'ps'?"),
+        (["frobnicate", "."], "there is no command 'frobnicate'; `moat-nb --help` lists all"),
         (["plan", "--", "ls"], "only `moat-nb run` takes a command after --"),
         (["stop"], "one of the arguments"),
         (["stop", "box", "--all"], "not allowed with argument"),
-        (["run", ".", "ls"], "unrecognized arguments: ls; a command stands after --"),
+        (["run", ".", "ls"], "unrecognized arguments: ls; a command stands after --: "),
+        (["run", "no-such", "-l"], "arguments: -l; a command stands after --: moat-nb run -- no-"),
+        (["run", "-q", "no-such"], "no-such: no such file or directory; a command stands after --"),
+        (["run", "--quite"], "unrecognized arguments: --quite\n"),
         (["plan", ".", "x"], "unrecognized arguments: x\n"),
         (["kernel"], "the following arguments are required: -f"),
     ],
@@ -53,6 +58,11 @@ def test_a_usage_error_says_what_is_wrong_and_exits_with_2(words, complaint):
     done = moat(*words)
     assert done.returncode == 2
     assert complaint in done.stderr
+
+
+def test_help_is_a_command_too():
+    assert moat("help").stdout == moat("--help").stdout
+    assert moat("help", "plan").stdout == moat("plan", "--help").stdout
 
 
 def test_the_version_is_the_packages_own():

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from moat_nb.cli import chosen as cli_chosen
 from moat_nb.cli import sandboxes as cli_sandboxes
 from moat_nb.cli.sandboxes import requests_as_text
 from moat_nb.errors import MoatError
@@ -58,14 +59,17 @@ def test_each_record_is_a_line_with_the_port_where_it_is_not_the_schemes_own() -
 def test_the_command_prints_text_or_all_fields_as_json(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(cli_sandboxes, "base_directory", lambda environ, uid: tmp_path)
+    monkeypatch.setattr(cli_chosen, "base_directory", lambda environ, uid: tmp_path)
+    monkeypatch.chdir(tmp_path)
     run_dir = RunDir(tmp_path / "aaaaaaaa")
     run_dir.path.mkdir()
     run_dir.write_state(sandbox_state("aaaaaaaa", "box", DEAD))
     assert cli_sandboxes.trace(None, as_json=False) == 0
     said = capsys.readouterr()
     assert said.out == ""
-    assert said.err.startswith("moat-nb: aaaaaaaa (box): it has asked for no host so far")
+    which, asked = said.err.splitlines()
+    assert which.startswith("moat-nb: aaaaaaaa (box), started ")
+    assert asked.startswith("moat-nb: aaaaaaaa (box): it has asked for no host so far")
     written(run_dir.requests)
     assert cli_sandboxes.trace("box", as_json=False) == 0
     assert capsys.readouterr().out == requests_as_text(RECORDS) + "\n"
