@@ -1,4 +1,4 @@
-"""What README and the notebooks show is what happens."""
+"""What README, its page of everyday use and the notebooks show is what happens."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import nbformat
@@ -16,22 +19,28 @@ from nbclient import NotebookClient
 import moat_nb
 from moat_nb.cli.demo import run_notebook, snapshot
 from moat_nb.config.reader import read_config
+from tests import ordinary_user
 from tests.conftest import Engine, Project
 from tests.integration.notebook import opened
+from tests.served import give, served
 from tests.service_images import ServiceImages
 
 ROOT = Path(moat_nb.__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+USAGE = (ROOT / "docs" / "usage.md").read_text()
+
+
+def blocks(language: str, page: str = USAGE) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", page, flags=re.DOTALL)
 
 
 @pytest.fixture
 def shown(project: Project) -> Path:
     """The project of the transcript; its node_modules is root's where the tests are root's."""
-    text = "".join(re.findall(r"\$ cat moat.yaml\n(.*?)\$ ", README, flags=re.DOTALL))
+    mount = "{source: ., target: /workspace, exclude: [node_modules, .env]}"
+    text = f"mounts: [{mount}]\nkernel: {{runtime: bubblewrap}}\n"
     directory = project(text, name="myproject")
     (directory / "node_modules").mkdir(mode=0o755)
     (directory / "node_modules" / "built-for-the-host").write_text("x")
@@ -39,11 +48,26 @@ def shown(project: Project) -> Path:
     return directory
 
 
-def test_the_transcript_is_what_a_shell_prints(shown: Path, tmp_path: Path) -> None:
-    (transcript,) = blocks("console")
-    (tmp_path / "moat-nb").write_text(f'#!/bin/sh\nexec {sys.executable} -m moat_nb "$@"\n')
-    (tmp_path / "moat-nb").chmod(0o755)
-    env = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "LC_ALL": "C"}
+@pytest.fixture
+def programs(run_directory: Path) -> Iterator[Path]:
+    """A directory for PATH: moat-nb as it is here, and a pip to which all is installed."""
+    directory = Path(tempfile.mkdtemp(dir=run_directory))
+    texts = {"moat-nb": f'exec {sys.executable} -m moat_nb "$@"', "pip": "exit 0"}
+    for name, text in texts.items():
+        (directory / name).write_text(f"#!/bin/sh\n{text}\n")
+        (directory / name).chmod(0o755)
+    directory.chmod(0o755)
+    yield directory
+    shutil.rmtree(directory)
+
+
+NO_ENGINE = {"DOCKER_HOST": "unix:///nonexistent/docker.sock"}
+
+
+def test_the_transcript_is_what_a_shell_prints(shown: Path, programs: Path) -> None:
+    (transcript,) = blocks("console", README)
+    (shown / "moat.yaml").unlink()
+    env = {**os.environ, **NO_ENGINE, "PATH": f"{programs}:{os.environ['PATH']}", "LC_ALL": "C"}
     before = snapshot(shown)
     for part in transcript.split("$ ")[1:]:
         command, _, expected = part.partition("\n")
@@ -51,7 +75,79 @@ def test_the_transcript_is_what_a_shell_prints(shown: Path, tmp_path: Path) -> N
             command, shell=True, cwd=shown, env=env, capture_output=True, text=True, check=False
         )
         assert done.stdout == expected, (command, done.stderr)
+    (shown / "moat.yaml").unlink()
     assert snapshot(shown) == before
+
+
+@dataclass(frozen=True, kw_only=True)
+class Newcomer:
+    """An ordinary user with a home of their own, and a directory with a notebook and a secret."""
+
+    directory: Path
+    home: Path
+    env: dict[str, str]
+
+    def types(self, block: str) -> str:
+        """What a shell prints for a block of commands, all of which must succeed."""
+        words = ["sh", "-ec", block]
+        done = ordinary_user.run(words, env=self.env, cwd=self.directory, timeout=300)
+        assert done.returncode == 0, (block, done.stdout, done.stderr)
+        return str(done.stdout + done.stderr)
+
+
+@pytest.fixture
+def newcomer(project: Project, programs: Path) -> Newcomer:
+    directory = project("", name="work")
+    (directory / "moat.yaml").unlink()
+    (directory / ".env").write_text("x")
+    code = "import os; print(6 * 7, os.getcwd(), os.path.getsize('.env'))"
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
+    nbformat.write(notebook, directory / "ada.ipynb")
+    home = directory.parent / "home"
+    home.mkdir()
+    (home / "run").mkdir(mode=0o700)
+    for path in (directory, home, home / "run"):
+        give(path)
+    path = f"{programs}:{sys.prefix}/bin:{os.environ['PATH']}"
+    env = {**NO_ENGINE, "HOME": str(home), "XDG_RUNTIME_DIR": str(home / "run"), "PATH": path}
+    return Newcomer(directory=directory, home=home, env=env)
+
+
+def part(title: str) -> str:
+    """The first commands below a heading of README."""
+    return blocks("sh", README[README.index(f"## {title}\n") :])[0]
+
+
+def test_who_has_a_project_is_served_after_three_commands(newcomer: Newcomer) -> None:
+    *before, last = part("You have a project").splitlines()
+    assert len(before) == 2 and last.startswith("moat-nb lab ")
+    assert "wrote moat.yaml" in newcomer.types("\n".join(before))
+    words = ["-m", "moat_nb", "lab", "--no-browser"]
+    runtime = str(newcomer.home / "run")
+    with served(words, home=newcomer.home, cwd=newcomer.directory, XDG_RUNTIME_DIR=runtime) as ours:
+        code, found = ours("GET", "/api/kernelspecs")
+        assert code == 200
+        (spec,) = found["kernelspecs"].values()
+        assert spec["spec"]["display_name"] == "Python 3 (moat: work)"
+
+
+def test_who_has_a_notebook_has_a_kernel_after_three_commands(newcomer: Newcomer) -> None:
+    commands = part("You have a notebook")
+    assert len(commands.splitlines()) == 3
+    assert "installed moat-work in " in newcomer.types(commands)
+    run = "jupyter nbconvert --to markdown --stdout --execute"
+    said = newcomer.types(f"{run} --ExecutePreprocessor.kernel_name=moat-work ada.ipynb")
+    assert "\n    42 /workspace 0\n" in said
+
+
+def test_who_has_a_class_runs_what_was_handed_in_and_can_leave(newcomer: Newcomer) -> None:
+    commands = part("You have a class")
+    assert len(commands.splitlines()) == 3
+    newcomer.types(commands)
+    assert "42 /workspace 0\n" in (newcomer.directory / "ada.html").read_text()
+    newcomer.types(part("To leave"))
+    left = {path.name for path in newcomer.home.rglob("*") if path.is_file()}
+    assert "kernel.json" not in left, left
 
 
 def test_the_moat_yaml_that_is_shown_is_valid(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from moat_nb.cli.init.text import Draft, Item
 from moat_nb.cli.init.wanted import Wanted, look
-from moat_nb.config.file import FILE_NAMES, find
+from moat_nb.config.file import FILE_NAMES, find, label_of
 from moat_nb.config.reader import read_config, slug
 from moat_nb.errors import ConfigError, MoatError, Problem
 from moat_nb.excludes.suggest import unmeasured
@@ -47,7 +47,7 @@ def init(directory: str, *, runtime: str | None = None, yes: bool = False) -> in
         print(f"{FILE}: nothing was written", file=sys.stderr)
         return 1
     _write(place, draft.text)
-    print(f"wrote {one_line(str(place / FILE))}")
+    print(f"wrote {one_line(label_of(place / FILE))}")
     if above is not None:
         _say(f"it takes the place of {above} for what is here and below")
     for words in (*wanted.left, *_remarks(draft)):
@@ -68,7 +68,7 @@ def _refuse_present(place: Path, directory: str) -> None:
         if os.path.lexists(place / name):
             hint = "`moat-nb plan` shows what comes of it; it was left as it is"
             raise ConfigError(
-                [Problem(where=str(place / name), what="is there already", hint=hint)]
+                [Problem(where=label_of(place / name), what="is there already", hint=hint)]
             )
 
 
