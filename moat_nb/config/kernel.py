@@ -42,6 +42,7 @@ _NAME = Word(
 # Above the maxima a number is in the wrong unit, or would take the machine down.
 _SECONDS = Number(maximum=10 * 365 * 86400)
 _GPU_COUNT = Integer(minimum=1, maximum=64)
+_SIZE = Integer(minimum=1, maximum=1 << 24)
 _PIDS = Integer(
     minimum=16,  # init, guest, and one kernel with its threads
     maximum=1 << 22,  # the kernel's own PID_MAX_LIMIT
@@ -80,9 +81,14 @@ class KernelKeys(Keys):
         default=KernelOptions.pool,
     )
     tmpfs_size = key(
-        Integer(minimum=1, maximum=1 << 24),
+        _SIZE,
         "MB that each excluded directory, and each other tmpfs, can hold.",
         default=KernelOptions.tmpfs_size_mb,
+    )
+    home_size = key(_SIZE, "MB that HOME can hold; half of the memory unless given.")
+    tmp_size = key(_SIZE, "MB that /tmp can hold; half of the memory unless given.")
+    shm_size = key(
+        _SIZE, "MB that shared memory, /dev/shm, can hold; half of the memory unless given."
     )
     services = key(SERVICES, "Services from any image, and more about those of the dependencies.")
     pids = key(_PIDS, "How many processes and threads there may be.", default=KernelOptions.pids)
@@ -129,6 +135,9 @@ def kernel(cursor: Cursor, dependencies: Iterable[Dependency]) -> KernelOptions:
         spare=fields.read(KernelKeys.spare),
         pool=fields.read(KernelKeys.pool),
         tmpfs_size_mb=fields.read(KernelKeys.tmpfs_size),
+        home_size_mb=fields.read(KernelKeys.home_size),
+        tmp_size_mb=fields.read(KernelKeys.tmp_size),
+        shm_size_mb=fields.read(KernelKeys.shm_size),
         pids=fields.read(KernelKeys.pids),
         require_limits=fields.read(KernelKeys.require_limits),
         gpus=_gpus(fields.at(KernelKeys.gpus)),

@@ -177,6 +177,10 @@ class KernelOptions:
     pool: int = 0
     """How many sandboxes are kept started ahead of need."""
     tmpfs_size_mb: int = 1024
+    home_size_mb: int | None = None
+    """None, as of the next two: half of the memory."""
+    tmp_size_mb: int | None = None
+    shm_size_mb: int | None = None
     pids: int = 512
     require_limits: bool = False
     """Refuse a start whose memory nothing limits."""

@@ -12,17 +12,17 @@ import sys
 import time
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
-from . import port_forward, protocol, venv
+from . import port_forward, protocol, spaces, venv
 from .attach_stream import AttachStream
 from .kernel import may_fork, preload, run_kernel
 from .process import (
     CHUNK,
     BecomeKernel,
+    Ends,
     Process,
     SpawnRequest,
     describe,
     note,
-    oom_kills,
     start,
     unlink_quietly,
     waiting_bytes,
@@ -49,7 +49,7 @@ class Guest:
         self.processes: Dict[str, Process] = {}
         self.poll = select.poll()
         self.watch = Watch()
-        self.oom_kills = oom_kills()
+        self.ends = Ends(settings.spaces)
         self.import_error: Optional[str] = None
         self.usage, self.next_beat = Usage(), 0.0
         self.spare: Optional[Spare] = None
@@ -264,6 +264,9 @@ class Guest:
         self.usage.sample(self.kernels())
         self.send(protocol.VITALS, id=id, memory=sandbox_memory(), kernels=self.usage.report())
 
+    def on_spaces(self, id: str) -> None:
+        self.send(protocol.SPACES, id=id, spaces=spaces.look(self.settings.spaces))
+
     def kernels(self) -> Dict[str, int]:
         """The pids by id."""
         processes = self.processes.items()
@@ -353,16 +356,7 @@ class Guest:
             os.close(process.stdin)
         unlink_quietly(process.connection_file)
         del self.processes[process.id]
-        before, self.oom_kills = self.oom_kills, oom_kills()
-        signalled = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
-        code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else None
-        self.send(
-            protocol.EXITED,
-            id=process.id,
-            code=code,
-            signal=signalled,
-            oom=signalled == signal.SIGKILL and self.oom_kills > before,
-        )
+        self.send(protocol.EXITED, id=process.id, **self.ends.told(status))
 
     def watch_mounts(self) -> None:
         for path in self.watch.look():
@@ -378,6 +372,7 @@ HANDLERS: Dict[str, Callable[..., None]] = {
     protocol.USAGE: Guest.on_usage,
     protocol.PROVE: Guest.on_prove,
     protocol.VITALS: Guest.on_vitals,
+    protocol.SPACES: Guest.on_spaces,
 }
 """What is done with each message; its fields are the arguments."""
 

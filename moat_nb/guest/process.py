@@ -8,7 +8,9 @@ import os
 import resource
 import signal
 import stat
-from typing import Any, Dict, List, NamedTuple, NoReturn, Optional
+from typing import Any, Dict, List, NamedTuple, NoReturn, Optional, Sequence
+
+from . import spaces
 
 CHUNK = 1 << 16
 KERNEL_OOM_SCORE = 300
@@ -16,6 +18,8 @@ KERNEL_OOM_SCORE = 300
 RESET_SIGNALS = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
 """A program expects the defaults; python, the guest, the engine, or the shell that the launcher
 was started from, in the background or by nohup, may have set others."""
+MAY_LACK_SPACE = (signal.SIGBUS, signal.SIGKILL)
+"""What a process gets that writes to a mapped file where there is no room, or no memory."""
 PR_SET_DUMPABLE = 4
 """Of linux/prctl.h."""
 CHANNEL = 3
@@ -210,15 +214,32 @@ def note(pid: int, text: str) -> None:
 
 
 def write_connection_file(id: str, connection: Dict[str, Any], env: Dict[str, str]) -> str:
+    """Where Jupyter's programs look for it; elsewhere when HOME is full, as a kernel is to start
+    that can make room there."""
     directory = env.get("JUPYTER_RUNTIME_DIR") or os.path.join(
         env.get("HOME", "/tmp"), ".local/share/jupyter/runtime"
     )
+    *first, last = (directory, "/tmp", "/dev/shm")
+    for place in first:
+        try:
+            return _write_connection(place, id, connection)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+    return _write_connection(last, id, connection)
+
+
+def _write_connection(directory: str, id: str, connection: Dict[str, Any]) -> str:
     os.makedirs(directory, mode=0o700, exist_ok=True)
     name = os.path.join(directory, "kernel-%s.json" % id)
     unlink_quietly(name)
     descriptor = os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        json.dump(connection, file)
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            json.dump(connection, file)
+    except OSError:
+        unlink_quietly(name)
+        raise
     return name
 
 
@@ -244,6 +265,25 @@ def waiting_bytes(descriptor: int) -> int:
 
 
 # ---------------------------------------------------------------- its end
+
+
+class Ends:
+    """How processes end, as the launcher is told."""
+
+    def __init__(self, places: Sequence[str]) -> None:
+        self.places = places
+        self.oom_kills = oom_kills()
+
+    def told(self, status: int) -> Dict[str, Any]:
+        """The message's fields, from what wait() has said."""
+        before, self.oom_kills = self.oom_kills, oom_kills()
+        signalled = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
+        return {
+            "code": os.WEXITSTATUS(status) if os.WIFEXITED(status) else None,
+            "signal": signalled,
+            "oom": signalled == signal.SIGKILL and self.oom_kills > before,
+            "spaces": spaces.look(self.places) if signalled in MAY_LACK_SPACE else [],
+        }
 
 
 def oom_kills() -> int:

@@ -14,6 +14,7 @@ To the guest:
     usage  {id}              ask for the mounts' use
     prove  {id}              prove the excludes once more
     vitals {id}              ask for the kernels' memory and CPU
+    spaces {id}              ask which places are full
 From the guest:
     ready    {mounts, sources, python}   the excludes' promises hold; sources: what is mounted at
                                          each mount point, [device, path in its filesystem,
@@ -25,12 +26,14 @@ From the guest:
     alive    {}                          each 5 s, from the end of its imports on
     output   {id, stream, data}          bytes (base64) of its stdout (1) or stderr (2)
     input_taken {id}                     the last ``input`` was written; send the next
-    exited   {id, code, signal, oom}     the process ended, by itself or by a signal; oom: the
-                                         sandbox's memory limit was reached
+    exited   {id, code, signal, oom, spaces}   the process ended, by itself or by a signal; oom:
+                                         the sandbox's memory limit was reached; spaces: where
+                                         a full one may be why
     mount_lost {path}                    an exclude came undone
     usage    {id, mounts}                the answer: [{path, mode, size, used}], in bytes
     proved   {id, mounts, sources}       the answer to prove, as in ready
     vitals   {id, memory, kernels}       the answer: see usage.py for [{id, samples}]
+    spaces   {id, spaces}                the answer: [{path, used, full}], used in bytes
 
 ``id`` is the launcher's: of a process, or of a question, which its answer repeats. All that the
 launcher reads is hostile to it, as kernels run as the guest's own user: sandbox/guest_client.py
@@ -47,6 +50,7 @@ NOTE = "note"
 USAGE = "usage"
 PROVE = "prove"
 VITALS = "vitals"
+SPACES = "spaces"
 
 READY = "ready"
 REFUSED = "refused"
@@ -59,10 +63,10 @@ ALIVE = "alive"
 MOUNT_LOST = "mount_lost"
 PROVED = "proved"
 
-TO_GUEST = frozenset({SPAWN, SPARE, INPUT, SIGNAL, NOTE, USAGE, PROVE, VITALS})
+TO_GUEST = frozenset({SPAWN, SPARE, INPUT, SIGNAL, NOTE, USAGE, PROVE, VITALS, SPACES})
 FROM_GUEST = frozenset(
     {
         *(READY, REFUSED, SPAWNED, FAILED, SPARE, OUTPUT, INPUT_TAKEN, EXITED, MOUNT_LOST),
-        *(USAGE, PROVED, VITALS, ALIVE),
+        *(USAGE, PROVED, VITALS, SPACES, ALIVE),
     }
 )

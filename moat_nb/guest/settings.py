@@ -43,6 +43,8 @@ class Settings(NamedTuple):
     else wants the processor. A word of its own: each start of one plan adds it or does not."""
     venv: str = ""
     """Where the sandbox's own virtual environment is made; nowhere when empty."""
+    spaces: Sequence[str] = []
+    """The places that can be full, which the launcher knows the limits of."""
 
     def to_argv(self) -> List[str]:
         """The guest's arguments: a JSON object, and the word for no hurry."""
@@ -50,6 +52,7 @@ class Settings(NamedTuple):
             "excludes": [exclude._asdict() for exclude in self.excludes],
             "preload": list(self.preload),
             "port_forwards": [forward._asdict() for forward in self.port_forwards],
+            "spaces": list(self.spaces),
             "venv": self.venv,
         }
         argv = [json.dumps(words)]
@@ -63,6 +66,7 @@ class Settings(NamedTuple):
             excludes=[Exclude(**exclude) for exclude in words["excludes"]],
             preload=words["preload"],
             port_forwards=[PortForward(**forward) for forward in words["port_forwards"]],
+            spaces=words["spaces"],
             venv=words["venv"],
             in_no_hurry=IN_NO_HURRY in argv[1:],
         )

@@ -124,6 +124,7 @@ class MoatProvisioner(KernelProvisionerBase):
         inner = new_connection(sandbox.next_socket_prefix())
         if self._relay is not None:
             self._open_relay(self._relay)
+            self._relay.no_space = sandbox.no_space
             self._relay.connect(json_ready(inner))
         elif not self.connection_info:
             self.connection_info = {**inner, **self._encryption()}  # type: ignore[typeddict-item]

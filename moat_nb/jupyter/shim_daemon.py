@@ -103,6 +103,7 @@ class Keeper:
         inner = json_ready(new_connection(sandbox.next_socket_prefix()))
         self._prefix = inner["ip"]
         relay.open(start["connection"], trusted=self._trust_output)
+        relay.no_space = sandbox.no_space
         relay.connect(inner)
         self._process = sandbox.spawn_kernel(
             list(sandbox.config.kernel.argv) or IPYKERNEL_ARGV,

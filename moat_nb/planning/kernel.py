@@ -16,9 +16,10 @@ from moat_nb.planning.capabilities import Capabilities
 from moat_nb.planning.image import ImagePlan, image_plan
 from moat_nb.planning.interpreter import with_interpreter
 from moat_nb.planning.layout import lay_out
-from moat_nb.planning.limits import MIB, Hardening, Limits
+from moat_nb.planning.limits import MIB, Hardening, Limits, share
 from moat_nb.planning.mounts import EmptyFile, MountPlan
 from moat_nb.planning.network import NetworkPlan, plan_network
+from moat_nb.planning.spaces import spaces
 from moat_nb.planning.spec import GUEST_PATH, HOME, VENV, ContainerSpec
 
 __all__ = ["PRELOAD", "KernelPlan", "kernel_user", "plan_kernel", "unsupported"]
@@ -57,6 +58,7 @@ def plan_kernel(
     )
     problems += network.problems
     limits = _limits(config, host)
+    problems += _too_large(config, limits)
     mounts, image = MountPlan(mounts=()), None
     with collected(problems):
         mounts = lay_out(
@@ -82,7 +84,7 @@ def plan_kernel(
         command=(
             "python3" if runtime.images else host.executable,
             GUEST_PATH,
-            *_guest_settings(mounts, config, network, kernels).to_argv(),
+            *_guest_settings(mounts, limits, config, network, kernels).to_argv(),
         ),
         user=user,
         env=_environment(config, host, network, on_host=not runtime.images),
@@ -107,14 +109,30 @@ def plan_kernel(
 
 
 def _limits(config: Config, host: Host) -> Limits:
-    memory = config.container.memory_mb
+    given = config.container.memory_mb
+    memory = given * MIB if given is not None else host.memory // 2
     return Limits(
-        memory=memory * MIB if memory is not None else host.memory // 2,
+        memory=memory,
+        shm=share(config.kernel.shm_size_mb, memory),
         pids=config.kernel.pids,
         cpus=config.container.cpus,
         ulimits=_ulimits(config),
         required=config.kernel.require_limits,
     )
+
+
+def _too_large(config: Config, limits: Limits) -> Iterator[Problem]:
+    kernel = config.kernel
+    sizes = {"home": kernel.home_size_mb, "tmp": kernel.tmp_size_mb, "shm": kernel.shm_size_mb}
+    for name, size in sizes.items():
+        if size is not None and size * MIB > limits.memory:
+            key = f"kernel.{name}_size"
+            yield Problem(
+                where=config.place(key),
+                what=f"{key} {size} is more than the memory, {limits.memory // MIB} MB, which what "
+                "it holds counts as",
+                hint=f"give less, or container.memory: {size} or more",
+            )
 
 
 def kernel_user(config: Config, host: Host) -> User:
@@ -145,7 +163,7 @@ def _workspace_status(config: Config) -> os.stat_result | None:
 
 
 def _guest_settings(
-    mounts: MountPlan, config: Config, network: NetworkPlan, kernels: bool
+    mounts: MountPlan, limits: Limits, config: Config, network: NetworkPlan, kernels: bool
 ) -> Settings:
     excludes = [
         Exclude(mount.target, "file" if isinstance(mount, EmptyFile) else "directory")
@@ -153,7 +171,8 @@ def _guest_settings(
     ]
     forked = kernels and config.kernel.forked
     preload = [*PRELOAD, *config.kernel.preload] if forked else []
-    return Settings(excludes, preload, network.port_forwards, venv=VENV)
+    places = [space.path for space in spaces(mounts, limits)]
+    return Settings(excludes, preload, network.port_forwards, spaces=places, venv=VENV)
 
 
 def _environment(

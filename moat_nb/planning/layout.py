@@ -9,16 +9,13 @@ from pathlib import Path
 from moat_nb.config.model import Config, MountEntry, VolumeEntry
 from moat_nb.errors import ConfigError
 from moat_nb.host.machine import Host
-from moat_nb.planning.limits import MIB, Limits
+from moat_nb.planning.limits import MIB, Limits, share
 from moat_nb.planning.mounts import Bind, MountPlan, Tmpfs, Volume, build
 from moat_nb.planning.protection import protect
 from moat_nb.planning.resolve_mounts import resolve_mounts
 from moat_nb.planning.spec import HOME
 
 __all__ = ["exclude_size", "lay_out"]
-
-SCRATCH_MB = 512
-"""MiB of /tmp and of HOME."""
 
 
 def exclude_size(config: Config, limits: Limits) -> int:
@@ -48,10 +45,10 @@ def lay_out(
         approvals=host.approvals,
     )
     kept = [_volume(volume, config.name, host) for volume in volumes]
-    scratch = min(SCRATCH_MB * MIB, limits.memory // 2)
+    kernel, memory = config.kernel, limits.memory
     own = (
-        Tmpfs(target="/tmp", size=scratch, role="tmp"),
-        Tmpfs(target=HOME, size=scratch, role="home"),
+        Tmpfs(target="/tmp", size=share(kernel.tmp_size_mb, memory), role="tmp"),
+        Tmpfs(target=HOME, size=share(kernel.home_size_mb, memory), role="home"),
     )
     where = {entry.target: entry.where for entry in mounts}
     protection = protect(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from moat_nb.text.tables import amount
 
-__all__ = ["MIB", "Hardening", "Limits", "limits_in_words"]
+__all__ = ["MIB", "Hardening", "Limits", "limits_in_words", "share"]
 
 MIB = 1 << 20
 
@@ -49,6 +49,12 @@ class Hardening:
         if not self.read_only_root:
             words.append("the root filesystem can be written")
         return tuple(words)
+
+
+def share(asked_mb: int | None, memory: int) -> int:
+    """Bytes of one tmpfs of a sandbox with so many bytes of memory, which it counts as: half of it
+    unless asked for, as the kernel's own default is of a machine's."""
+    return memory // 2 if asked_mb is None else min(asked_mb * MIB, memory)
 
 
 def limits_in_words(limits: Limits) -> str:

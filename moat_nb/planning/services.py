@@ -21,7 +21,7 @@ from moat_nb.planning.builtin_services import (
     resolve,
 )
 from moat_nb.planning.layout import exclude_size, lay_out
-from moat_nb.planning.limits import MIB, Hardening, Limits
+from moat_nb.planning.limits import MIB, Hardening, Limits, share
 from moat_nb.planning.mount_paths import hidden
 from moat_nb.planning.mounts import Bind, Mount, Tmpfs, Volume, is_below
 from moat_nb.planning.network import way_out_variables
@@ -196,7 +196,8 @@ def _plan(
 ) -> SidecarPlan:
     entry, limits = service.entry, kernel.limits
     if entry.memory_mb is not None:
-        limits = replace(limits, memory=entry.memory_mb * MIB)
+        memory = entry.memory_mb * MIB
+        limits = replace(limits, memory=memory, shm=share(config.kernel.shm_size_mb, memory))
     mounts = lay_out(
         _mounts_of(entry, hidden(kernel.mounts)),
         _volumes_of(entry),

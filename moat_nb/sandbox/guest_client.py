@@ -18,7 +18,9 @@ from typing import Any
 
 from moat_nb.errors import ProgramNotFound, ProofError, SandboxGone, StartError
 from moat_nb.guest import protocol
+from moat_nb.planning.spaces import Space
 from moat_nb.runtimes.base import AttachStream
+from moat_nb.sandbox import space_words
 from moat_nb.sandbox.mount_check import Source
 from moat_nb.sandbox.process import STDERR, Exit, Output, Process
 from moat_nb.sandbox.usage import Usage
@@ -104,8 +106,14 @@ class GuestClient:
     the exclude's path, and ``gone`` with the reason, once, when the attach stream has ended.
     """
 
-    def __init__(self, attach_stream: AttachStream, on_event: Callable[[str, str], None]) -> None:
+    def __init__(
+        self,
+        attach_stream: AttachStream,
+        on_event: Callable[[str, str], None],
+        spaces: Sequence[Space] = (),
+    ) -> None:
         self._attach_stream = attach_stream
+        self._spaces = spaces
         self._on_event = on_event
         self._processes: dict[str, Process] = {}
         self._answers: dict[tuple[str, str], Future[Any]] = {}
@@ -209,6 +217,11 @@ class GuestClient:
         found: Usage = self._ask(protocol.VITALS, protocol.VITALS, timeout)
         return found
 
+    def no_space(self, timeout: float = 1.0) -> str:
+        """Why a write has found no room just now, in words."""
+        held = self._ask(protocol.SPACES, protocol.SPACES, timeout)
+        return space_words.no_space(self._spaces, held)
+
     def prove(self, timeout: float = 5.0) -> tuple[MountProof, ...]:
         """Have the excludes proved once more; ProofError when one does not hold any more."""
         proofs: tuple[MountProof, ...] = self._ask(protocol.PROVE, protocol.PROVED, timeout)
@@ -302,6 +315,8 @@ class GuestClient:
             self._answer(kind, message["id"], mounts)
         elif kind == protocol.VITALS:
             self._answer(kind, message["id"], Usage.parse(message, self._attach_stream.memory))
+        elif kind == protocol.SPACES:
+            self._answer(kind, message["id"], space_words.parse(message["spaces"]))
         elif kind == protocol.SPARE:
             self.spare_ready.set()
         elif kind == protocol.ALIVE:
@@ -345,7 +360,10 @@ class GuestClient:
             signum, code = message["signal"], message["code"]
             ended = -number(signum) if signum is not None else number(code)
             lacked = self._attach_stream.lacked_memory() and ended == -signal.SIGKILL
-            process.ended(ended, oom=lacked or bool(message["oom"]))
+            oom = lacked or bool(message["oom"])
+            held = space_words.parse(message.get("spaces", ()))
+            limits = space_words.why_killed(-ended, oom=oom, spaces=self._spaces, held=held)
+            process.ended(ended, oom=oom, limits=limits)
             self._processes.pop(process.id)
         else:
             raise ValueError(f"unknown message {kind!r:.40}")

@@ -48,6 +48,8 @@ class Exit:
     """The kernel killed it because the sandbox's memory limit was reached."""
     stderr: str = field(default="", compare=False)
     """The last lines of its stderr, fit for a terminal."""
+    limits: str = field(default="", compare=False)
+    """Which limits explain its end, and their keys, in words; empty for none."""
 
     @property
     def told(self) -> str:
@@ -56,9 +58,11 @@ class Exit:
 
     def __str__(self) -> str:
         if self.oom:
-            return "out of memory: the sandbox's memory limit (container.memory) was reached"
+            words = "out of memory: the sandbox's memory limit (container.memory) was reached"
+            return f"{words}; {self.limits}" if self.limits else words
         if self.code < 0:
-            return f"killed by {_signal_name(-self.code)}"
+            words = f"killed by {_signal_name(-self.code)}"
+            return f"{words}: {self.limits}" if self.limits else words
         return f"exit code {self.code}"
 
 
@@ -144,12 +148,12 @@ class Process:
         if self.on_output is not None:
             self.on_output(stream, data)
 
-    def ended(self, code: int, *, oom: bool = False) -> None:
+    def ended(self, code: int, *, oom: bool = False, limits: str = "") -> None:
         if not self.spawned.done():
             self.spawned.set_exception(SandboxGone("the sandbox ended before the process began"))
         if not self.exited.done():
             words = _final_words(self._stderr.decode(errors="replace"))
-            self.exited.set_result(Exit(code=code, oom=oom, stderr=words))
+            self.exited.set_result(Exit(code=code, oom=oom, stderr=words, limits=limits))
 
 
 def _final_words(stderr: str) -> str:

@@ -22,6 +22,7 @@ from moat_nb.host.rotating_log import BoundedLog
 from moat_nb.host.run_directory import Owner, RunDir, SandboxState, base_directory, sweep
 from moat_nb.planning.mount_paths import hidden
 from moat_nb.planning.mounts import Bind
+from moat_nb.planning.spaces import spaces
 from moat_nb.planning.spec import ContainerSpec, Instance, SandboxSpec
 from moat_nb.planning.walk import Budget
 from moat_nb.runtimes.base import AttachStream
@@ -157,7 +158,8 @@ class RunningSandbox:
         streams = self.plan.runtime.start(sandbox, self.reaper)
         self.attach_stream = streams.kernel
         self.sidecars.attach(sandbox.sidecars, streams.sidecars, self.run_dir)
-        self._guest = GuestClient(self.attach_stream, self._hear)
+        places = tuple(spaces(self.plan.spec.mounts, self.plan.spec.limits))
+        self._guest = GuestClient(self.attach_stream, self._hear, places)
         try:
             self.proofs = self._guest.ready.result(timeout=START_TIMEOUT)
         except FutureTimeout:

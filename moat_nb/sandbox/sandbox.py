@@ -262,10 +262,8 @@ class Sandbox:
         return self._running.guest
 
     def requests(self) -> tuple[Record, ...]:
-        """What was asked for of the network, with what became of it, the oldest first.
-
-        Those that have ended, and of many the last; none with ``network.policy`` bridge.
-        """
+        """What was asked for of the network and has ended, with what became of it, the oldest
+        first and of many the last; none with ``network.policy`` bridge."""
         return read(self._running.run_dir.requests)
 
     def changes(self) -> Changes:
@@ -304,6 +302,10 @@ class Sandbox:
     def usage(self) -> Usage:
         """The memory in use, and each kernel's memory and CPU over the last two minutes."""
         return self._guest.usage()
+
+    def no_space(self) -> str:
+        """Why a write inside has found no room just now, in words."""
+        return self._guest.no_space()
 
     @property
     def kernels(self) -> tuple[Process, ...]:

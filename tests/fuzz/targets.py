@@ -55,6 +55,7 @@ MESSAGES: tuple[dict[str, Any], ...] = (
     {"type": protocol.USAGE, "id": "1", "mounts": [PROOF]},
     {"type": protocol.PROVED, "id": "1", "mounts": [PROOF], "sources": {}},
     {"type": protocol.VITALS, "id": "1", "memory": 5, "kernels": [{"id": "k", "samples": [[1]]}]},
+    {"type": protocol.SPACES, "id": "1", "spaces": [{"path": "/tmp", "used": 5, "full": True}]},
     {"type": protocol.SPARE},
     {"type": protocol.OUTPUT, "id": "1", "stream": 1, "data": "eA=="},
     {"type": protocol.SPAWNED, "id": "1", "pid": 5},

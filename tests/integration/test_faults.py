@@ -272,7 +272,8 @@ for path in sys.argv[1:]:
 
 
 def test_a_kernel_whose_every_tmpfs_is_full_goes_on(launcher: Launcher, table: Any) -> None:
-    project = launcher.project("lib", python=True, kernel={"tmpfs_size": 16})
+    sizes = dict.fromkeys(("tmpfs_size", "home_size", "tmp_size", "shm_size"), 16)
+    project = launcher.project("lib", python=True, kernel=sizes)
     box = launcher.launch(project)
     full = ["/tmp", "/dev/shm", "/workspace/lib", "/home/moatuser"]
     with Kernel.start(box) as kernel:

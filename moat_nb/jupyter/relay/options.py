@@ -8,6 +8,9 @@ The first line is :class:`RelayOptions`; each further one is a command:
     {"ended": PREFIX, "why": TEXT}
                              it has ended; TEXT says why, or is empty where a client asked for it
     {"note": TEXT}           what the user should know, shown in the notebook
+    {"space": TEXT}          the answer to NO_SPACE, empty where there is none
+
+It says a line on its stdout when clients can connect, and NO_SPACE to ask what is full.
 """
 
 from __future__ import annotations
@@ -17,7 +20,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-__all__ = ["RelayOptions"]
+__all__ = ["NO_SPACE", "RelayOptions"]
+
+NO_SPACE = b"moat: a cell found no space\n"
 
 
 @dataclass(frozen=True, kw_only=True)

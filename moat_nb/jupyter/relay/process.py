@@ -14,14 +14,14 @@ import os
 import subprocess
 import threading
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from moat_nb.errors import MoatError, StartError
+from moat_nb.errors import MoatError, SandboxGone, StartError
 from moat_nb.host import isolated_python
 from moat_nb.host.run_directory import ClientDirectory
-from moat_nb.jupyter.relay.options import RelayOptions
+from moat_nb.jupyter.relay.options import NO_SPACE, RelayOptions
 from moat_nb.sandbox.connection import PORTS
 
 __all__ = ["RelayProcess", "close_ahead", "make_ahead", "take"]
@@ -61,6 +61,8 @@ class RelayProcess:
     def __init__(self, base: Path) -> None:
         """``base`` is the directory of this user's sandboxes."""
         self.base = base
+        self.no_space: Callable[[], str] = str
+        """Says why a write inside has found no room just now; called from a thread."""
         self._directory = ClientDirectory.make(base)
         self._lock = threading.RLock()
         self._closed = threading.Event()
@@ -173,7 +175,7 @@ class RelayProcess:
         pause = PAUSE_SECONDS
         while True:
             process = self._process
-            tail = _tail(process)
+            tail = self._answered(process)
             process.wait()
             if self._closed.wait(pause):
                 return
@@ -183,6 +185,22 @@ class RelayProcess:
             logger.warning("the relay of a kernel's output ended (%s), and starts: %s", code, words)
             with self._lock:
                 self._start_again()
+
+    def _answered(self, process: subprocess.Popen[bytes]) -> bytes:
+        """The end of what it writes, once it has ended; what it asks meanwhile is answered."""
+        assert process.stdout is not None
+        tail = b""
+        while line := process.stdout.readline(TAIL):
+            if line == NO_SPACE:
+                try:
+                    words = self.no_space()
+                except SandboxGone:
+                    words = ""
+                with self._lock:
+                    self._command(space=words)
+            else:
+                tail = (tail + line)[-TAIL:]
+        return tail
 
     def _start_again(self) -> None:
         if self._closed.is_set():

@@ -10,9 +10,11 @@ import contextlib
 import functools
 import json
 import os
+import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import zmq
@@ -21,7 +23,8 @@ from moat_nb.jupyter.relay.allowance import LIMIT, Allowance
 from moat_nb.jupyter.relay.cell import Cell
 from moat_nb.jupyter.relay.harmless import Harmless
 from moat_nb.jupyter.relay.libraries import Libraries
-from moat_nb.jupyter.relay.options import RelayOptions
+from moat_nb.jupyter.relay.no_space import NoSpace
+from moat_nb.jupyter.relay.options import NO_SPACE, RelayOptions
 from moat_nb.jupyter.relay.sockets import ClientSockets, KernelSockets
 from moat_nb.jupyter.relay.wire import Message, Signer, parts_of, read, signed_anew
 
@@ -68,6 +71,7 @@ class Relay:
         self._libraries = Libraries(self._harmless.drawings)
         self._allowance = Allowance()
         self._cell = Cell()
+        self._no_space = NoSpace()
         self._notes: list[str] = []
         """What is said in the next cell."""
         self._commands = commands
@@ -97,6 +101,8 @@ class Relay:
                 self._open_shell()
             if self._cell.waits_for_lost:
                 self._make_up()
+            if self._no_space.overdue:
+                self._say_space("")
         self._leave_kernel()
         self._context.destroy(linger=LAST_MILLISECONDS)
 
@@ -104,7 +110,8 @@ class Relay:
         """For how many milliseconds nothing needs to be looked at that is not said."""
         if self._holds_shell or (self._kernel is not None and not self._connected):
             return CONNECT_MILLISECONDS
-        return BREAK_MILLISECONDS if self._cell.waits_for_lost else None
+        waits = self._cell.waits_for_lost or self._no_space.cell is not None
+        return BREAK_MILLISECONDS if waits else None
 
     @property
     def _holds_shell(self) -> bool:
@@ -129,6 +136,8 @@ class Relay:
                     self._drain()
                     self._tell_end(command["why"])
                     self._leave_kernel()
+            elif "space" in command:
+                self._say_space(command["space"])
             else:
                 self._note(command["note"])
 
@@ -167,6 +176,7 @@ class Relay:
         self._poller.register(socket, zmq.POLLIN)
 
     def _leave_kernel(self) -> None:
+        self._say_space("")
         kernel, self._kernel = self._kernel, None
         if kernel is None:
             return
@@ -199,6 +209,7 @@ class Relay:
 
     def _asked(self, identities: Sequence[bytes], parts: Sequence[bytes]) -> None:
         self._allowance.renew()
+        self._no_space.begin_cell()
         if self._cell.begin(identities, parts):
             self._harmless.begin_cell()
             for note in self._notes:
@@ -234,6 +245,9 @@ class Relay:
             self._cell.hear(message)
             for hint in self._harmless.hints():
                 self._publish(self._cell.text(hint))
+            if channel == "iopub" and self._no_space.asks(message):
+                self._ask_for_space()
+                break
         self._ask_for_library()
         return frames is not None
 
@@ -244,6 +258,21 @@ class Relay:
         request = self._libraries.request()
         if request is not None and (frames := request.frames(self._to_kernel)) is not None:
             _offer(self._kernel.shell, frames)
+
+    def _ask_for_space(self) -> None:
+        """Have the launcher say what is full, and hear no more of the cell before."""
+        assert self._kernel is not None
+        self._poller.unregister(self._kernel.iopub)
+        os.write(sys.stdout.fileno(), NO_SPACE)
+
+    def _say_space(self, text: str) -> None:
+        """The answer, which is empty when none came in time."""
+        cell, self._no_space.cell = self._no_space.cell, None
+        if cell is None or self._kernel is None:
+            return
+        self._poller.register(self._kernel.iopub, zmq.POLLIN)
+        if text:
+            self._publish(replace(self._cell.text(text), parent=dict(cell)))
 
     def _affordable(self, message: Message, size: int) -> bool:
         exceeded = self._allowance.exceeded

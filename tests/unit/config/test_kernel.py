@@ -20,6 +20,9 @@ kernel:
   skip_dependencies: [go, docker:dind, bun@1]
   pool: 2
   tmpfs_size: 2048
+  home_size: 1
+  tmp_size: 2
+  shm_size: 3
   pids: 1000
   gpus: all
   isolation: gvisor
@@ -39,6 +42,9 @@ kernel:
         skip_dependencies=("go", "docker:dind", "bun"),
         pool=2,
         tmpfs_size_mb=2048,
+        home_size_mb=1,
+        tmp_size_mb=2,
+        shm_size_mb=3,
         pids=1000,
         gpus="all",
         isolation="gvisor",
@@ -76,6 +82,7 @@ def test_the_runtime_auto_is_no_choice() -> None:
         ("skip_dependencies: [rust]", "'rust' is not one of the dependencies; remove it"),
         ("pool: -1", "kernel.pool: '-1' is not a whole number from 0 to 64"),
         ("tmpfs_size: 0", "kernel.tmpfs_size: '0' is not"),
+        ("shm_size: 64m", "kernel.shm_size: '64m' is not"),
         ("pids: 3", "kernel.pids: '3' is not a whole number from 16"),
         ("gpus: 0", "kernel.gpus: '0' is not"),
         ("gpus: [0]", "kernel.gpus: a sequence stands where"),

@@ -12,6 +12,7 @@ ALL = Settings(
     excludes=[Exclude("/workspace/a b\n\u00e9", "directory"), Exclude("/workspace/.env", "file")],
     preload=["ipykernel.kernelapp"],
     port_forwards=[PortForward(80, "/run/moat/network/proxy", "host.moat:80")],
+    spaces=["/tmp"],
 )
 
 

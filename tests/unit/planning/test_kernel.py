@@ -86,6 +86,11 @@ def test_a_config_is_planned_whole_and_nothing_is_changed_on_the_host(
         preload=[*PRELOAD, "json"],
         port_forwards=[PortForward(30128, "/run/moat/network/proxy", "")],
         venv="/home/moatuser/.venv",
+        spaces=[
+            *("/dev/shm", "/cache", "/workspace", "/tmp", "/home/moatuser"),
+            *("/workspace/node_modules", "/workspace/packages/a/dist"),
+            "/workspace/packages/b/dist",
+        ],
     )
     named = ("A", "HOME", "LANG", "LOGNAME", "USER")
     assert [(name, value) for name, value in spec.env if name in named] == [
@@ -96,7 +101,11 @@ def test_a_config_is_planned_whole_and_nothing_is_changed_on_the_host(
         ("USER", "moat"),
     ]
     assert spec.limits == Limits(
-        memory=1 << 30, pids=99, cpus=1.5, ulimits=(("core", 0, 0), ("nofile", 10, 20))
+        memory=1 << 30,
+        pids=99,
+        cpus=1.5,
+        shm=512 * MIB,
+        ulimits=(("core", 0, 0), ("nofile", 10, 20)),
     )
     assert (spec.name, spec.role, spec.project) == ("p", "kernel", str(project))
     assert (spec.image, spec.user, spec.workdir) == ("python:3.12-slim", ADA, "/workspace")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from moat_nb.errors import ConfigError
 from moat_nb.host.machine import Host
 from moat_nb.planning.limits import MIB
 from moat_nb.planning.mounts import Tmpfs
@@ -29,3 +30,35 @@ def test_an_exclude_is_at_most_half_of_the_memory(
     (exclude,) = spec.mounts.excludes
     assert isinstance(exclude, Tmpfs)
     assert exclude.size == size
+
+
+@pytest.mark.parametrize(
+    ("text", "sizes"),
+    [
+        ("", (2 << 30, 2 << 30, 2 << 30)),  # of a machine with 8 GiB
+        ("container: {memory: 512}", (256 * MIB, 256 * MIB, 256 * MIB)),
+        (
+            "container: {memory: 512}\nkernel: {home_size: 512, tmp_size: 20, shm_size: 30}",
+            (512 * MIB, 20 * MIB, 30 * MIB),
+        ),
+    ],
+)
+def test_home_tmp_and_shared_memory_are_half_of_the_memory_unless_given(
+    config: Make, host: Host, text: str, sizes: tuple[int, int, int]
+) -> None:
+    spec = docker(config(text), host)
+    found = {mount.role: mount.size for mount in spec.mounts if isinstance(mount, Tmpfs)}
+    assert (found["home"], found["tmp"], spec.limits.shm) == sizes
+
+
+def test_each_size_above_the_memory_is_refused_with_its_place(config: Make, host: Host) -> None:
+    text = "container: {memory: 512}\nkernel: {home_size: 513, tmp_size: 600, shm_size: 512}"
+    with pytest.raises(ConfigError) as refused:
+        docker(config(text), host)
+    first, second = refused.value.problems
+    assert first.where.endswith("moat.yaml:3:10")
+    assert first.what == (
+        "kernel.home_size 513 is more than the memory, 512 MB, which what it holds counts as"
+    )
+    assert first.hint == "give less, or container.memory: 513 or more"
+    assert "kernel.tmp_size 600" in second.what

@@ -166,8 +166,8 @@ def test_models_are_pulled_by_the_kernels_way_out_and_kept_below_the_users_data(
     assert (spec.image, spec.user, spec.keep_user) == ("ollama/ollama:latest", ADA, False)
     assert spec.mounts.mounts == (
         Bind(source=kept, target="/models"),
-        Tmpfs(target="/tmp", size=512 * MIB, role="tmp"),
-        Tmpfs(target="/home/moatuser", size=512 * MIB, role="home"),
+        Tmpfs(target="/tmp", size=2 << 30, role="tmp"),
+        Tmpfs(target="/home/moatuser", size=2 << 30, role="home"),
     )
     assert spec.mounts.keep == (kept,)
     assert (spec.egress, spec.trust, spec.network) == (kernel.egress, kernel.trust, "sandbox")
@@ -224,8 +224,8 @@ def test_models_are_kept_where_the_file_says(
         ].spec
         assert spec.mounts.mounts == (
             kept[place.partition(":")[0]],
-            Tmpfs(target="/tmp", size=512 * MIB, role="tmp"),
-            Tmpfs(target="/home/moatuser", size=512 * MIB, role="home"),
+            Tmpfs(target="/tmp", size=2 << 30, role="tmp"),
+            Tmpfs(target="/home/moatuser", size=2 << 30, role="home"),
         )
 
 
@@ -241,7 +241,8 @@ def test_a_services_limits_are_the_kernels_but_for_its_memory(read: Read, host: 
     limits = found["redis"].spec.limits
     assert (limits.memory, limits.cpus) == (256 * MIB, 2.0)
     assert ("nproc", 9, 9) in limits.ulimits
-    assert found["mysql"].spec.limits == replace(limits, memory=1 << 30)
+    assert limits.shm == 128 * MIB
+    assert found["mysql"].spec.limits == replace(limits, memory=1 << 30, shm=512 * MIB)
 
 
 def test_the_moat_yaml_of_the_documentation_is_planned_as_it_says(

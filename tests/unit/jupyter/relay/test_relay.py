@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import socket
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 import zmq
 from jupyter_client.session import Session
 
+from moat_nb.errors import SandboxGone
 from moat_nb.jupyter.relay.sockets import MESSAGE_LIMIT
 from moat_nb.jupyter.relay.wire import DELIMITER
 from tests.unit.jupyter.relay.conftest import MILLISECONDS, World
@@ -356,3 +358,47 @@ def test_what_orjson_does_not_take_passes_or_is_dropped_and_ends_nothing(
     first = world.client.next("iopub")[1]
     shown = first["content"].get("data", {}).get("application/json", NOTHING)
     assert shown == arrives
+
+
+FULL = {"name": "stderr", "text": "No space left on device"}
+
+
+@pytest.mark.parametrize("answer", ["/tmp is full", "", None])
+def test_what_is_full_is_said_in_the_cell_that_found_no_room_before_its_end(
+    world: World, answer: str | None
+) -> None:
+    late = threading.Event()
+
+    def no_space() -> str:
+        if answer is None:
+            late.wait(MILLISECONDS / 1000)
+            raise SandboxGone("it does not answer")
+        return answer
+
+    world.relay.no_space = no_space
+    kernel = world.start_kernel()
+    _, request = world.asked()
+    for _ in range(2):  # the second asks nothing
+        kernel.send("iopub", "stream", FULL, parent=request)
+    kernel.send("iopub", "status", {"execution_state": "idle"}, parent=request)
+    expected = ["No space left on device", *([f"moat: {answer}\n"] if answer else [])]
+    for text in (*expected, "No space left on device"):
+        shown = world.client.next("iopub")[1]
+        assert shown["content"]["text"] == text
+        assert shown["parent_header"]["msg_id"] == request["header"]["msg_id"]
+    assert world.client.next("iopub")[1]["content"] == {"execution_state": "idle"}
+    late.set()
+
+
+def test_a_kernel_that_ends_while_it_is_asked_what_is_full_is_told_of(world: World) -> None:
+    late = threading.Event()
+    world.relay.no_space = lambda: str(late.wait(MILLISECONDS / 1000))
+    kernel = world.start_kernel()
+    _, request = world.asked()
+    kernel.send("iopub", "stream", FULL, parent=request)
+    assert world.client.next("iopub")[1]["content"] == FULL
+    world.end_kernel("out of memory")
+    assert world.client.next("iopub")[1]["content"]["evalue"] == "out of memory"
+    late.set()
+    world.start_kernel("2")
+    assert world.asked("honest")[1]["content"]["code"] == "honest"

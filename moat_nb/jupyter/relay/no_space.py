@@ -1,0 +1,56 @@
+"""Whether a cell has just found no room to write to, as programs say it."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from moat_nb.jupyter.relay.wire import Message
+
+__all__ = ["NoSpace", "tells_of_it"]
+
+ANSWER_SECONDS = 1.0
+"""For the launcher to say what is full; the cell's end waits for it, so that it stands there."""
+
+LOOKED_THROUGH = 64 << 10
+"""Characters of one message."""
+
+_WORDS = re.compile(
+    r"No space left on device|Errno 28\b"
+    r"|requested and \d+ written"  # numpy
+    r"|PytorchStreamWriter failed|out of shared memory|Bus error"  # torch
+)
+
+
+def tells_of_it(message: Message) -> bool:
+    """Whether it shows text that says so."""
+    shown = {"stream": ("text",), "error": ("ename", "evalue")}.get(message.kind, ())
+    texts = (message.content.get(name) for name in shown)
+    return any(isinstance(text, str) and _WORDS.search(text[:LOOKED_THROUGH]) for text in texts)
+
+
+class NoSpace:
+    """The question to the launcher, once a cell, and the wait for its answer."""
+
+    def __init__(self) -> None:
+        self._asked = False
+        self._until = 0.0
+        self.cell: Mapping[str, Any] | None = None
+        """The header that the answer belongs to; None while none is waited for."""
+
+    def begin_cell(self) -> None:
+        self._asked = False
+
+    def asks(self, message: Message) -> bool:
+        """Whether the launcher is to be asked now."""
+        if self._asked or not tells_of_it(message):
+            return False
+        self._asked, self.cell = True, message.parent
+        self._until = time.monotonic() + ANSWER_SECONDS
+        return True
+
+    @property
+    def overdue(self) -> bool:
+        return self.cell is not None and time.monotonic() > self._until

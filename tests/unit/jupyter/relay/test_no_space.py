@@ -1,0 +1,39 @@
+"""What a cell shows that has found no room to write to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from moat_nb.jupyter.relay.no_space import NoSpace, tells_of_it
+from moat_nb.jupyter.relay.wire import Message
+
+
+def message(kind: str, **content: Any) -> Message:
+    return Message(header={"msg_type": kind}, parent={"msg_id": "1"}, content=content)
+
+
+@pytest.mark.parametrize(
+    ("shown", "told"),
+    [
+        (message("error", ename="OSError", evalue="[Errno 28] No space left on device"), True),
+        (message("error", ename="OSError", evalue="100000 requested and 65536 written"), True),
+        (message("error", ename="OSError", evalue="[Errno 2] No such file"), False),
+        (message("error", ename=3, evalue=None), False),
+        (message("stream", text="cp: error writing '/tmp/x': No space left on device"), True),
+        (message("stream", text="all is well"), False),
+        (message("execute_result", data={"text/plain": "No space left on device"}), False),
+    ],
+)
+def test_programs_say_it_in_their_own_words(shown: Message, told: bool) -> None:
+    assert tells_of_it(shown) is told
+
+
+def test_a_cell_asks_once() -> None:
+    full = message("stream", text="No space left on device")
+    asked = NoSpace()
+    assert [asked.asks(full), asked.asks(full)] == [True, False]
+    assert asked.cell == {"msg_id": "1"}
+    asked.begin_cell()
+    assert asked.asks(full)
