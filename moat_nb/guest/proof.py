@@ -27,12 +27,14 @@ def prove(excludes: Sequence[Exclude]) -> List[Dict[str, Any]]:
     """Try each exclude for real; returns what was found, ``problem`` None where it holds."""
     table = mount_table()
     return [
-        (_prove_directory if exclude.kind == "directory" else _prove_file)(exclude.path, table)
+        (_prove_file if exclude.kind == "file" else _prove_directory)(
+            exclude.path, exclude.kind, table
+        )
         for exclude in excludes
     ]
 
 
-def _prove_directory(path: str, table: Dict[str, Mounted]) -> Dict[str, Any]:
+def _prove_directory(path: str, kind: str, table: Dict[str, Mounted]) -> Dict[str, Any]:
     fstype = table.get(path, NOTHING).type
     proof: Dict[str, Any] = {"path": path, "type": fstype or "not a mount", "problem": None}
     try:
@@ -50,7 +52,7 @@ def _prove_directory(path: str, table: Dict[str, Mounted]) -> Dict[str, Any]:
         return proof
     if mode != TMPFS_MODE:
         proof["problem"] = "its mode is %o, not %o" % (mode, TMPFS_MODE)
-    elif foreign:
+    elif foreign and kind == "directory":
         proof["problem"] = "it is not empty: it holds %r" % sorted(foreign)[0]
     elif not proof["writable"]:
         proof["problem"] = "uid %d cannot write to it" % os.getuid()
@@ -115,7 +117,7 @@ def _can_execute(path: str) -> bool:
         os.unlink(name)
 
 
-def _prove_file(path: str, table: Dict[str, Mounted]) -> Dict[str, Any]:
+def _prove_file(path: str, kind: str, table: Dict[str, Mounted]) -> Dict[str, Any]:
     proof: Dict[str, Any] = {
         "path": path,
         "type": "empty file",

@@ -18,7 +18,8 @@ class Exclude(NamedTuple):
 
     path: str
     kind: str
-    """``directory`` (a tmpfs covers it) or ``file`` (an empty file does)."""
+    """``directory`` (a tmpfs covers it) or ``file`` (an empty file does); ``way`` is a tmpfs on the
+    way to a mount, which may hold something."""
 
 
 class PortForward(NamedTuple):

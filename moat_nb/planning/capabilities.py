@@ -21,5 +21,7 @@ class Capabilities:
     """A unix socket of this machine that is mounted into a sandbox can be connected to there."""
     own_mount_table: bool = False
     """Another kernel runs there: its mount table tells of filesystems of its own."""
+    parents_are_roots: bool = True
+    """The directories that it makes inside a tmpfs, for a mount there, are root's."""
     binds_files: bool = True
     """A single file can be mounted, not only a directory."""

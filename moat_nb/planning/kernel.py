@@ -68,6 +68,7 @@ def plan_kernel(
             limits=limits,
             host=host,
             files=runtime.binds_files,
+            ways=runtime.parents_are_roots,
         )
         if not runtime.images:
             mounts = with_interpreter(mounts, config, host)
@@ -169,6 +170,7 @@ def _guest_settings(
         Exclude(mount.target, "file" if isinstance(mount, EmptyFile) else "directory")
         for mount in mounts.excludes
     ]
+    excludes += [Exclude(mount.target, "way") for mount in mounts.ways]
     forked = kernels and config.kernel.forked
     preload = [*PRELOAD, *config.kernel.preload] if forked else []
     places = [space.path for space in spaces(mounts, limits)]

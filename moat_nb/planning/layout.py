@@ -10,7 +10,7 @@ from moat_nb.config.model import Config, MountEntry, VolumeEntry
 from moat_nb.errors import ConfigError
 from moat_nb.host.machine import Host
 from moat_nb.planning.limits import MIB, Limits, share
-from moat_nb.planning.mounts import Bind, MountPlan, Tmpfs, Volume, build
+from moat_nb.planning.mounts import Bind, MountPlan, Tmpfs, Volume, build, with_ways
 from moat_nb.planning.protection import protect
 from moat_nb.planning.resolve_mounts import resolve_mounts
 from moat_nb.planning.spec import HOME
@@ -31,10 +31,11 @@ def lay_out(
     limits: Limits,
     host: Host,
     files: bool = True,
+    ways: bool = True,
 ) -> MountPlan:
     """Look at the filesystem once, and lay out these mounts and volumes, and what every container
-    has. ``config`` is the project's; ``files``: whether a single file can be mounted. Raises
-    ConfigError."""
+    has. ``config`` is the project's; ``files``: whether a single file can be mounted; ``ways``:
+    whether directories on the way to a mount need one of their own. Raises ConfigError."""
     resolved = resolve_mounts(
         mounts,
         volumes,
@@ -60,8 +61,9 @@ def lay_out(
     )
     if protection.problems:
         raise ConfigError(protection.problems)
+    all_mounts = build(protection.mounts)
     return MountPlan(
-        mounts=build(protection.mounts),
+        mounts=with_ways(all_mounts) if ways else all_mounts,
         missing=resolved.missing,
         keep=tuple(volume.source for volume in kept if isinstance(volume, Bind)),
         watched=protection.watched,

@@ -33,6 +33,7 @@ __all__ = [
     "mount_points",
     "mount_row",
     "of_mounts",
+    "with_ways",
 ]
 
 TMPFS_MODE = 0o1777
@@ -76,6 +77,8 @@ class Tmpfs:
     target: str
     size: int
     role: Literal["exclude", "home", "tmp", "data", "cover"] = "exclude"
+    way: bool = False
+    """A directory inside one of that role, on the way to another mount: see :func:`with_ways`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,8 +126,13 @@ class MountPlan:
             mount
             for mount in self.mounts
             if isinstance(mount, EmptyFile)
-            or (isinstance(mount, Tmpfs) and mount.role == "exclude")
+            or (isinstance(mount, Tmpfs) and mount.role == "exclude" and not mount.way)
         )
+
+    @property
+    def ways(self) -> tuple[Tmpfs, ...]:
+        """What must be proved to be the kernel's user's."""
+        return tuple(mount for mount in self.mounts if isinstance(mount, Tmpfs) and mount.way)
 
     def _repr_mimebundle_(self, **options: object) -> dict[str, str]:
         return mimebundle(of_mounts(self))
@@ -168,6 +176,26 @@ def build(mounts: Iterable[Mount]) -> tuple[Mount, ...]:
     return tuple(ordered)
 
 
+def with_ways(mounts: tuple[Mount, ...]) -> tuple[Mount, ...]:
+    """The mounts, and a tmpfs at each directory between a tmpfs and a mount inside it.
+
+    An engine makes such directories as root's, and the kernel's user could write nothing beside the
+    mount: no cache in ``~/.cache`` where ``~/.cache/huggingface`` is a mount.
+    """
+    there = {mount.target: mount for mount in mounts}
+    ways: dict[str, Tmpfs] = {}
+    for target in there:
+        between: list[str] = []
+        for parent in map(str, PurePosixPath(target).parents):
+            above = there.get(parent)
+            if isinstance(above, Tmpfs) and above.role != "cover":
+                ways.update((way, replace(above, target=way, way=True)) for way in between)
+            if above is not None:
+                break
+            between.append(parent)
+    return build((*mounts, *ways.values()))
+
+
 def _place(mount: Mount) -> tuple[int, bool, str]:
     covers = isinstance(mount, (Tmpfs, EmptyFile))
     return len(PurePosixPath(mount.target).parts), covers, mount.target
@@ -201,6 +229,7 @@ def mount_row(mount: Mount) -> tuple[str, str, str, str]:
     """Its :data:`MOUNT_COLUMNS`."""
     if isinstance(mount, Tmpfs):
         purpose = "" if mount.role == "exclude" else f" ({mount.role})"
+        purpose = " (on the way to a mount)" if mount.way else purpose
         return mount.target, "tmpfs", f"{TMPFS_MODE:o} rw", amount(mount.size) + purpose
     if isinstance(mount, EmptyFile):
         return mount.target, kind(mount), "ro", "covers an excluded file"

@@ -161,10 +161,10 @@ class RunningSandbox:
         places = tuple(spaces(self.plan.spec.mounts, self.plan.spec.limits))
         self._guest = GuestClient(self.attach_stream, self._hear, places)
         try:
-            self.proofs = self._guest.ready.result(timeout=START_TIMEOUT)
+            proofs = self._guest.ready.result(timeout=START_TIMEOUT)
         except FutureTimeout:
             raise StartError(f"the guest gave no sign in {START_TIMEOUT:.0f} s") from None
-        self._check(self.proofs)
+        self._check(proofs)
 
     def _hear_proxy(self, record: Mapping[str, Any]) -> None:
         """Tell of a refusal in the cells that run, and to whoever listens."""
@@ -196,9 +196,12 @@ class RunningSandbox:
                 self._guest.send(protocol.NOTE, text=f"moat: {words}")
 
     def _check(self, proofs: tuple[MountProof, ...]) -> None:
-        promised = {mount.target for mount in self.spec.mounts.excludes}
+        mounts = self.spec.mounts
+        excludes = {mount.target for mount in mounts.excludes}
+        promised = excludes | {mount.target for mount in mounts.ways}
         if unproved := promised - {proof.path for proof in proofs}:
             raise ProofError(f"{one_line(min(unproved))}: the guest did not prove this exclude")
+        self.proofs = tuple(proof for proof in proofs if proof.path in excludes)
         another_kernel = (
             self.plan.runtime.capabilities.own_mount_table
             or self.spec.hardening.isolation is not None
@@ -269,8 +272,7 @@ class RunningSandbox:
             self.sidecars.prove_again(progress)
             if _inodes(plan) != self.inodes:
                 raise StartError("a directory that it has is another now")
-            self.proofs = proofs.result()
-        self._check(self.proofs)
+        self._check(proofs.result())
 
     def hand_out(self) -> None:
         """From now on it is no spare, for those who list sandboxes."""

@@ -34,7 +34,10 @@ def no_space(spaces: Sequence[Space], held: Mapping[str, Held]) -> str:
     """Why a write has found no room: what is full, else what each can hold."""
     if full := _full(spaces, held):
         return full
-    limits = "; ".join(str(space) for space in spaces if space.size is not None)
+    first: dict[str, Space] = {}  # by key: of many excludes one
+    for space in spaces:
+        first.setdefault(space.key, space)
+    limits = "; ".join(str(space) for space in first.values() if space.size is not None)
     return f"no room was left in one of these, or on the host's disk: {limits}"
 
 

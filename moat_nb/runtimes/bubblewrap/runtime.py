@@ -70,7 +70,9 @@ _INSTALL = "install it: apt-get install bubblewrap (or dnf, pacman, apk)"
 class Bubblewrap(Runtime):
     """The runtime; ``facts`` are found by :func:`discover` when first needed."""
 
-    capabilities = Capabilities(name="bubblewrap", images=False, sidecars=False)
+    capabilities = Capabilities(
+        name="bubblewrap", images=False, sidecars=False, parents_are_roots=False
+    )
 
     def __init__(
         self, host: Host, facts: BubblewrapFacts | None = None, *, no_engine: str = ""

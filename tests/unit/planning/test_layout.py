@@ -5,9 +5,13 @@ from __future__ import annotations
 import pytest
 
 from moat_nb.errors import ConfigError
+from moat_nb.guest.settings import Settings
 from moat_nb.host.machine import Host
+from moat_nb.planning.capabilities import Capabilities
+from moat_nb.planning.kernel import plan_kernel
 from moat_nb.planning.limits import MIB
 from moat_nb.planning.mounts import Tmpfs
+from moat_nb.planning.spec import HOME
 from tests.unit.planning.planned import docker
 from tests.unit.projects import Make
 
@@ -62,3 +66,15 @@ def test_each_size_above_the_memory_is_refused_with_its_place(config: Make, host
     )
     assert first.hint == "give less, or container.memory: 513 or more"
     assert "kernel.tmp_size 600" in second.what
+
+
+@pytest.mark.parametrize(("parents_are_roots", "ways"), [(True, [f"{HOME}/.cache"]), (False, [])])
+def test_an_engine_gets_the_directories_on_the_way_to_a_mount(
+    config: Make, host: Host, parents_are_roots: bool, ways: list[str]
+) -> None:
+    made = config(f"mounts: ['.:{HOME}/.cache/huggingface']")
+    runtime = Capabilities(name="docker", parents_are_roots=parents_are_roots)
+    spec = plan_kernel(made, host, runtime).spec
+    assert [mount.target for mount in spec.mounts.ways] == ways
+    told = Settings.from_argv(spec.command[2:]).excludes
+    assert [exclude.path for exclude in told if exclude.kind == "way"] == ways

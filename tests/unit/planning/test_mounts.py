@@ -18,6 +18,8 @@ from moat_nb.planning.mounts import (
     Volume,
     build,
     is_below,
+    mount_row,
+    with_ways,
 )
 
 # Few names and shallow paths, so that many of the mounts nest.
@@ -105,3 +107,27 @@ def test_excludes_are_what_covers_and_not_the_sandboxs_own_scratch() -> None:
 )
 def test_below_means_strictly_and_by_whole_names(target: str, parent: str, below: bool) -> None:
     assert is_below(target, parent) == below
+
+
+def test_directories_between_a_tmpfs_and_a_mount_inside_it_are_tmpfs_of_its_kind() -> None:
+    home = Tmpfs(target="/home/u", size=5, role="home")
+    modules = Tmpfs(target="/w/node_modules", size=6)
+    mounts = build(
+        (
+            *(home, modules, Bind(source="/p", target="/w")),
+            Bind(source="/hf", target="/home/u/.cache/a/hf"),
+            Bind(source="/pip", target="/home/u/.cache/pip"),
+            Bind(source="/data", target="/home/u/data"),  # nothing is between
+            Bind(source="/pkg", target="/w/node_modules/@scope/pkg", read_only=True),
+            Bind(source="/q", target="/w/a/b/q"),  # in a bind, where it is made on the host
+        )
+    )
+    plan = MountPlan(mounts=with_ways(mounts))
+    assert plan.ways == (
+        Tmpfs(target="/home/u/.cache", size=5, role="home", way=True),
+        Tmpfs(target="/w/node_modules/@scope", size=6, way=True),
+        Tmpfs(target="/home/u/.cache/a", size=5, role="home", way=True),
+    )
+    assert plan.excludes == (modules,)
+    assert set(plan.mounts) == {*mounts, *plan.ways}
+    assert mount_row(plan.ways[0])[3] == "5 bytes (on the way to a mount)"
