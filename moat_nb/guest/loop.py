@@ -64,7 +64,8 @@ class Guest:
         if any(mount["problem"] for mount in mounts):
             self.send(protocol.REFUSED, mounts=mounts)
             return 3
-        self.watch.begin([mount["path"] for mount in mounts])
+        excludes = self.settings.excludes
+        self.watch.begin([exclude.path for exclude in excludes if exclude.kind != "volume"])
         version = list(sys.version_info[:3])
         self.send(protocol.READY, mounts=mounts, sources=sources(), python=version)
         self.watch_fds()

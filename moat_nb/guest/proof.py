@@ -26,10 +26,9 @@ def sources() -> Dict[str, Tuple[str, str, bool]]:
 def prove(excludes: Sequence[Exclude]) -> List[Dict[str, Any]]:
     """Try each exclude for real; returns what was found, ``problem`` None where it holds."""
     table = mount_table()
+    kinds = {"file": _prove_file, "volume": _prove_volume}
     return [
-        (_prove_file if exclude.kind == "file" else _prove_directory)(
-            exclude.path, exclude.kind, table
-        )
+        kinds.get(exclude.kind, _prove_directory)(exclude.path, exclude.kind, table)
         for exclude in excludes
     ]
 
@@ -115,6 +114,13 @@ def _can_execute(path: str) -> bool:
         return False
     finally:
         os.unlink(name)
+
+
+def _prove_volume(path: str, kind: str, table: Dict[str, Mounted]) -> Dict[str, Any]:
+    """Nothing is written to it: what it holds is the user's, and stays."""
+    fstype = table.get(path, NOTHING).type
+    writable = os.access(path, os.W_OK | os.X_OK)
+    return {"path": path, "type": fstype, "writable": writable, "problem": None}
 
 
 def _prove_file(path: str, kind: str, table: Dict[str, Mounted]) -> Dict[str, Any]:

@@ -19,7 +19,8 @@ class Exclude(NamedTuple):
     path: str
     kind: str
     """``directory`` (a tmpfs covers it) or ``file`` (an empty file does); ``way`` is a tmpfs on the
-    way to a mount, which may hold something."""
+    way to a mount, which may hold something; of a ``volume`` it is told whether it can be
+    written."""
 
 
 class PortForward(NamedTuple):

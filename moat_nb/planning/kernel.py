@@ -171,6 +171,7 @@ def _guest_settings(
         for mount in mounts.excludes
     ]
     excludes += [Exclude(mount.target, "way") for mount in mounts.ways]
+    excludes += [Exclude(volume.target, "volume") for volume in mounts.written_volumes]
     forked = kernels and config.kernel.forked
     preload = [*PRELOAD, *config.kernel.preload] if forked else []
     places = [space.path for space in spaces(mounts, limits)]

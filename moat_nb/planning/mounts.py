@@ -134,6 +134,10 @@ class MountPlan:
         """What must be proved to be the kernel's user's."""
         return tuple(mount for mount in self.mounts if isinstance(mount, Tmpfs) and mount.way)
 
+    @property
+    def written_volumes(self) -> tuple[Volume, ...]:
+        return tuple(m for m in self.mounts if isinstance(m, Volume) and not m.read_only)
+
     def _repr_mimebundle_(self, **options: object) -> dict[str, str]:
         return mimebundle(of_mounts(self))
 

@@ -123,6 +123,10 @@ class Containers(Protocol):
     def exit_code(self, id: str) -> int | None:
         """How a command ended; None while it runs. Raises StartError."""
 
+    def give(self, volume: str, spec: ContainerSpec, reaper: Reaper) -> None:
+        """Make a named volume that is root's, as an engine makes them, ``spec``'s user's: its own
+        directory, and nothing that it holds. Raises StartError."""
+
 
 class Runtime(Protocol):
     @property

@@ -21,7 +21,7 @@ from moat_nb.host.reaper import Reaper
 from moat_nb.host.rotating_log import BoundedLog
 from moat_nb.host.run_directory import Owner, RunDir, SandboxState, base_directory, sweep
 from moat_nb.planning.mount_paths import hidden
-from moat_nb.planning.mounts import Bind
+from moat_nb.planning.mounts import Bind, Volume
 from moat_nb.planning.spaces import spaces
 from moat_nb.planning.spec import ContainerSpec, Instance, SandboxSpec
 from moat_nb.planning.walk import Budget
@@ -164,7 +164,21 @@ class RunningSandbox:
             proofs = self._guest.ready.result(timeout=START_TIMEOUT)
         except FutureTimeout:
             raise StartError(f"the guest gave no sign in {START_TIMEOUT:.0f} s") from None
+        if self._give_volumes(proofs):
+            proofs = self._guest.prove()
         self._check(proofs)
+
+    def _give_volumes(self, proofs: tuple[MountProof, ...]) -> bool:
+        """Have those that the kernels cannot write given to their user; whether there were any."""
+        lacking = self._unwritable(proofs)
+        for volume in lacking:
+            self.plan.runtime.containers.give(volume.name, self.spec, self.reaper)
+        return bool(lacking)
+
+    def _unwritable(self, proofs: tuple[MountProof, ...]) -> list[Volume]:
+        writable = {proof.path for proof in proofs if proof.writable}
+        volumes = self.spec.mounts.written_volumes
+        return [volume for volume in volumes if volume.target not in writable]
 
     def _hear_proxy(self, record: Mapping[str, Any]) -> None:
         """Tell of a refusal in the cells that run, and to whoever listens."""
@@ -201,6 +215,11 @@ class RunningSandbox:
         promised = excludes | {mount.target for mount in mounts.ways}
         if unproved := promised - {proof.path for proof in proofs}:
             raise ProofError(f"{one_line(min(unproved))}: the guest did not prove this exclude")
+        if volumes := self._unwritable(proofs):
+            raise ProofError(
+                f"{one_line(volumes[0].target)}: {self.spec.user} cannot write to the volume "
+                f"{volumes[0].name}; make it that user's, or remove it"
+            )
         self.proofs = tuple(proof for proof in proofs if proof.path in excludes)
         another_kernel = (
             self.plan.runtime.capabilities.own_mount_table

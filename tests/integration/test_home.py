@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from moat_nb.errors import StartError
 from moat_nb.jupyter.kernel_manager import Kernel
 from tests.integration.conftest import Launcher
 
@@ -39,3 +42,47 @@ def test_what_is_on_the_way_to_a_mount_can_be_written_beside_it(launcher: Launch
         assert box.run(["touch", f"{HOME}/.local/share/models/x"]).returncode != 0
     assert [path.name for path in (project / "hf").iterdir()] == ["hub"]
     assert list((project / "node_modules").iterdir()) == []
+
+
+def test_a_volume_in_the_workspace_is_the_kernels_users_and_keeps_what_it_holds(
+    on_docker: Launcher,
+) -> None:
+    launcher, name = on_docker, "moat-test-box-c"
+    assert launcher.engine is not None
+    api = launcher.engine.client.api
+    volume = {"name": "c", "target": "/workspace/.cache", "type": "volume"}
+    project = launcher.project(volumes=[volume])
+    try:
+        for kept in ("", "x\n"):  # a new one, then the same; and one of root's that is there
+            box = launcher.launch(project)
+            assert box.run(["ls", ".cache"], check=True).stdout.decode() == kept
+            box.run(["touch", ".cache/x"], check=True)
+            box.stop()
+        api.remove_volume(name)
+        api.create_volume(name)
+        box = launcher.launch(project)
+        box.run(["touch", ".cache/x"], check=True)
+        box.stop()
+        assert launcher.left(project) == []
+    finally:
+        api.remove_volume(name, force=True)
+
+
+def test_a_volume_of_another_user_is_refused_and_stays_his(on_docker: Launcher) -> None:
+    launcher, name = on_docker, "moat-test-box-his"
+    assert launcher.engine is not None
+    client = launcher.engine.client
+    volume = {"name": "his", "target": "/his", "type": "volume"}
+    project = launcher.project(volumes=[volume])
+    chown = ["sh", "-c", "chown 4321 /v; stat -c %u /v"]
+    look = ["stat", "-c", "%u", "/v"]
+    places = {name: {"bind": "/v", "mode": "rw"}}
+    try:
+        run = {"remove": True, "volumes": places, "network_mode": "none"}
+        assert client.containers.run(launcher.engine.base_image, chown, **run) == b"4321\n"
+        with pytest.raises(StartError, match=f"the volume {name} .*belongs to uid 4321"):
+            launcher.launch(project)
+        assert client.containers.run(launcher.engine.base_image, look, **run) == b"4321\n"
+        assert launcher.left(project) == []
+    finally:
+        client.api.remove_volume(name, force=True)

@@ -23,7 +23,7 @@ from moat_nb.runtimes.base import (
     ImageConfig,
     SandboxStreams,
 )
-from moat_nb.runtimes.docker import containers
+from moat_nb.runtimes.docker import containers, volumes
 from moat_nb.runtimes.docker.attach import DockerStream
 from moat_nb.runtimes.docker.engine import (
     ANSWER_SECONDS,
@@ -209,6 +209,12 @@ class Docker:
     def exit_code(self, id: str) -> int | None:
         with self._client() as client:
             return containers.exit_code(client, id)
+
+    def give(self, volume: str, spec: ContainerSpec, reaper: Reaper) -> None:
+        name = f"{spec.name}-volume"
+        reaper.container(self._socket(), name)
+        with self._client() as client:
+            volumes.give(client, volume, spec, name)
 
     @contextlib.contextmanager
     def _client(self) -> Iterator[docker.DockerClient]:

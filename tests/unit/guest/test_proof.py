@@ -109,3 +109,21 @@ def test_a_file_covered_by_a_read_only_empty_one_is_proved(start: Start, tmp_pat
     proof = guest.hear("ready")["mounts"][0]
     assert (proof["problem"], proof["writable"], proof["mode"]) == (None, False, 0o444)
     assert guest.run(f"cat {path}") == ""
+
+
+def test_a_directory_on_the_way_to_a_mount_may_hold_something(start: Start, tmp_path: Path) -> None:
+    path = tmp_path / ".cache"
+    guest = start(excludes=[("way", path)], setup=f"{tmpfs(path)}touch {path}/x\n")
+    assert guest.hear("ready")["mounts"][0]["writable"]
+    assert guest.run(f"ls {path}") == "x\n"
+
+
+def test_of_a_volume_it_is_told_whether_it_can_be_written(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "v").mkdir()
+    guest = start(excludes=[("volume", tmp_path / "v"), ("volume", tmp_path / "none")])
+    proofs = guest.hear("ready")["mounts"]
+    assert [(proof["writable"], proof["problem"]) for proof in proofs] == [
+        (True, None),
+        (False, None),
+    ]
+    assert not list((tmp_path / "v").iterdir())
