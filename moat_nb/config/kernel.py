@@ -80,6 +80,11 @@ class KernelKeys(Keys):
         "How many sandboxes are kept started ahead of need.",
         default=KernelOptions.pool,
     )
+    spare_timeout = key(
+        _SECONDS,
+        "Seconds without work after which a spare kernel and the pool's sandboxes are given up.",
+        default=KernelOptions.spare_timeout,
+    )
     tmpfs_size = key(
         _SIZE,
         "MB that each excluded directory, and each other tmpfs, can hold.",
@@ -113,9 +118,12 @@ class KernelKeys(Keys):
         "Protected names that the sandbox may change after all, with what is below them.",
         default=KernelOptions.unprotect,
     )
-    idle_timeout = key(_SECONDS, "Seconds without work after which the sandbox ends.")
-    max_lifetime = key(_SECONDS, "Seconds after which the sandbox ends.")
-    cell_timeout = key(_SECONDS, "Seconds that a cell may take.")
+    idle_timeout = key(
+        _SECONDS,
+        "Seconds without a cell or command after which the sandbox ends.",
+    )
+    max_lifetime = key(_SECONDS, "Seconds after which the sandbox ends, whatever runs.")
+    cell_timeout = key(_SECONDS, "Seconds that a cell may take before it is interrupted.")
     transport = key(
         Choice[_Transport](options=get_args(_Transport)),
         "How clients reach the kernel: sockets in a directory, or TCP.",
@@ -134,6 +142,7 @@ def kernel(cursor: Cursor, dependencies: Iterable[Dependency]) -> KernelOptions:
         skip_dependencies=skipped(fields.at(KernelKeys.skip_dependencies), dependencies),
         spare=fields.read(KernelKeys.spare),
         pool=fields.read(KernelKeys.pool),
+        spare_timeout=fields.read(KernelKeys.spare_timeout),
         tmpfs_size_mb=fields.read(KernelKeys.tmpfs_size),
         home_size_mb=fields.read(KernelKeys.home_size),
         tmp_size_mb=fields.read(KernelKeys.tmp_size),

@@ -190,6 +190,8 @@ class KernelOptions:
     """Names beside the usual ones that stay read-only inside, relative to each mount."""
     unprotect: tuple[str, ...] = ()
     """Protected names that may be written after all, with what is below them."""
+    spare_timeout: float = 600.0
+    """Seconds without work after which a spare kernel, and the pool, are given up."""
     idle_timeout: float | None = None
     max_lifetime: float | None = None
     cell_timeout: float | None = None

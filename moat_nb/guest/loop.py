@@ -179,7 +179,9 @@ class Guest:
         self.send(protocol.SPAWNED, id=id, pid=process.pid)
 
     def on_spare(self, prefix: str, after: float) -> None:
-        self.spare_wish = (prefix, time.monotonic() + after)
+        self.spare_wish = (prefix, time.monotonic() + after) if prefix else None
+        if not prefix and self.spare is not None:
+            self.drop_spare()
 
     def make_spare(self, prefix: str) -> None:
         self.spare_wish = None

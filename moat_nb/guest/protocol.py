@@ -7,7 +7,8 @@ the sandbox with it.
 To the guest:
     spawn  {id, argv, env, cwd, fork, connection, stdin}   start a process
     spare  {prefix, after}   make a kernel ahead of need, listening on the sockets PREFIX-N, after
-                             so many seconds; the next spawn that it fits is handed over to it
+                             so many seconds; the next spawn that it fits is handed over to it;
+                             without PREFIX there is to be none
     input  {id, data}        bytes (base64) for its stdin; data null ends it
     signal {id, signum}      to its whole process group
     note   {text}            show a line in the cells that run

@@ -6,14 +6,17 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from jupyter_client.blocking.client import BlockingKernelClient
+from jupyter_client.channels import ZMQSocketChannel
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import KernelManager
 
 from moat_nb.errors import SandboxGone
 from moat_nb.jupyter.provisioner import MoatProvisioner
+from moat_nb.jupyter.time_limits import CellTimer
 from moat_nb.sandbox.connection import IPYKERNEL_ARGV
 
 if TYPE_CHECKING:
+    from moat_nb.sandbox.clock import Clock
     from moat_nb.sandbox.guest_client import Exit
     from moat_nb.sandbox.sandbox import Sandbox
 
@@ -31,13 +34,15 @@ class Kernel(KernelManager):
 
     kc: BlockingKernelClient
     sandbox: Sandbox
+    times_cells: bool
 
     @classmethod
-    def launch(cls, sandbox: Sandbox, **options: Any) -> Kernel:
+    def launch(cls, sandbox: Sandbox, *, times_cells: bool = True, **options: Any) -> Kernel:
         """Start the kernel's process, without waiting until it answers; the channels of ``kc``
-        are not started either."""
+        are not started either. ``times_cells``: whether what ``kc`` asks to execute is interrupted
+        after ``kernel.cell_timeout``; else who uses it sees to that."""
         kernel = cls()
-        kernel.sandbox = sandbox
+        kernel.sandbox, kernel.times_cells = sandbox, times_cells
         kernel._kernel_spec = KernelSpec(
             argv=list(IPYKERNEL_ARGV),
             display_name=f"moat: {sandbox.config.name}",
@@ -85,6 +90,20 @@ class Kernel(KernelManager):
             return None
         return self.sandbox.gone or f"the kernel ended: {how.told}"
 
+    def client(self, **options: Any) -> BlockingKernelClient:
+        """One whose requests are work in the sandbox, until their replies are received."""
+        client = super().client(**options)
+        client.shell_channel_class = counting(self.sandbox.clock, self._timer())
+        return client
+
+    def _timer(self) -> CellTimer | None:
+        assert isinstance(self.provisioner, MoatProvisioner)
+        process = self.provisioner.process
+        if process is None or not self.times_cells:
+            return None
+        clock = self.sandbox.clock
+        return CellTimer(process, self.sandbox.config.kernel.cell_timeout, clock.warn)
+
     def close(self) -> None:
         """Disconnect the client and shut the kernel down at once."""
         self.kc.stop_channels()
@@ -95,3 +114,45 @@ class Kernel(KernelManager):
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def counting(clock: Clock, timer: CellTimer | None) -> type[ZMQSocketChannel]:
+    """A shell channel by which cells are work, from the request until the reply is received."""
+
+    class Shell(ZMQSocketChannel):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            self._cells: set[str] = set()
+
+        def send(self, msg: dict[str, Any]) -> None:
+            header = msg["header"]
+            clock.touch()
+            if header["msg_type"] == "execute_request":
+                self._cells.add(header["msg_id"])
+                if len(self._cells) == 1:
+                    self._begin()
+            super().send(msg)
+
+        def _recv(self, **options: Any) -> dict[str, Any]:
+            received = super()._recv(**options)
+            answered = received["parent_header"].get("msg_id")
+            if answered in self._cells:
+                self._cells.discard(answered)
+                self._begin() if self._cells else self._end()
+            return received
+
+        def stop(self) -> None:
+            self._end()
+            super().stop()
+
+        def _begin(self) -> None:
+            clock.begin(self)
+            if timer is not None:
+                timer.begin()
+
+        def _end(self) -> None:
+            clock.finish(self)
+            if timer is not None:
+                timer.cancel()
+
+    return Shell

@@ -11,19 +11,17 @@ restart follows, so the sandbox is kept until ``cleanup(restart=False)``.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import contextvars
 import functools
 import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import Future
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from jupyter_client.connect import KernelConnectionInfo
 from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
@@ -32,7 +30,9 @@ from traitlets import Bool, Unicode
 from moat_nb.errors import MoatError, SandboxGone
 from moat_nb.host.run_directory import base_directory
 from moat_nb.jupyter import safe_python
+from moat_nb.jupyter.in_thread import in_thread
 from moat_nb.jupyter.relay.process import RelayProcess, make_ahead, take
+from moat_nb.jupyter.time_limits import TimeLimits, are_set
 from moat_nb.planning.mount_paths import to_host, to_sandbox
 from moat_nb.sandbox.connection import IPYKERNEL_ARGV, json_ready, new_connection
 from moat_nb.sandbox.guest_client import Exit
@@ -54,13 +54,8 @@ HOST_ONLY = frozenset(
 """Variables that describe the host, whatever a client sets them to. ``JPY_PARENT_PID`` besides
 makes ipykernel exit, as the parent that it names is not to be seen in a sandbox."""
 
-FORKED_WAKE_SECONDS = 0.05
-"""How often a loop looks for itself whether a thread is done, as its wake-up may be lost."""
-
 LOOK_SECONDS = 2.0
 """Between two looks at moat.yaml: clients poll every three, and some more often."""
-
-T = TypeVar("T")
 
 
 class MoatProvisioner(KernelProvisionerBase):
@@ -76,9 +71,15 @@ class MoatProvisioner(KernelProvisionerBase):
         super().__init__(**traits)
         self._sandbox = sandbox
         self._owns_sandbox = sandbox is None
+        self._launching = threading.RLock()
+        """Held while a kernel is started or its sandbox is stopped: a client's wish for another
+        comes from a thread of its own."""
+        self._waking = False
         self._process: Process | None = None
         self._relay: RelayProcess | None = None
         """Kept over restarts, and when a sandbox ended: clients stay connected to it."""
+        self._limits: TimeLimits | None = None
+        """Where there is a relay."""
         self._ending = False
         """The client has asked for its end, so that needs no explanation."""
         self._next_look = 0.0
@@ -108,7 +109,7 @@ class MoatProvisioner(KernelProvisionerBase):
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> KernelConnectionInfo:
         first = self._sandbox is None
         try:
-            await in_thread(self._launch, cmd)
+            await in_thread(self._launch_alone, cmd)
         except BaseException:
             # The manager never calls cleanup() when this raises. It may call this again, and then
             # what was read at the first start still holds.
@@ -116,11 +117,18 @@ class MoatProvisioner(KernelProvisionerBase):
             raise
         return self.connection_info
 
+    def _launch_alone(self, cmd: list[str]) -> None:
+        with self._launching:
+            self._launch(cmd)
+
     def _launch(self, cmd: list[str]) -> None:
+        self._cmd = cmd
         # It imports what it needs while the sandbox starts.
         if self._relay is None and self._owns_sandbox and not self.trust_output:
-            self._relay = take(base_directory(os.environ, os.getuid()))
+            self._have_relay()
         sandbox = self._running_sandbox()
+        if self._relay is None and self._owns_sandbox and are_set(sandbox):
+            self._have_relay()
         inner = new_connection(sandbox.next_socket_prefix())
         if self._relay is not None:
             self._open_relay(self._relay)
@@ -139,11 +147,37 @@ class MoatProvisioner(KernelProvisionerBase):
         self._ending = False
         if self._owns_sandbox:  # else who gave us the sandbox asks for himself
             say = functools.partial(self._say_how_it_ended, str(inner["ip"]))
+            if self._limits is not None:
+                self._limits.watch(sandbox, self._process)
             self._process.exited.add_done_callback(say)
         if self._relay is not None and sandbox.config.kernel.pool:
             ahead = threading.Timer(PAUSE_SECONDS, make_ahead, [self._relay.base])
             ahead.daemon = True
             ahead.start()
+
+    def _have_relay(self) -> None:
+        self._relay = take(base_directory(os.environ, os.getuid()))
+        self._limits = TimeLimits(self._relay, self._wake)
+
+    def _wake(self) -> None:
+        """A client asks for something, and its sandbox was ended for its time: start another."""
+        with self._launching:
+            if self._ending or self._relay is None or not self._sleeps:
+                return
+            self._waking = True
+            try:
+                self._launch(self._cmd)
+            except (MoatError, OSError) as error:
+                self.log.warning("moat: no other sandbox was started: %s", error)
+                self._relay.refused(f"no other sandbox was started: {error}")
+            finally:
+                self._waking = False
+
+    @property
+    def _sleeps(self) -> bool:
+        """Whether its sandbox was ended for its time, and another is started when it is wanted."""
+        sandbox = self._sandbox
+        return self._relay is not None and sandbox is not None and sandbox.timed_out
 
     def _running_sandbox(self) -> Sandbox:
         """The one that is there, or a new one; of the moat.yaml that was read first, until the
@@ -173,17 +207,21 @@ class MoatProvisioner(KernelProvisionerBase):
         if not self.connection_info:
             client = {**new_connection(relay.prefix), **self._encryption()}
             self.connection_info = client  # type: ignore[assignment]
-            relay.open(json_ready(client))
+            relay.open(json_ready(client), trusted=self.trust_output)
 
     def _say_how_it_ended(self, prefix: str, exited: Future[Exit]) -> None:
         """Into the client's log and into the notebook: a front end says no more than that the
         kernel has died."""
         how, relay = exited.result(), self._relay
         gone = self._sandbox.gone if self._sandbox is not None else None
-        why = "" if self._ending or how.code == 0 else gone or f"the kernel ended: {how.told}"
+        overdue = self._limits.overdue if self._limits is not None else None
+        died = gone or overdue or f"the kernel ended: {how.told}"
+        why = "" if self._ending or how.code == 0 else died
         if why and gone is None:
             self.log.warning("moat: %s", why)
-        if relay is not None:
+        if relay is not None and why and self._sleeps:
+            relay.asleep(prefix, why)
+        elif relay is not None:
             relay.ended(prefix, why)
 
     def _encryption(self) -> dict[str, str]:
@@ -206,9 +244,11 @@ class MoatProvisioner(KernelProvisionerBase):
         elif kind == "gone" and self._process is not None:
             self.log.warning("moat: %s", text)
         elif kind == "mount_lost" and self._relay is not None:
-            from moat_nb.sandbox.sandbox import CAME_UNDONE
+            from moat_nb.sandbox.running import CAME_UNDONE
 
             self._relay.note(f"{text}: {CAME_UNDONE}")
+        elif kind == "time" and self._limits is not None:
+            self._limits.tell(text)
         elif kind.startswith("protected_") and self._relay is not None:
             self._relay.note(text)
 
@@ -218,6 +258,11 @@ class MoatProvisioner(KernelProvisionerBase):
     def has_process(self) -> bool:
         return self._process is not None
 
+    @property
+    def process(self) -> Process | None:
+        """The kernel's, in its sandbox."""
+        return self._process
+
     def ended(self) -> Exit | None:
         """How the kernel's process ended, or None while it runs; never blocks."""
         return self._process.poll() if self._process is not None else Exit(code=0)
@@ -225,7 +270,9 @@ class MoatProvisioner(KernelProvisionerBase):
     async def poll(self) -> int | None:
         self._look_at_file()
         how = self.ended()
-        return None if how is None else how.code
+        if how is None or (not self._ending and (self._waking or self._sleeps)):
+            return None  # a manager would start another at once that nobody wants yet
+        return how.code
 
     def _look_at_file(self) -> None:
         """Tell once that moat.yaml is another by now: nothing else in a notebook says so."""
@@ -272,10 +319,14 @@ class MoatProvisioner(KernelProvisionerBase):
             await in_thread(self._forget_sandbox)
 
     def _forget_sandbox(self) -> None:
-        self._stop_sandbox()
-        self._sandbox = None
+        with self._launching:
+            self._stop_sandbox()
+            self._sandbox = None
 
     def _stop_sandbox(self) -> None:
+        if self._limits is not None:
+            self._limits.end()
+            self._limits = None
         relay, self._relay = self._relay, None
         self.connection_info = {}
         if relay is not None:
@@ -324,26 +375,3 @@ def meant_for_kernel(
         for name, value in given.items()
         if name in spec_env or (inherited.get(name) != value and name not in HOST_ONLY)
     }
-
-
-async def in_thread(function: Callable[..., T], *args: Any) -> T:
-    """Run what blocks in a thread of its own, also in a process forked from one that did the same.
-
-    Such a child (a ProcessPoolExecutor's, say) inherits the event loop of jupyter_core, and with
-    it ``asyncio.to_thread``'s executor, whose threads are not there any more, and the socket that
-    wakes the loop, which it shares with its parent.
-    """
-    future: Future[T] = Future()
-    context = contextvars.copy_context()  # where a progress bar finds the cell it belongs to
-
-    def run() -> None:
-        try:
-            future.set_result(context.run(function, *args))
-        except BaseException as error:
-            future.set_exception(error)
-
-    threading.Thread(target=run, name="moat-provisioner", daemon=True).start()
-    done = asyncio.wrap_future(future)
-    while not done.done():
-        await asyncio.wait({done}, timeout=FORKED_WAKE_SECONDS)
-    return done.result()

@@ -24,6 +24,7 @@ from typing import Any
 from moat_nb.errors import MoatError
 from moat_nb.host.run_directory import base_directory
 from moat_nb.jupyter.relay.process import RelayProcess
+from moat_nb.jupyter.time_limits import TimeLimits
 from moat_nb.sandbox.connection import IPYKERNEL_ARGV, json_ready, new_connection
 from moat_nb.sandbox.guest_client import Exit, Process
 from moat_nb.sandbox.sandbox import Sandbox
@@ -42,6 +43,7 @@ class Keeper:
         self._runtime = runtime
         self._sandbox: Sandbox | None = None
         self._process: Process | None = None
+        self._limits: TimeLimits | None = None
         self._prefix = ""
         self._news: tuple[str, ...] = ()
         self._shims: asyncio.Queue[tuple[asyncio.StreamReader, asyncio.StreamWriter]]
@@ -69,31 +71,41 @@ class Keeper:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """One shim, to its end; whether another may follow."""
         # It ends with each kernel: a client that found it later would miss the next kernel's.
-        relay = None
+        relay = limits = None
         try:
             start = json.loads(await reader.readline() or b"null")
             if start is None:
                 return True
             relay = RelayProcess(base_directory(os.environ, os.getuid()))
-            await asyncio.to_thread(self._start, start, relay)
-            await self._watch(reader, writer, relay)
+            relay.open(start["connection"], trusted=self._trust_output)
+            wanted = _Flag()
+            limits = TimeLimits(relay, wanted.set)
+            orders = asyncio.create_task(self._obey(reader))
+            await asyncio.to_thread(self._start, start, relay, limits)
+            while await self._watch(writer, relay, limits, orders):
+                await self._wake(start, relay, limits, orders, wanted)
+            orders.cancel()
         except (MoatError, OSError) as error:
             await _tell(writer, {"log": f"moat-nb: {error}"})
             await _tell(writer, {"exited": 1})
             return False
         finally:
             await asyncio.to_thread(self._end_kernel)
+            if limits is not None:
+                limits.end()
             if relay is not None:
                 await asyncio.to_thread(relay.close)
             writer.close()
         return True
 
-    def _start(self, start: dict[str, Any], relay: RelayProcess) -> None:
+    def _start(self, start: dict[str, Any], relay: RelayProcess, limits: TimeLimits) -> None:
         """Start the kernel, in the sandbox that is there or in a new one."""
         sandbox = self._sandbox
         outdated = sandbox.outdated() if sandbox is not None else None
         if sandbox is None:
-            sandbox = Sandbox.launch(self._project, self._runtime or None, pooled=False)
+            sandbox = Sandbox.launch(
+                self._project, self._runtime or None, pooled=False, on_event=self._hear
+            )
             self._sandbox, self._news = sandbox, sandbox.spec.notices
         elif sandbox.gone is not None:
             sandbox.relaunch()
@@ -102,7 +114,6 @@ class Keeper:
             self._news = (*self._news, outdated)
         inner = json_ready(new_connection(sandbox.next_socket_prefix()))
         self._prefix = inner["ip"]
-        relay.open(start["connection"], trusted=self._trust_output)
         relay.no_space = sandbox.no_space
         relay.connect(inner)
         self._process = sandbox.spawn_kernel(
@@ -111,40 +122,93 @@ class Keeper:
             env=start["env"],
             host_cwd=start["cwd"],
         )
+        self._limits = limits
+        limits.watch(sandbox, self._process)
+
+    def _hear(self, kind: str, text: str) -> None:
+        if kind == "time" and self._limits is not None:
+            self._limits.tell(text)
+
+    async def _wake(
+        self,
+        start: dict[str, Any],
+        relay: RelayProcess,
+        limits: TimeLimits,
+        orders: asyncio.Task[None],
+        wanted: _Flag,
+    ) -> None:
+        """Once a client asks for something, start another sandbox; until the shim ends."""
+        while not orders.done():
+            wish = asyncio.create_task(wanted.wait())
+            await asyncio.wait({wish, orders}, return_when=asyncio.FIRST_COMPLETED)
+            if not wish.done():
+                wish.cancel()
+                return
+            try:
+                await asyncio.to_thread(self._start, start, relay, limits)
+            except (MoatError, OSError) as error:
+                relay.refused(f"no other sandbox was started: {error}")
+            else:
+                return
 
     async def _watch(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, relay: RelayProcess
-    ) -> None:
-        """Until the kernel or the shim ends."""
+        self,
+        writer: asyncio.StreamWriter,
+        relay: RelayProcess,
+        limits: TimeLimits,
+        orders: asyncio.Task[None],
+    ) -> bool:
+        """Until the kernel or the shim ends; whether another is to be started once it is wanted."""
         process, sandbox = self._process, self._sandbox
         assert process is not None and sandbox is not None
         for notice in self._news:
             await _tell(writer, {"log": f"moat-nb: {notice}"})
         self._news = ()
         ended = asyncio.create_task(asyncio.to_thread(process.wait))
-        orders = asyncio.create_task(self._obey(reader, process))
         await asyncio.wait({ended, orders}, return_when=asyncio.FIRST_COMPLETED)
         if ended.done():
             how = ended.result()
+            if sandbox.timed_out and not orders.done():
+                await _tell(writer, {"log": f"moat-nb: {sandbox.gone}"})
+                relay.asleep(self._prefix, str(sandbox.gone))
+                return True
             if how.code != 0:
-                reason = sandbox.gone or how.told
+                reason = sandbox.gone or limits.overdue or how.told
                 await _tell(writer, {"log": f"moat-nb: the kernel ended: {reason}"})
                 relay.ended(self._prefix, f"the kernel ended: {reason}")
             await _tell(writer, {"exited": _shell_code(how)})
-            orders.cancel()
         else:
             await asyncio.to_thread(self._end_kernel)
             await ended
+        return False
 
-    async def _obey(self, reader: asyncio.StreamReader, process: Process) -> None:
+    async def _obey(self, reader: asyncio.StreamReader) -> None:
+        """Until the shim goes."""
         while line := await reader.readline():
-            with contextlib.suppress(MoatError):
-                await asyncio.to_thread(process.signal, int(json.loads(line)["signal"]))
+            if (process := self._process) is not None:
+                with contextlib.suppress(MoatError):
+                    await asyncio.to_thread(process.signal, int(json.loads(line)["signal"]))
 
     def _end_kernel(self) -> None:
         if self._process is not None:
             self._process.kill()
             self._process = None
+
+
+class _Flag:
+    """Set from a thread, waited for in the loop in which it was made."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._event = asyncio.Event()
+
+    def set(self) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            self._loop.call_soon_threadsafe(self._event.set)
+
+    async def wait(self) -> None:
+        await self._event.wait()
+        self._event.clear()
 
 
 async def _tell(writer: asyncio.StreamWriter, message: dict[str, Any]) -> None:

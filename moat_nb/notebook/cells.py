@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -18,6 +19,7 @@ import zmq
 
 from moat_nb.errors import CellInterrupted, MoatError, MoatRemoteError, SandboxGone
 from moat_nb.jupyter.kernel_manager import READY_TIMEOUT, Kernel
+from moat_nb.jupyter.time_limits import overtime
 from moat_nb.text.terminal import for_terminal, without_halves
 
 __all__ = ["MAX_MESSAGE", "Ask", "Options", "Show", "connect", "json_without_halves", "run_cell"]
@@ -65,8 +67,11 @@ def run_cell(kernel: Kernel, code: str, show: Show, options: Options) -> dict[st
     ``show`` or ``options.ask`` raises.
     """
     conversation = _Conversation(kernel, code, show, options)
+    limit = None if options.hidden else kernel.sandbox.config.kernel.cell_timeout
+    timeouts = [seconds for seconds in (options.timeout, limit) if seconds is not None]
+    timeout = min(timeouts, default=None)
     try:
-        ended = conversation.follow(options.timeout, options.cancelled.is_set)
+        ended = conversation.follow(timeout, options.cancelled.is_set)
     except SandboxGone:
         raise
     except KeyboardInterrupt:
@@ -79,11 +84,16 @@ def run_cell(kernel: Kernel, code: str, show: Show, options: Options) -> dict[st
         raise
     if not ended:
         stopped = conversation.interrupt()
-        why = "was cancelled"
+        why, goes_on = "the cell was cancelled", "but it goes on; `%moat restart` ends it"
         if not options.cancelled.is_set():
-            why = f"took longer than {options.timeout:g} s"
-        goes_on = "" if stopped else ", but it goes on; `%moat restart` ends it"
-        raise CellInterrupted(f"the cell {why}, so it was interrupted{goes_on}")
+            assert timeout is not None
+            why = f"the cell took longer than {timeout:g} s"
+            if timeout == limit:
+                why = overtime(limit)
+                goes_on = "and its kernel ended, as it did not stop; `%moat restart` starts another"
+                if not stopped:
+                    kernel.signal_kernel(signal.SIGKILL)
+        raise CellInterrupted(f"{why}, so it was interrupted{'' if stopped else f', {goes_on}'}")
     return conversation.result()
 
 

@@ -18,6 +18,7 @@ from moat_nb.notebook.cells import connect
 from moat_nb.notebook.display import DisplayIds
 from moat_nb.sandbox.project import LaunchPlan
 from moat_nb.sandbox.sandbox import Sandbox
+from moat_nb.text.terminal import LOGGER
 
 __all__ = ["Session", "Sessions"]
 
@@ -56,6 +57,7 @@ class Session:
             if cancelled.is_set():
                 raise CellInterrupted("the cell was cancelled before it began")
         try:
+            self._wake()
             if self._kernel is None:
                 raise SandboxGone(self._why_no_kernel())
             self.sandbox.begin_cell()
@@ -76,6 +78,17 @@ class Session:
         if self.sandbox.gone is not None:
             return f"{self.name}: {self.sandbox.gone}; `%moat reset` starts it again"
         return f"{self.name}: no kernel runs in it; `%moat restart` starts one"
+
+    def _wake(self) -> None:
+        """Another sandbox in place of one that was ended for its time."""
+        if self.sandbox.timed_out:
+            LOGGER.warning("%s; this is a new sandbox, with nothing of it", self.sandbox.gone)
+            ended, self._kernel = self._kernel, None
+            if ended is not None:
+                ended.close()
+            self.drawings.forget()
+            self.sandbox.relaunch()
+            self._kernel = _start_kernel(self.sandbox)
 
     @property
     def state(self) -> str:
@@ -131,7 +144,7 @@ class Session:
 
 
 def _start_kernel(sandbox: Sandbox) -> Kernel:
-    kernel = Kernel.launch(sandbox, cwd=str(Path.cwd()))
+    kernel = Kernel.launch(sandbox, times_cells=False, cwd=str(Path.cwd()))
     try:
         connect(kernel)
     except BaseException:

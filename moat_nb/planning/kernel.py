@@ -229,9 +229,6 @@ def unsupported(config: Config) -> tuple[Problem, ...]:
     asked = {
         ("ports", ""): bool(config.ports),
         ("workspace.mode", ": volume"): config.workspace_mode == "volume",
-        ("kernel.idle_timeout", ""): kernel.idle_timeout is not None,
-        ("kernel.max_lifetime", ""): kernel.max_lifetime is not None,
-        ("kernel.cell_timeout", ""): kernel.cell_timeout is not None,
         ("kernel.transport", ": tcp"): kernel.transport == "tcp",
         ("kernel.preload", " beside kernel.argv"): bool(kernel.preload and kernel.argv),
     }

@@ -27,7 +27,7 @@ from moat_nb.sandbox.usage import Usage
 from moat_nb.text.terminal import last_lines, one_line
 from moat_nb.text.untrusted import MAX_PATH, number, text
 
-__all__ = ["Exit", "GuestClient", "MountProof", "Output", "Process"]
+__all__ = ["STOPPED", "Exit", "GuestClient", "MountProof", "Output", "Process"]
 
 MAX_LINE = 4 << 20
 """Bytes. The guest's own longest message, 64 KiB of output in base64, is far below it."""
@@ -131,8 +131,8 @@ class GuestClient:
         self.abandoned: str | None = None
         """Why it was killed, when it did not do what a guest must do in time."""
         self._patience = PRELOAD_SECONDS
-        self.stopping = False
-        """Set by who is about to end it, so that its end needs no other reason."""
+        self.stopping: str | None = None
+        """Why, set by who is about to end it, so that its end needs no other reason."""
         self.gone: str | None = None
         self.ready: Future[tuple[MountProof, ...]] = Future()
         self.spare_ready = threading.Event()
@@ -266,8 +266,8 @@ class GuestClient:
                     raise ValueError("a message without end")
                 buffer = bytearray(rest)
             reason = self.abandoned or self._broken or "the sandbox has ended"
-            if self.stopping:
-                reason = STOPPED
+            if self.stopping is not None:
+                reason = self.stopping
         except Exception as error:
             # Whatever a hostile message provokes (a RecursionError, an OverflowError, ...), those
             # who wait must hear of the end.
@@ -371,7 +371,7 @@ class GuestClient:
     def _end(self, reason: str) -> None:
         if not self._ended.acquire(blocking=False):
             return
-        told = reason in (STOPPED, self.abandoned)
+        told = reason in (self.stopping, self.abandoned)
         words = "" if told else last_lines(self._attach_stream.last_words(), ENGINE_LINES)
         self.gone = f"{reason}: {words}" if words else reason
         if not self.ready.done():

@@ -128,6 +128,21 @@ class Pool:
     def _add(self, key: str, spare: RunningSandbox) -> None:
         with self._lock:
             self._spares.setdefault(key, []).append(spare)
+        seconds = spare.plan.config.kernel.spare_timeout
+        timer = threading.Timer(seconds, self._give_up, (key, spare))
+        timer.daemon = True
+        timer.start()
+
+    def _give_up(self, key: str, spare: RunningSandbox) -> None:
+        """Nobody has needed it for long: end it, unless it was handed out meanwhile."""
+        with self._lock:
+            spares = self._spares.pop(key, [])
+            left = [each for each in spares if each is not spare]
+            if left:
+                self._spares[key] = left
+            if len(left) == len(spares):
+                return
+        spare.stop()
 
     def clear(self) -> None:
         """End all spares, and return when nothing is left of them."""

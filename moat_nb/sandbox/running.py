@@ -27,8 +27,9 @@ from moat_nb.planning.spec import ContainerSpec, Instance, SandboxSpec
 from moat_nb.planning.walk import Budget
 from moat_nb.runtimes.base import AttachStream
 from moat_nb.sandbox.changes import in_a_line
+from moat_nb.sandbox.clock import Clock
 from moat_nb.sandbox.egress import set_up_proxy
-from moat_nb.sandbox.guest_client import GuestClient, MountProof, Process
+from moat_nb.sandbox.guest_client import STOPPED, GuestClient, MountProof, Process
 from moat_nb.sandbox.mount_check import verify_mounts
 from moat_nb.sandbox.mount_points import make_mount_points
 from moat_nb.sandbox.project import LaunchPlan
@@ -39,7 +40,12 @@ from moat_nb.sandbox.workspace import changes_of, watch_of, workspace_of
 from moat_nb.text.progress import Progress
 from moat_nb.text.terminal import for_terminal, last_lines, one_line
 
-__all__ = ["RunningSandbox"]
+__all__ = ["CAME_UNDONE", "RunningSandbox"]
+
+CAME_UNDONE = (
+    "the exclude came undone: the directory was removed or renamed, and the host's own shows "
+    "there now; reset the sandbox"
+)
 
 START_TIMEOUT = 60.0
 """Seconds from the engine's start to the guest's proof; it takes 0.25 where nothing is wrong."""
@@ -79,6 +85,10 @@ class RunningSandbox:
     """None where there is no proxy for it."""
     protected_watch: ProtectedWatch | None = None
     """None until somebody holds it: nothing runs in it before."""
+    clock: Clock = field(init=False)
+    """It runs while somebody holds the sandbox."""
+    timed_out: bool = False
+    """Whether its clock has ended it."""
     refusal_notices: RefusalNotices = field(default_factory=RefusalNotices)
     """Which refusals were told a moment ago, so that each is told once."""
     _guest: GuestClient | None = None
@@ -89,6 +99,14 @@ class RunningSandbox:
     """``on_event(kind, text)``: see :class:`moat_nb.sandbox.sandbox.Sandbox`."""
     _sockets: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        self.clock = Clock(
+            options=self.plan.config.kernel,
+            warn=self._warn_of_end,
+            end=self._time_out,
+            rest=self._give_up_spare,
+        )
 
     @classmethod
     def start(cls, plan: LaunchPlan, progress: Progress, *, spare: bool = False) -> RunningSandbox:
@@ -202,6 +220,22 @@ class RunningSandbox:
         self.sidecars.listen(self._hear)
         self.protected_watch = watch_of(self.plan, self._hear)
         self.protected_watch.start()
+        self.clock.options = self.plan.config.kernel
+        self.clock.start()
+
+    def _warn_of_end(self, words: str) -> None:
+        self._tell_cells(words)
+        self._hear("time", words)
+
+    def _time_out(self, reason: str) -> None:
+        self.timed_out = True
+        self.stop(reason)
+
+    def _give_up_spare(self) -> None:
+        """Nothing has run for long, and nobody seems to need it."""
+        self.guest.spare_ready.clear()
+        with contextlib.suppress(SandboxGone):
+            self.guest.send(protocol.SPARE, prefix="", after=0)
 
     def _tell_cells(self, words: str) -> None:
         """Where the user looks: in the cells that run."""
@@ -249,9 +283,14 @@ class RunningSandbox:
         **options: Any,
     ) -> Process:
         """Start a process with what each gets; ``options``: see :meth:`GuestClient.spawn`."""
-        return self.guest.spawn(
+        process = self.guest.spawn(
             argv, env={**self.env, **(env or {})}, cwd=cwd or self.spec.workdir, **options
         )
+        self.clock.touch()
+        if options.get("connection") is None:  # of a kernel's work its clients say more
+            self.clock.begin(process)
+        process.exited.add_done_callback(lambda _: self.clock.finish(process))
+        return process
 
     def pre_run(self, script: str, tell: Callable[[str], None]) -> None:
         """Run ``hooks.pre_run``; ``tell`` hears what it prints. StartError when it fails."""
@@ -276,6 +315,18 @@ class RunningSandbox:
             running = (kernel for kernel in self.kernels if kernel.poll() is None)
             self.kernels = (*running, process)
 
+    def mounts(self) -> tuple[MountProof, ...]:
+        """What was proved of each exclude, with its use as it is now."""
+        used, lost = self.guest.mount_usage(), self.guest.lost
+
+        def now(proof: MountProof) -> MountProof:
+            if proof.path in lost:
+                return replace(proof, size=0, used=0, problem=CAME_UNDONE)
+            size, amount = used.get(proof.path, (proof.size, proof.used))
+            return replace(proof, size=size, used=amount)
+
+        return tuple(map(now, self.proofs))
+
     def make_spare_kernel(self, *, after: float) -> None:
         """Have the guest make a kernel ahead of need, after so many seconds, unless it has one."""
         self.guest.spare_ready.clear()
@@ -298,12 +349,13 @@ class RunningSandbox:
         state = replace(self.run_dir.read_state(), spare=False, since=time.time())
         self.run_dir.write_state(state)
 
-    def stop(self) -> None:
+    def stop(self, why: str = STOPPED) -> None:
         """End it, and return when nothing of it is left. The reaper is waited for FINISH_SECONDS at
         most: then it alone waits for an engine that is stuck."""
         with self._lock:
             if self._guest is not None:
-                self._guest.stopping = True
+                self._guest.stopping = self._guest.stopping or why
+            self.clock.stop()
             self.sidecars.stop()
             if self.attach_stream is not None:
                 self.attach_stream.close()

@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,13 +24,14 @@ from moat_nb.planning.network import notice
 from moat_nb.planning.spec import ContainerSpec
 from moat_nb.sandbox.approval import Approve, check, check_again
 from moat_nb.sandbox.changes import Changes
+from moat_nb.sandbox.clock import Clock
 from moat_nb.sandbox.guest_client import GuestClient, MountProof, Output, Process
 from moat_nb.sandbox.kernels import spawn_kernel
 from moat_nb.sandbox.permissions import Permissions
 from moat_nb.sandbox.pool import POOL
 from moat_nb.sandbox.project import LaunchPlan, plan_project
 from moat_nb.sandbox.protected_watch import PROTECTED
-from moat_nb.sandbox.running import RunningSandbox
+from moat_nb.sandbox.running import CAME_UNDONE, RunningSandbox
 from moat_nb.sandbox.secrets import fetch
 from moat_nb.sandbox.sidecar import Sidecar
 from moat_nb.sandbox.usage import Usage
@@ -43,11 +43,6 @@ from moat_nb.text.terminal import LOGGER, printable
 
 __all__ = ["Sandbox"]
 
-CAME_UNDONE = (
-    "the exclude came undone: the directory was removed or renamed, and the host's own shows "
-    "there now; reset the sandbox"
-)
-
 
 class Sandbox:
     """A running sandbox. Made by :meth:`launch`; a context manager that stops it.
@@ -57,8 +52,8 @@ class Sandbox:
     stderr), ``mount_lost`` with an exclude's path, ``sidecar_ended`` with which, how and its last
     lines, ``protected_made``, ``protected_lost``, ``protected_changed`` with what became of a
     protected name, ``protected_full`` where not all is watched, ``changes`` with the worst that it
-    left when it ended, ``refused`` with what the network's rules did not allow and how to allow it,
-    and ``gone`` with the reason, from a thread.
+    left when it ended, ``time`` with when its end comes, ``refused`` with what the network's rules
+    did not allow and how to allow it, and ``gone`` with the reason, from a thread.
     """
 
     def __init__(
@@ -169,7 +164,7 @@ class Sandbox:
             text = printable(text)
         if kind == "mount_lost":
             LOGGER.warning("%s: %s", text, CAME_UNDONE)
-        elif kind in ("sidecar_ended", "changes", *PROTECTED):
+        elif kind in ("sidecar_ended", "changes", "time", *PROTECTED):
             LOGGER.warning("%s", text)
         elif kind == "refused":
             for tell in tuple(self._refusals):
@@ -249,6 +244,15 @@ class Sandbox:
         return self._guest.gone
 
     @property
+    def timed_out(self) -> bool:
+        """Whether ``kernel.idle_timeout`` or ``kernel.max_lifetime`` has ended it."""
+        return self._running.timed_out
+
+    @property
+    def clock(self) -> Clock:
+        return self._running.clock
+
+    @property
     def sidecars(self) -> tuple[Sidecar, ...]:
         """The services beside it, as its moat.yaml has them; those that ended too."""
         return tuple(self._running.sidecars)
@@ -289,15 +293,7 @@ class Sandbox:
 
         One that came undone has a ``problem`` that says so, and no size.
         """
-        used, lost = self._guest.mount_usage(), self._guest.lost
-
-        def now(proof: MountProof) -> MountProof:
-            if proof.path in lost:
-                return replace(proof, size=0, used=0, problem=CAME_UNDONE)
-            size, amount = used.get(proof.path, (proof.size, proof.used))
-            return replace(proof, size=size, used=amount)
-
-        return tuple(map(now, self._running.proofs))
+        return self._running.mounts()
 
     def usage(self) -> Usage:
         """The memory in use, and each kernel's memory and CPU over the last two minutes."""

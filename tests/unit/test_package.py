@@ -105,6 +105,7 @@ ELSEWHERE = {
     "jupyter/provisioner.py": "tests/integration/test_jupyter.py",
     "jupyter/shim.py": "tests/integration/test_jupyter.py",
     "jupyter/shim_daemon.py": "tests/integration/test_jupyter.py",
+    "jupyter/time_limits.py": "tests/integration/test_time_limits.py",
     "jupyter/relay/cell.py": "tests/unit/jupyter/relay/test_relay.py",
     "jupyter/relay/harmless.py": "tests/unit/jupyter/relay/test_relay.py",
     "jupyter/relay/libraries.py": "tests/unit/jupyter/relay/test_relay.py",

@@ -1,7 +1,7 @@
 """The relay's process, started by :mod:`moat_nb.jupyter.relay.process`.
 
 Its stdin is described in :mod:`moat_nb.jupyter.relay.options`; the process ends when stdin does.
-It writes a line to stdout when clients can connect.
+It writes a line to stdout when clients can connect, and then its words.
 """
 
 from __future__ import annotations

@@ -6,11 +6,16 @@ import time
 
 from moat_nb.jupyter.relay.wire import Message
 
-__all__ = ["LIMIT", "Allowance"]
+__all__ = ["TOO_MUCH", "Allowance"]
 
 LIMIT = 256 << 20
 """Bytes that a kernel may send between two requests to execute something. A server keeps what its
 browser does not fetch, so this bounds a server's memory too."""
+
+TOO_MUCH = (
+    f"more than {LIMIT >> 20} MiB of output came from the sandbox; what comes until the next cell "
+    "is run is not shown"
+)
 
 RATE = 16 << 10
 """Bytes a second that it may send beside, for cells that run for days."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from moat_nb.jupyter.relay.wire import Message, made_header
+from moat_nb.jupyter.relay.work import Asked
 
 __all__ = ["Cell"]
 
@@ -72,11 +73,29 @@ class Cell:
         made = self._made("iopub_welcome", content)
         return replace(made, identities=[topic] if topic else [], parent={})
 
-    def _made(self, kind: str, content: dict[str, Any]) -> Message:
+    @property
+    def has_been(self) -> bool:
+        """Whether there is a cell where something can be shown."""
+        return bool(self._header)
+
+    def unanswered(self, asked: Asked, why: str, *, first: bool) -> tuple[list[Message], Message]:
+        """What ends a cell that no kernel will answer: on iopub, and on shell."""
+        identities, header = asked
+        error = _error("KernelDied", why)
+        shown = [self._made("error", error, header)] if first else []
+        reply = {"status": "error", **error} if first else {"status": "aborted"}
+        return (
+            [*shown, self._made("status", {"execution_state": "idle"}, header)],
+            replace(self._made("execute_reply", reply, header), identities=identities),
+        )
+
+    def _made(
+        self, kind: str, content: dict[str, Any], parent: Mapping[str, Any] | None = None
+    ) -> Message:
         return Message(
             identities=[kind.encode()],
             header=made_header(kind, self._session),
-            parent=self._header,
+            parent=dict(self._header if parent is None else parent),
             content=content,
         )
 

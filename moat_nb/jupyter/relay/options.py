@@ -7,10 +7,17 @@ The first line is :class:`RelayOptions`; each further one is a command:
                              connection has a key of its own, which the sandbox knows
     {"ended": PREFIX, "why": TEXT}
                              it has ended; TEXT says why, or is empty where a client asked for it
-    {"note": TEXT}           what the user should know, shown in the notebook
+    {"asleep": PREFIX, "why": TEXT}
+                             its sandbox has ended for what TEXT says, and another starts when a
+                             client asks for something: the relay keeps that until then
+    {"refused": TEXT}        no other could be started; TEXT says why
+    {"note": TEXT, "now": BOOL}
+                             what the user should know, shown in the cell that runs, else in the
+                             next one; with ``now`` where the last one has ended
     {"space": TEXT}          the answer to NO_SPACE, empty where there is none
 
-It says a line on its stdout when clients can connect, and NO_SPACE to ask what is full.
+It says a line on its stdout when clients can connect, and then words: NO_SPACE to ask what is full,
+and those of :mod:`moat_nb.jupyter.relay.work`.
 """
 
 from __future__ import annotations
@@ -22,7 +29,7 @@ from typing import Any
 
 __all__ = ["NO_SPACE", "RelayOptions"]
 
-NO_SPACE = b"moat: a cell found no space\n"
+NO_SPACE = b"moat: a cell found no space"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,6 +22,7 @@ from moat_nb.errors import MoatError, SandboxGone, StartError
 from moat_nb.host import isolated_python
 from moat_nb.host.run_directory import ClientDirectory
 from moat_nb.jupyter.relay.options import NO_SPACE, RelayOptions
+from moat_nb.jupyter.relay.work import WORDS
 from moat_nb.sandbox.connection import PORTS
 
 __all__ = ["RelayProcess", "close_ahead", "make_ahead", "take"]
@@ -68,7 +69,10 @@ class RelayProcess:
         self._closed = threading.Event()
         self._options: RelayOptions | None = None
         self._linked = False
-        self._kernel: dict[str, str] | None = None
+        self._state: dict[str, str] | None = None
+        """The last command that a relay in its place must know."""
+        self.on_word: Callable[[str], None] = lambda word: None
+        """Called from a thread with each of the relay's words (see ``work.py``)."""
         self._follower = threading.Thread(target=self._follow, name="moat-relay", daemon=True)
         self._process = self._started()
 
@@ -104,20 +108,34 @@ class RelayProcess:
         """A kernel with this connection info (JSON-ready) is there, or comes."""
         with self._lock:
             self._link()
-            self._kernel = {"connect": kernel["ip"], "key": kernel["key"]}
-            self._command(**self._kernel)
+            self._state = {"connect": kernel["ip"], "key": kernel["key"]}
+            self._command(**self._state)
 
     def ended(self, prefix: str, why: str) -> None:
         """The kernel at these sockets has ended; ``why`` is empty where a client asked for it."""
         with self._lock:
-            if self._kernel is not None and self._kernel["connect"] == prefix:
-                self._kernel = None
+            if self._state is not None and self._state.get("connect") == prefix:
+                self._state = None
             self._command(ended=prefix, why=why)
 
-    def note(self, text: str) -> None:
-        """Show ``text`` in the notebook: in the cell that runs, else in the next one."""
+    def asleep(self, prefix: str, why: str) -> None:
+        """The sandbox of the kernel at these sockets has ended, until a client asks for
+        something: then :data:`WANTED` is said."""
         with self._lock:
-            self._command(note=text)
+            if self._state is not None and self._state.get("connect") == prefix:
+                self._state = {"asleep": prefix, "why": why}
+                self._command(**self._state)
+
+    def refused(self, why: str) -> None:
+        """No other could be started: answer so what clients have asked meanwhile."""
+        with self._lock:
+            self._command(refused=why)
+
+    def note(self, text: str, *, now: bool = False) -> None:
+        """Show ``text`` in the notebook: in the cell that runs, else in the next one; with ``now``
+        where the last one has ended."""
+        with self._lock:
+            self._command(note=text, now=now)
 
     def close(self) -> None:
         """End it, and return when it has ended; a second call does nothing."""
@@ -175,7 +193,7 @@ class RelayProcess:
         pause = PAUSE_SECONDS
         while True:
             process = self._process
-            tail = self._answered(process)
+            tail = self._heard(process)
             process.wait()
             if self._closed.wait(pause):
                 return
@@ -186,21 +204,29 @@ class RelayProcess:
             with self._lock:
                 self._start_again()
 
-    def _answered(self, process: subprocess.Popen[bytes]) -> bytes:
-        """The end of what it writes, once it has ended; what it asks meanwhile is answered."""
+    def _heard(self, process: subprocess.Popen[bytes]) -> bytes:
+        """The end of what it writes, once it has ended; its words are passed on or answered."""
         assert process.stdout is not None
-        tail = b""
-        while line := process.stdout.readline(TAIL):
-            if line == NO_SPACE:
-                try:
-                    words = self.no_space()
-                except SandboxGone:
-                    words = ""
-                with self._lock:
-                    self._command(space=words)
-            else:
-                tail = (tail + line)[-TAIL:]
-        return tail
+        tail = rest = b""
+        while piece := process.stdout.read(TAIL):
+            *lines, rest = (rest + piece).split(b"\n")
+            for line in lines:
+                if line in WORDS:
+                    self.on_word(line.decode())
+                elif line == NO_SPACE:
+                    self._answer_what_is_full()
+                else:
+                    tail = (tail + line + b"\n")[-TAIL:]
+            rest = rest[-TAIL:]
+        return tail + rest
+
+    def _answer_what_is_full(self) -> None:
+        try:
+            words = self.no_space()
+        except SandboxGone:
+            words = ""
+        with self._lock:
+            self._command(space=words)
 
     def _start_again(self) -> None:
         if self._closed.is_set():
@@ -212,8 +238,8 @@ class RelayProcess:
         self._process = self._started()
         self._send(self._options.line())
         if self._listens(self._process):
-            if self._kernel is not None:
-                self._command(**self._kernel)
+            if self._state is not None:
+                self._command(**self._state)
             self._command(note=STARTED_AGAIN)
 
     def _command(self, **command: Any) -> None:

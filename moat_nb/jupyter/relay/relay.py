@@ -19,18 +19,24 @@ from typing import Any
 
 import zmq
 
-from moat_nb.jupyter.relay.allowance import LIMIT, Allowance
+from moat_nb.jupyter.relay.allowance import TOO_MUCH, Allowance
 from moat_nb.jupyter.relay.cell import Cell
 from moat_nb.jupyter.relay.harmless import Harmless
 from moat_nb.jupyter.relay.libraries import Libraries
 from moat_nb.jupyter.relay.no_space import NoSpace
 from moat_nb.jupyter.relay.options import NO_SPACE, RelayOptions
-from moat_nb.jupyter.relay.sockets import ClientSockets, KernelSockets
-from moat_nb.jupyter.relay.wire import Message, Signer, parts_of, read, signed_anew
+from moat_nb.jupyter.relay.sockets import (
+    ClientSockets,
+    KernelSockets,
+    Socket,
+    beat,
+    offer,
+    received,
+)
+from moat_nb.jupyter.relay.wire import Message, Signer, header_of, own_parts, read, signed_anew
+from moat_nb.jupyter.relay.work import Asked, Work
 
 __all__ = ["Relay"]
-
-Socket = zmq.Socket[bytes]
 
 CONNECT_MILLISECONDS = 2
 """Between two looks for a kernel's sockets."""
@@ -45,15 +51,7 @@ BREAK_MILLISECONDS = 200
 LAST_MILLISECONDS = 500
 """At the end, for what is on its way to clients."""
 
-BATCH = 64
-"""How many messages of one socket are handled before the others have their turn."""
-
 MAX_NOTES = 20
-
-TOO_MUCH = (
-    f"more than {LIMIT >> 20} MiB of output came from the sandbox; what comes until the next cell "
-    "is run is not shown"
-)
 
 
 class Relay:
@@ -72,6 +70,9 @@ class Relay:
         self._allowance = Allowance()
         self._cell = Cell()
         self._no_space = NoSpace()
+        self._work = Work(lambda word: self._tell(word.encode()))
+        self._held: list[list[bytes]] = []
+        """What was asked on shell while there was no sandbox."""
         self._notes: list[str] = []
         """What is said in the next cell."""
         self._commands = commands
@@ -127,6 +128,8 @@ class Relay:
             command = json.loads(line)
             if "connect" in command:
                 self._leave_kernel()
+                if self._clients.shell in self._handlers:  # what came was held
+                    self._forget(self._clients.shell)
                 self._to_kernel = Signer(command["key"].encode())
                 self._prefix = command["connect"]
                 self._kernel = KernelSockets(self._context, self._prefix)
@@ -138,8 +141,18 @@ class Relay:
                     self._leave_kernel()
             elif "space" in command:
                 self._say_space(command["space"])
+            elif "asleep" in command:
+                if command["asleep"] == self._prefix or not self._prefix:
+                    self._drain()
+                    self._fall_asleep(command["why"])
+            elif "refused" in command:
+                self._refuse_held(command["refused"])
             else:
-                self._note(command["note"])
+                self._note(command["note"], now=command.get("now", False))
+
+    def _tell(self, word: bytes) -> None:
+        with contextlib.suppress(OSError):  # a launcher that has died
+            os.write(sys.stdout.fileno(), word + b"\n")
 
     # -------- the kernel's sockets
 
@@ -163,13 +176,17 @@ class Relay:
         self._handle(kernel.iopub, self._from, kernel.iopub, clients.iopub, "iopub")
         for channel, monitor in kernel.monitors.items():
             self._handle(monitor, self._look_at, channel)
-        self._handle(clients.heartbeat, _beat, clients.heartbeat, kernel.heartbeat)
-        self._handle(kernel.heartbeat, _beat, kernel.heartbeat, clients.heartbeat)
+        self._handle(clients.heartbeat, beat, clients.heartbeat, kernel.heartbeat)
+        self._handle(kernel.heartbeat, beat, kernel.heartbeat, clients.heartbeat)
 
     def _open_shell(self) -> None:
         """A client listens, or has had the time to."""
         assert self._kernel is not None
-        self._handle(self._clients.shell, self._to, self._clients.shell, self._kernel.shell)
+        shell = self._kernel.shell
+        self._handle(self._clients.shell, self._to, self._clients.shell, shell)
+        held, self._held = self._held, []
+        for frames in held:
+            self._pass_on(frames, self._clients.shell, shell)
 
     def _handle(self, socket: Socket, handler: Callable[..., object], *arguments: Any) -> None:
         self._handlers[socket] = functools.partial(handler, *arguments)
@@ -178,6 +195,7 @@ class Relay:
     def _leave_kernel(self) -> None:
         self._say_space("")
         kernel, self._kernel = self._kernel, None
+        self._work.forget()
         if kernel is None:
             return
         clients = self._clients
@@ -199,13 +217,19 @@ class Relay:
     # -------- from clients
 
     def _to(self, client: Socket, kernel: Socket) -> None:
-        for frames in _received(client):
-            split = parts_of(frames)
-            if split is None or not self._to_client.signed(split[1], split[2]):
-                continue
-            if b"execute_request" in split[2][0]:
-                self._asked(frames[: split[0]], split[2])
-            _offer(kernel, signed_anew(frames, self._to_kernel))
+        for frames in received(client):
+            self._pass_on(frames, client, kernel)
+
+    def _pass_on(self, frames: list[bytes], client: Socket, kernel: Socket) -> None:
+        split = own_parts(frames, self._to_client)
+        if split is None:
+            return
+        identities, parts = split
+        if client is self._clients.shell:
+            self._work.asked(identities, header_of(parts))
+        if b"execute_request" in parts[0]:
+            self._asked(identities, parts)
+        offer(kernel, signed_anew(frames, self._to_kernel))
 
     def _asked(self, identities: Sequence[bytes], parts: Sequence[bytes]) -> None:
         self._allowance.renew()
@@ -218,7 +242,7 @@ class Relay:
 
     def _subscriptions(self) -> None:
         """Answer each as a kernel does (JEP 65), so that clients know that they hear all."""
-        for frames in _received(self._clients.iopub):
+        for frames in received(self._clients.iopub):
             if frames[0][:1] == b"\x01":
                 self._is_heard = True
                 topic = frames[0][1:]
@@ -229,7 +253,7 @@ class Relay:
     def _from(self, kernel: Socket, client: Socket, channel: str) -> bool:
         """Pass on what has come; whether something had."""
         frames = None
-        for frames in _received(kernel):
+        for frames in received(kernel):
             message = read(frames)
             if message is None:
                 continue
@@ -243,6 +267,7 @@ class Relay:
             if passed is not None:
                 client.send_multipart(passed, copy=False)
             self._cell.hear(message)
+            self._work.hear(message)
             for hint in self._harmless.hints():
                 self._publish(self._cell.text(hint))
             if channel == "iopub" and self._no_space.asks(message):
@@ -257,13 +282,13 @@ class Relay:
             return
         request = self._libraries.request()
         if request is not None and (frames := request.frames(self._to_kernel)) is not None:
-            _offer(self._kernel.shell, frames)
+            offer(self._kernel.shell, frames)
 
     def _ask_for_space(self) -> None:
         """Have the launcher say what is full, and hear no more of the cell before."""
         assert self._kernel is not None
         self._poller.unregister(self._kernel.iopub)
-        os.write(sys.stdout.fileno(), NO_SPACE)
+        self._tell(NO_SPACE)
 
     def _say_space(self, text: str) -> None:
         """The answer, which is empty when none came in time."""
@@ -306,6 +331,39 @@ class Relay:
         for message in shell:
             self._send(self._clients.shell, message)
 
+    # -------- a sandbox that has ended until it is wanted
+
+    def _fall_asleep(self, why: str) -> None:
+        if self._cell.running:
+            self._cell.end()
+        else:
+            self._note(f"{why}; the next cell starts another", now=True)
+        for number, asked in enumerate(self._work.forget()):
+            self._answer(asked, why, first=number == 0)
+        self._leave_kernel()
+        self._note(f"this is a new sandbox, with nothing of the one before: {why}")
+        self._handle(self._clients.shell, self._hold)
+
+    def _hold(self) -> None:
+        """Keep what clients ask until another kernel is there, and say that one is wanted."""
+        for frames in received(self._clients.shell):
+            if own_parts(frames, self._to_client) is not None:
+                self._held.append(frames)
+                self._work.wanted()
+
+    def _refuse_held(self, why: str) -> None:
+        held, self._held = self._held, []
+        for frames in held:
+            split = own_parts(frames, self._to_client)
+            if split is not None and b"execute_request" in split[1][0]:
+                self._answer((split[0], header_of(split[1])), why, first=True)
+
+    def _answer(self, asked: Asked, why: str, *, first: bool) -> None:
+        shown, reply = self._cell.unanswered(asked, why, first=first)
+        for message in shown:
+            self._publish(message)
+        self._send(self._clients.shell, reply)
+
     # -------- what we say ourselves
 
     def _drain(self) -> None:
@@ -316,9 +374,10 @@ class Relay:
                 pass
             self._from(kernel.shell, clients.shell, "shell")
 
-    def _note(self, text: str) -> None:
-        """Show ``text`` in the cell that runs, else in the next one."""
-        if self._cell.running:
+    def _note(self, text: str, *, now: bool = False) -> None:
+        """Show ``text`` in the cell that runs, else in the next one; with ``now`` where the last
+        one has ended, if there was one."""
+        if self._cell.running or (now and self._cell.has_been):
             self._publish(self._cell.text(text))
         elif len(self._notes) < MAX_NOTES and text not in self._notes:
             self._notes.append(text)
@@ -338,22 +397,3 @@ class Relay:
         frames = message.frames(self._to_client)
         assert frames is not None  # it is our own
         client.send_multipart(frames)
-
-
-def _received(socket: Socket) -> Any:
-    """What has arrived, of many the first: the frames of each message."""
-    with contextlib.suppress(zmq.Again):
-        for _ in range(BATCH):
-            yield socket.recv_multipart(zmq.NOBLOCK)
-
-
-def _offer(kernel: Socket, frames: list[bytes]) -> None:
-    """Send it; nobody waits for a kernel that broke its connection and is not there again."""
-    with contextlib.suppress(zmq.Again):
-        kernel.send_multipart(frames, zmq.NOBLOCK)
-
-
-def _beat(here: Socket, there: Socket) -> None:
-    for frames in _received(here):
-        with contextlib.suppress(zmq.ZMQError):
-            there.send_multipart(frames, zmq.NOBLOCK)

@@ -15,7 +15,9 @@ from zmq.utils.monitor import parse_monitor_message
 
 from moat_nb.sandbox.connection import PORTS
 
-__all__ = ["MESSAGE_LIMIT", "ClientSockets", "KernelSockets"]
+__all__ = ["MESSAGE_LIMIT", "ClientSockets", "KernelSockets", "Socket", "beat", "offer", "received"]
+
+Socket = zmq.Socket[bytes]
 
 MESSAGE_LIMIT = 64 << 20
 """Bytes of a part of a message. ZeroMQ breaks a connection over which a longer one comes."""
@@ -27,6 +29,9 @@ WAITING = 10_000
 """How many messages may wait for one client; what comes then is not sent to it."""
 
 HEARTBEAT_LIMIT = 1 << 10
+
+BATCH = 64
+"""How many messages of one socket are handled before the others have their turn."""
 
 
 class ClientSockets:
@@ -173,3 +178,22 @@ class KernelSockets:
             socket.close()
         for descriptor in self._descriptors:
             os.close(descriptor)
+
+
+def received(socket: Socket) -> Any:
+    """What has arrived, of many the first: the frames of each message."""
+    with contextlib.suppress(zmq.Again):
+        for _ in range(BATCH):
+            yield socket.recv_multipart(zmq.NOBLOCK)
+
+
+def offer(kernel: Socket, frames: list[bytes]) -> None:
+    """Send it; nobody waits for a kernel that broke its connection and is not there again."""
+    with contextlib.suppress(zmq.Again):
+        kernel.send_multipart(frames, zmq.NOBLOCK)
+
+
+def beat(here: Socket, there: Socket) -> None:
+    for frames in received(here):
+        with contextlib.suppress(zmq.ZMQError):
+            there.send_multipart(frames, zmq.NOBLOCK)

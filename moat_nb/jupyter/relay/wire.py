@@ -16,7 +16,16 @@ from typing import Any
 
 import orjson
 
-__all__ = ["Message", "Signer", "made_header", "parts_of", "read", "signed_anew"]
+__all__ = [
+    "Message",
+    "Signer",
+    "header_of",
+    "made_header",
+    "own_parts",
+    "parts_of",
+    "read",
+    "signed_anew",
+]
 
 DELIMITER = b"<IDS|MSG>"
 PARTS = 4
@@ -92,6 +101,25 @@ def parts_of(frames: Sequence[bytes]) -> tuple[int, bytes, Sequence[bytes]] | No
     if len(frames) < at + 2 + PARTS:
         return None
     return at, frames[at + 1], frames[at + 2 : at + 2 + PARTS]
+
+
+def own_parts(
+    frames: Sequence[bytes], signer: Signer
+) -> tuple[Sequence[bytes], Sequence[bytes]] | None:
+    """The identities and the parts of a message that its sender has signed; None for others."""
+    split = parts_of(frames)
+    if split is None or not signer.signed(split[1], split[2]):
+        return None
+    return frames[: split[0]], split[2]
+
+
+def header_of(parts: Sequence[bytes]) -> dict[str, Any]:
+    """Of a client's message; empty when it is none that a kernel could read."""
+    try:
+        header = json.loads(parts[0])
+    except (ValueError, RecursionError):
+        return {}
+    return header if isinstance(header, dict) else {}
 
 
 def read(frames: Sequence[bytes]) -> Message | None:

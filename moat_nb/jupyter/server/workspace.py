@@ -222,7 +222,9 @@ class Workspace:
 
 def bare(config: Config) -> Config:
     """What of a project's sandbox its files need: nothing that costs, and no secret or way out."""
-    kernel = replace(config.kernel, spare=False, pool=0, gpus=None)
+    kernel = replace(
+        config.kernel, spare=False, pool=0, gpus=None, idle_timeout=None, max_lifetime=None
+    )
     return replace(
         config,
         kernel=kernel,

@@ -182,9 +182,6 @@ UNSUPPORTED = """
 ports: {web: 8000}
 workspace: {mode: volume}
 kernel:
-  idle_timeout: 60
-  max_lifetime: 60
-  cell_timeout: 60
   transport: tcp
   preload: [json]
   argv: [ir, "{connection_file}"]
@@ -199,11 +196,8 @@ def test_all_that_is_not_supported_yet_is_told_at_once_with_its_places(
     assert str(raised.value).splitlines() == [
         "moat.yaml:3:1: ports is not supported yet; take ports out",
         "moat.yaml:4:1: workspace.mode: volume is not supported yet; take workspace.mode out",
-        "moat.yaml:6:3: kernel.idle_timeout is not supported yet; take kernel.idle_timeout out",
-        "moat.yaml:7:3: kernel.max_lifetime is not supported yet; take kernel.max_lifetime out",
-        "moat.yaml:8:3: kernel.cell_timeout is not supported yet; take kernel.cell_timeout out",
-        "moat.yaml:9:3: kernel.transport: tcp is not supported yet; take kernel.transport out",
-        "moat.yaml:10:3: kernel.preload beside kernel.argv is not supported yet; "
+        "moat.yaml:6:3: kernel.transport: tcp is not supported yet; take kernel.transport out",
+        "moat.yaml:7:3: kernel.preload beside kernel.argv is not supported yet; "
         "take kernel.preload out",
     ]
 

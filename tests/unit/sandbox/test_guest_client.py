@@ -24,7 +24,14 @@ from moat_nb.errors import ProofError, SandboxGone, StartError
 from moat_nb.runtimes.base import AttachStream
 from moat_nb.sandbox import guest_client
 from moat_nb.sandbox import process as process_module
-from moat_nb.sandbox.guest_client import MAX_LINE, Exit, GuestClient, MountProof, Process
+from moat_nb.sandbox.guest_client import (
+    MAX_LINE,
+    STOPPED,
+    Exit,
+    GuestClient,
+    MountProof,
+    Process,
+)
 from moat_nb.sandbox.usage import Usage
 
 PROOF = {
@@ -308,7 +315,7 @@ def test_of_a_crash_the_beginning_of_pythons_report_is_told(far: Far) -> None:
 
 def test_a_sandbox_that_is_ended_on_purpose_says_that_and_no_more(far: Far) -> None:
     far.ready()
-    far.guest.stopping = True
+    far.guest.stopping = STOPPED
     far.end()
     assert far.gone() == "it was stopped"
 

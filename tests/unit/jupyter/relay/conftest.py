@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import queue
 import signal
 import tempfile
 from collections.abc import Iterator
@@ -52,6 +53,8 @@ class World:
     directory: Path
     relay: RelayProcess
     client: Side
+    words: queue.Queue[str]
+    """What the relay tells its launcher."""
     kernel: Side | None = None
     prefix: str = ""
 
@@ -101,7 +104,9 @@ def world() -> Iterator[World]:
         relay = RelayProcess(Path(name) / "base")
         connection = json_ready(new_connection(relay.prefix))
         client = Side(Session(key=connection["key"].encode()))
-        made = World(context, Path(name), relay, client)
+        words: queue.Queue[str] = queue.Queue()
+        relay.on_word = words.put
+        made = World(context, Path(name), relay, client, words)
         try:
             relay.open(connection)
             for channel, kind in CLIENT.items():
