@@ -34,6 +34,7 @@ class FakeKernel:
 
 
 class FakeSandbox:
+    timed_out = False
     gone: str | None = None
     wrong_file: Exception | None = None
     wrong_start: Exception | None = None
