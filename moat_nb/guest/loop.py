@@ -12,7 +12,7 @@ import sys
 import time
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
-from . import port_forward, protocol, spaces, venv
+from . import port_forward, protocol, skeleton, spaces, venv
 from .attach_stream import AttachStream
 from .kernel import may_fork, preload, run_kernel
 from .process import (
@@ -66,6 +66,9 @@ class Guest:
             return 3
         excludes = self.settings.excludes
         self.watch.begin([exclude.path for exclude in excludes if exclude.kind != "volume"])
+        if self.settings.skeleton is not None:
+            ways = {exclude.path for exclude in excludes if exclude.kind == "way"}
+            skeleton.fill(*self.settings.skeleton, ways)
         version = list(sys.version_info[:3])
         self.send(protocol.READY, mounts=mounts, sources=sources(), python=version)
         self.watch_fds()

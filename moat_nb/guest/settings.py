@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import List, NamedTuple, Sequence
+from typing import List, NamedTuple, Optional, Sequence
 
 IN_NO_HURRY = "--in-no-hurry"
 
@@ -33,6 +33,13 @@ class PortForward(NamedTuple):
     """``host:port`` to ask the proxy for first; empty: programs speak to the proxy themselves."""
 
 
+class Skeleton(NamedTuple):
+    """What the image's build left in HOME, and HOME."""
+
+    source: str
+    target: str
+
+
 class Settings(NamedTuple):
     """All that the guest is told before its first message."""
 
@@ -47,6 +54,7 @@ class Settings(NamedTuple):
     """Where the sandbox's own virtual environment is made; nowhere when empty."""
     spaces: Sequence[str] = []
     """The places that can be full, which the launcher knows the limits of."""
+    skeleton: Optional[Skeleton] = None
 
     def to_argv(self) -> List[str]:
         """The guest's arguments: a JSON object, and the word for no hurry."""
@@ -55,6 +63,7 @@ class Settings(NamedTuple):
             "preload": list(self.preload),
             "port_forwards": [forward._asdict() for forward in self.port_forwards],
             "spaces": list(self.spaces),
+            "skeleton": self.skeleton,
             "venv": self.venv,
         }
         argv = [json.dumps(words)]
@@ -69,6 +78,7 @@ class Settings(NamedTuple):
             preload=words["preload"],
             port_forwards=[PortForward(**forward) for forward in words["port_forwards"]],
             spaces=words["spaces"],
+            skeleton=Skeleton(*words["skeleton"]) if words["skeleton"] else None,
             venv=words["venv"],
             in_no_hurry=IN_NO_HURRY in argv[1:],
         )

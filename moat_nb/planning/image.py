@@ -21,12 +21,12 @@ from moat_nb.config.dependencies import APT_PACKAGES
 from moat_nb.config.model import WORKSPACE, Config, Dependency, Hooks
 from moat_nb.errors import ConfigError, Problem
 from moat_nb.host.machine import MOAT_USER
-from moat_nb.planning.spec import LABEL
+from moat_nb.planning.spec import HOME, LABEL
 
 if TYPE_CHECKING:
     pass
 
-__all__ = ["IMAGE_LABEL", "PROJECT_LABEL", "REPOSITORY", "ImagePlan", "image_plan"]
+__all__ = ["IMAGE_LABEL", "PROJECT_LABEL", "REPOSITORY", "SKELETON", "ImagePlan", "image_plan"]
 
 REPOSITORY = "moat-nb"
 """Our images are ``moat-nb/<name>:<hash>``; `clean` finds all of them by it, also those that
@@ -75,9 +75,19 @@ _APT = (
 # Written by hand, because useradd and adduser differ between distributions and may be missing.
 _MOAT_USER = (
     "grep -q '^moatuser:' /etc/passwd"
-    f" || {{ echo 'moatuser:x:{MOAT_USER}::/home/moatuser:/bin/sh' >> /etc/passwd"
+    f" || {{ echo 'moatuser:x:{MOAT_USER}::{HOME}:/bin/sh' >> /etc/passwd"
     f" && echo 'moatuser:x:{MOAT_USER.gid}:' >> /etc/group; }};"
-    f" mkdir -p /home/moatuser {WORKSPACE} && chown {MOAT_USER} /home/moatuser {WORKSPACE}"
+    f" mkdir -p {HOME} {WORKSPACE} && chown {MOAT_USER} {HOME} {WORKSPACE}"
+)
+
+
+SKELETON = "/opt/moat/home"
+"""What the hooks left in HOME: a sandbox's own covers the image's, and the guest copies this there.
+It can be read by the kernel's user, who seldom is the build's."""
+
+_KEEP_HOME = (
+    f"rm -rf {SKELETON} && mkdir -p {SKELETON} && cp -a {HOME}/. {SKELETON}/"
+    f" && chmod -R a+rX {SKELETON}"
 )
 
 
@@ -113,6 +123,11 @@ class ImagePlan:
         return tuple(words for words, wanted in steps.items() if wanted)
 
     @property
+    def has_hooks(self) -> bool:
+        """Whether its build runs what may leave something in HOME."""
+        return bool(self.hooks.post_build_root or self.hooks.post_build)
+
+    @property
     def notices(self) -> tuple[str, ...]:
         """What `plan` tells the user of the image."""
         words = []
@@ -142,8 +157,12 @@ class ImagePlan:
         if self.hooks.post_build_root:
             yield _run("/bin/sh", "-ec", self.hooks.post_build_root)
         if self.hooks.post_build:
+            yield f"ENV HOME={HOME}"
             yield f"USER {MOAT_USER}"
             yield _run("/bin/sh", "-ec", self.hooks.post_build)
+        if self.has_hooks:
+            yield "USER 0:0"
+            yield f"RUN {_KEEP_HOME}"
 
     def tag(self, base_id: str) -> str:
         """The image's whole name, given the id of its base image."""

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from moat_nb.config.model import WORKSPACE, Config
 from moat_nb.errors import Problem, collected
-from moat_nb.guest.settings import Exclude, Settings
+from moat_nb.guest.settings import Exclude, Settings, Skeleton
 from moat_nb.host.machine import MOAT_USER, Host, User
 from moat_nb.planning.capabilities import Capabilities
-from moat_nb.planning.image import ImagePlan, image_plan
+from moat_nb.planning.image import SKELETON, ImagePlan, image_plan
 from moat_nb.planning.interpreter import with_interpreter
 from moat_nb.planning.layout import lay_out
 from moat_nb.planning.limits import MIB, Hardening, Limits, share
@@ -85,7 +85,7 @@ def plan_kernel(
         command=(
             "python3" if runtime.images else host.executable,
             GUEST_PATH,
-            *_guest_settings(mounts, limits, config, network, kernels).to_argv(),
+            *_guest_settings(mounts, limits, image, config, network, kernels).to_argv(),
         ),
         user=user,
         env=_environment(config, host, network, on_host=not runtime.images),
@@ -164,7 +164,12 @@ def _workspace_status(config: Config) -> os.stat_result | None:
 
 
 def _guest_settings(
-    mounts: MountPlan, limits: Limits, config: Config, network: NetworkPlan, kernels: bool
+    mounts: MountPlan,
+    limits: Limits,
+    image: ImagePlan | None,
+    config: Config,
+    network: NetworkPlan,
+    kernels: bool,
 ) -> Settings:
     excludes = [
         Exclude(mount.target, "file" if isinstance(mount, EmptyFile) else "directory")
@@ -175,7 +180,14 @@ def _guest_settings(
     forked = kernels and config.kernel.forked
     preload = [*PRELOAD, *config.kernel.preload] if forked else []
     places = [space.path for space in spaces(mounts, limits)]
-    return Settings(excludes, preload, network.port_forwards, spaces=places, venv=VENV)
+    return Settings(
+        excludes,
+        preload,
+        network.port_forwards,
+        venv=VENV,
+        spaces=places,
+        skeleton=Skeleton(SKELETON, HOME) if image is not None and image.has_hooks else None,
+    )
 
 
 def _environment(

@@ -86,3 +86,54 @@ def test_a_volume_of_another_user_is_refused_and_stays_his(on_docker: Launcher) 
         assert launcher.left(project) == []
     finally:
         client.api.remove_volume(name, force=True)
+
+
+LEAVE = """\
+printf '[core]\\n\\tautocrlf = input\\n' >~/.gitconfig
+mkdir -m 700 ~/.ssh && (umask 077 && echo key >~/.ssh/id)
+mkdir -p ~/.cache/hf/hub ~/.local/bin && touch ~/.cache/hf/hub/x ~/.cache/kept
+printf '#!/bin/sh\\necho ran\\n' >~/.local/bin/tool && chmod +x ~/.local/bin/tool
+ln -s .gitconfig ~/link
+head -c 70000000 /dev/zero >~/large
+"""
+LOOK = """\
+import os, stat, sys
+home = os.path.expanduser("~")
+assert open(home + "/link").read() == "[core]\\n\\tautocrlf = input\\n"
+open(home + "/.gitconfig", "a").close()
+assert stat.S_IMODE(os.stat(home + "/.ssh").st_mode) == 0o700
+assert stat.S_IMODE(os.stat(home + "/.ssh/id").st_mode) == 0o600
+assert open(home + "/.ssh/id").read() == "key\\n"
+assert os.path.getsize(home + "/large") == 70000000
+assert os.listdir(home + "/.cache/hf") == []
+assert os.path.exists(home + "/.cache/kept")
+assert {os.stat(home + "/" + name).st_uid for name in os.listdir(home) if name != "large"} == {
+    os.getuid()
+}
+"""
+
+
+def test_what_a_build_leaves_in_home_is_in_the_kernels_home(on_docker: Launcher) -> None:
+    launcher = on_docker
+    assert launcher.engine is not None
+    mounts = [*MOUNTS[:1], f"hf:{HOME}/.cache/hf"]
+    project = launcher.project(
+        mounts=mounts, hooks={"post_build_root": f"touch {HOME}/of-root", "post_build": LEAVE}
+    )
+    (project / "hf").mkdir()
+    (project / "node_modules").mkdir()
+    api = launcher.engine.client.api
+    try:
+        box = launcher.launch(project)
+        box.run(["python3", "-c", LOOK], check=True)
+        assert box.run([f"{HOME}/.local/bin/tool"], check=True).stdout == b"ran\n"
+        box.run(["touch", f"{HOME}/of-root"], check=True)
+        box.run(["rm", f"{HOME}/link"], check=True)
+        box.reset()
+        box.run(["python3", "-c", LOOK], check=True)
+        box.stop()
+        assert list((project / "hf").iterdir()) == []
+    finally:
+        for image in api.images("moat-nb/test-box"):
+            for tag in image["RepoTags"]:
+                api.remove_image(tag, force=True)

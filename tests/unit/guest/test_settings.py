@@ -6,13 +6,14 @@ import json
 
 import pytest
 
-from moat_nb.guest.settings import Exclude, PortForward, Settings
+from moat_nb.guest.settings import Exclude, PortForward, Settings, Skeleton
 
 ALL = Settings(
     excludes=[Exclude("/workspace/a b\n\u00e9", "directory"), Exclude("/workspace/.env", "file")],
     preload=["ipykernel.kernelapp"],
     port_forwards=[PortForward(80, "/run/moat/network/proxy", "host.moat:80")],
     spaces=["/tmp"],
+    skeleton=Skeleton("/opt/moat/home", "/home/u"),
 )
 
 

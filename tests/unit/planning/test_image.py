@@ -71,8 +71,12 @@ def test_a_file_that_asks_for_everything_gets_each_step_in_its_order() -> None:
         'RUN ["env", "NODE_EXTRA_CA_CERTS=/opt/moat/ca.pem", "npm", "install", "--global", '
         '"--prefix=/usr/local", "--no-audit", "--no-fund", "@scope/thing@^1.2", "left-pad"]\n'
         'RUN ["/bin/sh", "-ec", "apt-get update\\necho \\"$HOME\\""]\n'
+        "ENV HOME=/home/moatuser\n"
         "USER 5000:5000\n"
         'RUN ["/bin/sh", "-ec", "npm -v"]\n'
+        "USER 0:0\n"
+        "RUN rm -rf /opt/moat/home && mkdir -p /opt/moat/home && "
+        "cp -a /home/moatuser/. /opt/moat/home/ && chmod -R a+rX /opt/moat/home\n"
         "USER 5000:5000\n"
     )
 
