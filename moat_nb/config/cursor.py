@@ -61,6 +61,10 @@ class Cursor:
     def given(self) -> bool:
         return self.node is not None and not self.node.is_null
 
+    @property
+    def is_zero(self) -> bool:
+        return self.node is not None and self.node.plain and self.node.text == "0"
+
     def fail(self, what: str, hint: str = "") -> None:
         self.problems.add(self.where, f"{self.path}: {what}" if self.path else what, hint)
 

@@ -6,15 +6,15 @@ import re
 from collections.abc import Iterable
 from dataclasses import replace
 
-from moat_nb.config import dependencies as names
 from moat_nb.config import mounts as parse_mounts
 from moat_nb.config.cursor import Cursor, Fields
 from moat_nb.config.model import Service
 from moat_nb.config.mounts import MOUNTS, VOLUMES
 from moat_nb.config.readiness import TIMEOUT, Command, LogLine, Port, Ready
+from moat_nb.config.registry import SERVICES as NAMES
 from moat_nb.config.services import ServiceKeys
 from moat_nb.config.shapes import Block, Keys, ListOf, MapOf, Number, Text, Word, key
-from moat_nb.config.values import IMAGE, PORT, environment
+from moat_nb.config.values import IMAGE, PORT, service_environment
 from moat_nb.config.yaml_nodes import shown
 from moat_nb.host.machine import User
 
@@ -67,7 +67,7 @@ class _WholeKeys(Keys):
 SERVICES = MapOf(
     names=_NAME,
     value=Block(_WholeKeys),
-    known=dict.fromkeys(names.SERVICES, Block(_MoreKeys)),
+    known=dict.fromkeys(NAMES, Block(_MoreKeys)),
 )
 
 
@@ -82,7 +82,7 @@ def services(
     for name, entry in cursor.entries().items():
         if name in found:
             found[name] = _with_more(found[name], entry.fields(_MoreKeys.names()), base, named)
-        elif name in names.SERVICES:
+        elif name in NAMES:
             what = f"kernel.services.{name} is given, but {name} is not among the dependencies"
             entry.problems.add(entry.key_where, what, f"add to dependencies: - {name}")
         elif not _NAME.fullmatch(name):
@@ -95,10 +95,12 @@ def services(
 
 def _whole(name: str, cursor: Cursor, base: parse_mounts.Base, named: bool) -> Service:
     fields = cursor.fields(_WholeKeys.names())
+    env, secrets = service_environment(fields.at(_WholeKeys.env))
     service = Service(
         name=name,
         image=fields.read(_WholeKeys.image) or "",
-        env=environment(fields.at(_WholeKeys.env)),
+        env=env,
+        secrets=secrets,
         ports=tuple(dict.fromkeys(fields.read(_WholeKeys.ports))),
         memory_mb=fields.read(_WholeKeys.memory),
         wait=fields.read(_WholeKeys.wait),

@@ -1,142 +1,167 @@
 """Dependency strings (``python@3.11``, ``pip:pandas>=2``, ``postgres@17``) as values.
 
-A name that Moat knows and moat_nb cannot install, or that neither knows, is ``unknown`` and no
-error here: one file serves both programs, and the image's builder refuses what it cannot install.
-Only a near-miss of a known name is refused at once.
+A name that nobody knows is ``unknown`` here and refused once the whole file is read, unless
+``kernel.skip_dependencies`` names it. What cannot be had of the names that Moat knows is no error:
+a plan says it, and the kernel starts without it.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
-from moat_nb.config.model import Dependency
+from moat_nb.config.model import Dependency, DependencyKind
+from moat_nb.config.registry import (
+    AGENTS,
+    APT_PACKAGES,
+    BUNDLES,
+    KNOWN,
+    NOT_TO_BE_HAD,
+    NPM_PACKAGES,
+    OTHERS,
+    SERVICES,
+    SYNONYMS,
+    TOOLS,
+)
 from moat_nb.config.yaml_nodes import nearest, shown
 from moat_nb.errors import Problem
 
-__all__ = ["APT_PACKAGES", "FORM", "SERVICES", "TOOLS", "parse"]
+__all__ = ["FORM", "parse", "unknown_problems"]
 
-SERVICES = ("postgres", "mysql", "redis", "ollama")
-
-_SAME_NAME = (
-    *("bats", "build-essential", "bzip2", "cmake", "curl", "ffmpeg", "fzf", "g++", "gcc"),
-    *("gfortran", "git", "git-lfs", "gnupg", "graphviz", "htop", "imagemagick", "jq", "less"),
-    *("make", "nano", "ninja-build", "openssh-client", "pandoc", "patch", "pkg-config"),
-    *("procps", "ripgrep", "rsync", "sqlite3", "tree", "unzip", "vim", "wget", "xz-utils"),
-    "zip",
-)
-
-APT_PACKAGES: Mapping[str, str] = {
-    **{name: name for name in _SAME_NAME},
-    "mysql-client": "default-mysql-client",
-    "psql": "postgresql-client",
-    "redis-cli": "redis-tools",
+_KINDS: Mapping[str, DependencyKind] = {
+    "python": "python",
+    **dict.fromkeys(SERVICES, "service"),
+    **dict.fromkeys(TOOLS, "tool"),
+    **dict.fromkeys(AGENTS, "agent"),
+    **dict.fromkeys(NOT_TO_BE_HAD, "unavailable"),
 }
-"""Debian's package for each command-line tool that comes from there, by the name in moat.yaml."""
 
-TOOLS = frozenset({*APT_PACKAGES, "node", "uv"})
-"""Names of kind ``tool``; node and uv come as wheels from PyPI, so their versions can be chosen."""
-
-_VERSIONED_TOOLS = {"node", "uv"}
-
-# Moat's registry (internal/deps/registry.yaml and its documentation), less what is known above.
-_MOAT_ONLY = (
-    *("act", "air", "aws", "bat", "black", "buf", "bun", "claude-code", "cli-essentials"),
-    *("codex-cli", "copilot-cli", "delta", "docker", "eslint", "fd", "gcloud", "gemini-cli"),
-    *("gh", "go", "go-extras", "gofumpt", "golangci-lint", "gopls", "goreleaser", "govulncheck"),
-    *("helm", "k8s", "kubectl", "lazygit", "mockgen", "mypy", "node-dev", "playwright", "pnpm"),
-    *("prettier", "protoc", "pyright", "pytest", "python-dev", "ruff", "rust", "sqlc", "task"),
-    *("terraform", "typescript", "typescript-language-server", "yarn", "yq"),
-)
-
-_KNOWN = frozenset({"python", *SERVICES, *TOOLS, *_MOAT_ONLY})
-_PREFIXES = ("pip", "npm", "docker")
+_PREFIXES = ("pip", "npm", "uv", *OTHERS)
 
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+/:@-]*")
 _PYTHON_VERSION = re.compile(r"3\.[0-9]{1,2}(\.[0-9]{1,2})?")
 _VERSION = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9}){0,3}")
+_ANY_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 # npm's own rule for names; the version is one word, safe on a shell's command line.
 _NPM = re.compile(
     r"(?P<name>(@[a-z0-9][a-z0-9._-]*/)?[a-z0-9][a-z0-9._-]*)(@(?P<version>[~^]?[A-Za-z0-9._+-]+))?"
 )
+# Moat's only way to pin; pip's own `NAME @ ADDRESS` has a slash or a colon in what follows.
+_PIP_PINNED = re.compile(r"(?P<name>[^@]*[^@\s])@(?P<version>[A-Za-z0-9][A-Za-z0-9._+!-]*)")
+_REQUIREMENTS_FILE = re.compile(r"[^:@]*\.(txt|in|toml|lock|ya?ml)")
 
-FORM = re.compile(rf"\s*(pip:.+|npm:{_NPM.pattern}|(?!pip:|npm:){_WORD.pattern})\s*")
+FORM = re.compile(rf"\s*((pip|uv):.+|npm:{_NPM.pattern}|(?!pip:|uv:|npm:){_WORD.pattern})\s*")
 """What every dependency looks like; :func:`parse` refuses more, and says why."""
 
 
-def parse(text: str, *, where: str) -> Dependency | Problem:
-    """One dependency, or what is wrong with it; ``where`` is ``file:line:column``."""
+def parse(text: str, *, where: str) -> tuple[Dependency, ...] | Problem:
+    """One dependency, the several that a bundle stands for, or what is wrong; ``where`` is
+    ``file:line:column``."""
     text = text.strip()
     prefix, colon, rest = text.partition(":")
-    if colon and prefix == "pip":
-        return _pip(rest, where)
-    if colon and prefix == "npm":
-        return _npm(rest, where)
-    if not _WORD.fullmatch(text):
-        return Problem(
-            where=where,
-            what=f"{shown(text)} is not a dependency",
-            hint="write name, name@version, pip:NAME or npm:NAME",
-        )
-    if colon:
-        return _prefixed(text, prefix, where)
-    name, at, version = text.partition("@")
-    return _named(name, version if at else None, where)
+    if colon and prefix in ("pip", "uv"):
+        found = _pip(prefix, rest, where)
+    elif colon and prefix == "npm":
+        found = _npm(rest, where)
+    elif not _WORD.fullmatch(text):
+        return _no_dependency(text, where)
+    elif colon:
+        found = _prefixed(text, prefix, where)
+    else:
+        name, at, version = text.partition("@")
+        if name in BUNDLES:
+            return _bundle(name, at, where)
+        found = _named(name, version if at else None, where)
+    return found if isinstance(found, Problem) else (found,)
 
 
-def _named(name: str, version: str | None, where: str) -> Dependency | Problem:
-    if name not in _KNOWN:
-        near = nearest(name, _KNOWN)
-        if near:
-            return _near_miss(name, near, where)
+def unknown_problems(
+    dependencies: Iterable[Dependency], skipped: Iterable[str]
+) -> Iterator[Problem]:
+    """Names that nobody knows, each with what was probably meant."""
+    known_to_be_skipped = frozenset(skipped)
+    for item in dependencies:
+        if item.kind == "unknown" and item.name not in known_to_be_skipped:
+            what = f"unknown dependency {shown(item.name)}"
+            yield Problem(where=item.where, what=what, hint=_meant(item.name))
+
+
+def _meant(name: str) -> str:
+    near = SYNONYMS.get(name) or nearest(name, KNOWN)
+    if near:
+        return f"did you mean {near!r}?"
+    if _REQUIREMENTS_FILE.fullmatch(name):
+        return f"write kernel: {{requirements: {name}}}, or pip:NAME for one package"
+    return (
+        f"write pip:{name} for a package of PyPI, npm:{name} for one of npm, or list it in "
+        "kernel.skip_dependencies if the kernel can do without it"
+    )
+
+
+def _no_dependency(text: str, where: str) -> Problem:
+    # `pandas>=2` and `pandas[all]` are what pip takes.
+    name = re.match(r"[A-Za-z][A-Za-z0-9._-]*\s*[\[<>=~!]", text)
+    forms = "write name, name@version, pip:NAME or npm:NAME"
+    return Problem(
+        where=where,
+        what=f"{shown(text)} is not a dependency",
+        hint=f"write pip:{text[:60]}" if name else forms,
+    )
+
+
+def _bundle(name: str, at: str, where: str) -> tuple[Dependency, ...] | Problem:
+    if at:
+        what = f"{name} stands for several programs, which have no version in common"
+        return Problem(where=where, what=what, hint=f"write {name}")
+    members = (_named(member, None, where, bundle=name) for member in BUNDLES[name])
+    return tuple(member for member in members if isinstance(member, Dependency))
+
+
+def _named(
+    name: str, version: str | None, where: str, *, bundle: str | None = None
+) -> Dependency | Problem:
     wrong = _wrong_version(name, version)
     if wrong:
         return Problem(where=where, what=f"{shown(f'{name}@{version}')}: {wrong[0]}", hint=wrong[1])
-    if name == "python":
-        return Dependency(kind="python", name=name, version=version, where=where)
-    if name in SERVICES:
-        return Dependency(kind="service", name=name, version=version, where=where)
-    if name in TOOLS:
-        return Dependency(kind="tool", name=name, version=version, where=where)
-    return Dependency(kind="unknown", name=name, version=version, where=where)
+    kind = _KINDS.get(name, "unknown")
+    return Dependency(kind=kind, name=name, version=version, bundle=bundle, where=where)
 
 
 def _wrong_version(name: str, version: str | None) -> tuple[str, str] | None:
-    """The rule that a known name's version breaks, and what to do about it."""
+    """The rule that a name's version breaks, and what to do about it."""
     if version is None:
         return None
     if name == "python" and not _PYTHON_VERSION.fullmatch(version):
         return "a Python version is X.Y", "write python@3.12, for one"
-    if name in APT_PACKAGES:
-        return "Debian chooses the version of its packages", f"write {name}"
-    if name in {*SERVICES, *_VERSIONED_TOOLS} and not _VERSION.fullmatch(version):
+    numbered = name in SERVICES or name in TOOLS.difference(APT_PACKAGES, NPM_PACKAGES)
+    if numbered and not _VERSION.fullmatch(version):
         return "a version is numbers with dots between", f"write {name} or {name}@N"
     if not version:
         return "no version after the @", f"write {name} or {name}@VERSION"
+    if not _ANY_VERSION.fullmatch(version):
+        return "a version has letters, digits, and . _ or - between", f"write {name}"
     return None
 
 
 def _prefixed(text: str, prefix: str, where: str) -> Dependency | Problem:
+    if prefix in OTHERS:
+        return Dependency(kind="unavailable", name=text, where=where)
     near = nearest(prefix, _PREFIXES)
-    if near and near != prefix:
-        return _near_miss(f"{prefix}:", f"{near}:", where)
+    if near:
+        what = f"unknown dependency {shown(f'{prefix}:')}"
+        return Problem(where=where, what=what, hint=f"did you mean '{near}:'?")
     return Dependency(kind="unknown", name=text, where=where)
 
 
-def _near_miss(name: str, near: str, where: str) -> Problem:
-    return Problem(
-        where=where, what=f"unknown dependency {shown(name)}", hint=f"did you mean {near!r}?"
-    )
-
-
-def _pip(text: str, where: str) -> Dependency | Problem:
+def _pip(prefix: str, text: str, where: str) -> Dependency | Problem:
     # 15 ms that only a file with pip: dependencies pays for.
     from packaging.requirements import InvalidRequirement, Requirement
 
-    what = f"{shown(f'pip:{text}')} is not a requirement of pip"
-    hint = "write pip:NAME, pip:NAME[EXTRA] or pip:NAME>=1,<2"
+    what = f"{shown(f'{prefix}:{text}')} is not a requirement of pip"
+    hint = "write pip:NAME, pip:NAME@VERSION, pip:NAME[EXTRA] or pip:NAME>=1,<2"
+    pinned = _PIP_PINNED.fullmatch(text)
     try:
-        requirement = Requirement(text)
+        requirement = Requirement(f"{pinned['name']}=={pinned['version']}" if pinned else text)
     except InvalidRequirement as error:
         reason = str(error).splitlines()[0]
         return Problem(where=where, what=f"{what}: {reason}", hint=hint)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Literal, TypeAlias, get_args
 
 from moat_nb.config.cursor import Cursor
@@ -70,6 +70,11 @@ class KernelKeys(Keys):
     skip_dependencies = key(
         ListOf(item=Text()), "Dependencies that this kernel does without, by name."
     )
+    require_dependencies = key(
+        Boolean(),
+        "Whether a start is refused without one of the dependencies, which is told otherwise.",
+        default=KernelOptions.require_dependencies,
+    )
     spare = key(
         Boolean(),
         "Whether a running sandbox keeps a kernel ready for the next start or restart.",
@@ -131,7 +136,7 @@ class KernelKeys(Keys):
     )
 
 
-def kernel(cursor: Cursor, dependencies: Iterable[Dependency]) -> KernelOptions:
+def kernel(cursor: Cursor, dependencies: Sequence[Dependency]) -> KernelOptions:
     fields = cursor.fields(KernelKeys.names())
     runtime = fields.read(KernelKeys.runtime)
     return KernelOptions(
@@ -140,6 +145,7 @@ def kernel(cursor: Cursor, dependencies: Iterable[Dependency]) -> KernelOptions:
         argv=_argv(fields.at(KernelKeys.argv)),
         preload=fields.read(KernelKeys.preload),
         skip_dependencies=skipped(fields.at(KernelKeys.skip_dependencies), dependencies),
+        require_dependencies=fields.read(KernelKeys.require_dependencies),
         spare=fields.read(KernelKeys.spare),
         pool=fields.read(KernelKeys.pool),
         spare_timeout=fields.read(KernelKeys.spare_timeout),

@@ -19,6 +19,7 @@ __all__ = [
     "Config",
     "Container",
     "Dependency",
+    "DependencyKind",
     "Exclude",
     "Hooks",
     "KernelOptions",
@@ -77,20 +78,28 @@ class Secret:
     where: str = ""
 
 
+DependencyKind: TypeAlias = Literal[
+    "python", "pip", "npm", "tool", "service", "agent", "unavailable", "unknown"
+]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Dependency:
     """One item of ``dependencies``.
 
     ``kind`` says who installs it: ``python`` picks the base image, ``pip`` and ``npm`` are
     package managers, ``tool`` is a command-line program (git, node, uv, ...), ``service`` is a
-    sidecar, ``unknown`` is a name of Moat's that moat_nb cannot install (refused when an image
-    is built, so that one file can serve both programs).
+    sidecar. ``agent`` is a coding agent's own program, which means nothing to a kernel,
+    ``unavailable`` a name of Moat's registry that cannot be had, and ``unknown`` a name that nobody
+    knows, which is refused unless ``kernel.skip_dependencies`` has it.
     """
 
-    kind: Literal["python", "pip", "npm", "tool", "service", "unknown"]
+    kind: DependencyKind
     name: str
     version: str | None = None
     """``X.Y`` or ``N`` after the ``@``; for pip a PEP 440 specifier such as ``>=2,<3``."""
+    bundle: str | None = None
+    """The name in the file that stands for this and others (``python-dev``)."""
     where: str = ""
 
 
@@ -102,7 +111,9 @@ class Service:
     version: str | None = None
     """Of the dependency."""
     env: tuple[tuple[str, str], ...] = field(default=(), repr=False)
-    """Passwords may be among it."""
+    """Passwords may be among it; of a secret it has the reference."""
+    secrets: tuple[Secret, ...] = ()
+    """Those variables of ``env`` whose values are fetched at a start."""
     image: str | None = None
     """None only for a built-in service, which knows its own."""
     memory_mb: int | None = None
@@ -172,6 +183,8 @@ class KernelOptions:
     """Empty: ipykernel. ``{connection_file}`` is substituted."""
     preload: tuple[str, ...] = ()
     skip_dependencies: tuple[str, ...] = ()
+    require_dependencies: bool = False
+    """Refuse a start without one of the dependencies, instead of telling it."""
     spare: bool = True
     """Whether a running sandbox keeps a kernel ready for the next start or restart."""
     pool: int = 0
@@ -208,7 +221,7 @@ class KernelOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class UnusedKey:
-    """A top-level key that means nothing to a kernel: accepted, and listed by ``plan``."""
+    """What means nothing to a kernel, by its key: accepted, and listed by ``plan``."""
 
     name: str
     where: str

@@ -48,6 +48,9 @@ def override(
     for name, (form, value) in asked.items():
         if value is not None:
             with collected(problems):
+                if name in ("memory_mb", "cpus") and value == 0:
+                    # In a file it counts as not given, as in Moat.
+                    raise _wrong(name, "0 is no limit", "leave it out for the default")
                 text = form.format(_mapping(value) if name == "env" else _scalar(name, value))
                 read[name] = _read(name, text, config, home)
     if "env" in read:

@@ -7,7 +7,9 @@ is looked up at launch, and ``~`` is the home directory that the caller gives.
 
 from __future__ import annotations
 
+import hashlib
 import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -18,17 +20,18 @@ from moat_nb.config import network as parse_network
 from moat_nb.config import services as parse_services
 from moat_nb.config import values as parse_values
 from moat_nb.config.cursor import Cursor, Fields
+from moat_nb.config.dependencies import unknown_problems
 from moat_nb.config.file import digest_of, find, label_of, read_file
-from moat_nb.config.model import Config, UnusedKey
+from moat_nb.config.model import Config, Dependency, UnusedKey
 from moat_nb.config.shapes import Block, Choice, Keys, Text, key
-from moat_nb.config.yaml_nodes import Problems, compose, nearest, shown
+from moat_nb.config.yaml_nodes import Problems, compose, nearest
 
 __all__ = ["UNUSED", "FileKeys", "load", "read_config", "slug"]
 
 
 UNUSED = (
     *("agent", "agents", "version", "grants", "claude", "codex", "copilot", "gemini", "pi", "mcp"),
-    *("language_servers", "snapshots", "tracing", "interactive", "clipboard"),
+    *("language_servers", "snapshots", "tracing", "interactive", "clipboard", "devices"),
 )
 """Moat's top-level keys that mean nothing to a kernel: accepted, and listed as not used."""
 
@@ -46,7 +49,7 @@ class _WorkspaceKeys(Keys):
 
 
 class FileKeys(Keys):
-    name = key(Text(form=_NAME), "The project's name; made from the directory's name unless given.")
+    name = key(Text(), "The project's name; made from the directory's name unless given.")
     mounts = key(
         parse_mounts.MOUNTS,
         "Directories and files of this machine in the sandbox; the project is at /workspace unless"
@@ -131,6 +134,8 @@ def _config(fields: Fields, path: Path, home: Path, problems: Problems, digest: 
     mode = workspace.read(_WorkspaceKeys.mode)
     problems.found += parse_mounts.git_problems(mounts, mode)
     fields.read(FileKeys.sandbox)  # for its problems: the value means nothing here
+    kernel = parse_kernel.kernel(fields.at(FileKeys.kernel), dependencies)
+    problems.found += unknown_problems(dependencies, kernel.skip_dependencies)
     return Config(
         path=path,
         name=_name(fields.at(FileKeys.name), path.parent),
@@ -148,8 +153,8 @@ def _config(fields: Fields, path: Path, home: Path, problems: Problems, digest: 
         command=parse_values.command(fields.at(FileKeys.command)),
         ports=parse_values.ports(fields.at(FileKeys.ports)),
         runtime=fields.read(FileKeys.runtime),
-        kernel=parse_kernel.kernel(fields.at(FileKeys.kernel), dependencies),
-        unused=_unused(fields),
+        kernel=kernel,
+        unused=(*_unused(fields), *_agents(dependencies)),
         where=fields.where(),
         digest=digest,
     )
@@ -159,14 +164,22 @@ def _name(cursor: Cursor, directory: Path) -> str:
     text = cursor.text(None)
     if text is None:
         return slug(directory.name)
-    if not _NAME.fullmatch(text):
-        rule = f"letters and digits, single . _ or - between them, at most {_NAME_MAX}"
-        cursor.fail(f"{shown(text)} cannot name a sandbox: {rule}", f"write {slug(text)}")
-    return text
+    if _NAME.fullmatch(text):
+        return text
+    # Moat takes any name. Volumes are kept by it, so two names without a letter of ours differ.
+    if re.search(r"[a-z0-9]", text.lower()):
+        return slug(text)
+    return f"project-{hashlib.sha256(text.encode(errors='replace')).hexdigest()[:6]}"
+
+
+def _agents(dependencies: Iterable[Dependency]) -> Iterator[UnusedKey]:
+    for item in dependencies:
+        if item.kind == "agent":
+            yield UnusedKey(name=f"dependencies: {item.name}", where=item.where)
 
 
 def _unused(fields: Fields) -> tuple[UnusedKey, ...]:
-    """Unused top-level keys; one that resembles a known key is a problem instead."""
+    """What is not used here; a key that resembles a known one is a problem instead."""
     names = []
     for name in fields.entries.keys() - set(FileKeys.names()):
         near = None if name in UNUSED else nearest(name, (*FileKeys.names(), *UNUSED))
@@ -175,7 +188,12 @@ def _unused(fields: Fields) -> tuple[UnusedKey, ...]:
         else:
             names.append(name)
     unused = {name: fields.entries[name].key_where for name in fields.entries if name in names}
-    keep = fields.at(FileKeys.network).entries().get(parse_network.NetworkKeys.keep_policy.name)
-    if keep is not None:
-        unused[keep.path] = keep.key_where
+    network = fields.at(FileKeys.network).entries()
+    policy = network.get(parse_network.NetworkKeys.policy.name)
+    inside = [network.get(parse_network.NetworkKeys.keep_policy.name)]
+    if policy is None or policy.node is None or policy.node.text != "bridge":
+        # The sandbox asks no name server: its proxy resolves names, as this machine does.
+        container = fields.at(FileKeys.container).entries()
+        inside.append(container.get(parse_values.ContainerKeys.dns.name))
+    unused.update((cursor.path, cursor.key_where) for cursor in inside if cursor is not None)
     return tuple(UnusedKey(name=name, where=where) for name, where in unused.items())

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from moat_nb.config import dependencies as names
 from moat_nb.config.cursor import Cursor
 from moat_nb.config.model import Dependency, Service
+from moat_nb.config.registry import SERVICES as NAMES
 from moat_nb.config.shapes import Block, Boolean, Keys, ListOf, MapOf, Text, Word, key
-from moat_nb.config.values import ENV, IMAGE, MEMORY, environment
+from moat_nb.config.values import IMAGE, MEMORY, SERVICE_ENV, service_environment
 from moat_nb.config.yaml_nodes import nearest, shown
 from moat_nb.errors import Problem
 
@@ -27,7 +28,10 @@ _MODEL = Word(
 
 
 class ServiceKeys(Keys):
-    env = key(ENV, "Variables of the service, as its image documents them.")
+    env = key(
+        SERVICE_ENV,
+        "Variables of the service, as its image documents them; env://NAME is a secret.",
+    )
     image = key(IMAGE, "The image, instead of the one of the service's name and version.")
     memory = key(MEMORY, "Memory in MB; as much as the kernel unless given.")
     wait = key(Boolean(), "Whether kernels start only when it is ready.", default=True)
@@ -43,43 +47,50 @@ class _OllamaKeys(Keys):
 
 DEPENDENCIES = ListOf(item=Text(form=names.FORM))
 SERVICES = MapOf(
-    known={name: Block(_OllamaKeys if name == "ollama" else ServiceKeys) for name in names.SERVICES}
+    known={name: Block(_OllamaKeys if name == "ollama" else ServiceKeys) for name in NAMES}
 )
 
 
 def dependencies(cursor: Cursor) -> tuple[Dependency, ...]:
-    """The dependencies in the file's order; two of one name are a problem."""
-    first: dict[tuple[str, str], Dependency] = {}
+    """The dependencies in the file's order; one name in two versions is a problem."""
+    found: dict[tuple[str, str], Dependency] = {}
     for item in cursor.items():
         text = item.text(None)
-        parsed = None if text is None else names.parse(text, where=item.where)
+        parsed = () if text is None else names.parse(text, where=item.where)
         if isinstance(parsed, Problem):
             item.fail(parsed.what, parsed.hint)
-        elif parsed is not None:
-            before = first.setdefault((parsed.kind, parsed.name), parsed)
-            if before is not parsed:
-                item.fail(f"{parsed.name} is given twice, first at {before.where}")
-    return tuple(first.values())
+            continue
+        for one in parsed:
+            before = found.get((one.kind, one.name))
+            if before is None or (before.bundle and not one.bundle):
+                found[one.kind, one.name] = one
+            elif before.version != one.version and not one.bundle:
+                what = f"{one.name} is given twice, first at {before.where}, in another version"
+                item.fail(what, "keep one of the two")
+    return tuple(found.values())
 
 
-def skipped(cursor: Cursor, known: Iterable[Dependency]) -> tuple[str, ...]:
+def skipped(cursor: Cursor, known: Sequence[Dependency]) -> tuple[str, ...]:
     """``kernel.skip_dependencies``, as the names of the dependencies that they skip.
 
-    Each must be one of ``known``, with or without its version, for a slip would skip nothing.
+    Each must be one of ``known``, with or without its version, or a bundle of them, for a slip
+    would skip nothing.
     """
-    by_name = {dependency.name for dependency in known}
+    by_name = {name for one in known for name in (one.name, one.bundle) if name}
     found = []
     for item in cursor.items():
         text = item.text("")
-        parsed = names.parse(text, where=item.where) if text and text not in by_name else None
-        name = parsed.name if isinstance(parsed, Dependency) else text
-        if name in by_name:
-            found.append(name)
+        parsed = names.parse(text, where=item.where) if text and text not in by_name else ()
+        words = {text} if isinstance(parsed, Problem) else {text, *(one.name for one in parsed)}
+        if there := words & by_name:
+            found += sorted(there)
         elif text:
-            near = nearest(name, by_name)
+            near = nearest(min(words, key=len), by_name)
             hint = f"did you mean {near!r}?" if near else "remove it"
             item.fail(f"{shown(text)} is not one of the dependencies", hint)
-    return tuple(found)
+    chosen = frozenset(found)
+    skips = (one.name for one in known if one.name in chosen or one.bundle in chosen)
+    return tuple(dict.fromkeys(skips))
 
 
 def services(cursor: Cursor, declared: Sequence[Dependency]) -> tuple[Service, ...]:
@@ -87,9 +98,9 @@ def services(cursor: Cursor, declared: Sequence[Dependency]) -> tuple[Service, .
     wanted = [dependency for dependency in declared if dependency.kind == "service"]
     given = cursor.entries()
     for name, entry in given.items():
-        if name not in names.SERVICES:
-            near = nearest(name, names.SERVICES)
-            hint = f"did you mean {near!r}?" if near else f"known: {', '.join(names.SERVICES)}"
+        if name not in NAMES:
+            near = nearest(name, NAMES)
+            hint = f"did you mean {near!r}?" if near else f"known: {', '.join(NAMES)}"
             cursor.problems.add(entry.key_where, f"unknown service {shown(name)}", hint)
         elif all(dependency.name != name for dependency in wanted):
             what = f"services.{name} is given, but {name} is not among the dependencies"
@@ -108,9 +119,11 @@ def services(cursor: Cursor, declared: Sequence[Dependency]) -> tuple[Service, .
 def _service(name: str, cursor: Cursor) -> Service:
     keys = _OllamaKeys if name == "ollama" else ServiceKeys
     fields = cursor.fields(keys.names())
+    env, secrets = service_environment(fields.at(ServiceKeys.env))
     return Service(
         name=name,
-        env=environment(fields.at(ServiceKeys.env)),
+        env=env,
+        secrets=secrets,
         image=fields.read(ServiceKeys.image),
         memory_mb=fields.read(ServiceKeys.memory),
         wait=fields.read(ServiceKeys.wait),

@@ -115,12 +115,18 @@ class Choice(Shape[_C]):
 class Integer(Shape[int]):
     minimum: int
     maximum: int
+    zero: bool = False
+    """0 counts as not given, as in Moat."""
 
     def read(self, cursor: Cursor, default: _D) -> int | _D:
+        if self.zero and cursor.is_zero:
+            return default
         return cursor.integer(default, minimum=self.minimum, maximum=self.maximum)
 
     def schema(self) -> Schema:
-        return {"type": "integer", "minimum": self.minimum, "maximum": self.maximum}
+        schema = {"type": "integer", "minimum": self.minimum, "maximum": self.maximum}
+        nothing = {"type": "integer", "minimum": 0, "maximum": 0}
+        return {"anyOf": [nothing, schema]} if self.zero else schema
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,12 +134,17 @@ class Number(Shape[float]):
     """A number above 0."""
 
     maximum: float
+    zero: bool = False
+    """0 counts as not given, as in Moat."""
 
     def read(self, cursor: Cursor, default: _D) -> float | _D:
+        if self.zero and cursor.is_zero:
+            return default
         return cursor.number(default, maximum=self.maximum)
 
     def schema(self) -> Schema:
-        return {"type": "number", "exclusiveMinimum": 0, "maximum": self.maximum}
+        least = "minimum" if self.zero else "exclusiveMinimum"
+        return {"type": "number", least: 0, "maximum": self.maximum}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,6 +19,7 @@ __all__ = [
     "PORT",
     "PORTS",
     "SECRETS",
+    "SERVICE_ENV",
     "ContainerKeys",
     "HooksKeys",
     "check_overlap",
@@ -28,9 +29,10 @@ __all__ = [
     "hooks",
     "ports",
     "secrets",
+    "service_environment",
 ]
 
-MEMORY = Integer(minimum=128, maximum=1 << 24)
+MEMORY = Integer(minimum=128, maximum=1 << 24, zero=True)
 """MiB, from Moat's own least to 16 TiB: above it a number is in the wrong unit."""
 
 IMAGE = Word(
@@ -40,13 +42,17 @@ IMAGE = Word(
 
 PORT = Integer(minimum=1, maximum=65535)
 
-_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_ENV_RULE = "letters, digits and _, no digit first"
+# What a process can be given: programs read npm_config_//host/:key and spring.port.
+_ENV_NAME = re.compile(r"[^=\x00-\x20\x7f]+")
+_ENV_RULE = "without spaces and ="
+# What a shell can assign, as that of a sidecar does.
+_SHELL_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_SHELL_RULE = "letters, digits and _, no digit first"
 _PORT_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?")
 _PORT_RULE = "letters, digits, - and _, a letter or digit at both ends"
 
 _REFERENCES = {
-    "env": (_ENV_NAME, "env://NAME"),
+    "env": (_SHELL_NAME, "env://NAME"),
     "op": (re.compile(r"[^/\s][^/]*(/[^/]+){2,3}"), "op://VAULT/ITEM/FIELD"),
     "ssm": (re.compile(r"[a-z0-9-]*/\S*[^/\s]"), "ssm:///PATH or ssm://REGION/PATH"),
 }
@@ -61,6 +67,8 @@ _ULIMIT = Integer(minimum=-1, maximum=(1 << 63) - 1)
 _REFERENCE = "|".join(f"{scheme}://{form.pattern}" for scheme, (form, _) in _REFERENCES.items())
 
 ENV = MapOf(names=_ENV_NAME, value=Text(empty=True))
+SERVICE_ENV = MapOf(names=_SHELL_NAME, value=Text(empty=True))
+"""A value may be a reference to a secret, as in Moat."""
 SECRETS = MapOf(names=_ENV_NAME, value=Text(form=re.compile(_REFERENCE)), required=True)
 PORTS = MapOf(names=_PORT_NAME, value=PORT, required=True)
 COMMAND = ListOf(item=Text(empty=True))
@@ -79,7 +87,7 @@ class _UlimitKeys(Keys):
 
 class ContainerKeys(Keys):
     memory = key(MEMORY, "Memory in MB.")
-    cpus = key(Number(maximum=1024), "How many CPUs, in fractions too.")
+    cpus = key(Number(maximum=1024, zero=True), "How many CPUs, in fractions too.")
     dns = key(ListOf(item=Text()), "Name servers, by IP address.")
     ulimits = key(
         MapOf(known=dict.fromkeys(_ULIMITS, Block(_UlimitKeys))), "Limits of each process, by name."
@@ -91,6 +99,21 @@ def environment(cursor: Cursor) -> tuple[tuple[str, str], ...]:
     entries = cursor.entries()
     _check_names(cursor, entries.values(), _ENV_NAME, f"a variable's name: {_ENV_RULE}")
     return tuple((name, value.text("", empty=True)) for name, value in entries.items())
+
+
+def service_environment(cursor: Cursor) -> tuple[tuple[tuple[str, str], ...], tuple[Secret, ...]]:
+    """A service's variables, and those of them whose values are references to secrets."""
+    entries = cursor.entries()
+    _check_names(cursor, entries.values(), _SHELL_NAME, f"a variable's name: {_SHELL_RULE}")
+    given = {name: value.text("", empty=True) for name, value in entries.items()}
+    references = (name for name, text in given.items() if _is_reference(text))
+    found = (_secret(name, entries[name]) for name in references)
+    return tuple(given.items()), tuple(secret for secret in found if secret)
+
+
+def _is_reference(text: str) -> bool:
+    scheme, separator, _ = text.partition("://")
+    return bool(separator) and scheme in _REFERENCES
 
 
 def secrets(cursor: Cursor) -> tuple[Secret, ...]:

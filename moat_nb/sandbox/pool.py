@@ -41,6 +41,13 @@ def key_of(plan: LaunchPlan) -> str:
     outside = [plan.environ.get(name) for name in ("DOCKER_HOST", *READ_VARIABLES)]
     # What a service is given on its stdin is in its config alone, and its env in no repr.
     services = [(service, service.env) for service in plan.config.services]
+    # The values of services' secrets, as far as they are known without asking another program.
+    outside += [
+        plan.environ.get(secret.reference)
+        for service in plan.config.services
+        for secret in service.secrets
+        if secret.scheme == "env"
+    ]
     text = f"{specs} {plan.image} {outside} {services}"
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -19,6 +19,7 @@ from moat_nb.errors import collected, refusal_of
 from moat_nb.host.machine import Host
 from moat_nb.planning.image import ImagePlan
 from moat_nb.planning.kernel import plan_kernel
+from moat_nb.planning.lacks import Lack, told
 from moat_nb.planning.services import SidecarPlan, plan_services
 from moat_nb.planning.spec import ContainerSpec
 from moat_nb.runtimes.base import Runtime
@@ -88,13 +89,17 @@ def plan_project(
     kernel = plan_kernel(config, host, chosen.capabilities, kernels=kernels)
     problems = [*kernel.problems, *chosen.check(kernel.spec, config)]
     sidecars: tuple[SidecarPlan, ...] = ()
-    with collected(problems):
-        sidecars = plan_services(config, kernel.spec, host)
+    if chosen.capabilities.sidecars:
+        with collected(problems):
+            sidecars = plan_services(config, kernel.spec, host)
+    lacks = [problem for problem in problems if isinstance(problem, Lack)]
+    if not config.kernel.require_dependencies:
+        problems = [problem for problem in problems if not isinstance(problem, Lack)]
     if problems:
         raise refusal_of(problems)
     beside = (notice for sidecar in sidecars for notice in sidecar.spec.mounts.notices)
-    told = (why, *kernel.spec.notices, *beside, *chosen.notices(kernel.spec))
-    notices = tuple(dict.fromkeys(told))
+    words = (why, *told(lacks), *kernel.spec.notices, *beside, *chosen.notices(kernel.spec))
+    notices = tuple(dict.fromkeys(words))
     return LaunchPlan(
         config=config,
         file=file,

@@ -31,7 +31,7 @@ from moat_nb.sandbox.permissions import Permissions
 from moat_nb.sandbox.pool import POOL
 from moat_nb.sandbox.project import LaunchPlan, plan_project
 from moat_nb.sandbox.protected_watch import PROTECTED
-from moat_nb.sandbox.running import CAME_UNDONE, RunningSandbox
+from moat_nb.sandbox.running import CAME_UNDONE, RunningSandbox, hooks_of
 from moat_nb.sandbox.secrets import fetch
 from moat_nb.sandbox.sidecar import Sidecar
 from moat_nb.sandbox.usage import Usage
@@ -148,9 +148,9 @@ class Sandbox:
                 running = RunningSandbox.start(plan, progress)
             running.plan, running.secrets = plan, secrets
             running.listen(self._hear)
-            if plan.config.hooks.pre_run is not None:
-                progress.stage("hooks.pre_run")
-                running.pre_run(plan.config.hooks.pre_run, partial(self._hear, "pre_run"))
+            for name, script, cwd in hooks_of(plan):
+                progress.stage(name)
+                running.run_hook(name, script, partial(self._hear, "pre_run"), cwd=cwd)
         except BaseException:
             if running is not None:
                 running.stop()

@@ -1,16 +1,17 @@
-"""Fetching secrets at launch. Their values go over the attach stream to the kernels that need them,
-and nowhere else: not into a label, a log, a repr, an image or the engine's record of the env."""
+"""Fetching secrets at launch. Their values go over the attach stream to the kernels and services
+that need them, and nowhere else: not into a label, a log, a repr, an image or the engine's record
+of the env."""
 
 from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
-from moat_nb.config.model import Secret
+from moat_nb.config.model import Secret, Service
 from moat_nb.errors import ConfigError, Problem
 
-__all__ = ["fetch"]
+__all__ = ["fetch", "fetch_of_services"]
 
 TIMEOUT = 60
 """Seconds: `op` may wait for the user's finger."""
@@ -18,15 +19,34 @@ TIMEOUT = 60
 
 def fetch(secrets: tuple[Secret, ...], environ: Mapping[str, str]) -> dict[str, str]:
     """``{NAME: value}``; ConfigError with every secret that could not be had."""
-    values, problems = {}, []
+    problems: list[Problem] = []
+    values = _fetch(secrets, environ, problems)
+    if problems:
+        raise ConfigError(problems)
+    return values
+
+
+def fetch_of_services(
+    services: Iterable[Service], environ: Mapping[str, str]
+) -> dict[str, dict[str, str]]:
+    """``{service: {NAME: value}}``; raises as :func:`fetch`."""
+    problems: list[Problem] = []
+    values = {service.name: _fetch(service.secrets, environ, problems) for service in services}
+    if problems:
+        raise ConfigError(problems)
+    return values
+
+
+def _fetch(
+    secrets: tuple[Secret, ...], environ: Mapping[str, str], problems: list[Problem]
+) -> dict[str, str]:
+    values = {}
     for secret in secrets:
         try:
             values[secret.name] = _fetch_one(secret, environ)
         except LookupError as error:
             what = f"secret {secret.name} ({secret.scheme}://{secret.reference}): {error.args[0]}"
             problems.append(Problem(where=secret.where, what=what))
-    if problems:
-        raise ConfigError(problems)
     return values
 
 

@@ -8,7 +8,7 @@ import signal
 import string
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from moat_nb.planning.mounts import Bind, Volume
 from moat_nb.planning.services import SidecarPlan
 from moat_nb.planning.spec import ContainerSpec
 from moat_nb.sandbox.model_pull import Pull, hint, taking_turns
+from moat_nb.sandbox.secrets import fetch_of_services
 from moat_nb.sandbox.sidecar import Cancelled, Sidecar
 from moat_nb.text.progress import Progress
 
@@ -62,6 +63,7 @@ class Sidecars:
         self, plans: tuple[SidecarPlan, ...], runtime: Runtime, images: dict[str, ImageConfig]
     ) -> None:
         self._plans = plans
+        self._secrets: Mapping[str, Mapping[str, str]] = {}
         self._runtime = runtime
         self._images = images
         self._running: tuple[Sidecar, ...] = ()
@@ -76,6 +78,10 @@ class Sidecars:
     ) -> Sidecars:
         """Have their images on the engine; ImageError with the place of one that is nowhere."""
         return cls(plans, runtime, _look_up(plans, runtime, progress))
+
+    def fetch_secrets(self, environ: Mapping[str, str]) -> None:
+        """Before :meth:`attach`; ConfigError with every secret that could not be had."""
+        self._secrets = fetch_of_services([plan.service.entry for plan in self._plans], environ)
 
     def __iter__(self) -> Iterator[Sidecar]:
         return iter(self._running)
@@ -106,7 +112,7 @@ class Sidecars:
             Sidecar(
                 plan,
                 spec,
-                plan.inputs(_new_password()),
+                plan.inputs(_new_password(), self._secrets[plan.name]),
                 run_dir.service_log(plan.name),
                 self._ended,
                 stream,

@@ -3,43 +3,34 @@
 from __future__ import annotations
 
 import importlib.metadata
+import re
 import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from moat_nb.config.model import Config, Dependency
+from moat_nb.config.registry import PROGRAMS
 from moat_nb.errors import Problem
+from moat_nb.planning.lacks import NO_ENGINE, lack_of, wanted
 
 __all__ = ["missing_dependencies"]
-
-PROGRAMS = {
-    "build-essential": "cc",
-    "gnupg": "gpg",
-    "graphviz": "dot",
-    "imagemagick": "convert",
-    "ninja-build": "ninja",
-    "openssh-client": "ssh",
-    "procps": "ps",
-    "ripgrep": "rg",
-    "xz-utils": "xz",
-}
-"""The program to look for, where a dependency is a package of another name."""
 
 NODE_MODULES = ("/usr/lib/node_modules", "/usr/local/lib/node_modules")
 """Where npm puts global packages, of the directories that a sandbox sees."""
 
 
 def missing_dependencies(config: Config, path: str) -> tuple[Problem, ...]:
-    """What of ``config``'s dependencies the launcher's interpreter and ``path`` (a PATH) lack."""
-    skipped = set(config.kernel.skip_dependencies)
-    problems = []
-    for item in config.dependencies:
-        if item.name not in skipped:
-            problems += [
-                Problem(where=item.where, what=f"{item.name}: {what}", hint=hint)
-                for what, hint in _lacks(item, path)
-            ]
+    """What of ``config``'s dependencies the launcher's interpreter and ``path`` (a PATH) lack.
+
+    A kernel does without each that is a Lack, but never with another Python.
+    """
+    problems: list[Problem] = []
+    for item in wanted(config):
+        if item.kind == "python":
+            problems += _another_python(item)
+        else:
+            problems += (lack_of(item, why, hint) for why, hint in _lacks(item, path))
     where = config.kernel.where.get("packages", config.path.name)
     for requirement in config.kernel.packages:
         problems += [
@@ -49,36 +40,37 @@ def missing_dependencies(config: Config, path: str) -> tuple[Problem, ...]:
     return tuple(problems)
 
 
+def _another_python(item: Dependency) -> Iterator[Problem]:
+    here = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    if item.version is not None and not f"{item.version}.".startswith(f"{here}."):
+        what = f"python: bubblewrap runs the launcher's own python, which is {here}"
+        hint = f"install moat-nb under python{item.version}, or use docker"
+        yield Problem(where=item.where, what=what, hint=hint, supported=False)
+
+
 def _lacks(item: Dependency, path: str) -> Iterator[tuple[str, str]]:
-    """What is wrong and the hint, if anything is."""
-    if item.kind == "python":
-        here = f"{sys.version_info[0]}.{sys.version_info[1]}"
-        if item.version is not None and item.version != here:
-            yield (
-                f"bubblewrap runs the launcher's own python, which is {here}",
-                f"install moat-nb under python{item.version}, or use docker",
-            )
-    elif item.kind == "pip":
+    """Why it is not here and the hint, if it is not."""
+    if item.kind == "pip":
         yield from _lacks_distribution(f"{item.name}{item.version or ''}")
     elif item.kind == "npm":
         if not any(Path(directory, item.name).is_dir() for directory in NODE_MODULES):
-            yield "not among npm's global packages", f"npm install --global {item.name}"
+            yield "not among npm's global packages", "install those by npm install --global"
+    elif item.name.startswith("docker"):
+        yield NO_ENGINE
     elif item.kind != "service" and not _has_program(item.name, path):
-        yield (
-            "not found on this machine, and bubblewrap installs nothing",
-            "install it, use docker, or list it in kernel.skip_dependencies",
-        )
+        yield "not on this machine, and bubblewrap installs nothing", "install it, or use docker"
 
 
 def _has_program(name: str, path: str) -> bool:
-    return shutil.which(PROGRAMS.get(name, name), path=path) is not None
+    name = re.split("[:/]", name)[-1].partition("@")[0]  # of go:example.org/tool@latest
+    return any(shutil.which(program, path=path) for program in PROGRAMS.get(name, (name,)))
 
 
 def _lacks_distribution(text: str) -> Iterator[tuple[str, str]]:
     from packaging.requirements import Requirement
 
     requirement = Requirement(text)
-    hint = f"{sys.executable} -m pip install '{text}'"
+    hint = f"install it by {sys.executable} -m pip install"
     try:
         version = importlib.metadata.version(requirement.name)
     except importlib.metadata.PackageNotFoundError:

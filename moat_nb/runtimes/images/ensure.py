@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from docker import DockerClient
 
     from moat_nb.host.reaper import Reaper
+    from moat_nb.runtimes.images.wheels import Target
     from moat_nb.text.progress import Progress
 
 __all__ = ["ensure_image", "existing_image"]
@@ -47,7 +48,8 @@ def ensure_image(
     if (found := existing_image(plan, partial(_image_id, client))) is not None:
         return found
     tag = plan.tag(base_id)
-    target = wheels.probe(client, plan.base) if plan.requirements else None
+    target = wheels.probe(client, plan.base) if plan.requirements or plan.python else None
+    _check_python(plan, target)
     if target is not None and target.ipykernel and plan.only_ipykernel:
         repository, _, version = tag.rpartition(":")
         client.api.tag(base_id, repository, version)
@@ -64,6 +66,17 @@ def ensure_image(
     except ImageError as error:
         raise ImageError(f"{error}\nThe image is what {plan.config} asks for") from error
     return tag
+
+
+def _check_python(plan: ImagePlan, target: Target | None) -> None:
+    if plan.python is None or target is None:
+        return
+    version = plan.python.version
+    if not f"{target.release}.".startswith(f"{version}."):
+        raise ImageError(
+            f"{plan.python.where}: python@{version}, and {plan.base} has Python {target.release}; "
+            f"write python@{target.python}, or name another base_image"
+        )
 
 
 def _image_id(client: DockerClient, name: str) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from moat_nb.config.model import Dependency, Service
+from moat_nb.config.model import Dependency, Secret, Service
 from tests.unit.config.reading import config, refused
 
 
@@ -13,7 +13,7 @@ def test_dependencies_keep_the_files_order_and_places() -> None:
     assert read.dependencies == (
         Dependency(kind="python", name="python", version="3.11", where="moat.yaml:2:3"),
         Dependency(kind="pip", name="six", version=">=1", where="moat.yaml:3:3"),
-        Dependency(kind="unknown", name="docker:dind", where="moat.yaml:4:3"),
+        Dependency(kind="unavailable", name="docker:dind", where="moat.yaml:4:3"),
     )
 
 
@@ -24,10 +24,57 @@ def test_a_dependency_given_twice_is_refused_and_of_two_kinds_is_not() -> None:
     )
 
 
+def test_the_same_dependency_twice_is_one() -> None:
+    read = config("dependencies: [git, go-extras, git, golangci-lint, protoc@29.3, protobuf]")
+    assert [(item.name, item.version, item.bundle) for item in read.dependencies] == [
+        ("git", None, None),
+        ("gofumpt", None, "go-extras"),
+        ("govulncheck", None, "go-extras"),
+        ("goreleaser", None, "go-extras"),
+        ("golangci-lint", None, None),
+        ("protoc", "29.3", None),
+        ("protoc-gen-go", None, "protobuf"),
+        ("protoc-gen-go-grpc", None, "protobuf"),
+        ("protoc-gen-validate", None, "protobuf"),
+        ("protoc-gen-doc", None, "protobuf"),
+    ]
+
+
 def test_all_wrong_dependencies_are_reported_at_once() -> None:
-    text = refused("dependencies: [pyhton@3.11, nodejs, [x], python: 3]")
-    assert len(text.splitlines()) == 4
-    assert "moat.yaml:1:16: dependencies[0]: unknown dependency 'pyhton'; did you mean" in text
+    text = refused("dependencies: [pyhton@3.11, nodejs, [x], python: 3, pandas]")
+    assert len(text.splitlines()) == 5
+    assert "moat.yaml:1:16: unknown dependency 'pyhton'; did you mean 'python'?" in text
+
+
+def test_what_is_skipped_may_be_a_name_that_nobody_knows_or_a_bundle() -> None:
+    read = config(
+        "dependencies: [zig, k8s, 'pip:a@1', git]\n"
+        "kernel: {skip_dependencies: [zig, k8s, 'pip:a@1']}"
+    )
+    assert read.kernel.skip_dependencies == ("zig", "kubectl", "helm", "a")
+
+
+def test_an_agents_own_program_is_listed_as_not_used() -> None:
+    read = config("dependencies: [node, claude-code, pi-cli]")
+    assert [key.name for key in read.unused] == [
+        "dependencies: claude-code",
+        "dependencies: pi-cli",
+    ]
+    assert read.unused[0].where == "moat.yaml:1:22"
+
+
+def test_a_value_of_a_services_env_may_be_a_reference_to_a_secret() -> None:
+    (service,) = config(
+        "dependencies: [redis]\n"
+        "services: {redis: {env: {REDIS_PASSWORD: 'env://RPW', URL: 'http://a.org'}}}"
+    ).services
+    assert service.env == (("REDIS_PASSWORD", "env://RPW"), ("URL", "http://a.org"))
+    assert service.secrets == (
+        Secret(name="REDIS_PASSWORD", scheme="env", reference="RPW", where="moat.yaml:2:42"),
+    )
+    assert "services.redis.env.A: what follows env:// is not a reference; write env" in refused(
+        "dependencies: [redis]\nservices: {redis: {env: {A: 'env://1'}}}"
+    )
 
 
 def test_each_service_dependency_gives_a_service_customised_or_not() -> None:

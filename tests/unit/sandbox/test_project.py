@@ -35,15 +35,16 @@ REFUSED = {
     ),
     "an image where there are none": (
         "bubblewrap",
-        "base_image: python:3.11-slim\nhooks: {post_build: 'true'}\n",
+        "base_image: python:3.11-slim\nkernel: {require_dependencies: true}\n"
+        "hooks: {post_build_root: 'true'}\n",
         [
             "moat.yaml:1:1: bubblewrap: base_image: there are no images; use docker, or take",
-            "moat.yaml:2:1: bubblewrap: hooks.post_build: there are no images; use docker, or take",
+            "moat.yaml:3:1: hooks.post_build_root: bubblewrap builds no image, and runs",
         ],
     ),
     "a package that is not here": (
         "bubblewrap",
-        "dependencies: ['pip:no-such-thing-xyz']\n",
+        "dependencies: ['pip:no-such-thing-xyz']\nkernel: {require_dependencies: true}\n",
         ["moat.yaml:1:16: no-such-thing-xyz: not installed for the launcher"],
     ),
     "all at once": (
@@ -53,10 +54,10 @@ REFUSED = {
         "ports: {web: 80}\n"
         "dependencies: [redis]\n"
         "base_image: 'a:1'\n"
-        "kernel: {gpus: all}\n",
+        "kernel: {gpus: all, require_dependencies: true}\n",
         [
             "moat.yaml:3:1: ports is not supported yet",
-            "moat.yaml:4:16: redis is a service, and bubblewrap cannot run any",
+            "moat.yaml:4:16: redis: bubblewrap cannot run any service beside a kernel",
             "moat.yaml:2:10: the source ",
             "moat.yaml:5:1: bubblewrap: base_image",
             "moat.yaml:6:10: bubblewrap: kernel.gpus all",
@@ -129,7 +130,8 @@ def test_a_refusal_names_the_file_that_there_is(write: Write) -> None:
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"memory_mb": 0}, "memory_mb: container.memory: "),
+        ({"memory_mb": 0}, "memory_mb: 0 is no limit; leave it out for the default"),
+        ({"cpus": 0.0}, "cpus: 0 is no limit"),
         ({"memory_mb": -1}, "memory_mb: container.memory: "),
         ({"memory_mb": "much"}, "memory_mb: container.memory: "),
         ({"memory_mb": True}, "memory_mb: container.memory: "),
