@@ -92,7 +92,7 @@ def _draft(place: Path, wanted: Wanted, runtime: str | None) -> Draft:
 
 
 def _accepted(place: Path, draft: Draft, runtime: str | None) -> tuple[Draft, str]:
-    """The draft with what a start refuses of its items in comments, and the runtime's name.
+    """The draft with those items in comments that a start refuses or lacks, and the runtime's name.
 
     Raises what is wrong beside them.
     """
@@ -100,6 +100,9 @@ def _accepted(place: Path, draft: Draft, runtime: str | None) -> tuple[Draft, st
         data = draft.text.encode()
         try:
             config = read_config(data, path=place / FILE, home=Path.home(), label=FILE)
+            # So that what a start would do without is a comment too.
+            kernel = replace(config.kernel, require_dependencies=True)
+            config = replace(config, kernel=kernel)
             return draft, plan_project(config, runtime).runtime.capabilities.name
         except ConfigError as error:
             new = {
@@ -123,7 +126,7 @@ def _remarks(draft: Draft) -> list[str]:
     pip = [one.value[4:] for one in draft.refused if one.value.startswith("pip:")]
     if draft.refused:
         names = ", ".join(item.value for item in draft.refused)
-        words.append(f"in comments, as a start here would refuse them: {names}")
+        words.append(f"in comments, as a start here would be without them: {names}")
     if pip:
         asked = " ".join(f"'{name}'" for name in pip)
         words.append(

@@ -12,7 +12,7 @@ from pathlib import Path
 from moat_nb.config.model import Config, Dependency
 from moat_nb.config.registry import PROGRAMS
 from moat_nb.errors import Problem
-from moat_nb.planning.lacks import NO_ENGINE, lack_of, wanted
+from moat_nb.planning.lacks import NO_ENGINE, lack_of, lack_of_hook, wanted
 
 __all__ = ["missing_dependencies"]
 
@@ -25,7 +25,7 @@ def missing_dependencies(config: Config, path: str) -> tuple[Problem, ...]:
 
     A kernel does without each that is a Lack, but never with another Python.
     """
-    problems: list[Problem] = []
+    problems: list[Problem] = [*_hook_of_root(config)]
     for item in wanted(config):
         if item.kind == "python":
             problems += _another_python(item)
@@ -38,6 +38,14 @@ def missing_dependencies(config: Config, path: str) -> tuple[Problem, ...]:
             for what, hint in _lacks_distribution(requirement)
         ]
     return tuple(problems)
+
+
+def _hook_of_root(config: Config) -> Iterator[Problem]:
+    """``post_build`` is run at each start, in place of the build that there is not."""
+    if config.hooks.post_build_root is not None:
+        why = "bubblewrap builds no image, and runs nothing as root"
+        hint = "install on this machine what it does, or use docker"
+        yield lack_of_hook(config, "post_build_root", why, hint)
 
 
 def _another_python(item: Dependency) -> Iterator[Problem]:

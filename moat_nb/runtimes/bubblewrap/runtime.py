@@ -20,7 +20,6 @@ from moat_nb.errors import Problem, StartError
 from moat_nb.host.cgroups import Cgroup
 from moat_nb.host.machine import MOAT_USER, Host, User
 from moat_nb.planning.capabilities import Capabilities
-from moat_nb.planning.lacks import lack_of_hook
 from moat_nb.planning.limits import MIB
 from moat_nb.planning.mounts import TMPFS_MODE, Bind, EmptyFile, Mount, Tmpfs, Volume
 from moat_nb.planning.network import HOSTNAME
@@ -137,8 +136,7 @@ class Bubblewrap(Runtime):
             for mount in spec.mounts
             if isinstance(mount, Volume)
         )
-        lacking = (*_needs_build(config), *missing_dependencies(config, path))
-        found = (*refused, *volumes, *lacking)
+        found = (*refused, *volumes, *missing_dependencies(config, path))
         return tuple(replace(one, hint=self._with_the_engine(one.hint)) for one in found)
 
     def _with_the_engine(self, hint: str) -> str:
@@ -348,14 +346,6 @@ class Bubblewrap(Runtime):
 def _needs_image(config: Config) -> Iterator[tuple[str, str, str]]:
     if config.base_image is not None:
         yield "base_image", "base_image: there are no images", "use docker, or take it out"
-
-
-def _needs_build(config: Config) -> Iterator[Problem]:
-    """``post_build`` is run at each start, in place of the build that there is not."""
-    if config.hooks.post_build_root is not None:
-        why = "bubblewrap builds no image, and runs nothing as root"
-        hint = "use docker, or install on this machine what it does"
-        yield lack_of_hook(config, "post_build_root", why, hint)
 
 
 def _unsupported(spec: ContainerSpec) -> Iterator[tuple[str, str, str]]:
