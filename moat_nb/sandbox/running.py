@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shlex
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout  # not the built-in one before 3.11
 from dataclasses import dataclass, field, replace
@@ -23,7 +22,7 @@ from moat_nb.host.run_directory import Owner, RunDir, SandboxState, base_directo
 from moat_nb.planning.mount_paths import hidden
 from moat_nb.planning.mounts import Bind, Volume
 from moat_nb.planning.spaces import spaces
-from moat_nb.planning.spec import HOME, ContainerSpec, Instance, SandboxSpec
+from moat_nb.planning.spec import ContainerSpec, Instance, SandboxSpec
 from moat_nb.planning.walk import Budget
 from moat_nb.runtimes.base import AttachStream
 from moat_nb.sandbox.changes import in_a_line
@@ -38,9 +37,9 @@ from moat_nb.sandbox.refusals import RefusalNotices, refusal
 from moat_nb.sandbox.sidecars import Sidecars
 from moat_nb.sandbox.workspace import changes_of, watch_of, workspace_of
 from moat_nb.text.progress import Progress
-from moat_nb.text.terminal import for_terminal, last_lines, one_line
+from moat_nb.text.terminal import one_line
 
-__all__ = ["CAME_UNDONE", "RunningSandbox", "hooks_of"]
+__all__ = ["CAME_UNDONE", "RunningSandbox"]
 
 CAME_UNDONE = (
     "the exclude came undone: the directory was removed or renamed, and the host's own shows "
@@ -56,9 +55,6 @@ LOOK_BACK_SECONDS = 0.3
 FINISH_SECONDS, HURRIED_SECONDS = 8.0, 2.0
 """For the reaper, before it is left to itself: it works as long as the engine does. After a guest
 that did not answer, who waits for the end has waited already."""
-
-HOOK_LINES = 20
-"""Of what a hook that failed has printed."""
 
 Inode = tuple[int, int]
 """Device and number."""
@@ -293,20 +289,6 @@ class RunningSandbox:
         process.exited.add_done_callback(lambda _: self.clock.finish(process))
         return process
 
-    def run_hook(
-        self, name: str, script: str, tell: Callable[[str], None], *, cwd: str | None = None
-    ) -> None:
-        """Run a hook; ``tell`` hears what it prints. StartError when it fails."""
-
-        def show(stream: int, data: bytes) -> None:
-            self.log.write(data)
-            tell(for_terminal(data.decode(errors="replace")))
-
-        how = self.spawn(["/bin/sh", "-c", script], cwd=cwd, on_output=show).wait()
-        if how.code != 0:
-            tail = last_lines(self.log.tail(), HOOK_LINES)
-            raise StartError(f"{name} ({shlex.quote(script)}): {how}\n{tail}")
-
     def next_socket_prefix(self) -> str:
         """A path for one kernel's sockets, ``PREFIX-1`` to ``PREFIX-5``."""
         with self._lock:
@@ -382,16 +364,6 @@ class RunningSandbox:
             found = changes_of(self.run_dir.read_state(), Budget(seconds=LOOK_BACK_SECONDS))
             if words := in_a_line(found):
                 self._hear("changes", words)
-
-
-def hooks_of(plan: LaunchPlan) -> Iterator[tuple[str, str, str | None]]:
-    """The hooks that each start runs: ``(name, script, directory)``, None for the workspace."""
-    hooks = plan.config.hooks
-    if plan.image is None and hooks.post_build is not None:
-        # There is no image that it could have been run for; the workspace is not its business.
-        yield "hooks.post_build", hooks.post_build, HOME
-    if hooks.pre_run is not None:
-        yield "hooks.pre_run", hooks.pre_run, None
 
 
 def _inodes(plan: LaunchPlan) -> dict[str, Inode | None]:

@@ -26,12 +26,13 @@ from moat_nb.sandbox.approval import Approve, check, check_again
 from moat_nb.sandbox.changes import Changes
 from moat_nb.sandbox.clock import Clock
 from moat_nb.sandbox.guest_client import GuestClient, MountProof, Output, Process
+from moat_nb.sandbox.hooks import run_hooks
 from moat_nb.sandbox.kernels import spawn_kernel
 from moat_nb.sandbox.permissions import Permissions
 from moat_nb.sandbox.pool import POOL
 from moat_nb.sandbox.project import LaunchPlan, plan_project
 from moat_nb.sandbox.protected_watch import PROTECTED
-from moat_nb.sandbox.running import CAME_UNDONE, RunningSandbox, hooks_of
+from moat_nb.sandbox.running import CAME_UNDONE, RunningSandbox
 from moat_nb.sandbox.secrets import fetch
 from moat_nb.sandbox.sidecar import Sidecar
 from moat_nb.sandbox.usage import Usage
@@ -148,9 +149,7 @@ class Sandbox:
                 running = RunningSandbox.start(plan, progress)
             running.plan, running.secrets = plan, secrets
             running.listen(self._hear)
-            for name, script, cwd in hooks_of(plan):
-                progress.stage(name)
-                running.run_hook(name, script, partial(self._hear, "pre_run"), cwd=cwd)
+            run_hooks(running, progress, partial(self._hear, "pre_run"))
         except BaseException:
             if running is not None:
                 running.stop()
