@@ -45,6 +45,9 @@ class Exclude:
     pattern: str
     where: str
     """``file:line:column`` of the item, for errors that only the filesystem can reveal."""
+    kind: Literal["directory", "file"] | None = None
+    """What it is where nothing is there yet: a directory if it was written with a slash at its end.
+    None: as its name says."""
 
 
 @dataclass(frozen=True, kw_only=True)

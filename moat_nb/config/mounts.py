@@ -278,7 +278,12 @@ def _excludes(cursor: Cursor) -> tuple[Exclude, ...]:
     for index, words in exclude_patterns.check_all([text for _, text in given]):
         given[index][0].fail(words)
     return tuple(
-        Exclude(pattern=exclude_patterns.normalise(text), where=item.where) for item, text in given
+        Exclude(
+            pattern=exclude_patterns.normalise(text),
+            where=item.where,
+            kind="directory" if text.endswith("/") else None,
+        )
+        for item, text in given
     )
 
 

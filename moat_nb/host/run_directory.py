@@ -23,7 +23,7 @@ import secrets
 import shutil
 import stat
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -31,7 +31,7 @@ from typing import NamedTuple
 from moat_nb.errors import StartError
 from moat_nb.host.cgroups import remove_named
 from moat_nb.host.machine import User, run_directories
-from moat_nb.host.reaper import Reaper, remove_tree
+from moat_nb.host.reaper import Reaper, in_use, remove_mount_point, remove_tree
 
 __all__ = [
     "ClientDirectory",
@@ -256,20 +256,30 @@ def sandbox_states(base: Path) -> Iterator[tuple[RunDir, SandboxState | None]]:
 
 
 def sweep(base: Path) -> list[str]:
-    """Remove directories, and cgroups, whose launcher and reaper both died; return their ids."""
+    """Remove directories, cgroups and mount points whose launcher and reaper both died; return
+    their ids."""
     stale = {
-        run_dir.id: run_dir
+        run_dir: sandbox_state.made
         for run_dir, sandbox_state in sandbox_states(base)
         if sandbox_state is not None and not sandbox_state.owner.alive
     }
     # First, as afterwards nobody knows whose they are.
-    remove_named(stale)
-    for run_dir in stale.values():
+    remove_named([run_dir.id for run_dir in stale])
+    for run_dir, points in stale.items():
+        _remove_points(run_dir, points)
         with contextlib.suppress(OSError):
             remove_tree(str(run_dir.path))
     for path in base.glob(f"{CLIENTS}*"):
         _remove_unlocked(path)
-    return [*stale]
+    return [run_dir.id for run_dir in stale]
+
+
+def _remove_points(run_dir: RunDir, points: Sequence[Made]) -> None:
+    """As the reaper would have: those that are still as they were made and that nobody needs."""
+    for root, relative, *inode in reversed(points):
+        with contextlib.suppress(OSError):
+            if not in_use(f"{root}/{relative}", str(run_dir.state_file)):
+                remove_mount_point(root, relative, inode)
 
 
 def _remove_unlocked(path: Path) -> None:

@@ -44,6 +44,7 @@ def lay_out(
         exclude_size=exclude_size(config, limits),
         run_directories=host.run_directories,
         approvals=host.approvals,
+        files=files,
     )
     kept = [_volume(volume, config.name, host) for volume in volumes]
     kernel, memory = config.kernel, limits.memory

@@ -6,9 +6,9 @@ import posixpath
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import PurePosixPath
 
-from moat_nb.planning.mounts import Bind, Mount, MountPlan
+from moat_nb.planning.mounts import Bind, EmptyFile, Mount, MountPlan
 
-__all__ = ["can_write", "covered", "hidden", "to_host", "to_sandbox"]
+__all__ = ["can_write", "covered", "hidden", "hidden_files", "to_host", "to_sandbox"]
 
 
 def to_sandbox(path: str, plan: MountPlan) -> str | None:
@@ -49,6 +49,11 @@ def covered(plan: MountPlan) -> tuple[str, ...]:
 def hidden(plan: MountPlan) -> tuple[str, ...]:
     """The host paths that the plan's excludes stand on."""
     return _points(plan, plan.excludes)
+
+
+def hidden_files(plan: MountPlan) -> frozenset[str]:
+    """Those of :func:`hidden` that an empty file covers."""
+    return frozenset(_points(plan, (m for m in plan.excludes if isinstance(m, EmptyFile))))
 
 
 def _points(plan: MountPlan, mounts: Iterable[Mount]) -> tuple[str, ...]:

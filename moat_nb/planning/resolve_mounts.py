@@ -17,6 +17,7 @@ from pathlib import Path
 from moat_nb.config import exclude_patterns
 from moat_nb.config.model import MountEntry, VolumeEntry
 from moat_nb.errors import ConfigError, Problem, collected
+from moat_nb.planning.git_config import read_text
 from moat_nb.planning.host_files import (
     Kind,
     View,
@@ -26,6 +27,7 @@ from moat_nb.planning.host_files import (
     kind_of,
     mode_of,
 )
+from moat_nb.planning.missing_kind import directories_of, missing_kind
 from moat_nb.planning.mounts import Bind, EmptyFile, MountPoint, Tmpfs, is_below, is_within
 
 __all__ = ["Kind", "Resolved", "forbidden", "missing_points", "resolve_mounts"]
@@ -55,12 +57,14 @@ def resolve_mounts(
     exclude_size: int,
     run_directories: Sequence[Path] = (),
     approvals: Path | None = None,
+    files: bool = True,
 ) -> Resolved:
     """Look at the mounts' sources, and at each place below them where something is mounted.
 
-    ``exclude_size``: bytes of the tmpfs over an excluded directory. ``run_directories``: where
-    sandboxes have their sockets, which no other may see; ``approvals``: where it is kept what was
-    approved, which none may write. Raises ConfigError with all that was found wrong.
+    ``files``: whether a single file can be covered. ``exclude_size``: bytes of the tmpfs over an
+    excluded directory. ``run_directories``: where sandboxes have their sockets, which no other may
+    see; ``approvals``: where it is kept what was approved, which none may write. Raises ConfigError
+    with all that was found wrong.
     """
     problems: list[Problem] = []
     sources: dict[str, str | None] = {volume.target: None for volume in volumes}
@@ -79,7 +83,7 @@ def resolve_mounts(
     excluded: dict[str, Kind] = {}
     for mount in mounts:
         if mount.exclude and mount.target in kinds:
-            excluded |= _excluded(view, mount, kinds[mount.target], problems)
+            excluded |= _excluded(view, mount, kinds[mount.target], files, problems)
     if problems:
         raise ConfigError(dict.fromkeys(problems))
     binds = tuple(
@@ -180,7 +184,7 @@ def _check_nested(view: View, target: str, mounted: Kind | None, where: str) -> 
 
 
 def _excluded(
-    view: View, mount: MountEntry, kind: Kind, problems: list[Problem]
+    view: View, mount: MountEntry, kind: Kind, files: bool, problems: list[Problem]
 ) -> dict[str, Kind]:
     """What one mount excludes, and what that is; what is wrong goes to ``problems``."""
     if kind == "file":
@@ -199,10 +203,12 @@ def _excluded(
         with collected(problems):
             targets |= expand(covered, mount.target, globs)
     found: dict[str, Kind] = {}
+    ignored = directories_of(read_text(f"{view.sources[mount.target]}/.gitignore"))
     for target, exclude in targets.items():
         with collected(problems):
             if target in view.sources:
                 what = f"{exclude.pattern!r} excludes {target}, where another mount stands"
                 raise config_error(exclude.where, what, "remove one of the two")
-            found[target] = inspect(view, target, exclude.where) or "directory"
+            missing = missing_kind(exclude, ignored) if files else "directory"
+            found[target] = inspect(view, target, exclude.where) or missing
     return found

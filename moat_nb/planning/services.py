@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import accumulate
 
 from moat_nb.config.model import Config, Exclude, MountEntry, Service, VolumeEntry
 from moat_nb.config.readiness import Ready
@@ -23,8 +24,8 @@ from moat_nb.planning.builtin_services import (
 )
 from moat_nb.planning.layout import exclude_size, lay_out
 from moat_nb.planning.limits import MIB, Hardening, Limits, share
-from moat_nb.planning.mount_paths import hidden
-from moat_nb.planning.mounts import Bind, Mount, Tmpfs, Volume, is_below
+from moat_nb.planning.mount_paths import hidden, hidden_files
+from moat_nb.planning.mounts import Bind, Mount, MountPlan, Tmpfs, Volume, is_below
 from moat_nb.planning.network import way_out_variables
 from moat_nb.planning.service_checks import service_problems
 from moat_nb.planning.spec import LABEL, ContainerSpec
@@ -164,26 +165,33 @@ def plan_services(config: Config, kernel: ContainerSpec, host: Host) -> tuple[Si
     return tuple(plans)
 
 
-def _mounts_of(service: Service, covers: tuple[str, ...]) -> tuple[MountEntry, ...]:
+def _mounts_of(service: Service, kernel: MountPlan) -> tuple[MountEntry, ...]:
     """The service's mounts, with all that the kernel's excludes hide below them excluded too."""
     mounts = []
+    covers, files = hidden(kernel), hidden_files(kernel)
     for mount in service.mounts:
         source = os.path.realpath(mount.source)
-        below = (os.path.relpath(cover, source) for cover in covers if is_below(cover, source))
-        mounts.append(replace(mount, exclude=_with_all(mount.exclude, below, mount.where)))
+        below = (
+            Exclude(
+                pattern=os.path.relpath(cover, source),
+                where=mount.where,
+                kind="file" if cover in files else "directory",
+            )
+            for cover in covers
+            if is_below(cover, source)
+        )
+        mounts.append(replace(mount, exclude=_with_all(mount.exclude, below)))
     return tuple(mounts)
 
 
-def _with_all(
-    excludes: tuple[Exclude, ...], paths: Iterable[str], where: str
-) -> tuple[Exclude, ...]:
-    """``excludes`` and those of ``paths`` that lie below none of them."""
-    kept = list(excludes)
-    for path in paths:
-        names = {exclude.pattern for exclude in kept}
-        if not any(path == name or path.startswith(f"{name}/") for name in names):
-            kept.append(Exclude(pattern=path, where=where))
-    return tuple(kept)
+def _with_all(excludes: tuple[Exclude, ...], more: Iterable[Exclude]) -> tuple[Exclude, ...]:
+    """``excludes`` and those of ``more`` that lie below none of them."""
+    kept = {exclude.pattern: exclude for exclude in excludes}
+    for exclude in more:
+        above = accumulate(exclude.pattern.split("/"), lambda path, name: f"{path}/{name}")
+        if not any(path in kept for path in above):
+            kept[exclude.pattern] = exclude
+    return tuple(kept.values())
 
 
 def _volumes_of(service: Service) -> tuple[VolumeEntry, ...]:
@@ -200,7 +208,7 @@ def _plan(
         memory = entry.memory_mb * MIB
         limits = replace(limits, memory=memory, shm=share(config.kernel.shm_size_mb, memory))
     mounts = lay_out(
-        _mounts_of(entry, hidden(kernel.mounts)),
+        _mounts_of(entry, kernel.mounts),
         _volumes_of(entry),
         config=config,
         limits=limits,

@@ -269,6 +269,37 @@ def test_a_mount_point_of_ours_that_the_host_filled_meanwhile_is_kept(launcher):
     ]
 
 
+def test_a_missing_file_is_an_empty_file_on_the_host_and_goes_with_the_sandbox(launcher):
+    project = launcher.project(".env", "conf/keys.json", ".venv")
+    (project / ".env.example").write_text("KEY=example")
+    launcher.give(project / ".env.example", launcher.owner)
+    box = launcher.launch(project)
+    status = (project / ".env").stat()
+    assert (status.st_uid, status.st_size, stat.S_ISREG(status.st_mode)) == (
+        launcher.owner.uid,
+        0,
+        True,
+    )
+    assert (project / ".venv").is_dir()
+    assert {mount.path: mount.type for mount in box.mounts()} == {
+        "/workspace/.env": "empty file",
+        "/workspace/.venv": "tmpfs",
+        "/workspace/conf/keys.json": "empty file",
+    }
+    inside = box.run(["cp", ".env.example", ".env"])
+    assert inside.returncode == 1
+    assert b".env" in inside.stderr
+    assert (project / ".env").stat().st_size == 0
+    box.reset()
+    shutil.copy(project / ".env.example", project / ".env")
+    assert box.run(["cat", ".env"]).stdout == b""
+    box.reset()
+    assert box.run(["cat", ".env"]).stdout == b""
+    box.stop()
+    assert (project / ".env").read_text() == "KEY=example"
+    assert sorted(path.name for path in project.iterdir()) == [".env", ".env.example", "moat.yaml"]
+
+
 def test_an_empty_directory_that_was_there_before_is_kept(launcher):
     project = launcher.project("lib")
     launcher.directory(project / "lib")

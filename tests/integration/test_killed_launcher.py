@@ -106,15 +106,17 @@ sys.stdin.read()
 
 
 def test_a_launcher_killed_with_its_reaper_leaves_what_the_next_start_sweeps(launcher):
-    project = launcher.project()
+    project = launcher.project("deep/lib", ".env")
     argv = [sys.executable, "-c", HOLD, project, launcher.runtime]
     process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     with process:
         directory, reaper = process.stdout.readline().split()
         os.kill(int(reaper), signal.SIGKILL)
         process.kill()
-    # The attach stream ends the sandbox itself. Only the directory stays, until somebody starts
-    # another sandbox.
+    # The attach stream ends the sandbox itself. Only the directory and the mount points stay, until
+    # somebody starts another sandbox.
     assert wait_until(lambda: {*launcher.left(project, seconds=0)} <= {f"directory {directory}"})
+    assert {path.name for path in project.iterdir()} == {"deep", ".env", "moat.yaml"}
     launcher.launch(launcher.project()).stop()
     assert launcher.left(project) == []
+    assert [path.name for path in project.iterdir()] == ["moat.yaml"]

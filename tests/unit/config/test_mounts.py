@@ -30,7 +30,7 @@ mounts:
             source=PROJECT,
             target="/workspace",
             exclude=(
-                Exclude(pattern="node_modules", where="moat.yaml:6:9"),
+                Exclude(pattern="node_modules", where="moat.yaml:6:9", kind="directory"),
                 Exclude(pattern="**/.env", where="moat.yaml:7:9"),
             ),
             where="moat.yaml:3:5",

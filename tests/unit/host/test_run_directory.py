@@ -17,6 +17,7 @@ from moat_nb.errors import StartError
 from moat_nb.host.machine import User
 from moat_nb.host.reaper import Reaper
 from moat_nb.host.run_directory import (
+    Made,
     Owner,
     RunDir,
     SandboxState,
@@ -221,3 +222,26 @@ def test_the_sweep_takes_what_a_dead_launcher_left_and_nothing_else(tmp_path: Pa
     (tmp_path / "00000003").mkdir()  # a start that is under way
     assert sweep(tmp_path) == ["00000001"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["00000002", "00000003"]
+
+
+def test_the_sweep_removes_mount_points_that_are_as_they_were_made(tmp_path: Path) -> None:
+    base, project = tmp_path / "base", tmp_path / "project"
+    made = []
+    for name in ("deep", "deep/lib", ".env", "filled", "shared", "replaced"):
+        path = project / name
+        if name in (".env", "filled"):
+            path.touch()
+        else:
+            path.mkdir(parents=True)
+        status = path.stat()
+        made.append(Made(str(project), name, status.st_dev, status.st_ino))
+    made[-1] = made[-1]._replace(inode=1)
+    (project / "filled").write_text("KEY=1")
+    for id in ("00000001", "00000002"):
+        (base / id).mkdir(parents=True)
+    dead = replace(sandbox_state(replace(own(), start="1"), "00000001"), made=tuple(made))
+    RunDir(base / "00000001").write_state(dead)
+    live = replace(sandbox_state(own(), "00000002"), covers=(f"{project}/shared",))
+    RunDir(base / "00000002").write_state(live)
+    sweep(base)
+    assert sorted(path.name for path in project.iterdir()) == ["filled", "replaced", "shared"]

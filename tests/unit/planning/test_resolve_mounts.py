@@ -105,6 +105,38 @@ def test_a_missing_exclude_is_a_directory_to_be_made_with_its_parents(project: P
     assert sorted(path.name for path in project.iterdir()) == ["a", "moat.yaml"]
 
 
+def test_a_missing_exclude_whose_name_is_a_files_is_a_file(project: Path) -> None:
+    make(project, ".gitignore")
+    (project / ".gitignore").write_text("# .told/\n.ours/\nlines.of\n")
+    names = [".env", "conf/keys.json", ".ours", ".git", "lines.of", "a.b"]
+    found = look(project, workspace(*names, ".plain/"))
+    kinds = {point.relative: point.kind for point in found.missing}
+    assert kinds == {
+        ".env": "file",
+        "conf/keys.json": "file",
+        "lines.of": "file",
+        "a.b": "file",
+        ".ours": "directory",
+        ".plain": "directory",
+        ".git": "directory",
+    }
+    assert EmptyFile(target="/workspace/conf/keys.json") in found.mounts
+
+
+def test_where_no_file_can_be_mounted_what_is_missing_is_a_directory(project: Path) -> None:
+    (project / "moat.yaml").write_text(workspace(".env"))
+    config = load(project, home=project.parent)
+    found = resolve_mounts(
+        config.mounts,
+        (),
+        project=project,
+        home=project.parent,
+        exclude_size=SIZE,
+        files=False,
+    )
+    assert [point.kind for point in found.missing] == ["directory"]
+
+
 def test_a_read_only_directory_is_looked_at_like_any_other(project: Path) -> None:
     make(project, "data/x/")
     (project / "data").chmod(0o555)
