@@ -100,6 +100,11 @@ class KernelKeys(Keys):
     shm_size = key(
         _SIZE, "MB that shared memory, /dev/shm, can hold; half of the memory unless given."
     )
+    max_excludes = key(
+        Integer(minimum=1, maximum=20_000),
+        "How many paths the excludes may match; each is a mount of its own.",
+        default=KernelOptions.max_excludes,
+    )
     services = key(SERVICES, "Services from any image, and more about those of the dependencies.")
     pids = key(_PIDS, "How many processes and threads there may be.", default=KernelOptions.pids)
     require_limits = key(
@@ -153,6 +158,7 @@ def kernel(cursor: Cursor, dependencies: Sequence[Dependency]) -> KernelOptions:
         home_size_mb=fields.read(KernelKeys.home_size),
         tmp_size_mb=fields.read(KernelKeys.tmp_size),
         shm_size_mb=fields.read(KernelKeys.shm_size),
+        max_excludes=fields.read(KernelKeys.max_excludes),
         pids=fields.read(KernelKeys.pids),
         require_limits=fields.read(KernelKeys.require_limits),
         gpus=_gpus(fields.at(KernelKeys.gpus)),

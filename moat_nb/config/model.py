@@ -197,6 +197,8 @@ class KernelOptions:
     """None, as of the next two: half of the memory."""
     tmp_size_mb: int | None = None
     shm_size_mb: int | None = None
+    max_excludes: int = 5000
+    """Of all mounts of one container; each is a mount of its own."""
     pids: int = 512
     require_limits: bool = False
     """Refuse a start whose memory nothing limits."""

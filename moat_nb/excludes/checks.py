@@ -108,6 +108,7 @@ def _resolved(config: Config) -> Sequence[Problem]:
             project=config.directory,
             home=Path.home(),
             exclude_size=0,
+            max_excludes=config.kernel.max_excludes,
         )
     except ConfigError as error:
         return error.problems

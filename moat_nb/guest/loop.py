@@ -70,7 +70,9 @@ class Guest:
             ways = {exclude.path for exclude in excludes if exclude.kind == "way"}
             skeleton.fill(*self.settings.skeleton, ways)
         version = list(sys.version_info[:3])
-        self.send(protocol.READY, mounts=mounts, sources=sources(), python=version)
+        self.send(
+            protocol.READY, mounts=mounts, sources=sources(self.settings.excludes), python=version
+        )
         self.watch_fds()
         self.import_error = preload(self.settings.preload, self.settings.in_no_hurry)
         while True:
@@ -264,7 +266,8 @@ class Guest:
         self.send(protocol.USAGE, id=id, mounts=self.watch.use())
 
     def on_prove(self, id: str) -> None:
-        self.send(protocol.PROVED, id=id, mounts=prove(self.settings.excludes), sources=sources())
+        excludes = self.settings.excludes
+        self.send(protocol.PROVED, id=id, mounts=prove(excludes), sources=sources(excludes))
 
     def on_vitals(self, id: str) -> None:
         self.usage.sample(self.kernels())

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import List, NamedTuple, Optional, Sequence
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence
 
 IN_NO_HURRY = "--in-no-hurry"
+LONGEST_WORD = 100 << 10
+"""Characters, all of them ASCII: Linux takes 128 KiB of one argument."""
 
 
 def unhurried(argv: Sequence[str]) -> List[str]:
@@ -57,28 +59,37 @@ class Settings(NamedTuple):
     skeleton: Optional[Skeleton] = None
 
     def to_argv(self) -> List[str]:
-        """The guest's arguments: a JSON object, and the word for no hurry."""
+        """The guest's arguments: a JSON object, in parts where it is long, and the word for no
+        hurry."""
+        paths: Dict[str, List[str]] = {}
+        for exclude in self.excludes:
+            paths.setdefault(exclude.kind, []).append(exclude.path)
         words = {
-            "excludes": [exclude._asdict() for exclude in self.excludes],
+            "excludes": paths,
             "preload": list(self.preload),
             "port_forwards": [forward._asdict() for forward in self.port_forwards],
             "spaces": list(self.spaces),
             "skeleton": self.skeleton,
             "venv": self.venv,
         }
-        argv = [json.dumps(words)]
+        text = json.dumps(words)
+        argv = [text[at : at + LONGEST_WORD] for at in range(0, len(text), LONGEST_WORD)]
         return unhurried(argv) if self.in_no_hurry else argv
 
     @classmethod
     def from_argv(cls, argv: Sequence[str]) -> Settings:
         """What :meth:`to_argv` wrote; ValueError, KeyError or TypeError for anything else."""
-        words = json.loads(argv[0])
+        words: Dict[str, Any] = json.loads("".join(word for word in argv if word != IN_NO_HURRY))
         return cls(
-            excludes=[Exclude(**exclude) for exclude in words["excludes"]],
+            excludes=[
+                Exclude(path, kind)
+                for kind in words["excludes"]
+                for path in words["excludes"][kind]
+            ],
             preload=words["preload"],
             port_forwards=[PortForward(**forward) for forward in words["port_forwards"]],
             spaces=words["spaces"],
             skeleton=Skeleton(*words["skeleton"]) if words["skeleton"] else None,
             venv=words["venv"],
-            in_no_hurry=IN_NO_HURRY in argv[1:],
+            in_no_hurry=IN_NO_HURRY in argv,
         )

@@ -12,6 +12,9 @@ from .proof import measure
 SECONDS = 2.0
 """A renamed parent moves a mount without any event, so the excludes are also looked at now and
 then."""
+SHARE, LONGEST = 50, 10.0
+"""How many times as long as a look took is waited after it, and at most for how long: a look at
+thousands of excludes takes a tenth of a second."""
 
 
 class Watch:
@@ -25,11 +28,18 @@ class Watch:
 
     def due(self) -> float:
         """Seconds until the next look; 0 when it is time."""
-        return min(SECONDS, max(0.0, self.next_look - time.monotonic()))
+        return max(0.0, self.next_look - time.monotonic())
 
     def look(self) -> List[str]:
         """The paths that are lost since the last look; each is told once."""
-        self.next_look = time.monotonic() + SECONDS
+        begun = time.monotonic()
+        try:
+            return self._lost()
+        finally:
+            ended = time.monotonic()
+            self.next_look = ended + min(LONGEST, max(SECONDS, SHARE * (ended - begun)))
+
+    def _lost(self) -> List[str]:
         # gVisor undoes a mount whose directory the host removed when it is next looked at, and
         # the table says nothing of it before; so look, and then read.
         shown = {path for path, proved in self.proved.items() if shows(path, proved)}

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import posixpath
 import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Literal, TypeAlias
 
 from moat_nb.config import exclude_patterns
 from moat_nb.config.model import Exclude
 from moat_nb.errors import ConfigError, Problem
+from moat_nb.host.machine import User
 
 __all__ = [
     "LONGEST_PATH",
     "MOST_LEVELS",
+    "Expanded",
     "Kind",
     "View",
     "config_error",
@@ -24,12 +27,13 @@ __all__ = [
     "inspect",
     "kind_of",
     "mode_of",
+    "too_many",
 ]
 
 Kind: TypeAlias = Literal["directory", "file"]
 
-MAX_MATCHES = 256
-"""Of all globs of one mount: each match becomes a mount of its own."""
+MAX_BYTES = 1 << 20
+"""Of the paths of all matches: they are arguments of a program, and a message of the guest's."""
 
 MAX_ENTRIES = 100_000
 """Directory entries looked at for the globs of one mount; half a second's work."""
@@ -58,13 +62,16 @@ class View:
     """
 
     sources: Mapping[str, str | None]
+    user: User | None = None
+    """Whose sandbox it is, where that is not the launcher, who can read what the user cannot."""
 
     def place(self, target: str) -> tuple[str | None, str]:
         """The source of the nearest mount strictly above ``target``, and the path below it."""
-        for parent in PurePosixPath(target).parents:
-            if str(parent) in self.sources:
-                below = str(PurePosixPath(target).relative_to(parent))
-                return self.sources[str(parent)], below
+        parent = target
+        while parent != "/":
+            parent = posixpath.dirname(parent)
+            if parent in self.sources:
+                return self.sources[parent], target[len(parent) :].lstrip("/")
         return None, ""
 
     def children(self, target: str, path: str | None) -> list[tuple[str, str | None, bool]]:
@@ -74,7 +81,7 @@ class View:
         host's directory cannot be read.
         """
         result: dict[str, tuple[str | None, bool]]
-        result = {name: (f"{path}/{name}", is_directory) for name, is_directory in _list(path)}
+        result = {name: (f"{path}/{name}", is_dir) for name, is_dir in self._list(path)}
         prefix = target.rstrip("/") + "/"
         for mount in self.sources:
             if mount.startswith(prefix):
@@ -83,16 +90,26 @@ class View:
                 result[name] = self.sources.get(prefix + name, below), True
         return [(name, *result[name]) for name in sorted(result)]
 
+    def _list(self, path: str | None) -> list[tuple[str, bool]]:
+        """Names, and whether each is a directory; nothing where there is no directory."""
+        if path is None:
+            return []
+        try:
+            with os.scandir(path) as entries:
+                found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+            if found:
+                self._enter(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        return found
 
-def _list(path: str | None) -> list[tuple[str, bool]]:
-    """Names, and whether each is a directory; nothing where there is no directory."""
-    if path is None:
-        return []
-    try:
-        with os.scandir(path) as entries:
-            return [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
-    except (FileNotFoundError, NotADirectoryError):
-        return []
+    def _enter(self, path: str) -> None:
+        """PermissionError where entries cannot be looked at, or not by the user."""
+        status = os.stat(f"{path}/.")  # noqa: PTH116 - of each directory
+        if self.user is not None:
+            own, group = status.st_uid == self.user.uid, status.st_gid == self.user.gid
+            if status.st_mode >> (6 if own else 3 if group else 0) & 5 != 5:
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 def config_error(where: str, what: str, hint: str = "") -> ConfigError:
@@ -109,23 +126,25 @@ def mode_of(path: str, where: str) -> int:
         raise config_error(where, f"cannot look at {_shown(path)}: {error.strerror}") from None
 
 
-def kind_of(path: str, words: str, where: str) -> Kind | None:
-    """Directory, file, or None when there is nothing; ConfigError for anything else."""
+def kind_of(path: str, words: str, where: str, *, special: bool = False) -> Kind | None:
+    """Directory, file, or None when there is nothing; ConfigError for anything else. ``special``: a
+    socket, a pipe or a device is a file: an empty one can cover it."""
     mode = mode_of(path, where)
     if not mode:
         return None
     if stat.S_ISDIR(mode):
         return "directory"
-    if stat.S_ISREG(mode):
+    if stat.S_ISREG(mode) or (special and not stat.S_ISLNK(mode)):
         return "file"
     is_what = _OTHER_KINDS.get(stat.S_IFMT(mode), "of another kind")
     raise config_error(where, f"{words} is {is_what}, where only a directory or a file may be")
 
 
-def inspect(view: View, target: str, where: str) -> Kind | None:
+def inspect(view: View, target: str, where: str, *, special: bool = False) -> Kind | None:
     """What the host has at ``target``; None for nothing, or where the host is not looked at.
 
-    Raises ConfigError when a component is a link, or one above the last is no directory.
+    Raises ConfigError when a component is a link, or one above the last is no directory, and
+    without ``special`` (see :func:`kind_of`) also when it is neither a directory nor a file.
     """
     root, relative = view.place(target)
     if root is None:
@@ -136,8 +155,8 @@ def inspect(view: View, target: str, where: str) -> Kind | None:
         path = posixpath.join(root, *parts[:length])
         if stat.S_ISLNK(mode_of(path, where)):
             what = f"{target} passes through a symbolic link: {path} -> {Path(path).readlink()}"
-            raise config_error(where, what, "an engine would follow it; name the real path")
-        kind = kind_of(path, path, where)
+            raise config_error(where, what, _instead(view, target, path))
+        kind = kind_of(path, path, where, special=special and length == len(parts))
         if kind is None:
             return None
         if kind == "file" and length < len(parts):
@@ -145,20 +164,48 @@ def inspect(view: View, target: str, where: str) -> Kind | None:
     return kind
 
 
-def expand(view: View, top: str, globs: Sequence[Exclude]) -> dict[str, Exclude]:
-    """The targets below ``top`` that match a glob, none below another, each with its glob.
+def _instead(view: View, target: str, link: str) -> str:
+    """What to do about a link in the way of a mount."""
+    real = os.path.realpath(link)
+    shown = [source for source in view.sources.values() if source is not None]
+    if any(f"{real}/".startswith(f"{source}/") for source in shown):
+        return "an engine would follow it; name the real path"
+    what = "a link that leads out of the mounts shows nothing inside"
+    return f"{what}: take {target.rpartition('/')[2]} out of moat.yaml, or remove the link"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Expanded:
+    """What globs match."""
+
+    matches: Mapping[str, Exclude]
+    """The targets, none below another, each with its glob."""
+    unreadable: Mapping[str, Exclude]
+    """Those of them that match since nobody can see what they hold."""
+
+
+def expand(view: View, top: str, globs: Sequence[Exclude], limit: int) -> Expanded:
+    """What is below ``top`` and matches a glob; ConfigError where that is more than ``limit``.
 
     Directories are walked as the sandbox sees them, other mounts included. What matches is not
-    walked into, and a mount is no match for a glob that merely reaches it. Of what is very deep the
-    directory above is the match.
+    walked into, and a mount is no match for a glob that merely reaches it. Of what is very deep, or
+    cannot be read, the directory above is the match.
     """
     matches: dict[str, Exclude] = {}
-    looked_at = 0
+    unreadable: dict[str, Exclude] = {}
+    looked_at = size = 0
     states = exclude_patterns.start(exclude.pattern for exclude in globs)
     pending = [(top, view.sources[top], states)]
     while pending:
         target, path, states = pending.pop()
-        for name, child, is_directory in _children(view, target, path, globs[0].where):
+        try:
+            children = view.children(target, path)
+        except OSError as error:
+            if target in view.sources:
+                raise _closed(path or "", error, globs[0].where) from None
+            matches[target] = unreadable[target] = _mountable(target, globs[0])
+            continue
+        for name, child, is_directory in children:
             looked_at += 1
             below = posixpath.join(target, name)
             number, states_below = exclude_patterns.step(states, name)
@@ -168,15 +215,29 @@ def expand(view: View, top: str, globs: Sequence[Exclude]) -> dict[str, Exclude]
                 matches[below] = _mountable(below, globs[0])
             elif states_below and is_directory:
                 pending.append((below, child, states_below))
-        if len(matches) > MAX_MATCHES:
-            what = f"this mount's globs match more than {MAX_MATCHES} paths"
+            size += len(below) if below in matches else 0
+        if len(matches) > limit:
+            raise too_many(limit, globs[0].where)
+        if size > MAX_BYTES:
+            what = "this mount's globs match paths with more than 1 MiB in all"
             raise config_error(globs[0].where, what, "exclude a directory above them")
         if looked_at > MAX_ENTRIES:
             what = f"more than {MAX_ENTRIES} files to look at for this mount's globs"
             raise config_error(
                 globs[0].where, what, "exclude large directories by name, or avoid **"
             )
-    return matches
+    return Expanded(matches=matches, unreadable=unreadable)
+
+
+def too_many(limit: int, where: str) -> ConfigError:
+    """More excludes than ``limit``."""
+    hint = "exclude a directory above them, or raise kernel.max_excludes"
+    return config_error(where, f"the excludes match more than {limit} paths", hint)
+
+
+def _closed(path: str, error: OSError, where: str) -> ConfigError:
+    what = f"cannot look into {_shown(path)} for this mount's globs: {error.strerror}"
+    return config_error(where, what, "exclude it by name, or make it readable")
 
 
 def _is_deep(path: str, top: str) -> bool:
@@ -196,13 +257,3 @@ def _mountable(path: str, glob: Exclude) -> Exclude:
 def _shown(path: str) -> str:
     half = SHOWN // 2
     return path if len(path) <= SHOWN else f"{path[:half]} ... {path[-half:]}"
-
-
-def _children(
-    view: View, target: str, path: str | None, where: str
-) -> list[tuple[str, str | None, bool]]:
-    try:
-        return view.children(target, path)
-    except OSError as error:
-        what = f"cannot look into {_shown(path or '')} for this mount's globs: {error.strerror}"
-        raise config_error(where, what, "exclude it by name, or make it readable") from None

@@ -17,7 +17,7 @@ from pathlib import Path
 from moat_nb.config.model import Config
 from moat_nb.errors import ConfigError, Problem
 from moat_nb.host.machine import Host
-from moat_nb.planning.mount_paths import to_host
+from moat_nb.planning.mount_paths import points
 from moat_nb.planning.mounts import (
     Bind,
     EmptyFile,
@@ -173,11 +173,9 @@ def _private(prefix: str) -> Iterator[Mount]:
 
 def _excluded(plan: MountPlan) -> Iterator[tuple[str, Tmpfs | EmptyFile]]:
     """What covers each exclude, by the exclude's path on the host."""
-    for cover in plan.excludes:
-        others = MountPlan(mounts=tuple(mount for mount in plan if mount is not cover))
-        path = to_host(cover.target, "/", others)
-        if path is not None:
-            yield path, cover
+    for path, cover in points(plan, plan.excludes):
+        assert isinstance(cover, (Tmpfs, EmptyFile))
+        yield path, cover
 
 
 def _covers(

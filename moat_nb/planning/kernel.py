@@ -71,6 +71,7 @@ def plan_kernel(
             host=host,
             files=runtime.binds_files,
             ways=runtime.parents_are_roots,
+            user=kernel_user(config, host) if host.user.uid == 0 else None,
         )
         if not runtime.images:
             mounts = with_interpreter(mounts, config, host)

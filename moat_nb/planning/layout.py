@@ -8,7 +8,7 @@ from pathlib import Path
 
 from moat_nb.config.model import Config, MountEntry, VolumeEntry
 from moat_nb.errors import ConfigError
-from moat_nb.host.machine import Host
+from moat_nb.host.machine import Host, User
 from moat_nb.planning.limits import MIB, Limits, share
 from moat_nb.planning.mounts import Bind, MountPlan, Tmpfs, Volume, build, with_ways
 from moat_nb.planning.protection import protect
@@ -32,10 +32,12 @@ def lay_out(
     host: Host,
     files: bool = True,
     ways: bool = True,
+    user: User | None = None,
 ) -> MountPlan:
     """Look at the filesystem once, and lay out these mounts and volumes, and what every container
     has. ``config`` is the project's; ``files``: whether a single file can be mounted; ``ways``:
-    whether directories on the way to a mount need one of their own. Raises ConfigError."""
+    whether directories on the way to a mount need one of their own; ``user``: who is to see them,
+    if not the launcher. Raises ConfigError."""
     resolved = resolve_mounts(
         mounts,
         volumes,
@@ -45,6 +47,8 @@ def lay_out(
         run_directories=host.run_directories,
         approvals=host.approvals,
         files=files,
+        max_excludes=config.kernel.max_excludes,
+        user=user,
     )
     kept = [_volume(volume, config.name, host) for volume in volumes]
     kernel, memory = config.kernel, limits.memory
@@ -68,7 +72,7 @@ def lay_out(
         missing=resolved.missing,
         keep=tuple(volume.source for volume in kept if isinstance(volume, Bind)),
         watched=protection.watched,
-        notices=protection.notices,
+        notices=(*resolved.notices, *protection.notices),
     )
 
 

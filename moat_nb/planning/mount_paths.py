@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 
 from moat_nb.planning.mounts import Bind, EmptyFile, Mount, MountPlan
 
-__all__ = ["can_write", "covered", "hidden", "hidden_files", "to_host", "to_sandbox"]
+__all__ = ["can_write", "covered", "hidden", "hidden_files", "points", "to_host", "to_sandbox"]
 
 
 def to_sandbox(path: str, plan: MountPlan) -> str | None:
@@ -56,15 +56,19 @@ def hidden_files(plan: MountPlan) -> frozenset[str]:
     return frozenset(_points(plan, (m for m in plan.excludes if isinstance(m, EmptyFile))))
 
 
-def _points(plan: MountPlan, mounts: Iterable[Mount]) -> tuple[str, ...]:
+def points(plan: MountPlan, mounts: Iterable[Mount]) -> Iterator[tuple[str, Mount]]:
+    """The host path that each of ``mounts`` stands on, of those that lie in a bind's target."""
     by_target = _by_target(plan)
-    points = []
     for mount in mounts:
         target = posixpath.normpath(mount.target)
         # What it stands on is on top at its parent: targets are different.
         below = _on_top(posixpath.dirname(target), by_target) if target != "/" else None
-        points.append(_behind(target, below))
-    return tuple(point for point in points if point is not None)
+        if (path := _behind(target, below)) is not None:
+            yield path, mount
+
+
+def _points(plan: MountPlan, mounts: Iterable[Mount]) -> tuple[str, ...]:
+    return tuple(path for path, _ in points(plan, mounts))
 
 
 def _behind(inside: str, mount: Mount | None) -> str | None:

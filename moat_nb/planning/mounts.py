@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import PurePosixPath
 from typing import Literal, TypeAlias
 
 from moat_nb.text.summary import Summary, Table, mimebundle
@@ -157,7 +156,7 @@ class MountPlan:
 
 def is_below(target: str, parent: str) -> bool:
     """Whether ``target`` lies strictly below ``parent``; both absolute and normalised."""
-    return target != parent and PurePosixPath(target).is_relative_to(parent)
+    return target != parent and target.startswith(parent.rstrip("/") + "/")
 
 
 def is_within(path: str, *trees: str) -> bool:
@@ -202,7 +201,8 @@ def with_ways(mounts: tuple[Mount, ...]) -> tuple[Mount, ...]:
 
 def _place(mount: Mount) -> tuple[int, bool, str]:
     covers = isinstance(mount, (Tmpfs, EmptyFile))
-    return len(PurePosixPath(mount.target).parts), covers, mount.target
+    depth = 0 if mount.target == "/" else mount.target.count("/")
+    return depth, covers, mount.target
 
 
 def of_mounts(plan: MountPlan) -> Summary:

@@ -10,13 +10,14 @@ from __future__ import annotations
 import os
 import posixpath
 import stat
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from moat_nb.config import exclude_patterns
-from moat_nb.config.model import MountEntry, VolumeEntry
+from moat_nb.config.model import Exclude, KernelOptions, MountEntry, VolumeEntry
 from moat_nb.errors import ConfigError, Problem, collected
+from moat_nb.host.machine import User
 from moat_nb.planning.git_config import read_text
 from moat_nb.planning.host_files import (
     Kind,
@@ -26,7 +27,9 @@ from moat_nb.planning.host_files import (
     inspect,
     kind_of,
     mode_of,
+    too_many,
 )
+from moat_nb.planning.links import cover_links, is_link
 from moat_nb.planning.missing_kind import directories_of, missing_kind
 from moat_nb.planning.mounts import Bind, EmptyFile, MountPoint, Tmpfs, is_below, is_within
 
@@ -36,6 +39,9 @@ _KERNEL_TREES = ("/proc", "/sys", "/dev")
 _RUN = "/run"
 # Where desktops mount a user's own disks; the rest of /run holds engines' sockets.
 _RUN_MEDIA = "/run/media"
+SHOWN = 3
+"""Directories named in notices."""
+
 _ENGINE_SOCKETS = ("docker.sock", "podman.sock", "containerd.sock", "crio.sock")
 
 
@@ -46,6 +52,8 @@ class Resolved:
     covers the excludes, by target. A glob without a match gives none."""
     missing: tuple[MountPoint, ...]
     """Mount points that the host lacks, of excludes, mounts and volumes alike; parents first."""
+    notices: tuple[str, ...] = ()
+    """What a start is to say of the excludes."""
 
 
 def resolve_mounts(
@@ -58,13 +66,15 @@ def resolve_mounts(
     run_directories: Sequence[Path] = (),
     approvals: Path | None = None,
     files: bool = True,
+    max_excludes: int = KernelOptions.max_excludes,
+    user: User | None = None,
 ) -> Resolved:
     """Look at the mounts' sources, and at each place below them where something is mounted.
 
     ``files``: whether a single file can be covered. ``exclude_size``: bytes of the tmpfs over an
     excluded directory. ``run_directories``: where sandboxes have their sockets, which no other may
-    see; ``approvals``: where it is kept what was approved, which none may write. Raises ConfigError
-    with all that was found wrong.
+    see; ``approvals``: where it is kept what was approved, which none may write. ``user``: whose
+    sandbox it is, if not the launcher's. Raises ConfigError with all that was found wrong.
     """
     problems: list[Problem] = []
     sources: dict[str, str | None] = {volume.target: None for volume in volumes}
@@ -75,15 +85,18 @@ def resolve_mounts(
             sources[mount.target], kinds[mount.target] = _source(
                 mount, project, home, run_directories, approvals
             )
-    view = View(sources)
+    view = View(sources, user)
     entries: list[MountEntry | VolumeEntry] = [*mounts, *volumes]
     for entry in entries:
         with collected(problems):
             _check_nested(view, entry.target, kinds.get(entry.target), entry.where)
-    excluded: dict[str, Kind] = {}
+    found = _Excluded(view=view, files=files, limit=max_excludes, problems=problems)
     for mount in mounts:
         if mount.exclude and mount.target in kinds:
-            excluded |= _excluded(view, mount, kinds[mount.target], files, problems)
+            found.look(mount, kinds[mount.target])
+    with collected(problems):
+        found.finish()
+    excluded = found.kinds
     if problems:
         raise ConfigError(dict.fromkeys(problems))
     binds = tuple(
@@ -94,7 +107,11 @@ def resolve_mounts(
         Tmpfs(target=target, size=exclude_size) if kind == "directory" else EmptyFile(target=target)
         for target, kind in sorted(excluded.items())
     )
-    return Resolved(mounts=(*binds, *covers), missing=missing_points(binds, {**kinds, **excluded}))
+    return Resolved(
+        mounts=(*binds, *covers),
+        missing=missing_points(binds, {**kinds, **excluded}),
+        notices=tuple(found.notices),
+    )
 
 
 def missing_points(binds: Iterable[Bind], targets: Mapping[str, Kind]) -> tuple[MountPoint, ...]:
@@ -183,32 +200,71 @@ def _check_nested(view: View, target: str, mounted: Kind | None, where: str) -> 
         )
 
 
-def _excluded(
-    view: View, mount: MountEntry, kind: Kind, files: bool, problems: list[Problem]
-) -> dict[str, Kind]:
-    """What one mount excludes, and what that is; what is wrong goes to ``problems``."""
-    if kind == "file":
-        what = f"the source {mount.source} is a file, and only a directory can have excludes"
-        problems.append(Problem(where=mount.where, what=what, hint="remove exclude"))
-        return {}
-    globs = [exclude for exclude in mount.exclude if exclude_patterns.is_glob(exclude.pattern)]
-    targets = {
-        posixpath.join(mount.target, exclude.pattern): exclude
-        for exclude in mount.exclude
-        if exclude not in globs
-    }
-    if globs:
+@dataclass(kw_only=True)
+class _Excluded:
+    """Looks for what the mounts exclude; what is wrong goes to ``problems``."""
+
+    view: View
+    files: bool
+    limit: int
+    problems: list[Problem]
+    kinds: dict[str, Kind] = field(default_factory=dict)
+    """By target."""
+    notices: list[str] = field(default_factory=list)
+    _links: list[tuple[str, str]] = field(default_factory=list)
+
+    def look(self, mount: MountEntry, kind: Kind) -> None:
+        """Add what one mount excludes."""
+        if kind == "file":
+            what = f"the source {mount.source} is a file, and only a directory can have excludes"
+            self.problems.append(Problem(where=mount.where, what=what, hint="remove exclude"))
+            return
+        globs = [exclude for exclude in mount.exclude if exclude_patterns.is_glob(exclude.pattern)]
+        named = {
+            posixpath.join(mount.target, exclude.pattern): exclude
+            for exclude in mount.exclude
+            if exclude not in globs
+        }
+        ignored = directories_of(read_text(f"{self.view.sources[mount.target]}/.gitignore"))
+        for target, exclude in named.items():
+            with collected(self.problems):
+                self._named(target, exclude, ignored)
+        if globs:
+            with collected(self.problems):
+                self._matched(mount.target, named, globs)
+        if len(self.kinds) > self.limit:
+            with collected(self.problems):
+                raise too_many(self.limit, mount.exclude[0].where)
+
+    def _named(self, target: str, exclude: Exclude, ignored: Collection[str]) -> None:
+        if target in self.view.sources:
+            what = f"{exclude.pattern!r} excludes {target}, where another mount stands"
+            raise config_error(exclude.where, what, "remove one of the two")
+        missing = missing_kind(exclude, ignored) if self.files else "directory"
+        self.kinds[target] = inspect(self.view, target, exclude.where, special=True) or missing
+
+    def _matched(self, top: str, named: Iterable[str], globs: Sequence[Exclude]) -> None:
         # What is covered by name is opaque to the globs: neither walked into nor matched again.
-        covered = View({**dict.fromkeys(targets), **view.sources})
-        with collected(problems):
-            targets |= expand(covered, mount.target, globs)
-    found: dict[str, Kind] = {}
-    ignored = directories_of(read_text(f"{view.sources[mount.target]}/.gitignore"))
-    for target, exclude in targets.items():
-        with collected(problems):
-            if target in view.sources:
-                what = f"{exclude.pattern!r} excludes {target}, where another mount stands"
-                raise config_error(exclude.where, what, "remove one of the two")
-            missing = missing_kind(exclude, ignored) if files else "directory"
-            found[target] = inspect(view, target, exclude.where) or missing
-    return found
+        covered = View({**dict.fromkeys(named), **self.view.sources}, self.view.user)
+        found = expand(covered, top, globs, self.limit)
+        for target, glob in found.matches.items():
+            if is_link(self.view, target):
+                self._links.append((target, glob.where))
+            else:
+                kind = inspect(self.view, target, glob.where, special=True)
+                self.kinds[target] = kind or "directory"
+        self.notices += _of_unreadable(found.unreadable)
+
+    def finish(self) -> None:
+        """What links show, now that it is known what is covered anyway."""
+        self.notices += cover_links(self.view, self._links, self.kinds)
+
+
+def _of_unreadable(found: Mapping[str, Exclude]) -> Iterator[str]:
+    for target, glob in list(found.items())[:SHOWN]:
+        yield (
+            f"excludes: {target} cannot be looked into, so {glob.pattern} covers all of it; "
+            "exclude it by name, or make it readable"
+        )
+    if len(found) > SHOWN:
+        yield f"excludes: so it is with {len(found) - SHOWN} more"

@@ -16,7 +16,7 @@ from typing import Any
 from moat_nb.errors import StartError
 from moat_nb.runtimes.base import AttachStream
 
-__all__ = ["PipeStream", "ready", "spawn"]
+__all__ = ["PipeStream", "memory_file", "ready", "spawn"]
 
 STDERR_TAIL = 64 << 10
 """Bytes of stderr that are kept for last_words; an engine's error is a few lines."""
@@ -149,6 +149,16 @@ def spawn(
         return done.result()
     except OSError as error:
         raise StartError(f"{argv[0]}: cannot be run: {error.strerror}") from error
+
+
+def memory_file(stack: contextlib.ExitStack, data: bytes) -> str:
+    """A descriptor, of a file that exists in memory only."""
+    fd = os.memfd_create("moat")
+    stack.callback(os.close, fd)
+    with open(fd, "wb", closefd=False) as file:
+        file.write(data)
+    os.lseek(fd, 0, os.SEEK_SET)
+    return str(fd)
 
 
 class _Spawner:

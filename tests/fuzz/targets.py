@@ -129,7 +129,7 @@ def workspace(tree: list[tuple[list[bytes], str]]) -> None:
         view = View({"/w": made})
         for glob in ("**/x*", "*/*", "**/.env"):
             try:
-                expand(view, "/w", [Exclude(pattern=glob, where="here")])
+                expand(view, "/w", [Exclude(pattern=glob, where="here")], 50)
             except ConfigError as error:
                 harmless(str(error))
         told = changes((made,), 0.0)

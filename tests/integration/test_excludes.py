@@ -3,9 +3,11 @@
 import json
 import os
 import shutil
+import socket
 import stat
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -175,6 +177,55 @@ def test_globs_cover_what_they_match_and_nothing_else(launcher):
         "/workspace/packages/a/src/tls.key",
         "/workspace/packages/b/node_modules",
     }
+
+
+SHOWN = """
+import os, sys
+for top, names, files in os.walk("/workspace"):
+    for name in files:
+        path = os.path.join(top, name)
+        if os.path.exists(path) and os.path.getsize(path):
+            print(os.path.relpath(path))
+"""
+
+
+def test_thousands_of_matches_are_covered_and_links_show_none_of_them(launcher):
+    """Among them a link to what is covered, one to what is not, one out of the mounts, a socket,
+    and a directory that nobody can look into."""
+    project = launcher.project("**/__pycache__", "**/*.key", "**/*.sock")
+    for number in range(1600):  # bubblewrap takes no 1500 by itself
+        directory = project / f"p{number // 100}" / f"m{number}"
+        (directory / "__pycache__").mkdir(parents=True)
+        if number % 4 == 0:
+            (directory / "__pycache__" / "module.pyc").write_text("1")
+            (directory / "tls.key").write_text("secret")
+    (project / "store").mkdir()
+    (project / "store" / "kept").write_text("1")
+    for name, link in {"a": "../p0/m0/__pycache__", "b": "../store", "c": "/etc"}.items():
+        (project / name).mkdir()
+        (project / name / "__pycache__").symlink_to(link)
+    closed = project / "closed"
+    closed.mkdir()
+    (closed / "tls.key").write_text("secret")
+    with socket.socket(socket.AF_UNIX) as listener:
+        before = Path.cwd()
+        os.chdir(project)
+        listener.bind("agent.sock")
+        os.chdir(before)
+    for path in (project, *project.rglob("*")):
+        launcher.give(path, launcher.owner)
+    closed.chmod(0)
+    box = launcher.launch(project)
+    try:
+        for _ in range(2):
+            assert shell(box, f"python3 -c '{SHOWN}'").split() == ["moat.yaml"]
+            look = "stat -c %F agent.sock; chmod 700 closed || :; cat closed/* || :"
+            assert shell(box, look) == "regular empty file\n"
+            assert len(box.mounts()) > 2000
+            shell(box, "cp /bin/true p9/m999/__pycache__/ && p9/m999/__pycache__/true")
+            box.reset()
+    finally:
+        closed.chmod(0o700)
 
 
 def test_an_excluded_file_is_neither_read_nor_written(launcher):

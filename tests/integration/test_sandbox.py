@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from moat_nb import CommandError, ConfigError, Sandbox, SandboxGone, StartError
+from moat_nb.runtimes.bubblewrap.covers import MANY
 from tests import ordinary_user
 from tests.engine import PrivateEngine
 from tests.integration.conftest import MIB, settle, wait_until
@@ -327,7 +328,9 @@ with moat_nb.Sandbox.launch(sys.argv[1], sys.argv[2], progress=Silent) as box:
 
 
 def test_an_ordinary_user_launches_a_sandbox_and_a_kernel(launcher, run_directory):
-    project = launcher.project("lib", python=True)
+    project = launcher.project("lib", "**/__pycache__", python=True)
+    for number in range(MANY + 1):  # so many are covered in another way on bubblewrap
+        (project / f"package/{number}/__pycache__").mkdir(parents=True)
     runtime_directory = project.parent / "run"
     runtime_directory.mkdir(mode=0o700)
     launcher.give(runtime_directory, launcher.owner)

@@ -25,8 +25,9 @@ from moat_nb.planning.mounts import TMPFS_MODE, Bind, EmptyFile, Mount, Tmpfs, V
 from moat_nb.planning.network import HOSTNAME
 from moat_nb.planning.spec import GUEST_PATH, HOME, ContainerSpec, SandboxSpec
 from moat_nb.runtimes.base import UNLIMITED_FILES, Availability, Runtime, SandboxStreams
-from moat_nb.runtimes.bubblewrap import seccomp, staging
+from moat_nb.runtimes.bubblewrap import covers, seccomp, staging
 from moat_nb.runtimes.bubblewrap.dependencies import missing_dependencies
+from moat_nb.runtimes.bubblewrap.late import Late, late
 from moat_nb.runtimes.bubblewrap.machine import (
     NAMESPACES,
     OUTSIDE,
@@ -36,7 +37,7 @@ from moat_nb.runtimes.bubblewrap.machine import (
     probe,
 )
 from moat_nb.runtimes.bubblewrap.stream import SandboxStream
-from moat_nb.runtimes.pipes import spawn
+from moat_nb.runtimes.pipes import memory_file, spawn
 from moat_nb.runtimes.rlimits import above_own, rlimits
 
 if TYPE_CHECKING:
@@ -165,17 +166,20 @@ class Bubblewrap(Runtime):
         """The command line, and what bubblewrap reads from descriptors.
 
         ``argv``: the command line; ``arguments``: the options behind ``--args``, which other
-        users of the machine cannot read in /proc; ``files``: the generated files' text.
-        ``<name>`` stands for a descriptor. Sources that ``staging.py`` moves
-        are named by their own paths.
+        users of the machine cannot read in /proc; ``files``: the generated files' text; ``late``,
+        if any: what is covered after that. ``<name>`` stands for a descriptor. Sources that
+        ``staging.py`` moves are named by their own paths.
         """
         spec = sandbox.kernel
         fds = {name: f"<{name}>" for name in ("arguments", "seccomp", *_files(spec))}
-        words = {
-            "argv": self._argv(spec, (), fds),
-            "arguments": list(self._arguments(spec, fds, {})),
+        left = late(self._mounts(spec))
+        words: dict[str, Any] = {
+            "argv": self._argv(spec, (), fds, left),
+            "arguments": list(self._arguments(spec, fds, {}, left)),
             "files": _files(spec),
         }
+        if left:
+            words["late"] = sorted(left.targets)
         return (words,)
 
     def start(self, sandbox: SandboxSpec, reaper: Reaper) -> SandboxStreams:
@@ -187,13 +191,18 @@ class Bubblewrap(Runtime):
         places, stage = self._stage(spec)
         contents = {name: text.encode() for name, text in _files(spec).items()}
         contents["seccomp"] = seccomp.program(self.facts.machine)
+        left = late(self._mounts(spec))
         with contextlib.ExitStack() as stack:
-            fds = {name: _memory_file(stack, data) for name, data in contents.items()}
-            arguments = self._arguments(spec, fds, places)
+            fds = {name: memory_file(stack, data) for name, data in contents.items()}
+            info = left.info(stack, fds)
+            arguments = self._arguments(spec, fds, places, left)
             words = b"".join(os.fsencode(word) + b"\0" for word in arguments)
-            fds["arguments"] = _memory_file(stack, words)
+            fds["arguments"] = memory_file(stack, words)
             environ = {**OUTSIDE, **dict(self.facts.bus)}
-            process = spawn(self._argv(spec, stage, fds), environ, [int(fd) for fd in fds.values()])
+            argv = self._argv(spec, stage, fds, left)
+            process = spawn(argv, environ, [int(fd) for fd in fds.values()])
+            if left:
+                left.mount(process, info, spec.user)
         stream = SandboxStream(process, cgroup, spec.limits.memory)
         return SandboxStreams(kernel=stream)
 
@@ -214,9 +223,11 @@ class Bubblewrap(Runtime):
             ) from error
 
     def _argv(
-        self, spec: ContainerSpec, stage: tuple[str, ...], fds: Mapping[str, str]
+        self, spec: ContainerSpec, stage: tuple[str, ...], fds: Mapping[str, str], left: Late
     ) -> list[str]:
         bwrap = [self.facts.bwrap or "bwrap", "--args", fds["arguments"], "--"]
+        if left:
+            bwrap += ["/bin/sh", "-c", covers.WAIT, "moat-wait"]
         limits = [self.facts.prlimit or "prlimit", *self._rlimits(spec), "--"]
         return [*self._scope(spec), *stage, *self._drop(spec.user), *bwrap, *limits, *spec.command]
 
@@ -253,8 +264,14 @@ class Bubblewrap(Runtime):
         return [self.facts.setpriv or "setpriv", *ids, "--no-new-privs", "--"]
 
     def _arguments(
-        self, spec: ContainerSpec, fds: Mapping[str, str], places: Mapping[str, str]
+        self,
+        spec: ContainerSpec,
+        fds: Mapping[str, str],
+        places: Mapping[str, str],
+        left: Late,
     ) -> Iterator[str]:
+        if "info" in fds:
+            yield from ("--info-fd", fds["info"])
         # The guest is PID 1: no signal from inside reaches it.
         yield from (*NAMESPACES, "--as-pid-1", "--new-session", "--die-with-parent")
         yield from ("--cap-drop", "ALL")
@@ -267,7 +284,8 @@ class Bubblewrap(Runtime):
         yield from _tmpfs("/dev/shm", spec.limits.shm)
         yield from ("--remount-ro", "/dev")
         for mount in self._mounts(spec):
-            yield from self._mount(mount, places)
+            if mount.target not in left.targets:
+                yield from self._mount(mount, places)
         if spec.hardening.read_only_root:
             yield from ("--remount-ro", "/")
         yield "--clearenv"
@@ -388,13 +406,3 @@ def _files(spec: ContainerSpec) -> dict[str, str]:
 
 def _tmpfs(target: str, size: int) -> tuple[str, ...]:
     return "--perms", f"{TMPFS_MODE:o}", "--size", str(size), "--tmpfs", target
-
-
-def _memory_file(stack: contextlib.ExitStack, data: bytes) -> str:
-    """A descriptor, as bubblewrap's words need it, of a file that exists in memory only."""
-    fd = os.memfd_create("moat")
-    stack.callback(os.close, fd)
-    with open(fd, "wb", closefd=False) as file:
-        file.write(data)
-    os.lseek(fd, 0, os.SEEK_SET)
-    return str(fd)

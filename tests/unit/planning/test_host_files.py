@@ -51,7 +51,7 @@ def test_a_path_is_of_the_kind_that_the_host_has_there(view: View, tmp_path: Pat
 
 def test_a_glob_gives_what_it_matches_in_mounts_below_too(view: View) -> None:
     glob = Exclude(pattern="**/deep", where="f")
-    assert expand(view, "/w", [glob]) == {"/w/data/deep": glob}
+    assert expand(view, "/w", [glob], 9).matches == {"/w/data/deep": glob}
 
 
 def test_what_is_too_deep_to_be_looked_into_is_covered_whole(tmp_path: Path) -> None:
@@ -69,7 +69,7 @@ def test_what_is_too_deep_to_be_looked_into_is_covered_whole(tmp_path: Path) -> 
     view = View({"/w": str(tmp_path)})
     globs = [Exclude(pattern="**/secret", where="here")]
     try:
-        matches = expand(view, "/w", globs)
+        matches = expand(view, "/w", globs, 9).matches
     finally:
         subprocess.run(["rm", "-rf", tmp_path / "d"], check=True)  # shutil would recurse
     assert matches == {
@@ -79,7 +79,7 @@ def test_what_is_too_deep_to_be_looked_into_is_covered_whole(tmp_path: Path) -> 
     # Long names are as many levels in fewer.
     for name in ("a" * 250, "b" * 250):
         (tmp_path / "/".join([name] * 12)).mkdir(parents=True)
-    found = expand(view, "/w", globs)
+    found = expand(view, "/w", globs, 9).matches
     assert len(found) == 3
     assert all(len(path) < LONGEST_PATH + 300 for path in found)
 
@@ -87,14 +87,14 @@ def test_what_is_too_deep_to_be_looked_into_is_covered_whole(tmp_path: Path) -> 
 def test_a_deep_directory_that_no_glob_reaches_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "/".join("d" * (MOST_LEVELS + 5))).mkdir(parents=True)
     view = View({"/w": str(tmp_path)})
-    assert expand(view, "/w", [Exclude(pattern="*/secret", where="here")]) == {}
+    assert expand(view, "/w", [Exclude(pattern="*/secret", where="here")], 9).matches == {}
 
 
 def test_a_match_whose_name_is_no_text_is_refused_in_one_short_line(tmp_path: Path) -> None:
     Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff" + b"x" * 240)).mkdir()
     view = View({"/w": str(tmp_path)})
-    assert expand(view, "/w", [Exclude(pattern="**/y", where="here")]) == {}
+    assert expand(view, "/w", [Exclude(pattern="**/y", where="here")], 9).matches == {}
     with pytest.raises(ConfigError, match="is not UTF-8; rename it") as refused:
-        expand(view, "/w", [Exclude(pattern="*x", where="here")])
+        expand(view, "/w", [Exclude(pattern="*x", where="here")], 9)
     assert len(str(refused.value)) < 400
     assert "\udcff" not in str(refused.value)

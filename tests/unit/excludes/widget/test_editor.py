@@ -242,14 +242,17 @@ def test_what_no_start_accepts_is_refused_while_typing_and_not_saved(
 
 
 def test_what_a_glob_would_cover_is_looked_at_before_it_is_saved(edit: Edit, project: Path) -> None:
-    (project / "link").symlink_to("node_modules")
+    for number in range(3):
+        (project / f"link{number}").touch()
+    text = TEXT + "kernel: {max_excludes: 2}\n"
+    (project / "moat.yaml").write_text(text)
     editor = edit(project)
-    ask(editor, "l*k")
+    ask(editor, "l*k*")
     assert editor.state == "changed"
-    with pytest.raises(ConfigError, match=f"moat.yaml:4:15: {LINK}"):
+    with pytest.raises(ConfigError, match="moat.yaml:4:15: the excludes match more than 2 paths"):
         editor.save()
     assert (editor.state, editor.can_undo) == ("changed", False)
-    assert (project / "moat.yaml").read_text() == TEXT
+    assert (project / "moat.yaml").read_text() == text
 
 
 def test_an_exclude_that_became_a_link_is_no_obstacle_to_others(edit: Edit, project: Path) -> None:
