@@ -8,6 +8,7 @@ that none hides another. At one depth, where the order changes nothing, what is 
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
@@ -189,7 +190,9 @@ def with_ways(mounts: tuple[Mount, ...]) -> tuple[Mount, ...]:
     ways: dict[str, Tmpfs] = {}
     for target in there:
         between: list[str] = []
-        for parent in map(str, PurePosixPath(target).parents):
+        parent = target
+        while parent != "/":
+            parent = posixpath.dirname(parent)
             above = there.get(parent)
             if isinstance(above, Tmpfs) and above.role != "cover":
                 ways.update((way, replace(above, target=way, way=True)) for way in between)
