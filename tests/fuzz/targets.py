@@ -24,13 +24,13 @@ from moat_nb.egress.options import Deadlines
 from moat_nb.egress.policy.hostnames import authority, host_name
 from moat_nb.egress.policy.pathmatch import readings
 from moat_nb.egress.policy.verdict import Ended
-from moat_nb.egress.process import _record
 from moat_nb.egress.proxy.client_hello import server_name
 from moat_nb.egress.proxy.exchange import check_host, target_of
 from moat_nb.egress.proxy.http1 import MAX_HEAD, Http1Connection, end_to_end, two_frames
 from moat_nb.errors import ConfigError, MoatError
 from moat_nb.excludes.suggest import scan
 from moat_nb.guest import protocol
+from moat_nb.host.on_demand import _record
 from moat_nb.host.run_directory import RunDir
 from moat_nb.notebook.imports import _names
 from moat_nb.planning.host_files import View, expand

@@ -127,6 +127,8 @@ ELSEWHERE = {
     "egress/proxy/request.py": "tests/unit/egress/proxy/test_exchange.py",
     "egress/proxy/server.py": "tests/unit/egress/proxy/test_load.py",
     "egress/proxy/tls.py": "tests/unit/egress/proxy/test_interception.py",
+    # With the proxy that it serves.
+    "host/on_demand.py": "tests/unit/egress/test_process.py",
     # One question with another module, and tried there.
     "jupyter/output/attributes.py": "tests/unit/jupyter/output/test_sanitise.py",
     "planning/protected_names.py": "tests/unit/planning/test_protected.py",

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from moat_nb.egress import process as module
 from moat_nb.egress.options import ProxyOptions
 from moat_nb.egress.policy.network_policy import NetworkPolicy
 from moat_nb.egress.process import ProxyProcess, command
 from moat_nb.host import isolated_python
+from moat_nb.host import on_demand as module
 from tests.egress.running import SECONDS, everything
 
 ASK = b"GET http://pypi.test/ HTTP/1.1\r\nHost: pypi.test\r\nConnection: close\r\n\r\n"
