@@ -39,7 +39,7 @@ def main() -> int:
     with _project() as project:
         before = snapshot(project)
         with Sandbox.launch(project, "bubblewrap") as box:
-            for notice in box.spec.notices:
+            for notice in box.notices:
                 print(f"  {notice}")
             with box.start_kernel() as kernel:
                 run_notebook(kernel, project / "01_quickstart.ipynb")

@@ -213,6 +213,12 @@ def _changes(arguments: argparse.Namespace) -> int:
     return changes(arguments.which, as_json=arguments.json)
 
 
+def _open(arguments: argparse.Namespace) -> int:
+    from moat_nb.cli.open import open_port
+
+    return open_port(arguments.words, only_print=arguments.print)
+
+
 def _stop(arguments: argparse.Namespace) -> int:
     from moat_nb.cli.sandboxes import stop
 
@@ -285,6 +291,7 @@ HANDLERS: dict[str, Callable[[argparse.Namespace], int]] = {
     "logs": _logs,
     "trace": _trace,
     "changes": _changes,
+    "open": _open,
     "stop": _stop,
     "clean": _clean,
     "doctor": _doctor,

@@ -298,6 +298,22 @@ def _add_sandbox_commands(commands: Commands) -> None:
 
     parser = add(
         commands,
+        "open",
+        "open a server in a sandbox, one of moat.yaml's `ports`, in the browser",
+        "Prints its URL. A sandbox that has one port needs no name of it.",
+        "moat-nb open web",
+    )
+    parser.usage = "moat-nb open [-h] [--print] [[NAME|ID|DIR] PORT]"
+    parser.add_argument(
+        "words",
+        nargs="*",
+        metavar="NAME",
+        help="a port of the project here, a sandbox, or a sandbox and its port",
+    )
+    parser.add_argument("--print", "-p", action="store_true", help="only print the URL")
+
+    parser = add(
+        commands,
         "stop",
         "end a sandbox of another process",
         "The process that started it lives on, and sees that its sandbox is gone.",

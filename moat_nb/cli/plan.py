@@ -16,6 +16,7 @@ from moat_nb.planning.builtin_services import MODELS
 from moat_nb.planning.image import ImagePlan
 from moat_nb.planning.limits import limits_in_words
 from moat_nb.planning.mounts import MOUNT_COLUMNS, kind, mount_points, mount_row
+from moat_nb.planning.ports import port_host
 from moat_nb.planning.services import SidecarPlan
 from moat_nb.planning.spec import ContainerSpec, Instance, SandboxSpec
 from moat_nb.sandbox.approval import demands
@@ -198,8 +199,18 @@ def _facts(plan: Rendered) -> Iterator[tuple[str, str]]:
     yield "hardening", _hardening(spec)
     yield "loosened", "; ".join(spec.loosened()) or "nothing"
     yield "env", ", ".join(name for name, _ in spec.env)
+    yield "ports", _ports(config)
     yield "secrets", ", ".join(f"{secret.name} ({secret.scheme})" for secret in config.secrets)
     yield "command", " ".join(config.command)
+
+
+def _ports(config: Config) -> str:
+    """Where each will be found; every start has an id and a port of its own."""
+    shown = (
+        f"{name}: http://{port_host(name, config.name, 'ID')}:PORT -> {port} inside"
+        for name, port in config.ports
+    )
+    return ", ".join(shown)
 
 
 def _image(plan: Rendered) -> str:

@@ -64,7 +64,7 @@ def run(
             approve=on_terminal(),
         ) as box,
     ):
-        for notice in () if quiet else box.spec.notices:
+        for notice in () if quiet else box.notices:
             _say(notice)
         try:
             with box.refusals(_say if not quiet else lambda words: None):

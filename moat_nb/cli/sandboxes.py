@@ -114,7 +114,18 @@ def _stop(one: Listed) -> str:
 
 # ---------------------------------------------------------------- ps
 
-_COLUMNS = ("ID", "NAME", "STATE", "AGE", "RUNTIME", "OWNER", "PROJECT", "IMAGE", "SERVICES")
+_COLUMNS = (
+    "ID",
+    "NAME",
+    "STATE",
+    "AGE",
+    "RUNTIME",
+    "OWNER",
+    "PROJECT",
+    "IMAGE",
+    "SERVICES",
+    "PORTS",
+)
 
 
 def _row(one: Listed) -> tuple[str, ...]:
@@ -125,6 +136,7 @@ def _row(one: Listed) -> tuple[str, ...]:
     project = _short(sandbox_state.project)
     owner, image = str(sandbox_state.owner.pid), sandbox_state.image or "-"
     services = ", ".join(sandbox_state.services) or "-"
+    ports = ", ".join(f"{name}: {url}" for name, url in sandbox_state.ports) or "-"
     return (
         sandbox_state.id,
         sandbox_state.name,
@@ -135,6 +147,7 @@ def _row(one: Listed) -> tuple[str, ...]:
         project,
         image,
         services,
+        ports,
     )
 
 

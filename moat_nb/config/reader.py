@@ -77,7 +77,10 @@ class FileKeys(Keys):
     command = key(
         parse_values.COMMAND, "What `moat-nb run` runs without a command: a program, its arguments."
     )
-    ports = key(parse_values.PORTS, "Ports that programs in the sandbox listen on, by name.")
+    ports = key(
+        parse_values.PORTS,
+        "Ports that servers in the sandbox listen on, by name; each has a URL on this machine.",
+    )
     runtime = key(
         Choice[Literal["docker", "apple"]](options=("docker", "apple")), "Moat's choice of engine."
     )

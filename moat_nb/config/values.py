@@ -48,8 +48,8 @@ _ENV_RULE = "without spaces and ="
 # What a shell can assign, as that of a sidecar does.
 _SHELL_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SHELL_RULE = "letters, digits and _, no digit first"
-_PORT_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?")
-_PORT_RULE = "letters, digits, - and _, a letter or digit at both ends"
+_PORT_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
+_PORT_RULE = "a part of a host's name: letters, digits and -, a letter or digit at both ends"
 
 _REFERENCES = {
     "env": (_SHELL_NAME, "env://NAME"),
@@ -134,6 +134,11 @@ def check_overlap(env: Cursor, secrets: Cursor) -> None:
 def ports(cursor: Cursor) -> tuple[tuple[str, int], ...]:
     entries = cursor.entries()
     _check_names(cursor, entries.values(), _PORT_NAME, f"an endpoint's name: {_PORT_RULE}")
+    known: dict[str, str] = {}
+    for name, value in entries.items():
+        if (other := known.setdefault(name.lower(), name)) != name:
+            what = f"{cursor.path}: {shown(name)} and {shown(other)} are one name to a browser"
+            cursor.problems.add(value.key_where, what)
     given = {name: PORT.read(value, None) for name, value in entries.items() if value.require()}
     return tuple((name, port) for name, port in given.items() if port is not None)
 

@@ -93,8 +93,8 @@ class Guest:
             self.send(protocol.ALIVE)
 
     def listen(self) -> None:
-        """Listen on the forwarded ports; a sandbox without one that was promised ends."""
-        for forward in self.settings.port_forwards:
+        """Listen for what is forwarded; a sandbox without a port that was promised ends."""
+        for forward in self.settings.forwards:
             try:
                 listener = port_forward.listen(forward)
             except OSError as error:

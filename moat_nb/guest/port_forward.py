@@ -1,5 +1,5 @@
-"""The way out of a sandbox that has no network: ports on 127.0.0.1 whose connections are carried
-to a unix socket of the launcher's.
+"""The ways out of and into a sandbox that has no network: ports on 127.0.0.1 whose connections are
+carried to a unix socket of the launcher's, and unix sockets whose connections are carried to ports.
 
 The guest only listens. At the first connection it forks the forwarder, so that a start pays for no
 more than a few sockets, and no kernel is forked from a process that carries anything. What the
@@ -13,10 +13,10 @@ import os
 import resource
 import select
 import signal
-from typing import Any, Dict, List, NamedTuple, NoReturn, Optional
+from typing import Any, Dict, List, NamedTuple, NoReturn, Optional, Union
 
 from .process import RESET_SIGNALS, raise_oom_score, set_dumpable
-from .settings import PortForward
+from .settings import PortForward, ServedPort
 
 CHUNK = 1 << 16
 BACKLOG = 1024
@@ -26,23 +26,31 @@ SPARED = 64
 HEAD = 16 << 10
 """Bytes, the most that the proxy's answer to CONNECT may take."""
 READ, WRITE = select.EPOLLIN, select.EPOLLOUT
+HERE = ("127.0.0.1", "::1")
+"""Where a server of the sandbox may listen; some take the second for `localhost`."""
+PATIENCE = 50
+"""Milliseconds for the sandbox's own loopback to say whether anybody listens; it does at once."""
 
 
 class Listener(NamedTuple):
-    """A port that is listened on here."""
+    """A port, or a socket, that is listened on here."""
 
     descriptor: int
-    forward: PortForward
+    forward: Union[PortForward, ServedPort]
 
 
-def listen(forward: PortForward) -> Listener:
-    """OSError when the port cannot be had."""
+def listen(forward: Union[PortForward, ServedPort]) -> Listener:
+    """OSError when the port, or the socket, cannot be had."""
     import _socket  # the rest of `socket` takes longer to import than all of this
 
-    sock = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM)
+    inward = isinstance(forward, ServedPort)
+    sock = _socket.socket(_socket.AF_UNIX if inward else _socket.AF_INET, _socket.SOCK_STREAM)
     try:
-        sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR, 1)
-        sock.bind(("127.0.0.1", forward.port))
+        if inward:
+            sock.bind(forward.path)
+        else:
+            sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR, 1)
+            sock.bind(("127.0.0.1", forward.port))
         sock.listen(BACKLOG)
         sock.setblocking(False)
     except OSError:
@@ -144,11 +152,11 @@ class Half:
 
 
 class Connection:
-    """A program in the sandbox, and the launcher's socket."""
+    """Who connected here, and what that is carried to."""
 
-    def __init__(self, program: Any, launcher: Any, target: str) -> None:
-        self.there, self.back = Half(program, launcher), Half(launcher, program)
-        self.interest: Dict[Any, int] = {program: 0, launcher: 0}
+    def __init__(self, caller: Any, callee: Any, target: str) -> None:
+        self.there, self.back = Half(caller, callee), Half(callee, caller)
+        self.interest: Dict[Any, int] = {caller: 0, callee: 0}
         if target:
             self.there.pending = memoryview(
                 b"CONNECT %(to)s HTTP/1.1\r\nHost: %(to)s\r\n\r\n" % {b"to": target.encode()}
@@ -203,23 +211,58 @@ class Forwarder:
     def accept(self, descriptor: int) -> None:
         forward = self.forwards[descriptor]
         try:
-            program = self.listening[descriptor].accept()[0]
+            caller = self.listening[descriptor].accept()[0]
         except OSError:
             return  # it has ended by itself
-        launcher = self.socket.socket(self.socket.AF_UNIX)
-        try:
-            program.setblocking(False)
-            program.setsockopt(self.socket.IPPROTO_TCP, self.socket.TCP_NODELAY, 1)
-            launcher.setblocking(False)
-            launcher.connect(forward.path)
-        except OSError:
-            program.close()
-            launcher.close()
+        callee = self.dial(forward)
+        if callee is None:
+            caller.close()
             return
-        connection = Connection(program, launcher, forward.target)
+        caller.setblocking(False)
+        target = forward.target if isinstance(forward, PortForward) else ""
+        connection = Connection(caller, callee, target)
         for sock in connection.interest:
+            if sock.family != self.socket.AF_UNIX:
+                sock.setsockopt(self.socket.IPPROTO_TCP, self.socket.TCP_NODELAY, 1)
             self.connections[sock.fileno()] = connection
         self.watch(connection)
+
+    def dial(self, forward: Union[PortForward, ServedPort]) -> Any:
+        """A socket that is connected, or about to be; None when nobody is there."""
+        if isinstance(forward, PortForward):
+            return self.connected(self.socket.AF_UNIX, forward.path)
+        for address in HERE:
+            family = self.socket.AF_INET6 if ":" in address else self.socket.AF_INET
+            sock = self.connected(family, (address, forward.port))
+            if sock is not None:
+                return sock
+        return None
+
+    def connected(self, family: Any, address: Any) -> Any:
+        sock = None
+        try:
+            sock = self.socket.socket(family)
+            sock.setblocking(False)
+            try:
+                sock.connect(address)
+            except BlockingIOError:
+                if family == self.socket.AF_UNIX:
+                    raise  # its backlog is full
+                self.await_verdict(sock)
+        except OSError:
+            if sock is not None:
+                sock.close()
+            return None
+        return sock
+
+    def await_verdict(self, sock: Any) -> None:
+        """OSError when nobody listens there; one that listens may take its time."""
+        poll = select.poll()
+        poll.register(sock.fileno(), select.POLLOUT)
+        poll.poll(PATIENCE)
+        error = sock.getsockopt(self.socket.SOL_SOCKET, self.socket.SO_ERROR)
+        if error:
+            raise OSError(error, "connect")
 
     def handle(self, connection: Connection, descriptor: int, event: int) -> None:
         try:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Union
 
 IN_NO_HURRY = "--in-no-hurry"
+SOCKETS = "--sockets="
 LONGEST_WORD = 100 << 10
 """Characters, all of them ASCII: Linux takes 128 KiB of one argument."""
 
@@ -13,6 +14,16 @@ LONGEST_WORD = 100 << 10
 def unhurried(argv: Sequence[str]) -> List[str]:
     """The guest's arguments ``argv`` with the word for no hurry behind them."""
     return [*argv, IN_NO_HURRY]
+
+
+def with_sockets(argv: Sequence[str], directory: str) -> List[str]:
+    """The guest's arguments ``argv`` with the word for where this start's sockets are."""
+    return [*argv, SOCKETS + directory]
+
+
+def served_socket(directory: str, port: int) -> str:
+    """Where the guest listens for connections to a port of the sandbox."""
+    return "%s/p%d" % (directory, port)
 
 
 class Exclude(NamedTuple):
@@ -42,6 +53,14 @@ class Skeleton(NamedTuple):
     target: str
 
 
+class ServedPort(NamedTuple):
+    """A port of the sandbox's own, to which connections of the launcher's are carried."""
+
+    port: int
+    path: str
+    """The unix socket that the guest makes for them."""
+
+
 class Settings(NamedTuple):
     """All that the guest is told before its first message."""
 
@@ -57,10 +76,20 @@ class Settings(NamedTuple):
     spaces: Sequence[str] = []
     """The places that can be full, which the launcher knows the limits of."""
     skeleton: Optional[Skeleton] = None
+    ports: Sequence[int] = ()
+    """Those that the launcher's connections are carried to."""
+    sockets: str = ""
+    """Where the sockets for ``ports`` are made: each start's own, so a word of its own."""
+
+    @property
+    def forwards(self) -> List[Union[PortForward, ServedPort]]:
+        """All that the guest listens for."""
+        served = [ServedPort(port, served_socket(self.sockets, port)) for port in self.ports]
+        return [*self.port_forwards, *served]
 
     def to_argv(self) -> List[str]:
-        """The guest's arguments: a JSON object, in parts where it is long, and the word for no
-        hurry."""
+        """The guest's arguments: a JSON object, in parts where it is long, and the words of each
+        start's own."""
         paths: Dict[str, List[str]] = {}
         for exclude in self.excludes:
             paths.setdefault(exclude.kind, []).append(exclude.path)
@@ -71,15 +100,20 @@ class Settings(NamedTuple):
             "spaces": list(self.spaces),
             "skeleton": self.skeleton,
             "venv": self.venv,
+            "ports": list(self.ports),
         }
         text = json.dumps(words)
         argv = [text[at : at + LONGEST_WORD] for at in range(0, len(text), LONGEST_WORD)]
+        argv = with_sockets(argv, self.sockets) if self.sockets else argv
         return unhurried(argv) if self.in_no_hurry else argv
 
     @classmethod
     def from_argv(cls, argv: Sequence[str]) -> Settings:
         """What :meth:`to_argv` wrote; ValueError, KeyError or TypeError for anything else."""
-        words: Dict[str, Any] = json.loads("".join(word for word in argv if word != IN_NO_HURRY))
+        parts, sockets = [word for word in argv if word != IN_NO_HURRY], ""
+        if parts[-1].startswith(SOCKETS):
+            sockets = parts.pop()[len(SOCKETS) :]
+        words: Dict[str, Any] = json.loads("".join(parts))
         return cls(
             excludes=[
                 Exclude(path, kind)
@@ -91,5 +125,7 @@ class Settings(NamedTuple):
             spaces=words["spaces"],
             skeleton=Skeleton(*words["skeleton"]) if words["skeleton"] else None,
             venv=words["venv"],
+            ports=tuple(words["ports"]),
+            sockets=sockets,
             in_no_hurry=IN_NO_HURRY in argv,
         )

@@ -6,7 +6,7 @@
         log                  stdout and stderr of the kernels, bounded
         NAME.log             the same of each service
         requests             the log of network requests, bounded
-        s/                   the kernels' sockets; the sandbox sees this directory
+        s/                   the sockets of kernels and of ports; the sandbox sees this directory
         n/                   the proxy's socket, if there is one; read-only in the sandbox
       relay-5e0d7a21/        the sockets that a client connects to; no sandbox sees it
 
@@ -130,6 +130,8 @@ class SandboxState:
     """The moat.yaml that it was started from."""
     digest: str = ""
     """Of that file's bytes then."""
+    ports: tuple[tuple[str, str], ...] = ()
+    """By name the URL of each of its ports."""
 
 
 @dataclass(frozen=True)
@@ -193,6 +195,7 @@ class RunDir:
         fields["covers"] = tuple(fields["covers"])
         for name in ("services", "writable", "unseen", "protect"):
             fields[name] = tuple(fields.get(name, ()))
+        fields["ports"] = tuple((name, url) for name, url in fields.get("ports", ()))
         fields["made"] = tuple(Made(*made) for made in fields["made"])
         return SandboxState(**fields)
 

@@ -123,6 +123,7 @@ class MoatProvisioner(KernelProvisionerBase):
 
     def _launch(self, cmd: list[str]) -> None:
         self._cmd = cmd
+        before = self._sandbox.id if self._sandbox is not None else None
         # It imports what it needs while the sandbox starts.
         if self._relay is None and self._owns_sandbox and not self.trust_output:
             self._have_relay()
@@ -134,6 +135,8 @@ class MoatProvisioner(KernelProvisionerBase):
             self._open_relay(self._relay)
             self._relay.no_space = sandbox.no_space
             self._relay.connect(json_ready(inner))
+            for notice in sandbox.port_notices if sandbox.id != before else ():
+                self._relay.note(notice)  # nothing else in a notebook says where they are
         elif not self.connection_info:
             self.connection_info = {**inner, **self._encryption()}  # type: ignore[typeddict-item]
         else:
@@ -197,7 +200,7 @@ class MoatProvisioner(KernelProvisionerBase):
             sandbox.relaunch()
         else:
             raise SandboxGone(str(sandbox.gone))
-        for notice in sandbox.spec.notices:
+        for notice in sandbox.notices:
             self.log.info("moat: %s", notice)
         if self._relay is None:
             self.connection_info = {}

@@ -106,10 +106,10 @@ class Keeper:
             sandbox = Sandbox.launch(
                 self._project, self._runtime or None, pooled=False, on_event=self._hear
             )
-            self._sandbox, self._news = sandbox, sandbox.spec.notices
+            self._sandbox, self._news = sandbox, sandbox.notices
         elif sandbox.gone is not None:
             sandbox.relaunch()
-            self._news = sandbox.spec.notices
+            self._news = sandbox.notices
         if outdated is not None:
             self._news = (*self._news, outdated)
         inner = json_ready(new_connection(sandbox.next_socket_prefix()))

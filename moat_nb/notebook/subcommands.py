@@ -97,7 +97,7 @@ def run(sessions: Sessions, arguments: Namespace) -> None:
             mounts=arguments.mount,
             env=dict(_variable(text) for text in arguments.env),
         )
-        for notice in session.sandbox.spec.notices:
+        for notice in session.sandbox.notices:
             print(f"moat: {printable(notice)}")
     sessions.make_current(session)
     if arguments.command:

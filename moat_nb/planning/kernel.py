@@ -20,6 +20,7 @@ from moat_nb.planning.layout import lay_out
 from moat_nb.planning.limits import MIB, Hardening, Limits, share
 from moat_nb.planning.mounts import EmptyFile, MountPlan
 from moat_nb.planning.network import NetworkPlan, plan_network
+from moat_nb.planning.ports import plan_ports
 from moat_nb.planning.spaces import spaces
 from moat_nb.planning.spec import GUEST_PATH, HOME, VENV, ContainerSpec
 
@@ -58,7 +59,10 @@ def plan_kernel(
     network = plan_network(
         config, runtime=runtime.name, sockets=runtime.shares_unix_sockets, trust=host.trust
     )
-    problems += network.problems
+    ports = plan_ports(
+        config, network.egress, runtime=runtime.name, sockets=runtime.shares_unix_sockets
+    )
+    problems += (*network.problems, *ports.problems)
     limits = _limits(config, host)
     problems += _too_large(config, limits)
     mounts, image = MountPlan(mounts=()), None
@@ -102,6 +106,7 @@ def plan_kernel(
         trust=network.trust,
         gpus=config.kernel.gpus,
         dns=config.container.dns if network.network == "bridge" else (),
+        ports=ports.ports,
         notices=(
             *network.notices,
             *mounts.notices,
@@ -197,6 +202,7 @@ def _guest_settings(
         venv=VENV,
         spaces=places,
         skeleton=Skeleton(SKELETON, HOME) if image is not None and image.has_hooks else None,
+        ports=tuple(dict.fromkeys(port for _, port in config.ports)),
     )
 
 
@@ -258,7 +264,6 @@ def unsupported(config: Config) -> tuple[Problem, ...]:
     """Valid keys that this version does not honour: refused, never dropped."""
     kernel = config.kernel
     asked = {
-        ("ports", ""): bool(config.ports),
         ("workspace.mode", ": volume"): config.workspace_mode == "volume",
         ("kernel.transport", ": tcp"): kernel.transport == "tcp",
         ("kernel.preload", " beside kernel.argv"): bool(kernel.preload and kernel.argv),

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Literal
 
 from moat_nb.egress.policy.network_policy import NetworkPolicy
-from moat_nb.guest.settings import unhurried
+from moat_nb.guest.settings import unhurried, with_sockets
 from moat_nb.host.machine import User
 from moat_nb.host.run_directory import RunDir
 from moat_nb.planning.limits import Hardening, Limits
@@ -87,6 +87,8 @@ class ContainerSpec:
     """Host files with certificates; programs inside are to trust what these hold."""
     gpus: Literal["all"] | int | None = None
     dns: tuple[str, ...] = ()
+    ports: tuple[tuple[str, int], ...] = ()
+    """By name, the ports inside that lead here from ports of this machine."""
     labels: tuple[tuple[str, str], ...] = ()
     notices: tuple[str, ...] = ()
     """What the user must be told at a start: the choice of runtime, what can be reached, limits."""
@@ -123,6 +125,8 @@ class ContainerSpec:
         else:
             mounts = mounts.with_mounts(Bind(source=instance.sockets, target=instance.sockets))
         command = self.command
+        if self.ports:
+            command = tuple(with_sockets(command, instance.sockets))
         if instance.spare and self.role == "kernel":
             command = tuple(unhurried(command))
         if self.has_way_out:

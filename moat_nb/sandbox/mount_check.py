@@ -11,15 +11,20 @@ from __future__ import annotations
 import os
 import posixpath
 from collections.abc import Iterator, Mapping
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from moat_nb.guest.mountinfo import Mounted, mount_table
+from moat_nb.planning.mount_paths import hidden
 from moat_nb.planning.mounts import Bind
 from moat_nb.planning.spec import ContainerSpec
+from moat_nb.sandbox.project import LaunchPlan
 from moat_nb.text.terminal import one_line
 
-__all__ = ["Source", "verify_mounts"]
+__all__ = ["Inode", "Source", "inodes_of", "verify_mounts"]
+
+Inode = tuple[int, int]
+"""Device and number."""
 
 
 class Source(NamedTuple):
@@ -74,3 +79,20 @@ def place_of(path: str, table: Mapping[str, Mounted]) -> Source | None:
             below = posixpath.relpath(path, parent)
             return Source(mounted.device, posixpath.normpath(posixpath.join(mounted.root, below)))
     return None
+
+
+def inodes_of(plan: LaunchPlan) -> dict[str, Inode | None]:
+    """Of the binds' sources, and of what is covered in the sidecars, where no guest proves it
+    again: so that a directory in another's place is noticed."""
+    specs = (plan.spec, *plan.sidecar_specs)
+    binds = (mount for spec in specs for mount in spec.mounts if isinstance(mount, Bind))
+    covers = (path for spec in plan.sidecar_specs for path in hidden(spec.mounts))
+    return {path: _inode(path) for path in (*(bind.source for bind in binds), *covers)}
+
+
+def _inode(path: str) -> Inode | None:
+    try:
+        status = Path(path).stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino

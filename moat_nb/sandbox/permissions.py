@@ -118,6 +118,7 @@ PLACES = {
     "secret of a service": "services",
     "hook": "hooks",
     "port of this machine": "network.host",
+    "port": "ports",
     "GPUs": "kernel.gpus",
     "protect": "kernel.protect",
     "unprotect": "kernel.unprotect",
@@ -232,6 +233,8 @@ def _others(plan: LaunchPlan) -> Iterator[tuple[str, str]]:
         yield "unprotect", name
     for port in file.network.host_ports:
         yield "port of this machine", str(port)
+    for name, port in file.ports:
+        yield "port", f"{name}: programs and browsers of this machine reach {port} inside"
     if file.kernel.gpus is not None:
         yield "GPUs", str(file.kernel.gpus)
     for server in file.container.dns if file.network.policy == "bridge" else ():

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout  # not the built-in one before 3.11
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 from moat_nb.egress.process import ProxyProcess
@@ -19,8 +18,7 @@ from moat_nb.guest import protocol
 from moat_nb.host.reaper import Reaper
 from moat_nb.host.rotating_log import BoundedLog
 from moat_nb.host.run_directory import Owner, RunDir, SandboxState, base_directory, sweep
-from moat_nb.planning.mount_paths import hidden
-from moat_nb.planning.mounts import Bind, Volume
+from moat_nb.planning.mounts import Volume
 from moat_nb.planning.spaces import spaces
 from moat_nb.planning.spec import ContainerSpec, Instance, SandboxSpec
 from moat_nb.planning.walk import Budget
@@ -29,8 +27,9 @@ from moat_nb.sandbox.changes import in_a_line
 from moat_nb.sandbox.clock import Clock
 from moat_nb.sandbox.egress import set_up_proxy
 from moat_nb.sandbox.guest_client import STOPPED, GuestClient, MountProof, Process
-from moat_nb.sandbox.mount_check import verify_mounts
+from moat_nb.sandbox.mount_check import Inode, inodes_of, verify_mounts
 from moat_nb.sandbox.mount_points import make_mount_points
+from moat_nb.sandbox.ports import OpenPorts
 from moat_nb.sandbox.project import LaunchPlan
 from moat_nb.sandbox.protected_watch import ProtectedWatch
 from moat_nb.sandbox.refusals import RefusalNotices, refusal
@@ -56,9 +55,6 @@ FINISH_SECONDS, HURRIED_SECONDS = 8.0, 2.0
 """For the reaper, before it is left to itself: it works as long as the engine does. After a guest
 that did not answer, who waits for the end has waited already."""
 
-Inode = tuple[int, int]
-"""Device and number."""
-
 
 @dataclass(kw_only=True)
 class RunningSandbox:
@@ -79,6 +75,7 @@ class RunningSandbox:
     attach_stream: AttachStream | None = None
     proxy: ProxyProcess | None = None
     """None where there is no proxy for it."""
+    ports: OpenPorts = field(default_factory=OpenPorts)
     protected_watch: ProtectedWatch | None = None
     """None until somebody holds it: nothing runs in it before."""
     clock: Clock = field(init=False)
@@ -129,10 +126,12 @@ class RunningSandbox:
                 log=BoundedLog(run_dir.log),
                 sidecars=sidecars,
             )
+            running.ports = OpenPorts.open(plan.spec.ports, plan.spec.name, run_dir.id)
             plans = [(spec.mounts, spec.user) for spec in (running.spec, *plan.sidecar_specs)]
             make_mount_points(plans, reaper, run_dir, running._sandbox_state(owner, spare))
             running._start_proxy()
             running._bring_up(sandbox, progress)
+            running.ports.serve(run_dir)
             sidecars.start(running.guest, run_dir.requests, progress)
         except BaseException:
             if running is None:
@@ -157,6 +156,7 @@ class RunningSandbox:
             **workspace_of(self.plan, time.time()),
             file=str(self.plan.file.path),
             digest=self.plan.file.digest,
+            ports=self.ports.urls,
         )
 
     def _start_proxy(self) -> None:
@@ -169,7 +169,7 @@ class RunningSandbox:
     def _bring_up(self, sandbox: SandboxSpec, progress: Progress) -> None:
         """Have its containers start, and the guest prove the kernels'."""
         progress.stage(f"starting {self.spec.name}")
-        self.inodes = _inodes(self.plan)
+        self.inodes = inodes_of(self.plan)
         streams = self.plan.runtime.start(sandbox, self.reaper)
         self.attach_stream = streams.kernel
         self.sidecars.attach(sandbox.sidecars, streams.sidecars, self.run_dir)
@@ -263,8 +263,9 @@ class RunningSandbox:
 
     @property
     def env(self) -> dict[str, str]:
-        """What each process in the sandbox gets beside its own: secrets, and where sidecars are."""
-        return {**self.secrets, **self.sidecars.kernel_env}
+        """What each process in the sandbox gets beside its own: secrets, and where sidecars and its
+        own ports are."""
+        return {**self.secrets, **self.sidecars.kernel_env, **self.ports.env}
 
     @property
     def guest(self) -> GuestClient:
@@ -325,7 +326,7 @@ class RunningSandbox:
             if plan.runtime.prepare(plan.image, progress, self.reaper) != self.spec.image:
                 raise StartError("its image is another now")
             self.sidecars.prove_again(progress)
-            if _inodes(plan) != self.inodes:
+            if inodes_of(plan) != self.inodes:
                 raise StartError("a directory that it has is another now")
         self._check(proofs.result())
 
@@ -347,6 +348,7 @@ class RunningSandbox:
             self._look_back()
             if self.proxy is not None:
                 self.proxy.close()
+            self.ports.close()
             abandoned = self._guest is not None and self._guest.abandoned is not None
             self.reaper.finish(HURRIED_SECONDS if abandoned else FINISH_SECONDS)
             if self._guest is not None:
@@ -364,20 +366,3 @@ class RunningSandbox:
             found = changes_of(self.run_dir.read_state(), Budget(seconds=LOOK_BACK_SECONDS))
             if words := in_a_line(found):
                 self._hear("changes", words)
-
-
-def _inodes(plan: LaunchPlan) -> dict[str, Inode | None]:
-    """Of the binds' sources, and of what is covered in the sidecars, where no guest proves it
-    again: so that a directory in another's place is noticed."""
-    specs = (plan.spec, *plan.sidecar_specs)
-    binds = (mount for spec in specs for mount in spec.mounts if isinstance(mount, Bind))
-    covers = (path for spec in plan.sidecar_specs for path in hidden(spec.mounts))
-    return {path: _inode(path) for path in (*(bind.source for bind in binds), *covers)}
-
-
-def _inode(path: str) -> Inode | None:
-    try:
-        status = Path(path).stat()
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino

@@ -20,7 +20,6 @@ from moat_nb.config.overrides import OPTIONS
 from moat_nb.egress.records import Record, read
 from moat_nb.errors import CommandError, SandboxGone
 from moat_nb.host.rotating_log import BoundedLog
-from moat_nb.planning.network import notice
 from moat_nb.planning.spec import ContainerSpec
 from moat_nb.sandbox.approval import Approve, check, check_again
 from moat_nb.sandbox.changes import Changes
@@ -36,7 +35,7 @@ from moat_nb.sandbox.running import CAME_UNDONE, RunningSandbox
 from moat_nb.sandbox.secrets import fetch
 from moat_nb.sandbox.sidecar import Sidecar
 from moat_nb.sandbox.usage import Usage
-from moat_nb.sandbox.view import SandboxView, kernel_views, of_sandbox, sidecar_views
+from moat_nb.sandbox.view import SandboxView, of_sandbox, view_of
 from moat_nb.sandbox.workspace import changes_of
 from moat_nb.text.progress import Progress, for_user
 from moat_nb.text.summary import mimebundle
@@ -229,6 +228,20 @@ class Sandbox:
         return self._running.spec
 
     @property
+    def notices(self) -> tuple[str, ...]:
+        """What the user must be told of this start."""
+        return (*self.spec.notices, *self.port_notices)
+
+    @property
+    def port_notices(self) -> tuple[str, ...]:
+        return self._running.ports.notices()
+
+    @property
+    def urls(self) -> dict[str, str]:
+        """By name, where a browser of this machine finds each of the file's ``ports``."""
+        return dict(self._running.ports.urls)
+
+    @property
     def id(self) -> str:
         return self._running.run_dir.id
 
@@ -315,18 +328,7 @@ class Sandbox:
         with contextlib.suppress(SandboxGone):
             proofs, usage = self.mounts(), self.usage()
             answers = True
-        return SandboxView(
-            id=self.id,
-            name=self.config.name,
-            spec=self.spec,
-            network=notice(self.config, self.spec.egress).removeprefix("network: "),
-            gone=self.gone,
-            answers=answers,
-            proofs=proofs,
-            memory=usage.memory,
-            kernels=kernel_views(self.kernels, usage),
-            sidecars=sidecar_views(self.sidecars),
-        )
+        return view_of(self._running, proofs, usage, answers=answers)
 
     # -------- what runs in it
 

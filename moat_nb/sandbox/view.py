@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 from moat_nb.planning.limits import limits_in_words
 from moat_nb.planning.mounts import MOUNT_COLUMNS, EmptyFile, Mount, mount_row
+from moat_nb.planning.network import notice
 from moat_nb.planning.spec import ContainerSpec
 from moat_nb.sandbox.guest_client import Exit, MountProof, Process
+from moat_nb.sandbox.running import RunningSandbox
 from moat_nb.sandbox.sidecar import Sidecar
 from moat_nb.sandbox.usage import Sample, Usage
 from moat_nb.text.summary import Badge, Cell, Level, Sparkline, Summary, Table
@@ -21,6 +23,7 @@ __all__ = [
     "kernel_views",
     "of_sandbox",
     "sidecar_views",
+    "view_of",
 ]
 
 
@@ -58,6 +61,28 @@ class SandboxView:
     """Bytes in use, its tmpfs too; None where nothing tells."""
     kernels: tuple[KernelView, ...] = ()
     sidecars: tuple[SidecarView, ...] = ()
+    ports: tuple[tuple[str, str], ...] = ()
+    """By name the URL of each."""
+
+
+def view_of(
+    running: RunningSandbox, proofs: tuple[MountProof, ...], usage: Usage, *, answers: bool
+) -> SandboxView:
+    """``proofs`` and ``usage`` as the guest told them, where it answers."""
+    config = running.plan.config
+    return SandboxView(
+        id=running.run_dir.id,
+        name=config.name,
+        spec=running.spec,
+        network=notice(config, running.spec.egress).removeprefix("network: "),
+        gone=running.guest.gone,
+        answers=answers,
+        proofs=proofs,
+        memory=usage.memory,
+        kernels=kernel_views(running.kernels, usage),
+        sidecars=sidecar_views(running.sidecars),
+        ports=running.ports.urls,
+    )
 
 
 def kernel_views(kernels: Iterable[Process], usage: Usage) -> tuple[KernelView, ...]:
@@ -136,6 +161,8 @@ def _facts(view: SandboxView) -> Iterator[tuple[str, Cell]]:
     yield "image", spec.image or "none: the host's own programs and this Python, read-only"
     yield "user", str(spec.user)
     yield "network", view.network
+    for name, url in view.ports:
+        yield f"port {name}", url
     yield "limits", limits_in_words(spec.limits)
     if view.memory is not None:
         yield "memory", f"{amount(view.memory)} of {amount(spec.limits.memory)} in use"

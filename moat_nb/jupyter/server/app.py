@@ -28,6 +28,7 @@ from moat_nb.jupyter.server.contents import OwnCheckpoints, WorkspaceContents
 from moat_nb.jupyter.server.handlers import guard
 from moat_nb.jupyter.server.kernels import ProjectKernels, ProjectKernelspecs, ProjectSessions
 from moat_nb.jupyter.server.workspace import Workspace
+from moat_nb.planning.ports import host_label
 from moat_nb.text.terminal import for_terminal, one_line
 
 __all__ = ["Directories", "MoatServer", "hostname", "traits", "write_page_config"]
@@ -159,8 +160,7 @@ class MoatServer(ServerApp):
 
 def hostname(config: Config) -> str:
     digest = hashlib.sha256(os.fsencode(config.directory)).hexdigest()[:6]
-    name = config.name.lower().replace("_", "-").replace(".", "-").strip("-")[:40]
-    return f"{name}-{digest}.localhost"
+    return f"{host_label(config.name)}-{digest}.localhost"
 
 
 def traits(

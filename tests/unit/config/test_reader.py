@@ -112,6 +112,10 @@ def test_a_stranger_among_the_top_level_keys_is_listed_as_unused() -> None:
         ("ports: {web: '80'}", "ports.web: '80' in quotes is not a whole number"),
         ("ports: {we b: 80}", "ports: 'we b' is not an endpoint's name"),
         ("ports: {web: }", "ports.web: missing"),
+        ("ports: {dev_server: 80}", "moat.yaml:1:9: ports: 'dev_server' is not an endpoint's name"),
+        ("ports: {-web: 80}", "an endpoint's name: a part of a host's name: letters, digits and -"),
+        ("ports: {web: 70000}", "moat.yaml:1:14: ports.web: '70000' is not a whole number from 1"),
+        ("ports: {web: 80, Web: 81}", "moat.yaml:1:18: ports: 'Web' and 'web' are one name to"),
     ],
 )
 def test_a_wrong_value_is_refused_with_place_value_rule_and_mend(text: str, message: str) -> None:

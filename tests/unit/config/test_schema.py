@@ -43,6 +43,7 @@ BEYOND = {
         "is given, but",
         "is given twice",
         "is in env and in secrets",
+        "are one name to a browser",
         "is not one of the dependencies",
         "a second mount at",
         "volumes are kept by project name",

@@ -42,11 +42,16 @@ class Guest:
         python: str = sys.executable,
         env: dict[str, str] | None = None,
         in_no_hurry: bool = False,
+        ports: Sequence[int] = (),
     ) -> None:
         self.directory = directory
         self.stderr = directory / "guest.stderr"
         covered = [Exclude(str(path), kind) for kind, path in excludes]
-        settings = Settings(covered, preload, port_forwards, in_no_hurry)
+        settings = Settings(
+            *(covered, preload, port_forwards, in_no_hurry),
+            ports=ports,
+            sockets=str(directory) if ports else "",
+        )
         command = shlex.join([python, str(GUEST), *settings.to_argv()])
         with self.stderr.open("wb") as stderr:
             self.process = subprocess.Popen(

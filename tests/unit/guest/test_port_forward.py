@@ -286,3 +286,42 @@ def test_a_port_that_is_refused_is_a_connection_that_ends(launcher, guest, head)
     with connect(port) as connection:
         connection.shutdown(socket.SHUT_WR)
         assert everything(connection) == b""
+
+
+# ---------------------------------------------------------------- the way in
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0", "::1", "::"])
+def test_a_connection_to_the_socket_is_carried_to_the_port(directory, address):
+    """Wherever on the sandbox's loopback its server listens."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(socket.create_server((address, 0), family=family))
+        port = server.getsockname()[1]
+        one = Guest(directory, ports=[port])
+        stack.callback(one.discard)
+        one.hear("ready")
+        for _ in range(2):
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.settimeout(300)
+                connection.connect(str(directory / f"p{port}"))
+                connection.sendall(b"a question")
+                connection.shutdown(socket.SHUT_WR)
+                carried = server.accept()[0]
+                with carried:
+                    carried.sendall(b"heard " + everything(carried))
+                assert everything(connection) == b"heard a question"
+
+
+def test_a_connection_to_a_port_that_nobody_listens_at_is_ended(directory):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    one = Guest(directory, ports=[port])
+    try:
+        one.hear("ready")
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(300)
+            connection.connect(str(directory / f"p{port}"))
+            assert connection.recv(1) == b""
+    finally:
+        one.discard()

@@ -6,7 +6,14 @@ import json
 
 import pytest
 
-from moat_nb.guest.settings import Exclude, PortForward, Settings, Skeleton
+from moat_nb.guest.settings import (
+    Exclude,
+    PortForward,
+    ServedPort,
+    Settings,
+    Skeleton,
+    with_sockets,
+)
 
 ALL = Settings(
     excludes=[Exclude("/workspace/a b\n\u00e9", "directory"), Exclude("/workspace/.env", "file")],
@@ -14,6 +21,8 @@ ALL = Settings(
     port_forwards=[PortForward(80, "/run/moat/network/proxy", "host.moat:80")],
     spaces=["/tmp"],
     skeleton=Skeleton("/opt/moat/home", "/home/u"),
+    ports=(3000, 8080),
+    sockets="/run/u/moat-nb/0123abcd/s",
 )
 
 
@@ -24,6 +33,16 @@ def test_the_guest_reads_what_the_launcher_wrote(settings: Settings) -> None:
 
 def test_no_hurry_is_a_word_behind_the_same_settings() -> None:
     assert ALL._replace(in_no_hurry=True).to_argv() == [*ALL.to_argv(), "--in-no-hurry"]
+
+
+def test_where_a_starts_sockets_are_is_a_word_behind_the_same_settings() -> None:
+    plan = ALL._replace(sockets="").to_argv()
+    assert with_sockets(plan, ALL.sockets) == ALL.to_argv()
+    assert ALL.forwards == [
+        *ALL.port_forwards,
+        ServedPort(3000, "/run/u/moat-nb/0123abcd/s/p3000"),
+        ServedPort(8080, "/run/u/moat-nb/0123abcd/s/p8080"),
+    ]
 
 
 def test_who_reads_the_command_line_of_a_container_finds_names() -> None:

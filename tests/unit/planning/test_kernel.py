@@ -180,7 +180,6 @@ def test_a_workspace_that_does_not_exist_is_an_error_of_the_file_for_every_launc
 
 
 UNSUPPORTED = """
-ports: {web: 8000}
 workspace: {mode: volume}
 kernel:
   transport: tcp
@@ -195,10 +194,9 @@ def test_all_that_is_not_supported_yet_is_told_at_once_with_its_places(
     with pytest.raises(NotSupportedYet) as raised:
         docker(config(UNSUPPORTED), host)
     assert str(raised.value).splitlines() == [
-        "moat.yaml:3:1: ports is not supported yet; take ports out",
-        "moat.yaml:4:1: workspace.mode: volume is not supported yet; take workspace.mode out",
-        "moat.yaml:6:3: kernel.transport: tcp is not supported yet; take kernel.transport out",
-        "moat.yaml:7:3: kernel.preload beside kernel.argv is not supported yet; "
+        "moat.yaml:3:1: workspace.mode: volume is not supported yet; take workspace.mode out",
+        "moat.yaml:5:3: kernel.transport: tcp is not supported yet; take kernel.transport out",
+        "moat.yaml:6:3: kernel.preload beside kernel.argv is not supported yet; "
         "take kernel.preload out",
     ]
 

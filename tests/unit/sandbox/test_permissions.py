@@ -86,6 +86,10 @@ ASKED = {
         "secrets: {KEY: 'env://AWS_SECRET_ACCESS_KEY'}",
         ["moat.yaml:2:1: secret KEY (env://AWS_SECRET_ACCESS_KEY)"],
     ),
+    "a port": (
+        "ports: {web: 3000}",
+        ["moat.yaml:2:1: port web: programs and browsers of this machine reach 3000 inside"],
+    ),
     "a volume": (
         "volumes: [{name: db, target: /db}]",
         [

@@ -51,13 +51,13 @@ REFUSED = {
         "bubblewrap",
         "name: all\n"
         "mounts: ['./missing:/data']\n"
-        "ports: {web: 80}\n"
+        "ports: {web: 30128}\n"
         "dependencies: [redis]\n"
         "base_image: 'a:1'\n"
         "kernel: {gpus: all, require_dependencies: true}\n",
         [
-            "moat.yaml:3:1: ports is not supported yet",
             "moat.yaml:4:16: redis: bubblewrap cannot run any service beside a kernel",
+            "moat.yaml:3:1: ports.web: no server in the sandbox can listen at 30128",
             "moat.yaml:2:10: the source ",
             "moat.yaml:5:1: bubblewrap: base_image",
             "moat.yaml:6:10: bubblewrap: kernel.gpus all",

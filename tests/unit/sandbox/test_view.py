@@ -112,6 +112,11 @@ sidecars
     )
 
 
+def test_where_a_browser_finds_its_ports_is_a_fact() -> None:
+    view = replace(RUNNING, ports=(("web", "http://web.p-0badcafe.localhost:45678"),))
+    assert "\nport web    http://web.p-0badcafe.localhost:45678\n" in as_text(of_sandbox(view))
+
+
 def test_a_kernel_that_died_and_an_exclude_that_came_undone_are_said_first() -> None:
     died = KernelView(pid=7, ended=Exit(code=-11, stderr="Fatal Python error\n  at <cell>"))
     stopped = KernelView(pid=8, ended=Exit(code=0))
