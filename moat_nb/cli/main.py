@@ -64,7 +64,7 @@ def _main(argv: list[str]) -> int:
         return code
     for line in said.splitlines():
         print(f"moat-nb: {line}", file=sys.stderr)
-    return RUN_FAILED if arguments.subcommand == "run" else FAILED
+    return RUN_FAILED if arguments.subcommand in ("run", "shell") else FAILED
 
 
 def _discard_stdout() -> None:
@@ -128,7 +128,14 @@ def _run(arguments: argparse.Namespace) -> int:
         runtime=arguments.runtime,
         mounts=arguments.mount,
         quiet=arguments.quiet,
+        terminal=arguments.terminal,
     )
+
+
+def _shell(arguments: argparse.Namespace) -> int:
+    from moat_nb.cli.run import enter
+
+    return enter(arguments.directory, runtime=arguments.runtime, mounts=arguments.mount)
 
 
 def _allow(arguments: argparse.Namespace) -> int:
@@ -279,6 +286,7 @@ HANDLERS: dict[str, Callable[[argparse.Namespace], int]] = {
     "init": _init,
     "plan": _plan,
     "run": _run,
+    "shell": _shell,
     "allow": _allow,
     "build": _build,
     "exclude": _exclude,

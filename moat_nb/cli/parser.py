@@ -77,18 +77,31 @@ def _add_project_commands(commands: Commands) -> None:
         commands,
         "run",
         "run one command in a new sandbox",
-        "Its output is passed on as it comes, and stdin unless that is a terminal; it gets no\n"
-        "terminal. Ctrl-C interrupts the command, a second one kills it. Without a command the\n"
-        "file's `command` runs. Nothing stays behind.\n\n"
+        "Its output is passed on as it comes, and stdin unless that is a terminal. Ctrl-C\n"
+        "interrupts the command, a second one kills it. With -t it has a terminal of its own, to\n"
+        "which all keys go. Without a command the file's `command` runs. Nothing stays behind.\n\n"
         "exit code: the command's own, 128+N if signal N ended it; 127 if there is no such\n"
         "command, 126 if it cannot be run; 125 if the sandbox did not start, or ended early.",
         "moat-nb run --mount ~/data:/data:ro -- python3 train.py",
     )
-    parser.usage = "moat-nb run [-h] [--mount S:T[:ro]] [--runtime R] [--quiet] [DIR] [-- CMD ...]"
+    parser.usage = "moat-nb run [-h] [--mount S:T[:ro]] [--runtime R] [-q] [-t] [DIR] [-- CMD ...]"
     add_directory(parser)
     add_runtime(parser)
     parser.add_argument("--mount", **MOUNT)
     parser.add_argument("--quiet", "-q", action="store_true", help="no notices, no progress")
+    parser.add_argument("--terminal", "-t", action="store_true", help="give it a terminal")
+
+    parser = add(
+        commands,
+        "shell",
+        "open a shell in a new sandbox",
+        "All keys go inside; Ctrl-D or `exit` ends it. Nothing stays behind but what it wrote to\n"
+        "the project. Exit codes are those of `run`.",
+        "moat-nb shell",
+    )
+    add_directory(parser)
+    add_runtime(parser)
+    parser.add_argument("--mount", **MOUNT)
 
     _add_allow_command(commands)
     parser = add(

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from types import FrameType, TracebackType
 
 from moat_nb.cli.allow import on_terminal
+from moat_nb.cli.interactive import follow, require, shell
 from moat_nb.cli.visible_secrets import tell
 from moat_nb.config.model import Config
 from moat_nb.config.reader import load
@@ -26,7 +27,7 @@ from moat_nb.sandbox.guest_client import Exit, Process
 from moat_nb.sandbox.sandbox import Sandbox
 from moat_nb.text.progress import Silent, for_user
 
-__all__ = ["run"]
+__all__ = ["enter", "run"]
 
 NOT_FOUND = 127
 CANNOT_RUN = 126
@@ -45,11 +46,15 @@ def run(
     runtime: str | None = None,
     mounts: Sequence[str] = (),
     quiet: bool = False,
+    terminal: bool = False,
 ) -> int:
     """Run ``argv``, else the file's ``command``; returns its exit status as a shell would.
 
-    Raises MoatError when the sandbox does not start or ends under the command.
+    ``terminal`` gives it one of its own. Raises MoatError when there is none here, or the sandbox
+    does not start or ends under the command.
     """
+    if terminal:
+        require()
     argv = argv or _command(load(directory))
     progress = Silent if quiet else for_user
     with (
@@ -67,12 +72,20 @@ def run(
         for notice in () if quiet else box.notices:
             _say(notice)
         try:
+            if terminal:
+                return _exit_code(follow(box, argv))
             with box.refusals(_say if not quiet else lambda words: None):
                 return _follow(box, argv, signals)
         except StartError as error:
             print(f"moat-nb: {error} (in the sandbox)", file=sys.stderr)
             missing = str(error).startswith(os.strerror(errno.ENOENT))
             return NOT_FOUND if missing else CANNOT_RUN
+
+
+def enter(directory: str, *, runtime: str | None = None, mounts: Sequence[str] = ()) -> int:
+    """Run a shell, as :func:`run` with a terminal."""
+    argv = shell(load(directory).name)
+    return run(directory, argv, runtime=runtime, mounts=mounts, terminal=True)
 
 
 def _say(words: str) -> None:

@@ -20,4 +20,4 @@ def load() -> None:
 
 if __name__ == "__main__":
     load()
-    importlib.import_module(NAME + ".loop").main()
+    importlib.import_module(NAME + ".begin").main()

@@ -14,10 +14,9 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from . import port_forward, protocol, skeleton, spaces, venv
 from .attach_stream import AttachStream
-from .kernel import may_fork, preload, run_kernel
+from .kernel import may_fork, preload
 from .process import (
     CHUNK,
-    BecomeKernel,
     Ends,
     Process,
     SpawnRequest,
@@ -25,12 +24,11 @@ from .process import (
     note,
     start,
     unlink_quietly,
-    waiting_bytes,
     write_connection_file,
 )
 from .proof import prove, sources
 from .settings import Settings
-from .spare import Spare, run_spare
+from .spare import Spare
 from .usage import Usage, sandbox_memory
 from .watch import Watch
 
@@ -159,6 +157,7 @@ class Guest:
         fork: bool = False,
         connection: Optional[Dict[str, Any]] = None,
         stdin: bool = False,
+        terminal: Optional[List[int]] = None,
     ) -> None:
         env = dict(self.environ, **env)
         fork = fork and may_fork(env, self.environ)
@@ -166,7 +165,7 @@ class Guest:
             error = "the kernel's modules do not import: " + self.import_error
             self.send(protocol.FAILED, id=id, error=error, missing=False)
             return
-        request = SpawnRequest(id, argv, env, cwd, fork, stdin)
+        request = SpawnRequest(id, argv, env, cwd, fork, stdin, terminal=terminal)
         try:
             if connection is not None:
                 name = write_connection_file(id, connection, env)
@@ -253,6 +252,11 @@ class Guest:
         os.set_blocking(process.stdin, False)
         self.poll.register(process.stdin, select.POLLOUT)
 
+    def on_resize(self, id: str, rows: int, columns: int) -> None:
+        process = self.processes.get(id)
+        if process is not None:
+            process.resize(rows, columns)
+
     def on_signal(self, id: str, signum: int) -> None:
         process = self.processes.get(id)
         if process is not None:
@@ -298,6 +302,8 @@ class Guest:
             data = os.read(descriptor, min(limit, CHUNK))
         except BlockingIOError:
             return 0  # the event was of a descriptor that had this number a moment ago
+        except OSError:
+            data = b""  # of a terminal that all who had it open have left
         if data:
             self.send(
                 protocol.OUTPUT,
@@ -323,8 +329,10 @@ class Guest:
                 self.send(protocol.INPUT_TAKEN, id=process.id)
             else:
                 process.ending = process.ending or bool(event & select.POLLERR)
+        except BlockingIOError:
+            return  # of a terminal whose program does not read
         except OSError as error:
-            if error.errno != errno.EPIPE:
+            if error.errno not in (errno.EPIPE, errno.EIO):
                 raise
             process.ending = True
         self.poll.unregister(descriptor)
@@ -351,10 +359,11 @@ class Guest:
         # A daemon that the process left behind may hold its pipes for ever, and fill them as
         # fast as they are read; so what is in them now is read, and no more.
         for descriptor in list(process.pipes):
-            left = waiting_bytes(descriptor)
-            while left > 0:
-                left -= self.read_child(process, descriptor, left)
-            self.close_pipe(process, descriptor)
+            left = process.waiting_bytes(descriptor)
+            while left > 0 and descriptor in process.pipes:
+                left -= self.read_child(process, descriptor, left) or left
+            if descriptor in process.pipes:
+                self.close_pipe(process, descriptor)
 
     def finish(self, process: Process, status: int) -> None:
         if process.stdin is not None:
@@ -376,6 +385,7 @@ HANDLERS: Dict[str, Callable[..., None]] = {
     protocol.SPAWN: Guest.on_spawn,
     protocol.SPARE: Guest.on_spare,
     protocol.INPUT: Guest.on_input,
+    protocol.RESIZE: Guest.on_resize,
     protocol.SIGNAL: Guest.on_signal,
     protocol.NOTE: Guest.on_note,
     protocol.USAGE: Guest.on_usage,
@@ -384,19 +394,3 @@ HANDLERS: Dict[str, Callable[..., None]] = {
     protocol.SPACES: Guest.on_spaces,
 }
 """What is done with each message; its fields are the arguments."""
-
-
-def main() -> None:
-    settings = Settings.from_argv(sys.argv[1:])
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    guest = Guest(settings, AttachStream.take())
-    try:
-        code = guest.run()
-    except BecomeKernel as kernel:
-        argv, spare = kernel.argv, kernel.spare
-        del guest
-    except BrokenPipeError:
-        os._exit(0)
-    else:
-        os._exit(code)  # PID 1's end takes everything else in the sandbox with it
-    (run_spare if spare else run_kernel)(argv)

@@ -10,7 +10,7 @@ import signal
 import stat
 from typing import Any, Dict, List, NamedTuple, NoReturn, Optional, Sequence
 
-from . import spaces
+from . import spaces, terminal
 
 CHUNK = 1 << 16
 KERNEL_OOM_SCORE = 300
@@ -36,6 +36,7 @@ class SpawnRequest(NamedTuple):
     fork: bool = False
     stdin: bool = False
     connection_file: Optional[str] = None
+    terminal: Optional[List[int]] = None  # its rows and columns
 
 
 class Process:
@@ -48,6 +49,7 @@ class Process:
         pipes: Dict[int, int],
         stdin: Optional[int],
         connection_file: Optional[str],
+        terminal: Optional[int] = None,
     ) -> None:
         self.id = id
         self.pid = pid
@@ -56,6 +58,15 @@ class Process:
         self.pending = b""
         self.ending = False
         self.connection_file = connection_file
+        self.terminal = terminal  # the descriptor of its side that is ours, or None
+
+    def resize(self, rows: int, columns: int) -> None:
+        if self.terminal in self.pipes:
+            terminal.resize(self.terminal, rows, columns)
+
+    def waiting_bytes(self, descriptor: int) -> int:
+        """How much can be read from it at once; of a terminal, which cannot tell, a bound."""
+        return terminal.LEFT if descriptor == self.terminal else waiting_bytes(descriptor)
 
 
 class BecomeKernel(Exception):
@@ -74,7 +85,10 @@ def start(request: SpawnRequest) -> Process:
     """Start what was asked for; OSError, its ``filename`` the step that failed."""
     ends: Dict[str, int] = {}
     try:
-        open_pipes(ends, request.stdin)
+        if request.terminal is None:
+            open_pipes(ends, request.stdin)
+        else:
+            terminal.open_ends(ends, request.terminal)
         ends["channel"], ends["child's channel"] = os.pipe()
         pid = fork(ends, request)
         _await_start(pid, ends.pop("channel"))
@@ -82,9 +96,9 @@ def start(request: SpawnRequest) -> Process:
         for descriptor in ends.values():
             os.close(descriptor)
         raise
-    return Process(
-        request.id, pid, {ends["out"]: 1, ends["err"]: 2}, ends.get("in"), request.connection_file
-    )
+    pipes = {ends[name]: number for name, number in (("out", 1), ("err", 2)) if name in ends}
+    its_terminal = ends["out"] if request.terminal is not None else None
+    return Process(request.id, pid, pipes, ends.get("in"), request.connection_file, its_terminal)
 
 
 def _await_start(pid: int, channel: int) -> None:
@@ -140,6 +154,8 @@ def _enter_child(ends: List[int], request: SpawnRequest, spare: bool) -> NoRetur
         os.setsid()
         for target, descriptor in enumerate(ends):
             os.dup2(descriptor, target, inheritable=target < CHANNEL)
+        if request.terminal is not None:
+            terminal.take(0)
         os.closerange(CHANNEL + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
         set_dumpable(True)  # nothing of the guest's is open any more
         raise_oom_score()

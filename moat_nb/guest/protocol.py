@@ -5,11 +5,13 @@ message's name as ``type``; when stdin ends, by whatever death of the launcher, 
 the sandbox with it.
 
 To the guest:
-    spawn  {id, argv, env, cwd, fork, connection, stdin}   start a process
+    spawn  {id, argv, env, cwd, fork, connection, stdin, terminal}   start a process; terminal:
+                             [rows, columns] of one of its own, which is its stdin and all output
     spare  {prefix, after}   make a kernel ahead of need, listening on the sockets PREFIX-N, after
                              so many seconds; the next spawn that it fits is handed over to it;
                              without PREFIX there is to be none
     input  {id, data}        bytes (base64) for its stdin; data null ends it
+    resize {id, rows, columns}   its terminal has another size now
     signal {id, signum}      to its whole process group
     note   {text}            show a line in the cells that run
     usage  {id}              ask for the mounts' use
@@ -46,6 +48,7 @@ from __future__ import annotations
 SPAWN = "spawn"
 SPARE = "spare"
 INPUT = "input"
+RESIZE = "resize"
 SIGNAL = "signal"
 NOTE = "note"
 USAGE = "usage"
@@ -64,7 +67,7 @@ ALIVE = "alive"
 MOUNT_LOST = "mount_lost"
 PROVED = "proved"
 
-TO_GUEST = frozenset({SPAWN, SPARE, INPUT, SIGNAL, NOTE, USAGE, PROVE, VITALS, SPACES})
+TO_GUEST = frozenset({SPAWN, SPARE, INPUT, RESIZE, SIGNAL, NOTE, USAGE, PROVE, VITALS, SPACES})
 FROM_GUEST = frozenset(
     {
         *(READY, REFUSED, SPAWNED, FAILED, SPARE, OUTPUT, INPUT_TAKEN, EXITED, MOUNT_LOST),

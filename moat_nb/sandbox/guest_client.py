@@ -180,9 +180,12 @@ class GuestClient:
         fork: bool = False,
         connection: Mapping[str, Any] | None = None,
         stdin: bool = False,
+        terminal: tuple[int, int] | None = None,
         on_output: Output | None = None,
     ) -> Process:
-        """Start a process and wait until it runs; StartError with the guest's words if not."""
+        """Start a process and wait until it runs; StartError with the guest's words if not.
+
+        ``terminal``: the rows and columns of one of its own, by which it also has a stdin."""
         with self._lock:
             self._counter += 1
             id = str(self._counter)
@@ -199,6 +202,7 @@ class GuestClient:
             fork=fork,
             connection=connection,
             stdin=stdin,
+            terminal=terminal,
         )
         try:
             process.spawned.result(SPAWN_SECONDS)

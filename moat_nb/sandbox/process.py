@@ -108,6 +108,11 @@ class Process:
         if not self.exited.done():
             self._guest.send(protocol.SIGNAL, within=SIGNAL_SECONDS, id=self.id, signum=int(signum))
 
+    def resize(self, rows: int, columns: int) -> None:
+        """Of its terminal, where it has one."""
+        if not self.exited.done():
+            self._guest.send(protocol.RESIZE, id=self.id, rows=rows, columns=columns)
+
     def kill(self) -> None:
         """End it, and return when it has ended: with the whole sandbox, when the guest does not
         say so in KILL_SECONDS."""

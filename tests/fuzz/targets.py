@@ -39,6 +39,7 @@ from moat_nb.sandbox.changes import changes, changes_as_text, in_a_line
 from moat_nb.sandbox.guest_client import GuestClient
 from moat_nb.sandbox.model_pull import Pull
 from moat_nb.text.terminal import Harmless, last_lines, one_line, printable
+from moat_nb.text.terminal_filter import LONGEST, TerminalFilter
 from tests.egress.running import client_hello
 from tests.fuzz.inputs import STEERS, TEXT, harmless, in_pieces, mutated, nearly
 from tests.fuzz.outputs import OUTPUTS
@@ -236,6 +237,19 @@ def hello(data: bytes) -> None:
         server_name(data)
 
 
+def screen(pieces: list[bytes]) -> None:
+    """However it is cut, the same passes, and would pass again."""
+    one, other = TerminalFilter(), TerminalFilter()
+    said = b"".join(map(one.feed, pieces))
+    assert said == other.feed(b"".join(pieces))
+    assert TerminalFilter().feed(said) == said
+    assert not STEERS - {"\x07", "\x1b", "\u202e", "\u2066"} & set(said.decode())
+    assert len(one._held) <= LONGEST
+
+
+SCREEN = (
+    b"\x1b[?1049h\x1b[1;31mred\x1b]0;x\x07\x1b[6n\x1b(0q\x1b(B\xc3\xa9\xc2\x9b\x1bP$q\x1b\\\x1b[2 q"
+)
 REQUEST = b"GET http://a.test/x HTTP/1.1\r\nHost: a.test\r\nContent-Length: 2\r\n\r\nhi"
 CHUNKED = (
     b"POST /x HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n"
@@ -253,5 +267,6 @@ TARGETS: dict[str, Target] = {
     "logs": (st.binary(max_size=300) | TEXT.map(lambda t: t.encode(errors="ignore")), logs),
     "requests": (in_pieces(mutated(REQUEST, CHUNKED, REQUEST * 2)), requests),
     "names and paths": (TEXT | mutated(b"/ok/%c0%ae%2e/x;y", b"a.test:80").map(str), names),
+    "screen": (in_pieces(mutated(SCREEN, SCREEN * 2)), screen),
     "TLS hello": (mutated(client_hello("a.test")), hello),
 }

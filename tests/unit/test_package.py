@@ -116,6 +116,7 @@ ELSEWHERE = {
     "jupyter/server/kernels.py": "tests/integration/test_attacks_server.py",
     "notebook/magics.py": "tests/integration/test_magics.py",
     "notebook/subcommands.py": "tests/integration/test_magics.py",
+    "cli/interactive.py": "tests/integration/test_terminal.py",
     "cli/demo.py": "tests/integration/test_readme.py",
     "cli/bench/__init__.py": "tests/integration/test_bench.py",
     "cli/bench/kernels.py": "tests/integration/test_bench.py",

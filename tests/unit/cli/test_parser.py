@@ -8,6 +8,7 @@ COMMANDS = [
     "init",
     "plan",
     "run",
+    "shell",
     "build",
     "exclude",
     "schema",

@@ -1,0 +1,30 @@
+"""From the guest's command line to its loop, and in a fork of it to a kernel."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+from .attach_stream import AttachStream
+from .kernel import run_kernel
+from .loop import Guest
+from .process import BecomeKernel
+from .settings import Settings
+from .spare import run_spare
+
+
+def main() -> None:
+    settings = Settings.from_argv(sys.argv[1:])
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    guest = Guest(settings, AttachStream.take())
+    try:
+        code = guest.run()
+    except BecomeKernel as kernel:
+        argv, spare = kernel.argv, kernel.spare
+        del guest
+    except BrokenPipeError:
+        os._exit(0)
+    else:
+        os._exit(code)  # PID 1's end takes everything else in the sandbox with it
+    (run_spare if spare else run_kernel)(argv)
