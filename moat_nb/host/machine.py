@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import site
 import sys
 from collections.abc import Mapping
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from moat_nb.host.certificates import bundle_files
 
-__all__ = ["MOAT_USER", "Host", "User", "run_directories"]
+__all__ = ["MOAT_USER", "Host", "User", "run_directories", "timezone"]
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,9 @@ class User:
     def __str__(self) -> str:
         return f"{self.uid}:{self.gid}"
 
+
+_ZONE = re.compile(r"[A-Za-z0-9_+/.,:<>-]{1,100}")
+"""A zone's name, or a rule such as ``CET-1CEST,M3.5.0,M10.5.0/3``."""
 
 MOAT_USER = User(5000, 5000)
 """Moat's ``moatuser``: a kernel runs as it when launcher and workspace are root's."""
@@ -48,6 +52,8 @@ class Host:
     """Paths of the files with the host's trusted certificates."""
     run_directories: tuple[Path, ...] = ()
     """See :func:`run_directories`."""
+    timezone: str = ""
+    """The launcher's, as ``TZ`` has it; empty for UTC, and where it cannot be told."""
 
     @property
     def approvals(self) -> Path:
@@ -71,6 +77,7 @@ class Host:
             environment=_environment(data_dir),
             trust=bundle_files(os.environ),
             run_directories=run_directories(os.environ, os.getuid()),
+            timezone=timezone(os.environ),
         )
 
 
@@ -83,6 +90,18 @@ def run_directories(environ: Mapping[str, str], uid: int) -> tuple[Path, ...]:
     if run := environ.get("XDG_RUNTIME_DIR"):
         return Path(run) / "moat-nb", last
     return (last,)
+
+
+def timezone(environ: Mapping[str, str], localtime: str = "/etc/localtime") -> str:
+    """See :attr:`Host.timezone`. A path is told by the zone that it leads to: inside, and in
+    another image, that file may not be there."""
+    given = environ.get("TZ", "").removeprefix(":")
+    if given and not given.startswith("/"):
+        return given if _ZONE.fullmatch(given) else ""
+    zone = os.path.realpath(given or localtime).partition("/zoneinfo/")[2]
+    for prefix in ("posix/", "right/"):
+        zone = zone.removeprefix(prefix)
+    return zone if _ZONE.fullmatch(zone) and zone not in ("UTC", "Etc/UTC") else ""
 
 
 def _prefixes() -> tuple[str, ...]:

@@ -10,10 +10,11 @@ import posixpath
 import re
 import stat
 from collections import deque
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
-__all__ = ["GitConfig", "git_config", "read_text", "settings"]
+__all__ = ["GitConfig", "git_config", "pairs", "pointed", "read_text", "settings"]
 
 MAX_TEXT = 128 << 10
 MAX_CONFIGS = 16
@@ -48,7 +49,7 @@ def git_config(directory: str, work_tree: str | None = None) -> GitConfig:
 
     Every condition of an include counts as met, and hooks count in each of the work trees.
     """
-    common = _pointed(directory, "commondir") or directory
+    common = pointed(directory, "commondir") or directory
     pending = deque(
         dict.fromkeys(
             f"{path}/{name}"
@@ -56,8 +57,7 @@ def git_config(directory: str, work_tree: str | None = None) -> GitConfig:
             for name in ("config", "config.worktree")
         )
     )
-    pointed = _pointed(directory, "gitdir")
-    trees = [work_tree or "", posixpath.dirname(pointed)]
+    trees = [work_tree or "", posixpath.dirname(pointed(directory, "gitdir"))]
     included: dict[str, None] = {}
     hooks: list[str] = []
     count = 0
@@ -81,15 +81,18 @@ def git_config(directory: str, work_tree: str | None = None) -> GitConfig:
 
 def settings(text: str) -> tuple[tuple[str, str], ...]:
     """The keys that name paths, in small letters, with their values as git reads them."""
-    found = []
+    known = ("core.hookspath", "core.worktree", "include.path", "includeif.path")
+    return tuple((key, value) for key, value in pairs(text) if key in known)
+
+
+def pairs(text: str) -> Iterator[tuple[str, str]]:
+    """All keys, in small letters and without subsections, with their values as git reads them."""
     section = ""
     for token in _TOKEN.finditer(text.removeprefix("\ufeff").replace("\r\n", "\n")):
         section = (token["section"] or section).lower()
-        key = f"{section}.{(token['key'] or '').lower()}"
-        if key in ("core.hookspath", "core.worktree", "include.path", "includeif.path"):
-            value = token["value"].strip()
-            found.append((key, _ESCAPE.sub(lambda e: _meaning(e[1]), value)))
-    return tuple(found)
+        if token["key"]:
+            value = _ESCAPE.sub(lambda e: _meaning(e[1]), token["value"].strip())
+            yield f"{section}.{token['key'].lower()}", value
 
 
 def _meaning(escaped: str | None) -> str:
@@ -101,7 +104,7 @@ def _joined(directory: str, path: str) -> str:
     return posixpath.normpath(posixpath.join(directory, there))
 
 
-def _pointed(directory: str, name: str) -> str:
+def pointed(directory: str, name: str) -> str:
     """The path that a file of a work tree's git directory holds; empty where there is none."""
     text = read_text(f"{directory}/{name}").strip()
     return _joined(directory, text) if text else ""

@@ -21,6 +21,7 @@ from moat_nb.planning.limits import MIB, Hardening, Limits, share
 from moat_nb.planning.mounts import EmptyFile, MountPlan
 from moat_nb.planning.network import NetworkPlan, plan_network
 from moat_nb.planning.ports import plan_ports
+from moat_nb.planning.repository import git_variables, with_repository
 from moat_nb.planning.spaces import spaces
 from moat_nb.planning.spec import GUEST_PATH, HOME, VENV, ContainerSpec
 
@@ -77,6 +78,7 @@ def plan_kernel(
             ways=runtime.parents_are_roots,
             user=kernel_user(config, host) if host.user.uid == 0 else None,
         )
+        mounts = with_repository(mounts, host)
         if not runtime.images:
             mounts = with_interpreter(mounts, config, host)
     if runtime.images:
@@ -213,6 +215,9 @@ def _environment(
     if on_host:
         programs = str(Path(host.executable).parent)
         env["PATH"] = f"{programs}:/usr/local/bin:/usr/bin:/bin"
+    if host.timezone:
+        env["TZ"] = host.timezone
+    env.update(git_variables(host.home))
     env.update(network.env)
     env.update(config.env)
     return tuple(sorted(env.items()))

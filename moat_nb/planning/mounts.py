@@ -48,13 +48,13 @@ class Bind:
     ``role``: ``interpreter`` is what kernels run on where there is no image; nobody asked for it.
     ``protected`` is what another bind shows there already, mounted over itself read-only;
     ``pin`` the same, writable: what is mounted cannot be renamed, so what is protected below it
-    stays where it is.
+    stays where it is. ``git`` is the repository that the workspace is a worktree of.
     """
 
     source: str
     target: str
     read_only: bool = False
-    role: Literal["project", "interpreter", "protected", "pin"] = "project"
+    role: Literal["project", "interpreter", "protected", "pin", "git"] = "project"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from moat_nb.config.model import Config, KernelOptions, MountEntry, Rule, Service, VolumeEntry
+from moat_nb.config.model import (
+    WORKSPACE,
+    Config,
+    KernelOptions,
+    MountEntry,
+    Rule,
+    Service,
+    VolumeEntry,
+)
 from moat_nb.planning.kernel import kernel_user
 from moat_nb.planning.limits import MIB, Limits
 from moat_nb.planning.mounts import Bind, Volume
@@ -136,6 +144,11 @@ def _mounts(plan: LaunchPlan) -> Iterator[Seen]:
     for service in plan.file.wanted_services:
         for mount in service.mounts:
             yield _seen(service.name, mount, binds.get(service.name, {}), plan)
+    for bind in plan.spec.mounts:
+        if isinstance(bind, Bind) and bind.role == "git":
+            where = next((m.where for m in plan.file.mounts if m.target == WORKSPACE), "")
+            note = ", the repository that the workspace is a worktree of"
+            yield Seen(by=KERNELS, source=bind.source, writable=False, where=where, note=note)
     yield from _volumes(KERNELS, plan.spec, plan.file.volumes, plan.file)
     for sidecar in plan.sidecars:
         service = sidecar.service.entry

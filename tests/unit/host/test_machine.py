@@ -4,10 +4,11 @@ import os
 import subprocess
 import sys
 import sysconfig
+from pathlib import Path
 
 import pytest
 
-from moat_nb.host.machine import Host
+from moat_nb.host.machine import Host, timezone
 from moat_nb.host.run_directory import base_directory
 
 CODE = "from moat_nb.host.machine import Host; print(Host.current().executable)"
@@ -43,3 +44,31 @@ def test_an_environment_that_holds_the_volumes_is_left_to_its_parts(
     environment = Host.current().environment
     assert prefix not in environment
     assert os.path.realpath(sysconfig.get_path("purelib")) in environment
+
+
+@pytest.mark.parametrize(
+    ("given", "zone"),
+    [
+        ("Europe/Berlin", "Europe/Berlin"),
+        (":America/New_York", "America/New_York"),
+        ("CET-1CEST,M3.5.0,M10.5.0/3", "CET-1CEST,M3.5.0,M10.5.0/3"),
+        ("UTC", "UTC"),
+        (":{link}", "Asia/Tokyo"),
+        ("{link}", "Asia/Tokyo"),
+        ("", "Asia/Tokyo"),
+        (None, "Asia/Tokyo"),
+        ("a b\n", ""),
+        ("/nowhere", ""),
+    ],
+)
+def test_the_time_zone_is_the_launchers(tmp_path: Path, given: str | None, zone: str) -> None:
+    link = tmp_path / "localtime"
+    link.symlink_to("/usr/share/zoneinfo/posix/Asia/Tokyo")
+    environ = {} if given is None else {"TZ": given.format(link=link)}
+    assert timezone(environ, str(link)) == zone
+
+
+def test_utc_needs_no_word(tmp_path: Path) -> None:
+    (tmp_path / "localtime").symlink_to("/usr/share/zoneinfo/Etc/UTC")
+    assert timezone({}, str(tmp_path / "localtime")) == ""
+    assert timezone({}, str(tmp_path / "nothing")) == ""
