@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from moat_nb.errors import MoatError
 from moat_nb.host.machine import Host
 from moat_nb.host.run_directory import Owner, base_directory, sandbox_states, sweep
+from moat_nb.planning.caches import directory_of
 from moat_nb.planning.image import IMAGE_LABEL, REPOSITORY
 from moat_nb.planning.spec import SOCKETS_LABEL
 from moat_nb.runtimes.docker.engine import connect, engine_errors
@@ -31,7 +32,7 @@ STARTING_SECONDS = 24 * 3600
 """A start without a note for a day is none: the longest build of an image takes hours."""
 
 
-def clean(*, images: bool) -> int:
+def clean(*, images: bool, caches: bool = False) -> int:
     """Say each thing that was removed, or that there was none."""
     base = base_directory(os.environ, os.getuid())
     done = [f"directory {base / id}" for id in sweep(base)]
@@ -39,10 +40,28 @@ def clean(*, images: bool) -> int:
         shutil.rmtree(path, ignore_errors=True)
         done.append(f"directory {path}")
     done += [f"approval of {name}" for name in Records(Host.current().approvals).remove_gone()]
+    done += _clean_caches(base, Host.current(), remove=caches)
     for socket in _engines():
         done += _clean_engine(socket, base, images)
     print("\n".join(f"removed {one_line(what)}" for what in done) or "nothing to remove")
     return 0
+
+
+def _clean_caches(base: Path, host: Host, *, remove: bool) -> list[str]:
+    """Those of projects without a sandbox; a link in one is removed, and not what it leads to."""
+    running = {directory_of(state.project, host).name for _, state in sandbox_states(base) if state}
+    there = sorted(host.caches.iterdir()) if host.caches.is_dir() else []
+    found = [directory for directory in there if directory.name not in running]
+    if found and not remove:
+        print(f"the caches of {len(found)} projects stay in {host.caches}; --cache removes them")
+    done = []
+    for directory in found if remove else ():
+        shutil.rmtree(directory, ignore_errors=True)
+        left = directory.exists()
+        done += [] if left else [f"cache {directory}"]
+        if left:
+            print(f"{directory} stays: not all of it can be removed")
+    return done
 
 
 def unnoted(base: Path, now: float) -> Iterator[Path]:

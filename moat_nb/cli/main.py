@@ -226,6 +226,12 @@ def _open(arguments: argparse.Namespace) -> int:
     return open_port(arguments.words, only_print=arguments.print)
 
 
+def _freeze(arguments: argparse.Namespace) -> int:
+    from moat_nb.cli.freeze import freeze
+
+    return freeze(arguments.which, everything=arguments.all, yes=arguments.yes)
+
+
 def _stop(arguments: argparse.Namespace) -> int:
     from moat_nb.cli.sandboxes import stop
 
@@ -256,7 +262,7 @@ def _schema(arguments: argparse.Namespace) -> int:
 def _clean(arguments: argparse.Namespace) -> int:
     from moat_nb.cli.clean import clean
 
-    return clean(images=arguments.images)
+    return clean(images=arguments.images, caches=arguments.cache)
 
 
 def _doctor(arguments: argparse.Namespace) -> int:
@@ -300,6 +306,7 @@ HANDLERS: dict[str, Callable[[argparse.Namespace], int]] = {
     "trace": _trace,
     "changes": _changes,
     "open": _open,
+    "freeze": _freeze,
     "stop": _stop,
     "clean": _clean,
     "doctor": _doctor,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
+from moat_nb.cli.machine_commands import add_machine_commands
 from moat_nb.cli.options import (
     DOCKERFILE,
     MOUNT,
@@ -51,7 +52,7 @@ def parser() -> argparse.ArgumentParser:
     _add_server_commands(commands)
     _add_kernelspec_commands(commands)
     _add_sandbox_commands(commands)
-    _add_machine_commands(commands)
+    add_machine_commands(commands)
     return top
 
 
@@ -327,6 +328,18 @@ def _add_sandbox_commands(commands: Commands) -> None:
 
     parser = add(
         commands,
+        "freeze",
+        "write what was installed in a sandbox to kernel.packages of its moat.yaml",
+        "As `NAME==VERSION`, of the packages that were asked for: what they need follows.\n"
+        "The change is shown, and saved once you agree.",
+        "moat-nb freeze --yes",
+    )
+    parser.add_argument("which", **WHICH)
+    parser.add_argument("--all", action="store_true", help="also what those packages need")
+    parser.add_argument("--yes", "-y", action="store_true", help="without a question")
+
+    parser = add(
+        commands,
         "stop",
         "end a sandbox of another process",
         "The process that started it lives on, and sees that its sandbox is gone.",
@@ -342,54 +355,4 @@ def _add_sandbox_commands(commands: Commands) -> None:
     which.add_argument("--all", action="store_true", help="all of yours, of every project")
     parser.add_argument(
         "--yes", "-y", action="store_true", help="also those of other projects without a question"
-    )
-
-
-# ---------------------------------------------------------------- the machine
-
-
-def _add_machine_commands(commands: Commands) -> None:
-    parser = add(
-        commands,
-        "clean",
-        "remove what killed launchers left",
-        "Directories and containers whose launcher is dead, and approvals of projects that are\n"
-        "gone; running sandboxes are not touched.",
-        "moat-nb clean --images",
-    )
-    parser.add_argument("--images", action="store_true", help="the images that were built, too")
-
-    parser = add(
-        commands,
-        "doctor",
-        "say what can be used here, and what to do about the rest",
-        "Exit code 0 if any runtime is usable.",
-        "moat-nb doctor --json",
-    )
-    add_json(parser)
-
-    parser = add(
-        commands,
-        "bench",
-        "measure how long kernels take, beside plain local ones",
-        "On every runtime that is usable here, with the project's image. Takes about 8 s a run.",
-        "moat-nb bench --runs 5",
-    )
-    add_directory(parser)
-    parser.add_argument(
-        "--runs", type=int, default=15, metavar="N", help="readings of each measure (default: 15)"
-    )
-    parser.add_argument(
-        "--peers",
-        action="store_true",
-        help="beside dockernel, gateway-provisioners and autogen too; pip installs them for that",
-    )
-    add_json(parser)
-
-    add(
-        commands,
-        "demo",
-        "run the quickstart notebook in a sandbox and show what was proved",
-        "",
-        "moat-nb demo",
     )

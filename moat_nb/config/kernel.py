@@ -85,6 +85,11 @@ class KernelKeys(Keys):
         "How many sandboxes are kept started ahead of need.",
         default=KernelOptions.pool,
     )
+    cache = key(
+        ListOf(item=Choice(options=("pip", "huggingface", "torch", "matplotlib"))),
+        "Programs whose caches outlast a sandbox, for the next ones of this project.",
+        default=KernelOptions.cache,
+    )
     spare_timeout = key(
         _SECONDS,
         "Seconds without work after which a spare kernel and the pool's sandboxes are given up.",
@@ -153,6 +158,7 @@ def kernel(cursor: Cursor, dependencies: Sequence[Dependency]) -> KernelOptions:
         require_dependencies=fields.read(KernelKeys.require_dependencies),
         spare=fields.read(KernelKeys.spare),
         pool=fields.read(KernelKeys.pool),
+        cache=fields.read(KernelKeys.cache),
         spare_timeout=fields.read(KernelKeys.spare_timeout),
         tmpfs_size_mb=fields.read(KernelKeys.tmpfs_size),
         home_size_mb=fields.read(KernelKeys.home_size),

@@ -208,6 +208,8 @@ class KernelOptions:
     """Names beside the usual ones that stay read-only inside, relative to each mount."""
     unprotect: tuple[str, ...] = ()
     """Protected names that may be written after all, with what is below them."""
+    cache: tuple[str, ...] = ()
+    """Directories of HOME that outlast a sandbox, by the program's name."""
     spare_timeout: float = 600.0
     """Seconds without work after which a spare kernel, and the pool, are given up."""
     idle_timeout: float | None = None

@@ -14,8 +14,9 @@ from typing import Any
 
 from moat_nb.config.cursor import Cursor
 from moat_nb.config.exclude_patterns import check_all
-from moat_nb.config.yaml_nodes import Node, Problems, compose
+from moat_nb.config.yaml_nodes import Node, Problems
 from moat_nb.errors import ConfigError, ConsentNeeded, EditError, MoatError, Problem
+from moat_nb.excludes.nodes import BYTE_ORDER_MARK, append, instead, own_entry, read, value_of
 from moat_nb.excludes.splice import (
     Edit,
     UnsafeError,
@@ -30,7 +31,6 @@ from moat_nb.excludes.splice import (
 __all__ = ["get_excludes", "set_excludes"]
 
 _WORKSPACE = "/workspace"
-_BYTE_ORDER_MARK = "\ufeff"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,9 +60,9 @@ def set_excludes(text: str, target: str, excludes: Sequence[str], *, objects: bo
     wrong = check_all(excludes)
     if wrong:
         raise ConfigError(Problem(where=f"exclude of {target}", what=what) for _, what in wrong)
-    mark = _BYTE_ORDER_MARK if text.startswith(_BYTE_ORDER_MARK) else ""
-    body = text.removeprefix(_BYTE_ORDER_MARK)
-    root = _read(body)
+    mark = BYTE_ORDER_MARK if text.startswith(BYTE_ORDER_MARK) else ""
+    body = text.removeprefix(BYTE_ORDER_MARK)
+    root = read(body)
     mount = _find(root, target)
     if list(mount.exclude) == list(excludes):
         return text
@@ -85,18 +85,7 @@ def set_excludes(text: str, target: str, excludes: Sequence[str], *, objects: bo
 
 def get_excludes(text: str, target: str) -> tuple[str, ...]:
     """The excludes of the mount at ``target``, as the file spells them; raises as above."""
-    return _find(_read(text.removeprefix(_BYTE_ORDER_MARK)), target).exclude
-
-
-def _read(text: str) -> Node:
-    """Raises ConfigError, for tags and duplicate keys too: they have no one meaning."""
-    problems = Problems(label="moat.yaml")
-    root = compose(text.encode("utf-8", "surrogatepass"), problems)
-    if root.kind != "mapping":
-        problems.add(problems.where(root), "the file is not a mapping of keys to values")
-    if problems.found:
-        raise problems.error()
-    return root
+    return _find(read(text.removeprefix(BYTE_ORDER_MARK)), target).exclude
 
 
 # ---------------------------------------------------------------- finding the mount
@@ -104,7 +93,7 @@ def _read(text: str) -> Node:
 
 def _find(root: Node, target: str) -> _Mount:
     wanted = _normal(target)
-    listed = _own(root, "mounts")
+    listed = own_entry(root, "mounts")
     mounts = [_mount(item) for item in (listed[1].items if listed else ())]
     found = [mount for mount in mounts if mount.target == wanted]
     if len(found) > 1:
@@ -141,11 +130,6 @@ def _normal(target: str) -> str:
     return "/" + posixpath.normpath(target).lstrip("/") if target else ""
 
 
-def _own(node: Node, name: str) -> tuple[Node, Node] | None:
-    """The key and the value that a mapping itself has, not by ``<<``."""
-    return next((entry for entry in node.entries if entry[0].text == name), None)
-
-
 # ---------------------------------------------------------------- the edits
 
 
@@ -154,12 +138,12 @@ def _edits(text: str, root: Node, mount: _Mount, excludes: Sequence[str]) -> lis
         return [_add_mount(text, root, mount, excludes)]
     if mount.node.kind == "scalar":
         return _to_object(text, root, mount, excludes)
-    own = _own(mount.node, "exclude")
+    own = own_entry(mount.node, "exclude")
     if own is None:
         return [_add_key(text, mount.node, excludes)]
     key, value = own
     if value.alias or value.is_null:
-        return [_instead(value, flow_list(excludes))]
+        return [instead(value, flow_list(excludes))]
     if value.kind != "sequence" or any(item.kind != "scalar" for item in value.items):
         raise UnsafeError("what stands there is not a list of paths")
     return change_list(text, key, value, excludes)
@@ -167,59 +151,47 @@ def _edits(text: str, root: Node, mount: _Mount, excludes: Sequence[str]) -> lis
 
 def _add_mount(text: str, root: Node, mount: _Mount, excludes: Sequence[str]) -> Edit:
     """The workspace's mount at the end of the list, or with its list at the end of the file."""
-    own = _own(root, "mounts")
+    own = own_entry(root, "mounts")
     in_flow = _flow_mount(mount, excludes)
     if own is None and any(key.is_merge for key, _ in root.entries):
         raise UnsafeError("`<<` at the top of the file may bring mounts")
     if own is None and root.flow:
-        return _append(root, [value for _, value in root.entries], f"mounts: [{in_flow}]")
+        return append(root, [value for _, value in root.entries], f"mounts: [{in_flow}]")
     if own is None:
         lines = ["mounts:", *_block_mount(mount, excludes, "  - ")]
         indent = " " * (root.entries[0][0].column - 1) if root.entries else ""
         return after_line(text, len(text), [indent + line for line in lines])
     mounts = own[1]
     if mounts.alias or mounts.is_null:
-        return _instead(mounts, f"[{in_flow}]")
+        return instead(mounts, f"[{in_flow}]")
     if mounts.kind != "sequence":
         raise UnsafeError("what stands at mounts is not a list")
     if mounts.flow:
-        return _append(mounts, mounts.items, in_flow)
+        return append(mounts, mounts.items, in_flow)
     lead = lead_of(text, mounts.items[-1])
     return after_line(text, mounts.end, _block_mount(mount, excludes, lead))
 
 
 def _to_object(text: str, root: Node, mount: _Mount, excludes: Sequence[str]) -> list[Edit]:
-    own, node = _own(root, "mounts"), mount.node
+    own, node = own_entry(root, "mounts"), mount.node
     assert own is not None
     assert node is not None
     if own[1].flow:
-        return [_instead(node, _flow_mount(mount, excludes))]
+        return [instead(node, _flow_mount(mount, excludes))]
     lead = lead_of(text, node)
     first, *rest = _block_mount(mount, excludes, lead)
     # A comment on the mount's line stays on its first.
-    return [_instead(node, first[len(lead) :]), after_line(text, node.end, rest)]
+    return [instead(node, first[len(lead) :]), after_line(text, node.end, rest)]
 
 
 def _add_key(text: str, node: Node, excludes: Sequence[str]) -> Edit:
     """The key after the mapping's last one."""
     if node.flow:
         in_flow = f"exclude: {flow_list(excludes)}"
-        return _append(node, [value for _, value in node.entries], in_flow)
+        return append(node, [value for _, value in node.entries], in_flow)
     indent = " " * (node.entries[0][0].column - 1)
     lines = [indent + line for line in _exclude_lines(excludes)]
     return after_line(text, node.entries[-1][1].end, lines)
-
-
-def _instead(node: Node, words: str) -> Edit:
-    # A value that is not written stands right behind its colon.
-    space = "" if node.start < node.end else " "
-    return Edit(start=node.start, end=node.end, text=space + words)
-
-
-def _append(node: Node, members: Sequence[Node], words: str) -> Edit:
-    """``words`` behind the last member of a flow list or mapping."""
-    at = members[-1].end if members else node.end - 1
-    return Edit(start=at, end=at, text=f", {words}" if members else words)
 
 
 def _block_mount(mount: _Mount, excludes: Sequence[str], lead: str) -> list[str]:
@@ -248,7 +220,7 @@ def _exclude_lines(excludes: Sequence[str]) -> list[str]:
 def _prove(before: Node, changed: str, mount: _Mount, excludes: Sequence[str]) -> None:
     """That the new text says what was asked, and otherwise what it said before."""
     try:
-        after = _read(changed)
+        after = read(changed)
         found = _find(after, mount.target)
     except MoatError as error:
         raise UnsafeError(f"the result would not be read: {error}") from None
@@ -262,27 +234,19 @@ def _prove(before: Node, changed: str, mount: _Mount, excludes: Sequence[str]) -
 
 def _rest(root: Node, mount: _Mount) -> dict[str, Any]:
     """All that the file says but ``mount``'s excludes; a string mount and its object are alike."""
-    own = _own(root, "mounts")
+    own = own_entry(root, "mounts")
     listed = [
-        _without_excludes(mount) if item is mount.node else _value(item)
+        _without_excludes(mount) if item is mount.node else value_of(item)
         for item in (own[1].items if own else ())
     ]
     if mount.node is None:
         listed.append(_without_excludes(mount))
-    return {**{key.text: _value(value) for key, value in root.entries}, "mounts": listed}
+    return {**{key.text: value_of(value) for key, value in root.entries}, "mounts": listed}
 
 
 def _without_excludes(mount: _Mount) -> dict[str, Any]:
     known = {"source": mount.source, "target": mount.target, "mode": mount.mode}
     entries = mount.node.entries if mount.node is not None else ()
-    others = {key.text: _value(value) for key, value in entries if key.text not in known}
+    others = {key.text: value_of(value) for key, value in entries if key.text not in known}
     others.pop("exclude", None)
     return {**known, **others}
-
-
-def _value(node: Node) -> Any:
-    if node.kind == "sequence":
-        return [_value(item) for item in node.items]
-    if node.kind == "mapping":
-        return [(key.text, key.plain, _value(value)) for key, value in node.entries]
-    return (node.text, node.plain)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import errno
 import json
 import os
@@ -44,6 +45,7 @@ class Guest:
         self.environ = dict(os.environ)  # as it was: debugpy's import adds to it
         if settings.venv:
             self.environ.update(venv.make(settings.venv, os.environ))
+        self.installed = venv.Installed(settings.venv)
         self.processes: Dict[str, Process] = {}
         self.poll = select.poll()
         self.watch = Watch()
@@ -81,6 +83,7 @@ class Guest:
             if self.watch.due() == 0:
                 self.watch_mounts()
                 self.usage.sample(self.kernels())
+                self.installed.tell_changes(self.send)
             if self.spare_wish is not None and time.monotonic() >= self.spare_wish[1]:
                 self.make_spare(self.spare_wish[0])
 
@@ -260,10 +263,8 @@ class Guest:
     def on_signal(self, id: str, signum: int) -> None:
         process = self.processes.get(id)
         if process is not None:
-            try:
+            with contextlib.suppress(OSError):  # it has just ended, or this is no signal
                 os.killpg(process.pid, signum)
-            except OSError:
-                pass  # a group that has just ended, or no signal at all: nothing to report to
 
     def on_usage(self, id: str) -> None:
         self.watch_mounts()
@@ -282,8 +283,7 @@ class Guest:
 
     def kernels(self) -> Dict[str, int]:
         """The pids by id."""
-        processes = self.processes.items()
-        return {id: process.pid for id, process in processes if process.connection_file}
+        return {id: each.pid for id, each in self.processes.items() if each.connection_file}
 
     # -------- events
 
@@ -367,10 +367,8 @@ class Guest:
 
     def finish(self, process: Process, status: int) -> None:
         if process.stdin is not None:
-            try:
+            with contextlib.suppress(KeyError):
                 self.poll.unregister(process.stdin)
-            except KeyError:
-                pass
             os.close(process.stdin)
         unlink_quietly(process.connection_file)
         del self.processes[process.id]

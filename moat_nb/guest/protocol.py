@@ -32,6 +32,8 @@ From the guest:
     exited   {id, code, signal, oom, spaces}   the process ended, by itself or by a signal; oom:
                                          the sandbox's memory limit was reached; spaces: where
                                          a full one may be why
+    installed {packages}     what is installed in the sandbox's own virtual environment now:
+                             [[name of its .dist-info, whether it was asked for]]
     mount_lost {path}                    an exclude came undone
     usage    {id, mounts}                the answer: [{path, mode, size, used}], in bytes
     proved   {id, mounts, sources}       the answer to prove, as in ready
@@ -64,6 +66,7 @@ OUTPUT = "output"
 INPUT_TAKEN = "input_taken"
 EXITED = "exited"
 ALIVE = "alive"
+INSTALLED = "installed"
 MOUNT_LOST = "mount_lost"
 PROVED = "proved"
 
@@ -71,6 +74,6 @@ TO_GUEST = frozenset({SPAWN, SPARE, INPUT, RESIZE, SIGNAL, NOTE, USAGE, PROVE, V
 FROM_GUEST = frozenset(
     {
         *(READY, REFUSED, SPAWNED, FAILED, SPARE, OUTPUT, INPUT_TAKEN, EXITED, MOUNT_LOST),
-        *(USAGE, PROVED, VITALS, SPACES, ALIVE),
+        *(USAGE, PROVED, VITALS, SPACES, ALIVE, INSTALLED),
     }
 )

@@ -10,11 +10,18 @@ import importlib
 import os
 import site
 import sys
-from typing import Dict, List, Mapping
+from typing import Any, Callable, Dict, List, Mapping
+
+from . import protocol
 
 LIB = "lib/python%d.%d/site-packages" % sys.version_info[:2]
 BELOW = "_below.pth"
 """The file by which an interpreter that starts here finds the packages below."""
+
+INFO = ".dist-info"
+"""The end of the name of a directory that says what a package is."""
+MOST = 2000
+"""Packages that are told of."""
 
 PIP = '#!/bin/sh\nexec "${0%/*}/python3" -m pip "$@"\n'
 
@@ -69,6 +76,43 @@ def _of_parent() -> List[str]:
 def _write(path: str, text: str) -> None:
     with open(path, "w") as file:
         file.write(text)
+
+
+# ---------------------------------------------------------------- what was installed
+
+
+class Installed:
+    """Notices what is installed there, at a look each few seconds."""
+
+    def __init__(self, directory: str) -> None:
+        self.packages = os.path.join(directory, LIB)
+        self.seen = self.told = self.changed()
+
+    def changed(self) -> int:
+        """When something was installed or removed last."""
+        try:
+            return os.stat(self.packages).st_mtime_ns
+        except OSError:
+            return 0
+
+    def tell_changes(self, send: Callable[..., None]) -> None:
+        """Send what there is, once it has been the same for one look: pip takes its time."""
+        before, self.seen = self.seen, self.changed()
+        if self.seen == before != self.told:
+            self.told = self.seen
+            send(protocol.INSTALLED, packages=self.look())
+
+    def look(self) -> List[List[Any]]:
+        found: List[List[Any]] = []
+        try:
+            names = sorted(os.listdir(self.packages))
+        except OSError:
+            return found
+        for name in names:
+            if name.endswith(INFO) and len(found) < MOST:
+                asked = os.path.exists(os.path.join(self.packages, name, "REQUESTED"))
+                found.append([name[: -len(INFO)], asked])
+        return found
 
 
 # ---------------------------------------------------------------- a forked kernel

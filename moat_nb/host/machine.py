@@ -60,6 +60,11 @@ class Host:
         """Where it is kept what files may ask of this machine."""
         return self.data_dir / "approvals"
 
+    @property
+    def caches(self) -> Path:
+        """Where each project's sandboxes keep what ``kernel.cache`` names."""
+        return Path(os.path.realpath(self.data_dir), "caches")
+
     @classmethod
     def current(cls) -> Host:
         home = Path.home()

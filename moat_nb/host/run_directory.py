@@ -154,6 +154,11 @@ class RunDir:
     def log(self) -> Path:
         return self.path / "log"
 
+    @property
+    def installed(self) -> Path:
+        """What was installed in the sandbox; see ``sandbox/installed.py``."""
+        return self.path / "installed"
+
     def service_log(self, name: str) -> Path:
         return self.path / f"{name}.log"
 
@@ -187,6 +192,11 @@ class RunDir:
         new = self.path / "sandbox.new"
         new.write_text(json.dumps(asdict(sandbox_state)))
         new.replace(self.state_file)
+
+    def write_installed(self, text: str) -> None:
+        new = self.path / "installed.new"
+        new.write_text(text)
+        new.replace(self.installed)
 
     def read_state(self) -> SandboxState:
         """OSError, ValueError, TypeError or KeyError when the state file is missing or broken."""

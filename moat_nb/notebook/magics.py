@@ -58,6 +58,7 @@ class MoatMagics(Magics):
             %moat reset                     a new sandbox, of moat.yaml as it is now
             %moat stop                      end it
             %moat excludes                  edit what it does not see
+            %moat freeze                    what was installed in it, for moat.yaml
             %moat logs                      what its kernels wrote to their own stdout and stderr
             %moat network                   what it asked for of the network, and by which rule
             %moat plan                      what would run

@@ -232,6 +232,17 @@ def changes(sessions: Sessions, arguments: Namespace) -> None:
     changes(_id(sessions, arguments.name), as_json=False)
 
 
+@magic_arguments(name="moat freeze")
+@argument("name", nargs="?", help="a sandbox of this notebook, or what `%%moat ps` shows")
+@argument("--all", action="store_true", help="also what those packages need")
+@argument("--yes", "-y", action="store_true", help="write it; without, only show it")
+def freeze(sessions: Sessions, arguments: Namespace) -> None:
+    """Write what was installed in it to `kernel.packages` of its moat.yaml."""
+    from moat_nb.cli.freeze import freeze
+
+    freeze(_id(sessions, arguments.name), everything=arguments.all, yes=arguments.yes)
+
+
 def _id(sessions: Sessions, name: str | None) -> str:
     """Of a session's sandbox, or ``name`` as it is."""
     if name is None or name in sessions.names:
@@ -302,6 +313,7 @@ SUBCOMMANDS: dict[str, Any] = {
     "logs": logs,
     "network": network,
     "changes": changes,
+    "freeze": freeze,
     "ps": ps,
     "excludes": excludes,
     "plan": plan,

@@ -12,6 +12,7 @@ from moat_nb.config.model import WORKSPACE, Config
 from moat_nb.errors import Problem, collected
 from moat_nb.guest.settings import Exclude, Settings, Skeleton
 from moat_nb.host.machine import MOAT_USER, Host, User
+from moat_nb.planning.caches import cache_binds, cache_environment, cache_problems
 from moat_nb.planning.capabilities import Capabilities
 from moat_nb.planning.image import SKELETON, ImagePlan, image_plan
 from moat_nb.planning.interpreter import with_interpreter
@@ -56,7 +57,8 @@ def plan_kernel(
 
     ``kernels``: whether the guest imports what they need ahead of the first.
     """
-    problems = [*unsupported(config), *_service_problems(config, runtime)]
+    cached = tuple(cache_problems(config))
+    problems = [*unsupported(config), *cached, *_service_problems(config, runtime)]
     network = plan_network(
         config, runtime=runtime.name, sockets=runtime.shares_unix_sockets, trust=host.trust
     )
@@ -77,6 +79,7 @@ def plan_kernel(
             files=runtime.binds_files,
             ways=runtime.parents_are_roots,
             user=kernel_user(config, host) if host.user.uid == 0 else None,
+            caches=() if cached else cache_binds(config, host),
         )
         mounts = with_repository(mounts, host)
         if not runtime.images:
@@ -219,6 +222,7 @@ def _environment(
         env["TZ"] = host.timezone
     env.update(git_variables(host.home))
     env.update(network.env)
+    env.update(cache_environment(config))
     env.update(config.env)
     return tuple(sorted(env.items()))
 

@@ -33,11 +33,12 @@ def lay_out(
     files: bool = True,
     ways: bool = True,
     user: User | None = None,
+    caches: Sequence[Bind] = (),
 ) -> MountPlan:
-    """Look at the filesystem once, and lay out these mounts and volumes, and what every container
-    has. ``config`` is the project's; ``files``: whether a single file can be mounted; ``ways``:
-    whether directories on the way to a mount need one of their own; ``user``: who is to see them,
-    if not the launcher. Raises ConfigError."""
+    """Look at the filesystem once, and lay out these mounts and volumes, ``caches``, and what every
+    container has. ``config`` is the project's; ``files``: whether a single file can be mounted;
+    ``ways``: whether directories on the way to a mount need one of their own; ``user``: who is to
+    see them, if not the launcher. Raises ConfigError."""
     resolved = resolve_mounts(
         mounts,
         volumes,
@@ -66,11 +67,11 @@ def lay_out(
     )
     if protection.problems:
         raise ConfigError(protection.problems)
-    all_mounts = build(protection.mounts)
+    all_mounts = build((*protection.mounts, *caches))
     return MountPlan(
         mounts=with_ways(all_mounts) if ways else all_mounts,
         missing=resolved.missing,
-        keep=tuple(volume.source for volume in kept if isinstance(volume, Bind)),
+        keep=tuple(bind.source for bind in (*kept, *caches) if isinstance(bind, Bind)),
         watched=protection.watched,
         notices=(*resolved.notices, *protection.notices),
     )

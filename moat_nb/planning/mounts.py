@@ -49,12 +49,13 @@ class Bind:
     ``protected`` is what another bind shows there already, mounted over itself read-only;
     ``pin`` the same, writable: what is mounted cannot be renamed, so what is protected below it
     stays where it is. ``git`` is the repository that the workspace is a worktree of.
+    stays where it is. ``cache`` is what ``kernel.cache`` keeps for the project's next sandboxes.
     """
 
     source: str
     target: str
     read_only: bool = False
-    role: Literal["project", "interpreter", "protected", "pin", "git"] = "project"
+    role: Literal["project", "interpreter", "protected", "pin", "git", "cache"] = "project"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,6 +145,11 @@ class MountPlan:
     def with_mounts(self, *more: Mount) -> MountPlan:
         """The same plan with more mounts, each in its place."""
         return replace(self, mounts=build((*self.mounts, *more)))
+
+    @property
+    def private(self) -> tuple[str, ...]:
+        """Those of :attr:`keep` that are for their owner alone."""
+        return tuple(m.source for m in self.mounts if isinstance(m, Bind) and m.role == "cache")
 
     @property
     def protected(self) -> tuple[str, ...]:

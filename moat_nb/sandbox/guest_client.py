@@ -20,7 +20,7 @@ from moat_nb.errors import ProgramNotFound, ProofError, SandboxGone, StartError
 from moat_nb.guest import protocol
 from moat_nb.planning.spaces import Space
 from moat_nb.runtimes.base import AttachStream
-from moat_nb.sandbox import space_words
+from moat_nb.sandbox import installed, space_words
 from moat_nb.sandbox.mount_check import Source
 from moat_nb.sandbox.process import STDERR, Exit, Output, Process
 from moat_nb.sandbox.usage import Usage
@@ -269,9 +269,7 @@ class GuestClient:
                 if len(rest) > MAX_LINE:
                     raise ValueError("a message without end")
                 buffer = bytearray(rest)
-            reason = self.abandoned or self._broken or "the sandbox has ended"
-            if self.stopping is not None:
-                reason = self.stopping
+            reason = self.stopping or self.abandoned or self._broken or "the sandbox has ended"
         except Exception as error:
             # Whatever a hostile message provokes (a RecursionError, an OverflowError, ...), those
             # who wait must hear of the end.
@@ -310,9 +308,7 @@ class GuestClient:
             self.lost.add(path)
             self._on_event("mount_lost", path)
         elif kind == protocol.USAGE:
-            self._answer(
-                kind, message["id"], dict(_parse_use(found) for found in message["mounts"])
-            )
+            self._answer(kind, message["id"], dict(map(_parse_use, message["mounts"])))
         elif kind == protocol.PROVED:
             self.sources = _parse_sources(message)
             mounts = tuple(MountProof.parse(found) for found in message["mounts"])
@@ -325,6 +321,8 @@ class GuestClient:
             self.spare_ready.set()
         elif kind == protocol.ALIVE:
             self._patience = SILENCE_SECONDS
+        elif kind == protocol.INSTALLED:
+            self._on_event("installed", installed.as_text(message["packages"]))
         else:
             self._handle_process(kind, self._processes[message["id"]], message)
 

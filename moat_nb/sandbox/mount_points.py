@@ -36,9 +36,10 @@ def make_mount_points(
     one that appeared since is somebody's attempt.
     """
     _, owner = plans[0]
+    private = {directory for plan, _ in plans for directory in plan.private}
     for directory, user in ((directory, user) for plan, user in plans for directory in plan.keep):
         try:
-            _keep(directory, user)
+            _keep(directory, user, private=directory in private)
         except OSError as error:
             raise StartError(
                 f"{directory}: cannot make the volume's directory: {error.strerror}; "
@@ -75,8 +76,10 @@ def _adopt(sandbox_state: SandboxState, run_dir: RunDir, reaper: Reaper) -> list
     return list(adopted)
 
 
-def _keep(directory: str, owner: User) -> None:
-    Path(directory).mkdir(parents=True, exist_ok=True)
+def _keep(directory: str, owner: User, *, private: bool) -> None:
+    # Of the directories above only the owner has use: a login's token may lie in a cache.
+    Path(directory).parent.mkdir(mode=0o700 if private else 0o777, parents=True, exist_ok=True)
+    Path(directory).mkdir(mode=0o700 if private else 0o777, exist_ok=True)
     if os.getuid() == 0:
         os.chown(directory, owner.uid, owner.gid)
 

@@ -164,6 +164,8 @@ def _volumes(
     for mount in spec.mounts:
         if isinstance(mount, Volume):
             source = f"the engine's volume {mount.name}"
+        elif isinstance(mount, Bind) and mount.role == "cache":
+            continue  # it is kept by the project's directory, and no other project's sees it
         elif isinstance(mount, Bind) and mount.source in spec.mounts.keep:
             source = mount.source
         else:

@@ -204,6 +204,10 @@ class RunningSandbox:
         self._hear("refused", words)
 
     def _hear(self, kind: str, text: str) -> None:
+        if kind == "installed":
+            with contextlib.suppress(OSError):  # the sandbox is ending, or the disk is full
+                self.run_dir.write_installed(text)
+            return
         if kind == "gone":
             self.sidecars.close()
         elif kind == "sidecar_ended":

@@ -58,6 +58,7 @@ MESSAGES: tuple[dict[str, Any], ...] = (
     {"type": protocol.VITALS, "id": "1", "memory": 5, "kernels": [{"id": "k", "samples": [[1]]}]},
     {"type": protocol.SPACES, "id": "1", "spaces": [{"path": "/tmp", "used": 5, "full": True}]},
     {"type": protocol.SPARE},
+    {"type": protocol.INSTALLED, "packages": [["moat_five-1.0", True], ["x", False]]},
     {"type": protocol.OUTPUT, "id": "1", "stream": 1, "data": "eA=="},
     {"type": protocol.SPAWNED, "id": "1", "pid": 5},
     {"type": protocol.FAILED, "id": "1", "error": "no", "missing": False},

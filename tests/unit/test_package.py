@@ -132,6 +132,8 @@ ELSEWHERE = {
     "host/on_demand.py": "tests/unit/egress/test_process.py",
     # One question with another module, and tried there.
     "jupyter/output/attributes.py": "tests/unit/jupyter/output/test_sanitise.py",
+    "excludes/nodes.py": "tests/unit/excludes/test_edit.py",
+    "cli/freeze.py": "tests/integration/test_installing.py",
     "planning/protected_names.py": "tests/unit/planning/test_protected.py",
     "sandbox/demands.py": "tests/unit/sandbox/test_permissions.py",
     "runtimes/base.py": "tests/unit/runtimes/test_registry.py",

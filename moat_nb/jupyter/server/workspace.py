@@ -223,7 +223,13 @@ class Workspace:
 def bare(config: Config) -> Config:
     """What of a project's sandbox its files need: nothing that costs, and no secret or way out."""
     kernel = replace(
-        config.kernel, spare=False, pool=0, gpus=None, idle_timeout=None, max_lifetime=None
+        config.kernel,
+        spare=False,
+        pool=0,
+        cache=(),
+        gpus=None,
+        idle_timeout=None,
+        max_lifetime=None,
     )
     return replace(
         config,
