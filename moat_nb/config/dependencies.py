@@ -48,7 +48,8 @@ _NPM = re.compile(
 )
 # Moat's only way to pin; pip's own `NAME @ ADDRESS` has a slash or a colon in what follows.
 _PIP_PINNED = re.compile(r"(?P<name>[^@]*[^@\s])@(?P<version>[A-Za-z0-9][A-Za-z0-9._+!-]*)")
-_REQUIREMENTS_FILE = re.compile(r"[^:@]*\.(txt|in|toml|lock|ya?ml)")
+_REQUIREMENTS_FILE = re.compile(r"[^:@]*\.(txt|in)")
+_OTHER_FILE = re.compile(r"(environment|conda|pyproject|poetry|Pipfile|setup)[^:@]*\.[a-z]+")
 
 FORM = re.compile(rf"\s*((pip|uv):.+|npm:{_NPM.pattern}|(?!pip:|uv:|npm:){_WORD.pattern})\s*")
 """What every dependency looks like; :func:`parse` refuses more, and says why."""
@@ -92,6 +93,8 @@ def _meant(name: str) -> str:
         return f"did you mean {near!r}?"
     if _REQUIREMENTS_FILE.fullmatch(name):
         return f"write kernel: {{requirements: {name}}}, or pip:NAME for one package"
+    if _OTHER_FILE.fullmatch(name):
+        return f"write what {name} asks for as pip:NAME; `moat-nb init` does, for most files"
     return (
         f"write pip:{name} for a package of PyPI, npm:{name} for one of npm, or list it in "
         "kernel.skip_dependencies if the kernel can do without it"

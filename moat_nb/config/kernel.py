@@ -39,6 +39,11 @@ _NAME = Word(
     rule="a path relative to a mount, such as .vscode or tools/run.sh",
 )
 
+_FILE = Word(
+    pattern=re.compile(r"(?!(?:.*/)?\.{1,2}(?:/|$))[^/\x00-\x1f\x7f:]+(?:/[^/\x00-\x1f\x7f:]+)*"),
+    rule="a path below this file's directory, such as requirements.txt",
+)
+
 # Above the maxima a number is in the wrong unit, or would take the machine down.
 _SECONDS = Number(maximum=10 * 365 * 86400)
 _GPU_COUNT = Integer(minimum=1, maximum=64)
@@ -56,6 +61,10 @@ class KernelKeys(Keys):
         default="auto",
     )
     packages = key(ListOf(item=Text()), "Requirements that pip installs, such as numpy>=2.")
+    requirements = key(
+        _FILE,
+        "A file such as requirements.txt, whose packages are dependencies; relative to this file.",
+    )
     argv = key(
         ListOf(item=Text(empty=True)),
         "The kernel's command line, one word of which holds {connection_file}; ipykernel unless"
@@ -152,6 +161,7 @@ def kernel(cursor: Cursor, dependencies: Sequence[Dependency]) -> KernelOptions:
     return KernelOptions(
         runtime=None if runtime == "auto" else runtime,
         packages=_requirements(fields.at(KernelKeys.packages)),
+        requirements=fields.read(KernelKeys.requirements),
         argv=_argv(fields.at(KernelKeys.argv)),
         preload=fields.read(KernelKeys.preload),
         skip_dependencies=skipped(fields.at(KernelKeys.skip_dependencies), dependencies),

@@ -100,7 +100,8 @@ class Dependency:
     kind: DependencyKind
     name: str
     version: str | None = None
-    """``X.Y`` or ``N`` after the ``@``; for pip a PEP 440 specifier such as ``>=2,<3``."""
+    """``X.Y`` or ``N`` after the ``@``; for pip a PEP 440 specifier such as ``>=2,<3``, and a
+    marker after a semicolon where ``kernel.requirements`` has one."""
     bundle: str | None = None
     """The name in the file that stands for this and others (``python-dev``)."""
     where: str = ""
@@ -182,6 +183,8 @@ class KernelOptions:
 
     runtime: str | None = None
     packages: tuple[str, ...] = ()
+    requirements: str | None = None
+    """A file of the project, relative to its directory, that names packages as pip has them."""
     argv: tuple[str, ...] = ()
     """Empty: ipykernel. ``{connection_file}`` is substituted."""
     preload: tuple[str, ...] = ()

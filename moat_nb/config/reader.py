@@ -25,8 +25,9 @@ from moat_nb.config.file import digest_of, find, label_of, read_file
 from moat_nb.config.model import Config, Dependency, UnusedKey
 from moat_nb.config.shapes import Block, Choice, Keys, Text, key
 from moat_nb.config.yaml_nodes import Problems, compose, nearest
+from moat_nb.errors import ConfigError, Problem
 
-__all__ = ["UNUSED", "FileKeys", "load", "read_config", "slug"]
+__all__ = ["UNUSED", "FileKeys", "load", "load_with_problems", "read_config", "slug"]
 
 
 UNUSED = (
@@ -95,10 +96,21 @@ def load(path: Path | str, *, home: Path | None = None) -> Config:
 
     ``home`` is what ``~`` stands for, the launcher's own home unless given.
     """
+    config, problems = load_with_problems(path, home=home)
+    if problems:
+        raise ConfigError(problems)
+    return config
+
+
+def load_with_problems(
+    path: Path | str, *, home: Path | None = None
+) -> tuple[Config, tuple[Problem, ...]]:
+    """As :func:`load`, with what is wrong beside a Config that is without it: good for finding
+    more, and for nothing else. ConfigError where nothing can be understood."""
     home = home or Path.home()
     file = find(Path(path), home)
     label = label_of(file)
-    return read_config(read_file(file, label), path=file, home=home, label=label)
+    return _read(read_file(file, label), path=file, home=home, label=label)
 
 
 def read_config(data: bytes, *, path: Path, home: Path, label: str | None = None) -> Config:
@@ -106,14 +118,21 @@ def read_config(data: bytes, *, path: Path, home: Path, label: str | None = None
 
     ``label`` is how errors name the file; its name alone when not given. Raises ConfigError.
     """
+    config, problems = _read(data, path=path, home=home, label=label)
+    if problems:
+        raise ConfigError(problems)
+    return config
+
+
+def _read(
+    data: bytes, *, path: Path, home: Path, label: str | None
+) -> tuple[Config, tuple[Problem, ...]]:
     problems = Problems(label=label or path.name)
     root = compose(data, problems)
     cursor = Cursor(problems=problems, path="", node=root, anchor=root)
     fields = Fields(entries=cursor.entries(), owner=cursor)
     config = _config(fields, path, home, problems, digest_of(data))
-    if problems.found:
-        raise problems.error()
-    return config
+    return config, problems.error().problems
 
 
 def slug(text: str) -> str:

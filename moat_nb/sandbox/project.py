@@ -7,19 +7,20 @@ the same, in the same words.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from moat_nb.config.model import Config
 from moat_nb.config.overrides import override
-from moat_nb.config.reader import load
-from moat_nb.errors import collected, refusal_of
+from moat_nb.config.reader import load_with_problems
+from moat_nb.errors import Problem, RuntimeUnavailable, collected, refusal_of
 from moat_nb.host.machine import Host
 from moat_nb.planning.image import ImagePlan
 from moat_nb.planning.kernel import plan_kernel
 from moat_nb.planning.lacks import Lack, told
+from moat_nb.planning.requirements import with_requirements
 from moat_nb.planning.services import SidecarPlan, plan_services
 from moat_nb.planning.spec import ContainerSpec
 from moat_nb.runtimes.base import Runtime
@@ -83,11 +84,14 @@ def plan_project(
     """
     host = host or Host.current()
     environ = os.environ if environ is None else environ
-    file = project if isinstance(project, Config) else load(project, home=host.home)
-    config = override(file, home=host.home, **(overrides or {}))
-    chosen, why = choose(runtime, config, host, environ)
+    file, wrong = _file(project, host)
+    config, problems = file, [*wrong]
+    with collected(problems):
+        config = override(file, home=host.home, **(overrides or {}))
+        config = with_requirements(config)
+    chosen, why = _choose(runtime, config, host, environ, problems)
     kernel = plan_kernel(config, host, chosen.capabilities, kernels=kernels)
-    problems = [*kernel.problems, *chosen.check(kernel.spec, config)]
+    problems += [*kernel.problems, *chosen.check(kernel.spec, config)]
     sidecars: tuple[SidecarPlan, ...] = ()
     if chosen.capabilities.sidecars:
         with collected(problems):
@@ -111,3 +115,27 @@ def plan_project(
         host=host,
         environ=environ,
     )
+
+
+def _file(project: Config | Path | str, host: Host) -> tuple[Config, tuple[Problem, ...]]:
+    if isinstance(project, Config):
+        return project, ()
+    return load_with_problems(project, home=host.home)
+
+
+def _choose(
+    wish: str | None,
+    config: Config,
+    host: Host,
+    environ: Mapping[str, str],
+    problems: Sequence[Problem],
+) -> tuple[Runtime, str]:
+    """Raises ``problems`` where the choice would be another without them."""
+    if any(problem.what.startswith(("runtime:", "kernel.runtime:")) for problem in problems):
+        raise refusal_of(problems)
+    try:
+        return choose(wish, config, host, environ)
+    except RuntimeUnavailable:
+        if problems:
+            raise refusal_of(problems) from None
+        raise

@@ -338,9 +338,12 @@ def test_the_probe_sees_the_images_own_interpreter(engine: Engine) -> None:
 
 def test_debians_tools_are_installed_with_network(engine: Engine, plan: Plan) -> None:
     seen = Recorder()
-    tag = ensure_image(plan(dependencies=(needs("tool", "jq"),)), engine.client, seen)
+    asked = plan(dependencies=(needs("tool", "jq"), needs("tool", "fd", "10.2")))
+    tag = ensure_image(asked, engine.client, seen)
     assert run(engine, tag, "jq", "-n", "1+1") == "2\n"
-    assert seen.stages == [f"building {tag} with network, for apt (jq)"]
+    # By its own name, which Debian's package has not.
+    assert run(engine, tag, "fd", "--version").startswith(("fd", "fdfind"))
+    assert seen.stages == [f"building {tag} with network, for apt (fd-find, jq)"]
 
 
 @pytest.mark.parametrize(("network_steps", "alone"), [((), True), (("apt (jq)",), False)])
@@ -362,7 +365,9 @@ def test_a_build_has_a_network_only_if_a_step_needs_one(
 
 
 def test_node_comes_as_a_wheel_and_npm_installs_programs(engine: Engine, plan: Plan) -> None:
-    asked = plan(dependencies=(needs("tool", "node", "20"), needs("npm", "semver", "7")))
+    node, semver = needs("tool", "node", "20"), needs("npm", "semver", "7")
+    asked = plan(dependencies=(node, semver, needs("tool", "typescript", "5.4")))
     tag = ensure_image(asked, engine.client, Silent())
     assert run(engine, tag, "node", "--version").startswith("v20.")
     assert run(engine, tag, "semver", "--range", "^1", "1.2.3", "2.0.0") == "1.2.3\n"
+    assert run(engine, tag, "tsc", "--version").startswith("Version 5.4.")

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from docker.errors import NotFound
 
-from moat_nb import ImageError, ProofError, SandboxGone, StartError
+from moat_nb import ConfigError, ImageError, ProofError, SandboxGone, StartError
 from moat_nb.jupyter.kernel_manager import Kernel
 from moat_nb.sandbox import sidecars
 from moat_nb.sandbox.pool import POOL
@@ -107,6 +107,28 @@ def test_the_password_is_in_no_record_of_the_engines_and_in_no_repr_log_or_proce
             top = engine.client.api.top(service["Id"], ps_args="-eo pid,args")
             records.append(json.dumps(top))
         assert not [record for record in records if password in record]
+
+
+def test_a_password_that_is_a_secret_is_the_services_and_in_no_record(on_docker, services, engine):
+    value = "from-the-launchers-environment"
+    redis = {"image": services.redis, "env": {"REDIS_PASSWORD": "env://MOAT_TEST_RPW"}}
+    project = on_docker.project(dependencies=["redis"], services={"redis": redis})
+    with pytest.raises(
+        ConfigError, match=r":\d+:\d+: secret REDIS_PASSWORD \(env://MOAT_TEST_RPW\)"
+    ):
+        on_docker.launch(project)
+    assert on_docker.left(project) == []
+    asked = []
+    environ = {**os.environ, "MOAT_TEST_RPW": value}
+    options = {"environ": environ, "approve": lambda demands: asked.extend(demands) or True}
+    with on_docker.launch(project, **options) as box:
+        assert b"+OK" in box.run(["python3", "-c", REDIS], check=True).stdout
+        found = box.run(["printenv", "MOAT_REDIS_PASSWORD"], check=True).stdout.decode().strip()
+        assert found == value
+        started = box._running
+        records = [json.dumps(containers(engine, project)), repr(started), repr(box.spec)]
+        records += [path.read_text() for path in started.run_dir.path.iterdir() if path.is_file()]
+        assert not [record for record in records if value in record]
 
 
 def test_a_sidecars_memory_is_its_own_and_without_swap(on_docker, services, engine):

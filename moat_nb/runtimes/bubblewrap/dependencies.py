@@ -78,6 +78,8 @@ def _lacks_distribution(text: str) -> Iterator[tuple[str, str]]:
     from packaging.requirements import Requirement
 
     requirement = Requirement(text)
+    if requirement.marker is not None and not requirement.marker.evaluate():
+        return
     hint = f"install it by {sys.executable} -m pip install"
     try:
         version = importlib.metadata.version(requirement.name)

@@ -113,7 +113,7 @@ OURS = {
         ("pandas", "write pip:pandas for a package of PyPI, npm:pandas for one of npm, or list it"),
         ("zig", "in kernel.skip_dependencies if the kernel can do without it"),
         ("requirements.txt", "write kernel: {requirements: requirements.txt}, or pip:NAME for one"),
-        ("environment.yml", "write kernel: {requirements: environment.yml}"),
+        ("environment.yml", "write what environment.yml asks for as pip:NAME; `moat-nb init`"),
         ("golang", "did you mean 'go'?"),
         ("python3", "did you mean 'python'?"),
         ("pyhton", "did you mean 'python'?"),

@@ -91,6 +91,39 @@ def moat(tmp_path: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(argv, env=environ(tmp_path), capture_output=True, text=True, check=False)
 
 
+OF_BOTH = {
+    "the file's own faults, and what only a look at this machine finds": (
+        "moutns: []\nmounts: ['./missing:/data']\ndependencies: [pandas]\nbase_image: 'a:1'\n",
+        [
+            "moat.yaml:1:1: unknown key 'moutns'; did you mean 'mounts'?",
+            "moat.yaml:3:16: unknown dependency 'pandas'; write pip:pandas",
+            "moat.yaml:2:10: the source ",
+            "moat.yaml:4:1: bubblewrap: base_image",
+        ],
+    ),
+    "a runtime that there is not, without which nothing can be said of another": (
+        "kernel: {runtime: dokcer, gpus: all}\n",
+        ["moat.yaml:1:19: kernel.runtime: 'dokcer' is not one of"],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", OF_BOTH)
+def test_what_is_wrong_with_a_file_and_what_a_start_refuses_are_told_at_once(
+    case: str, write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text, starts = OF_BOTH[case]
+    monkeypatch.chdir(project := write(text))
+    with pytest.raises(ConfigError) as raised:
+        plan_project(project, "bubblewrap", environ=NO_ENGINE)
+    said = str(raised.value).splitlines()
+    assert len(said) == len(starts), said
+    for line, start in zip(said, starts, strict=True):
+        assert line.startswith(start)
+    done = moat(tmp_path, "install", str(project), "--runtime", "bubblewrap")
+    assert [line.removeprefix("moat-nb: ") for line in done.stderr.splitlines()] == said
+
+
 @pytest.mark.parametrize("case", REFUSED)
 def test_every_command_refuses_what_a_start_refuses_in_the_same_words(
     case: str, write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
