@@ -77,6 +77,8 @@ def stop(which: str | None, *, yes: bool = False) -> int:
     Raises MoatError, once every one was tried.
     """
     found = mine() if which is None else all_of(which)
+    if not found:
+        print("moat-nb: there are no sandboxes of yours", file=sys.stderr)
     others = [one for one in found if one not in at(os.curdir, found)]
     if which is None and others and not yes and not _agreed(others):
         raise MoatError("nothing was stopped; `moat-nb stop .` ends those of the project here")

@@ -184,8 +184,7 @@ class GuestClient:
         on_output: Output | None = None,
     ) -> Process:
         """Start a process and wait until it runs; StartError with the guest's words if not.
-
-        ``terminal``: the rows and columns of one of its own, by which it also has a stdin."""
+        ``terminal``: the rows and columns of one of its own, which is its stdin too."""
         with self._lock:
             self._counter += 1
             id = str(self._counter)
