@@ -32,6 +32,15 @@ def add_machine_commands(commands: Commands) -> None:
 
     parser = add(
         commands,
+        "completion",
+        "print the script by which bash or zsh completes commands",
+        "Its line for ~/.bashrc or ~/.zshrc is the example.",
+        'eval "$(moat-nb completion bash)"',
+    )
+    parser.add_argument("shell", choices=("bash", "zsh"), help="which shell")
+
+    parser = add(
+        commands,
         "bench",
         "measure how long kernels take, beside plain local ones",
         "On every runtime that is usable here, with the project's image. Takes about 8 s a run.",

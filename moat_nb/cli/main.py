@@ -259,6 +259,12 @@ def _schema(arguments: argparse.Namespace) -> int:
     return schema()
 
 
+def _completion(arguments: argparse.Namespace) -> int:
+    from moat_nb.cli.completion import completion
+
+    return completion(arguments.shell)
+
+
 def _clean(arguments: argparse.Namespace) -> int:
     from moat_nb.cli.clean import clean
 
@@ -310,6 +316,7 @@ HANDLERS: dict[str, Callable[[argparse.Namespace], int]] = {
     "stop": _stop,
     "clean": _clean,
     "doctor": _doctor,
+    "completion": _completion,
     "bench": _bench,
     "demo": _demo,
 }

@@ -50,6 +50,7 @@ class MoatMagics(Magics):
 
         ::
 
+            %moat init                      write a first moat.yaml, of what is found here
             %moat run                       start the sandbox of the nearest moat.yaml, or show it
             %moat run ../other --name b     another project's, under a name
             %moat run -- npm install        run one command in it

@@ -284,6 +284,16 @@ def ps(sessions: Sessions, arguments: Namespace) -> None:
     ps(as_json=False)
 
 
+@magic_arguments(name="moat init")
+@argument("directory", nargs="?", default=".", metavar="DIR", help="default: here")
+@argument("--runtime", **RUNTIME)
+def init(sessions: Sessions, arguments: Namespace) -> None:
+    """Write a first moat.yaml, of what is found in the directory."""
+    from moat_nb.cli.init import init
+
+    init(arguments.directory, runtime=arguments.runtime, yes=True)
+
+
 @magic_arguments(name="moat plan")
 @argument("directory", **DIRECTORY)
 @argument("--runtime", **RUNTIME)
@@ -316,6 +326,7 @@ SUBCOMMANDS: dict[str, Any] = {
     "freeze": freeze,
     "ps": ps,
     "excludes": excludes,
+    "init": init,
     "plan": plan,
     "doctor": doctor,
 }

@@ -369,6 +369,7 @@ def test_what_the_command_line_prints_is_printed(notebook):
     notebook.good("%moat run")
     assert "test-box" in notebook.good("%moat ps").stdout
     assert "/workspace" in notebook.good("%moat plan").stdout
+    assert "moat.yaml: is there already" in str(notebook.run("%moat init").error)
     (doctor,) = notebook.good("%moat doctor").data
     assert "bubblewrap" in doctor["text/plain"] and "bubblewrap" in doctor["text/html"]
     assert "kernel" in notebook.good("%moat logs").stdout
