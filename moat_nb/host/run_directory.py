@@ -7,7 +7,9 @@
         NAME.log             the same of each service
         requests             the log of network requests, bounded
         s/                   the sockets of kernels and of ports; the sandbox sees this directory
+        etc/                 passwd and group of the sandbox
         n/                   the proxy's socket, if there is one; read-only in the sandbox
+      images/                what is known of images, until the next boot
       relay-5e0d7a21/        the sockets that a client connects to; no sandbox sees it
 
 The paths are short because a unix socket's path may have 107 bytes at most.
@@ -34,6 +36,7 @@ from moat_nb.host.machine import User, run_directories
 from moat_nb.host.reaper import Reaper, in_use, remove_mount_point, remove_tree
 
 __all__ = [
+    "IMAGES",
     "ClientDirectory",
     "Made",
     "Owner",
@@ -46,6 +49,7 @@ __all__ = [
 ]
 
 CLIENTS = "relay-"
+IMAGES = "images"
 SOCKET_PATH_LIMIT = 107
 LONGEST_SOCKET = len("/12345678/s/123456-5")
 
@@ -145,6 +149,20 @@ class RunDir:
     @property
     def network(self) -> Path:
         return self.path / "n"
+
+    @property
+    def accounts(self) -> Path:
+        return self.path / "etc"
+
+    def write_accounts(self, passwd: str, group: str) -> None:
+        """For whoever reads them inside; StartError."""
+        try:
+            self.accounts.mkdir(mode=0o711)
+            for name, text in (("passwd", passwd), ("group", group)):
+                (self.accounts / name).write_text(text)
+                (self.accounts / name).chmod(0o644)  # whatever the umask is
+        except OSError as error:
+            raise StartError(f"{self.accounts}: cannot be made: {error.strerror}") from error
 
     @property
     def requests(self) -> Path:

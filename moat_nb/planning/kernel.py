@@ -12,6 +12,7 @@ from moat_nb.config.model import WORKSPACE, Config
 from moat_nb.errors import Problem, collected
 from moat_nb.guest.settings import Exclude, Settings, Skeleton
 from moat_nb.host.machine import MOAT_USER, Host, User
+from moat_nb.planning.accounts import NAME
 from moat_nb.planning.caches import cache_binds, cache_environment, cache_problems
 from moat_nb.planning.capabilities import Capabilities
 from moat_nb.planning.image import SKELETON, ImagePlan, image_plan
@@ -100,6 +101,7 @@ def plan_kernel(
             *_guest_settings(mounts, limits, image, config, network, kernels).to_argv(),
         ),
         user=user,
+        accounts=runtime.images and runtime.binds_files,
         env=_environment(config, host, network, on_host=not runtime.images),
         workdir=WORKSPACE,
         mounts=mounts,
@@ -214,7 +216,7 @@ def _guest_settings(
 def _environment(
     config: Config, host: Host, network: NetworkPlan, *, on_host: bool
 ) -> tuple[tuple[str, str], ...]:
-    env = {"HOME": HOME, "USER": "moat", "LOGNAME": "moat", "LANG": "C.UTF-8"}
+    env = {"HOME": HOME, "USER": NAME, "LOGNAME": NAME, "LANG": "C.UTF-8"}
     if on_host:
         programs = str(Path(host.executable).parent)
         env["PATH"] = f"{programs}:/usr/local/bin:/usr/bin:/bin"

@@ -40,6 +40,8 @@ class Instance:
     """A host directory for the kernels' sockets, bound at the same path inside."""
     network: str
     """A host directory for the way out, bound read-only where there is one."""
+    accounts: str
+    """A host directory for ``passwd`` and ``group``."""
     owner: str
     """``pid:start-time:boot-id`` of the launcher."""
     spare: bool = False
@@ -52,6 +54,7 @@ class Instance:
             id=run_dir.id,
             sockets=str(run_dir.sockets),
             network=str(run_dir.network),
+            accounts=str(run_dir.accounts),
             owner=owner,
             spare=spare,
         )
@@ -70,6 +73,8 @@ class ContainerSpec:
     user: User
     keep_user: bool = False
     """The user is one that the image knows, so a rootless engine's 0 must not take its place."""
+    accounts: bool = False
+    """/etc/passwd and /etc/group are files of the start's, which know the user."""
     env: tuple[tuple[str, str], ...]
     """Never a secret: those travel over the attach stream, with the kernel that needs them."""
     workdir: str
@@ -124,6 +129,11 @@ class ContainerSpec:
             labels[SOCKETS_LABEL] = instance.sockets
         else:
             mounts = mounts.with_mounts(Bind(source=instance.sockets, target=instance.sockets))
+        if self.accounts:
+            for name in ("passwd", "group"):
+                source = f"{instance.accounts}/{name}"
+                bind = Bind(source=source, target=f"/etc/{name}", read_only=True)
+                mounts = mounts.with_mounts(bind)
         command = self.command
         if self.ports:
             command = tuple(with_sockets(command, instance.sockets))

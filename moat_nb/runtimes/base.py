@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from concurrent.futures import Future
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from moat_nb.errors import Problem, StartError
@@ -122,6 +123,13 @@ class Containers(Protocol):
 
     def exit_code(self, id: str) -> int | None:
         """How a command ended; None while it runs. Raises StartError."""
+
+    def files(
+        self, image: str, paths: tuple[str, ...], name: str, reaper: Reaper, known: Path
+    ) -> tuple[str, ...]:
+        """The text of files of an image that is there, empty where it has none; ``name`` is for a
+        container that does not start, ``known`` a directory to remember them in. Raises StartError
+        or ImageError."""
 
     def give(self, volume: str, spec: ContainerSpec, reaper: Reaper) -> None:
         """Make a named volume that is root's, as an engine makes them, ``spec``'s user's: its own

@@ -18,7 +18,6 @@ from moat_nb.guest import protocol
 from moat_nb.host.reaper import Reaper
 from moat_nb.host.rotating_log import BoundedLog
 from moat_nb.host.run_directory import Owner, RunDir, SandboxState, base_directory, sweep
-from moat_nb.planning.mounts import Volume
 from moat_nb.planning.spaces import spaces
 from moat_nb.planning.spec import ContainerSpec, Instance, SandboxSpec
 from moat_nb.planning.walk import Budget
@@ -27,6 +26,7 @@ from moat_nb.sandbox.changes import in_a_line
 from moat_nb.sandbox.clock import Clock
 from moat_nb.sandbox.egress import set_up_proxy
 from moat_nb.sandbox.guest_client import STOPPED, GuestClient, MountProof, Process
+from moat_nb.sandbox.kernel_user import check_volumes, give_volumes, write_accounts
 from moat_nb.sandbox.mount_check import Inode, inodes_of, verify_mounts
 from moat_nb.sandbox.mount_points import make_mount_points
 from moat_nb.sandbox.ports import OpenPorts
@@ -129,6 +129,7 @@ class RunningSandbox:
             running.ports = OpenPorts.open(plan.spec.ports, plan.spec.name, run_dir.id)
             plans = [(spec.mounts, spec.user) for spec in (running.spec, *plan.sidecar_specs)]
             make_mount_points(plans, reaper, run_dir, running._sandbox_state(owner, spare))
+            write_accounts(plan.runtime, running.spec, run_dir, reaper)
             running._start_proxy()
             running._bring_up(sandbox, progress)
             running.ports.serve(run_dir)
@@ -179,21 +180,9 @@ class RunningSandbox:
             proofs = self._guest.ready.result(timeout=START_TIMEOUT)
         except FutureTimeout:
             raise StartError(f"the guest gave no sign in {START_TIMEOUT:.0f} s") from None
-        if self._give_volumes(proofs):
+        if give_volumes(self.plan.runtime, self.spec, proofs, self.reaper):
             proofs = self._guest.prove()
         self._check(proofs)
-
-    def _give_volumes(self, proofs: tuple[MountProof, ...]) -> bool:
-        """Have those that the kernels cannot write given to their user; whether there were any."""
-        lacking = self._unwritable(proofs)
-        for volume in lacking:
-            self.plan.runtime.containers.give(volume.name, self.spec, self.reaper)
-        return bool(lacking)
-
-    def _unwritable(self, proofs: tuple[MountProof, ...]) -> list[Volume]:
-        writable = {proof.path for proof in proofs if proof.writable}
-        volumes = self.spec.mounts.written_volumes
-        return [volume for volume in volumes if volume.target not in writable]
 
     def _hear_proxy(self, record: Mapping[str, Any]) -> None:
         """Tell of a refusal in the cells that run, and to whoever listens."""
@@ -250,11 +239,7 @@ class RunningSandbox:
         promised = excludes | {mount.target for mount in mounts.ways}
         if unproved := promised - {proof.path for proof in proofs}:
             raise ProofError(f"{one_line(min(unproved))}: the guest did not prove this exclude")
-        if volumes := self._unwritable(proofs):
-            raise ProofError(
-                f"{one_line(volumes[0].target)}: {self.spec.user} cannot write to the volume "
-                f"{volumes[0].name}; make it that user's, or remove it"
-            )
+        check_volumes(self.spec, proofs)
         self.proofs = tuple(proof for proof in proofs if proof.path in excludes)
         another_kernel = (
             self.plan.runtime.capabilities.own_mount_table

@@ -7,6 +7,7 @@ import pytest
 from moat_nb.errors import StartError
 from moat_nb.jupyter.kernel_manager import Kernel
 from tests.integration.conftest import Launcher
+from tests.integration.test_jupyter import run
 
 HOME = "/home/moatuser"
 
@@ -137,3 +138,33 @@ def test_what_a_build_leaves_in_home_is_in_the_kernels_home(on_docker: Launcher)
         for image in api.images("moat-nb/test-box"):
             for tag in image["RepoTags"]:
                 api.remove_image(tag, force=True)
+
+
+WHO = """\
+import getpass, grp, os, pwd, socket
+user = pwd.getpwuid(os.getuid())
+assert (user.pw_name, user.pw_dir, user.pw_gid) == ("moat", os.environ["HOME"], os.getgid())
+assert grp.getgrgid(os.getgid()).gr_name == "moat" and getpass.getuser() == "moat"
+assert pwd.getpwnam("root").pw_uid == 0 and pwd.getpwnam("nobody")
+assert socket.gethostbyname(socket.gethostname()).startswith("127.")
+for path in ("/etc/passwd", "/etc/group"):
+    try:
+        open(path, "a")
+    except OSError:
+        continue
+    raise SystemExit(path + " can be written")
+print(len(pwd.getpwall()) > 3)
+"""
+
+
+def test_the_user_and_the_host_are_known_beside_the_images_own(launcher: Launcher) -> None:
+    project = launcher.project(python=True)
+    box = launcher.launch(project)
+    images = launcher.engine is not None
+    with Kernel.start(box) as kernel:
+        assert run(kernel.kc, WHO) == f"{images}\n"
+    assert box.run(["id", "-un"], check=True).stdout == b"moat\n"
+    box.reset()
+    box.run(["python3", "-c", WHO], check=True)
+    box.stop()
+    assert launcher.left(project) == []

@@ -94,6 +94,7 @@ MUCH = 30
 ELSEWHERE = {
     # What starts, holds and ends sandboxes is tried with real ones.
     "runtimes/docker/attach.py": "tests/integration/test_sandbox.py",
+    "runtimes/docker/containers.py": "tests/integration/test_home.py",
     "runtimes/docker/runtime.py": "tests/integration/test_failed_starts.py",
     "runtimes/bubblewrap/stop.py": "tests/unit/runtimes/test_stop.py",
     "sandbox/process.py": "tests/unit/sandbox/test_guest_client.py",

@@ -19,11 +19,12 @@ from typing import TYPE_CHECKING, Any
 from moat_nb.errors import Problem, StartError
 from moat_nb.host.cgroups import Cgroup
 from moat_nb.host.machine import MOAT_USER, Host, User
+from moat_nb.planning.accounts import group, passwd
 from moat_nb.planning.capabilities import Capabilities
 from moat_nb.planning.limits import MIB
 from moat_nb.planning.mounts import TMPFS_MODE, Bind, EmptyFile, Mount, Tmpfs, Volume
 from moat_nb.planning.network import HOSTNAME
-from moat_nb.planning.spec import GUEST_PATH, HOME, ContainerSpec, SandboxSpec
+from moat_nb.planning.spec import GUEST_PATH, ContainerSpec, SandboxSpec
 from moat_nb.runtimes.base import UNLIMITED_FILES, Availability, Runtime, SandboxStreams
 from moat_nb.runtimes.bubblewrap import covers, seccomp, staging
 from moat_nb.runtimes.bubblewrap.dependencies import missing_dependencies
@@ -393,13 +394,10 @@ def _unsupported(spec: ContainerSpec) -> Iterator[tuple[str, str, str]]:
 
 
 def _files(spec: ContainerSpec) -> dict[str, str]:
-    """The generated files of /etc: without a passwd entry getpass and whoami fail."""
-    uid, gid = spec.user.uid, spec.user.gid
+    """The generated files of /etc."""
     return {
-        "passwd": f"moat:x:{uid}:{gid}:moat:{HOME}:/bin/sh\n"
-        "root:x:0:0:root:/nonexistent:/usr/sbin/nologin\n"
-        "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
-        "group": f"moat:x:{gid}:\nroot:x:0:\nnogroup:x:65534:\n",
+        "passwd": passwd(spec.user),
+        "group": group(spec.user),
         "hosts": f"127.0.0.1 localhost {HOSTNAME}\n::1 localhost\n",
     }
 

@@ -1,7 +1,9 @@
-"""What a sidecar needs of an engine beside a start: its image, and a command run in it."""
+"""What is needed of an engine beside a start: images, their files, commands in containers."""
 
 from __future__ import annotations
 
+import io
+import tarfile
 from typing import TYPE_CHECKING, Any
 
 from moat_nb.errors import ImageError
@@ -12,7 +14,10 @@ if TYPE_CHECKING:
 
     from moat_nb.text.progress import Progress
 
-__all__ = ["begin", "exit_code", "look_up"]
+__all__ = ["begin", "exit_code", "files", "look_up"]
+
+LARGEST = 1 << 20
+"""Bytes of a file that is read from an image."""
 
 
 def look_up(client: docker.DockerClient, image: str, progress: Progress) -> ImageConfig:
@@ -42,6 +47,34 @@ def exit_code(client: docker.DockerClient, id: str) -> int | None:
     """How a command ended; None while it runs."""
     found = client.api.exec_inspect(id)
     return None if found["Running"] else int(found["ExitCode"])
+
+
+def files(
+    client: docker.DockerClient, image: str, paths: tuple[str, ...], name: str
+) -> tuple[str, ...]:
+    """Their text, read through a container that never starts; empty for what is no file there."""
+    api = client.api
+    host_config = api.create_host_config(network_mode="none")
+    api.create_container(image, ["true"], name=name, host_config=host_config)
+    try:
+        return tuple(_text(client, name, path) for path in paths)
+    finally:
+        api.remove_container(name, force=True)
+
+
+def _text(client: docker.DockerClient, container: str, path: str) -> str:
+    from docker.errors import NotFound
+
+    try:
+        stream, status = client.api.get_archive(container, path)
+    except NotFound:
+        return ""
+    if status["size"] > LARGEST:
+        return ""
+    with tarfile.open(fileobj=io.BytesIO(b"".join(stream))) as tar:
+        member = tar.next()
+        file = tar.extractfile(member) if member is not None and member.isreg() else None
+        return "" if file is None else file.read().decode(errors="replace")
 
 
 def _inspect(client: docker.DockerClient, image: str) -> dict[str, Any] | None:

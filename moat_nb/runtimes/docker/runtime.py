@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from moat_nb.config.model import Config
 from moat_nb.errors import ImageError, Problem, RuntimeUnavailable, StartError
 from moat_nb.host.reaper import Reaper
+from moat_nb.host.remembered import remembered
 from moat_nb.planning.capabilities import Capabilities
 from moat_nb.planning.image import ImagePlan
 from moat_nb.planning.spec import ContainerSpec, SandboxSpec
@@ -209,6 +210,18 @@ class Docker:
     def exit_code(self, id: str) -> int | None:
         with self._client() as client:
             return containers.exit_code(client, id)
+
+    def files(
+        self, image: str, paths: tuple[str, ...], name: str, reaper: Reaper, known: Path
+    ) -> tuple[str, ...]:
+        def ask() -> tuple[str, ...]:
+            reaper.container(self._socket(), name)
+            with self._client() as client:
+                return containers.files(client, image, paths, name)
+
+        if (id := image_id(self._socket(), image)) is None:
+            raise ImageError(f"the image {image} is missing")
+        return remembered(known, " ".join((id, *paths)), ask)
 
     def give(self, volume: str, spec: ContainerSpec, reaper: Reaper) -> None:
         name = f"{spec.name}-volume"

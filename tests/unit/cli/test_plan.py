@@ -61,6 +61,8 @@ def test_plan_renders_docker_without_an_engine(directory):
         "/tmp": "tmpfs",
         "/home/moatuser": "tmpfs",
         "/run/moat/network": "bind",
+        "/etc/passwd": "bind",
+        "/etc/group": "bind",
         **dict.fromkeys([m for m in targets(plan) if m.endswith("/00000000/s")], "bind"),
     }
     assert plan["rendered"]["name"] == "moat-box-00000000"

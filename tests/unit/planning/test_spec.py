@@ -29,6 +29,7 @@ SPEC = ContainerSpec(
     labels=(("z", "kept"),),
 )
 INSTANCE = Instance(
+    accounts="/run/user/1000/moat-nb/0123abcd/etc",
     id="0123abcd",
     sockets="/tmp/moat-nb-1000/0123abcd/s",
     network="/tmp/moat-nb-1000/0123abcd/n",

@@ -48,6 +48,7 @@ SPEC = ContainerSpec(
     limits=Limits(memory=1 << 30, cpus=1.5),
 ).instantiate(
     Instance(
+        accounts="/run/user/1000/moat-nb/0123abcd/etc",
         id="0123abcd",
         sockets="/run/user/1000/moat-nb/0123abcd/s",
         network="/run/user/1000/moat-nb/0123abcd/n",
