@@ -18,7 +18,9 @@ from moat_nb.runtimes.docker.runtime import Docker
 from tests.unit.planning.conftest import Make
 from tests.unit.planning.planned import docker
 
-INSTANCE = Instance(id="0123abcd", sockets="/run/s", network="/run/n", owner="7:99:boot")
+INSTANCE = Instance(
+    id="0123abcd", sockets="/run/s", network="/run/n", accounts="/run/e", owner="7:99:boot"
+)
 
 
 def test_the_guest_is_told_each_port_once_and_where_the_starts_sockets_are(
