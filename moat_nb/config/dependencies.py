@@ -23,6 +23,7 @@ from moat_nb.config.registry import (
     SYNONYMS,
     TOOLS,
 )
+from moat_nb.config.requirement import requirement
 from moat_nb.config.yaml_nodes import nearest, shown
 from moat_nb.errors import Problem
 
@@ -157,25 +158,20 @@ def _prefixed(text: str, prefix: str, where: str) -> Dependency | Problem:
 
 
 def _pip(prefix: str, text: str, where: str) -> Dependency | Problem:
-    # 15 ms that only a file with pip: dependencies pays for.
-    from packaging.requirements import InvalidRequirement, Requirement
-
     what = f"{shown(f'{prefix}:{text}')} is not a requirement of pip"
     hint = "write pip:NAME, pip:NAME@VERSION, pip:NAME[EXTRA] or pip:NAME>=1,<2"
     pinned = _PIP_PINNED.fullmatch(text)
     try:
-        requirement = Requirement(f"{pinned['name']}=={pinned['version']}" if pinned else text)
-    except InvalidRequirement as error:
-        reason = str(error).splitlines()[0]
-        return Problem(where=where, what=f"{what}: {reason}", hint=hint)
-    if requirement.url or requirement.marker:
-        part = "an address" if requirement.url else "a marker"
-        return Problem(where=where, what=f"{what} that may stand here: it has {part}", hint=hint)
-    extras = f"[{','.join(sorted(requirement.extras))}]" if requirement.extras else ""
+        asked = requirement(f"{pinned['name']}=={pinned['version']}" if pinned else text)
+    except ValueError as error:
+        return Problem(where=where, what=f"{what}: {error}", hint=hint)
+    if asked.marker:
+        return Problem(where=where, what=f"{what} that may stand here: it has a marker", hint=hint)
+    extras = f"[{','.join(sorted(asked.extras))}]" if asked.extras else ""
     return Dependency(
         kind="pip",
-        name=requirement.name + extras,
-        version=str(requirement.specifier) or None,
+        name=asked.name + extras,
+        version=str(asked.specifier) or None,
         where=where,
     )
 

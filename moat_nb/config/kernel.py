@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias, get_args
 from moat_nb.config.cursor import Cursor
 from moat_nb.config.custom_services import SERVICES
 from moat_nb.config.model import Dependency, KernelOptions
+from moat_nb.config.requirement import requirement
 from moat_nb.config.services import skipped
 from moat_nb.config.shapes import (
     Boolean,
@@ -190,19 +191,13 @@ def kernel(cursor: Cursor, dependencies: Sequence[Dependency]) -> KernelOptions:
 
 
 def _requirements(cursor: Cursor) -> tuple[str, ...]:
-    if not cursor.given:
-        return ()
-    # 15 ms that only a file with packages pays for.
-    from packaging.requirements import InvalidRequirement, Requirement
-
     found = []
     for item in cursor.items():
         text = item.text("")
         try:
-            found += [str(Requirement(text))] if text else []
-        except InvalidRequirement as error:
-            reason = str(error).splitlines()[0]
-            item.fail(f"{shown(text)} is not a requirement of pip: {reason}", "write NAME>=1,<2")
+            found += [str(requirement(text))] if text else []
+        except ValueError as error:
+            item.fail(f"{shown(text)} is not a requirement of pip: {error}", "write NAME>=1,<2")
     return tuple(found)
 
 

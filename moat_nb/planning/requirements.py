@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from moat_nb.config.model import Config, Dependency
+from moat_nb.config.requirement import requirement
 from moat_nb.config.yaml_nodes import shown
 from moat_nb.errors import ConfigError, Problem
 
@@ -88,24 +89,21 @@ def _dependencies(name: str, text: str) -> Iterator[Dependency | Problem]:
 
 
 def _dependency(words: str, where: str) -> Dependency | Problem:
-    from packaging.requirements import InvalidRequirement, Requirement
-
     hint = "write packages as NAME==VERSION, one a line"
     asked = re.split(r"\s--hash\b", words)[0].strip()  # wheels are taken by name and version
     if asked.startswith("-"):
         what = f"{shown(asked)}: options of pip's are not taken"
         return Problem(where=where, what=what, hint=hint)
     try:
-        requirement = Requirement(asked)
-    except InvalidRequirement:
-        return Problem(where=where, what=f"{shown(asked)} is not a requirement by name", hint=hint)
-    if requirement.url:
-        return Problem(where=where, what=f"{shown(asked)} has an address", hint=hint)
-    extras = f"[{','.join(sorted(requirement.extras))}]" if requirement.extras else ""
-    marker = f"; {requirement.marker}" if requirement.marker else ""
+        found = requirement(asked)
+    except ValueError as error:
+        what = f"{shown(asked)} is not a requirement by name: {error}"
+        return Problem(where=where, what=what, hint=hint)
+    extras = f"[{','.join(sorted(found.extras))}]" if found.extras else ""
+    marker = f"; {found.marker}" if found.marker else ""
     return Dependency(
         kind="pip",
-        name=requirement.name + extras,
-        version=f"{requirement.specifier}{marker}" or None,
+        name=found.name + extras,
+        version=f"{found.specifier}{marker}" or None,
         where=where,
     )

@@ -75,6 +75,8 @@ def test_the_runtime_auto_is_no_choice() -> None:
         ("runtime: bwrap", "'bwrap' is not one of auto, docker, podman, bubblewrap, apple, kuber"),
         ("packags: []", "unknown key 'packags' in kernel; did you mean 'packages'?"),
         ("packages: ['-r x']", "kernel.packages[0]: '-r x' is not a requirement of pip"),
+        ("packages: ['x @ file:///e']", "is not a requirement of pip: it has an address"),
+        ("packages: [evil.zip]", "is not a requirement of pip: pip would take it for a file"),
         ("packages: numpy", "kernel.packages: 'numpy' stands where a list must"),
         ("argv: [ir]", "kernel.argv: no word holds {connection_file}"),
         ("preload: ['os; x']", "kernel.preload[0]: 'os; x' is not a module's name"),

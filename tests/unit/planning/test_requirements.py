@@ -62,8 +62,12 @@ def test_what_is_no_name_is_refused_all_at_once_with_its_line(config: Config) ->
         f"deps/requirements.txt:{line}:1: {what}; write packages as NAME==VERSION, one a line"
         for line, what in (
             (1, "'-r other.txt': options of pip's are not taken"),
-            (3, "'./x.whl' is not a requirement by name"),
-            (4, "'b @ https://example.org/b.whl' has an address"),
+            (
+                3,
+                "'./x.whl' is not a requirement by name: Expected package name at the start of "
+                "dependency specifier",
+            ),
+            (4, "'b @ https://example.org/b.whl' is not a requirement by name: it has an address"),
             (5, "'--index-url=http://x': options of pip's are not taken"),
         )
     ]
