@@ -12,7 +12,7 @@ import sys
 import threading
 from typing import Dict, List, Mapping, Optional, Sequence
 
-from . import venv
+from . import as_kernel, venv
 
 LOWEST_PRIORITY = 19
 STREAM = "%s.stream.OutStream" % __package__
@@ -31,6 +31,7 @@ def may_fork(environ: Mapping[str, str], own: Mapping[str, str]) -> bool:
 
     return (
         settings(environ) == settings(own)
+        and all(environ.get(name) == own.get(name) for name in as_kernel.variables_read)
         and threading.active_count() == 1
         and not venv.shadows(environ)
     )
@@ -44,11 +45,19 @@ def preload(names: Sequence[str], in_no_hurry: bool = False) -> Optional[str]:
     # Its warning would be the last that the guest has said, whatever ends the sandbox.
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
     gc.disable()  # nothing of this is garbage, and looking for some takes a fifth of the time
-    try:
+    own = [name for name in names if as_kernel.is_own(name)]
+    others = [name for name in names if name not in own]
+
+    def load(names: Sequence[str]) -> None:
         if in_no_hurry:
             _import_at_low_priority(names)
         for name in names:
             importlib.import_module(name)
+
+    try:
+        load(own)
+        if others:
+            as_kernel.import_all(others, load)
     except (Exception, SystemExit) as error:
         return "%s: %s" % (type(error).__name__, error)
     finally:
