@@ -130,6 +130,8 @@ class SandboxState:
     """Host paths in them that it does not see."""
     protect: tuple[str, ...] = ()
     """Names beside the usual ones that are protected, relative to each of ``writable``."""
+    held: tuple[str, ...] = ()
+    """Host paths in ``writable`` that mounts of their own keep it from renaming."""
     file: str = ""
     """The moat.yaml that it was started from."""
     digest: str = ""
@@ -221,7 +223,7 @@ class RunDir:
         fields = json.loads(self.state_file.read_text())
         fields["owner"] = Owner(**fields["owner"])
         fields["covers"] = tuple(fields["covers"])
-        for name in ("services", "writable", "unseen", "protect"):
+        for name in ("services", "writable", "unseen", "protect", "held"):
             fields[name] = tuple(fields.get(name, ()))
         fields["ports"] = tuple((name, url) for name, url in fields.get("ports", ()))
         fields["made"] = tuple(Made(*made) for made in fields["made"])

@@ -3,6 +3,9 @@
 A file's ctime says when it was last changed; a sandbox cannot set it, unlike mtime. So nothing is
 recorded at the start but its time. What is deleted leaves no trace, and what the host changed
 meanwhile is listed too.
+
+A rename changes the ctime of what is renamed and of nothing below it, so a directory is taken for
+one that has come to its place: see ``_Moved``.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import stat
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Literal
 
 from moat_nb.planning.protected_names import CHECKPOINTS, below_any, is_suspect, reason
 from moat_nb.planning.walk import Budget, Over, walk
@@ -79,6 +83,7 @@ def changes(
     names: Sequence[str] = (),
     apart: Collection[str] = (),
     made: Collection[tuple[int, int]] = (),
+    held: Collection[str] = (),
     budget: Budget | None = None,
 ) -> Changes:
     """What has a ctime after ``since`` (seconds since the epoch) below the directories ``tops``.
@@ -87,14 +92,21 @@ def changes(
     not found: before a sandbox's first program runs.
 
     ``names``: protected ones of the project's own. ``apart``: host paths that the sandbox does not
-    see. ``made``: device and inode of what the start itself made. No link is followed.
+    see. ``made``: device and inode of what the start itself made. ``held``: host paths that it
+    could not rename. No link is followed.
     """
     budget = budget or Budget()
-    after = int(since * 1e9)
     found: dict[str, Change] = {}
+    look = _Look(
+        after=int(since * 1e9),
+        names=names,
+        apart=frozenset(apart),
+        made=frozenset(made),
+        held=frozenset(held),
+    )
     with suppress(Over):
         for top in tops:
-            for change in _below(top, after, names, set(apart), set(made), budget):
+            for change in look.below(top, budget):
                 found[change.path] = change
                 if len(found) > KEPT:
                     budget.over = True
@@ -103,32 +115,77 @@ def changes(
     return Changes(found=tuple(ordered), complete=not budget.over)
 
 
-def _below(
-    top: str,
-    after: int,
-    names: Sequence[str],
-    apart: set[str],
-    made: set[tuple[int, int]],
-    budget: Budget,
-) -> Iterator[Change]:
-    try:
-        descriptor = os.open(top, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError:
-        return
-    try:
-        for relative, entry, parent in walk(
-            descriptor, budget, lambda path: posixpath.join(top, path) not in apart
-        ):
-            with suppress(OSError):  # gone again
-                status = entry.stat(follow_symlinks=False)
-                if status.st_ctime_ns <= after or (status.st_dev, status.st_ino) in made:
-                    continue
-                target = os.readlink(entry.name, dir_fd=parent) if entry.is_symlink() else ""
-                rank, why = _judge(relative, status.st_mode, target, names)
-                if rank is not None and posixpath.join(top, relative) not in apart:
-                    yield Change(path=posixpath.join(top, relative), rank=rank, why=why)
-    finally:
-        os.close(descriptor)
+@dataclass(frozen=True, kw_only=True)
+class _Look:
+    """See :func:`changes`."""
+
+    after: int
+    names: Sequence[str]
+    apart: frozenset[str]
+    made: frozenset[tuple[int, int]]
+    held: frozenset[str]
+
+    def below(self, top: str, budget: Budget) -> Iterator[Change]:
+        try:
+            descriptor = os.open(top, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError:
+            return
+        moved = _Moved()
+        try:
+            for relative, entry, parent in walk(
+                descriptor, budget, lambda path: posixpath.join(top, path) not in self.apart
+            ):
+                with suppress(OSError):  # gone again
+                    status = entry.stat(follow_symlinks=False)
+                    path = posixpath.join(top, relative)
+                    by_its_parents = moved.at(relative)
+                    is_new = status.st_ctime_ns > self.after and not self._is_ours(status)
+                    if is_new and stat.S_ISDIR(status.st_mode) and path not in self.held:
+                        moved.enter(relative, certain=status.st_mtime_ns <= self.after)
+                    if path in self.apart or not (is_new or by_its_parents):
+                        continue
+                    target = os.readlink(entry.name, dir_fd=parent) if entry.is_symlink() else ""
+                    rank, why = _judge(relative, status.st_mode, target, self.names)
+                    if rank is None or not (
+                        is_new or by_its_parents == "certainly" or _by_place(rank, target)
+                    ):
+                        continue
+                    yield Change(path=path, rank=rank, why=why)
+        finally:
+            os.close(descriptor)
+
+    def _is_ours(self, status: os.stat_result) -> bool:
+        return (status.st_dev, status.st_ino) in self.made
+
+
+class _Moved:
+    """Directories above an entry that may have been renamed since the start, in a walk's order.
+
+    A directory's ctime is new as well when an entry of it was made or removed. That sets its mtime
+    too, so one whose mtime is old was renamed (or had its mode changed) and all below it counts.
+    A sandbox can set the mtime, or make a file there after the rename. So below any other new
+    directory what is dangerous where it stands counts, however old it is; ordinary files would be
+    listed for nothing.
+    """
+
+    def __init__(self) -> None:
+        self._above: list[tuple[str, bool]] = []
+
+    def at(self, relative: str) -> Literal["perhaps", "certainly", ""]:
+        """How far the entry at ``relative`` counts for a directory above it."""
+        while self._above and not relative.startswith(self._above[-1][0]):
+            self._above.pop()
+        if not self._above:
+            return ""
+        return "certainly" if any(certain for _, certain in self._above) else "perhaps"
+
+    def enter(self, relative: str, *, certain: bool) -> None:
+        self._above.append((f"{relative}/", certain))
+
+
+def _by_place(rank: int, target: str) -> bool:
+    """Whether a rename alone can make it dangerous; else it was so, and told, where it was."""
+    return rank == 0 or (RANKS[rank] == "leads out" and not target.startswith("/"))
 
 
 def _judge(relative: str, mode: int, target: str, names: Sequence[str]) -> tuple[int | None, str]:

@@ -24,7 +24,19 @@ def workspace_of(plan: LaunchPlan, since: float) -> dict[str, Any]:
         "writable": _writable(plan),
         "unseen": hidden(plan.spec.mounts),
         "protect": plan.config.kernel.protect,
+        "held": _held(plan),
     }
+
+
+def _held(plan: LaunchPlan) -> tuple[str, ...]:
+    return tuple(
+        {
+            mount.source: None
+            for spec in (plan.spec, *plan.sidecar_specs)
+            for mount in spec.mounts
+            if isinstance(mount, Bind) and mount.role in ("pin", "protected")
+        }
+    )
 
 
 def _writable(plan: LaunchPlan) -> tuple[str, ...]:
@@ -62,5 +74,6 @@ def changes_of(state: SandboxState, budget: Budget | None = None) -> Changes:
         names=state.protect,
         apart=state.unseen,
         made={(made.device, made.inode) for made in state.made},
+        held=state.held,
         budget=budget,
     )

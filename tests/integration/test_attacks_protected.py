@@ -379,6 +379,22 @@ def test_a_protected_name_that_is_made_is_told_at_once_and_listed_first(
             launcher.launch(project)
 
 
+def test_what_is_renamed_into_place_is_told_at_the_end(launcher, repository, heard):
+    """An earlier sandbox left it where nothing obeys it, so no change of it is new."""
+    project = repository()
+    for name in ("a/b/c/d/e/f/g/h/x/config", "a/b/c/d/e/f/g/h/x/HEAD"):
+        (project / name).parent.mkdir(parents=True, exist_ok=True)
+        (project / name).touch()
+    for path in (project / "a", *(project / "a").rglob("*")):
+        launcher.give(path, launcher.owner)
+    box = launcher.launch(project, on_event=heard)
+    box.run(["sh", "-c", "mkdir new; mv a/b/c/d/e/f/g/h/x new/.git; ls new/.git"], check=True)
+    paths = [change.path for change in box.changes().dangerous]
+    assert paths == [str(project / "new/.git/config")]
+    box.stop()
+    assert any(kind == "changes" and paths[0] in text for kind, text in heard)
+
+
 def test_nothing_is_told_of_a_sandbox_that_leaves_nothing_dangerous(launcher, repository, heard):
     project = repository()
     box = launcher.launch(project, on_event=heard)

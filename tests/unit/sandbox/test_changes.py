@@ -25,9 +25,18 @@ def start(tmp_path: Path) -> float:
     (tmp_path / "old").mkdir()
     (tmp_path / "old/Makefile").touch()
     (tmp_path / "old/.envrc").touch()
+    # What a repository needs, and what an editor obeys, as an earlier sandbox left them.
+    (tmp_path / "a/h/x").mkdir(parents=True)
+    (tmp_path / "y/.vscode").mkdir(parents=True)
+    for name in ("a/h/x/HEAD", "a/h/x/config", "y/.vscode/tasks.json", "y/data.csv"):
+        (tmp_path / name).touch()
+    (tmp_path / "y/near").symlink_to("../old")
+    (tmp_path / "y/far").symlink_to("/etc")
+    clock = tmp_path.with_name("clock")
+    clock.touch()
     began = time.time()
-    while (tmp_path / "old").stat().st_ctime < began:
-        (tmp_path / "old").chmod(0o755)
+    while clock.stat().st_ctime < began:
+        clock.chmod(0o755)
     return began
 
 
@@ -62,6 +71,42 @@ def test_the_dangerous_stands_first(tmp_path: Path, start: float) -> None:
     ]
 
 
+def test_what_is_renamed_into_place_counts_with_all_below_it(tmp_path: Path, start: float) -> None:
+    (tmp_path / "a/h/x").rename(tmp_path / ".git")
+    (tmp_path / "y").rename(tmp_path / "proj")
+    assert found(tmp_path, start) == {
+        ".git/config": "host programs run it",
+        "proj/.vscode": "host programs run it",
+        "proj/.vscode/tasks.json": "host programs run it",
+        "proj/far": "leads out",
+        "proj/data.csv": "changed",
+        "proj/near": "changed",
+    }
+
+
+def test_what_is_done_there_after_a_rename_hides_nothing_that_is_dangerous(
+    tmp_path: Path, start: float
+) -> None:
+    (tmp_path / "a/h/x").rename(tmp_path / ".git")
+    (tmp_path / ".git/index").touch()
+    (tmp_path / "y").rename(tmp_path / "old/proj")
+    (tmp_path / "old/proj/new").touch()
+    os.utime(tmp_path / "old", (0, 0))
+    assert set(found(tmp_path, start)) >= {".git/config", "old/proj/.vscode/tasks.json"}
+
+
+def test_an_old_file_is_ordinary_where_another_is_made(tmp_path: Path, start: float) -> None:
+    (tmp_path / "y/new").touch()
+    (tmp_path / "old/new").touch()
+    held = [str(tmp_path / "old")]
+    assert set(found(tmp_path, start, held=held)) == {
+        "old/new",
+        "y/new",
+        "y/.vscode",
+        "y/.vscode/tasks.json",
+    }
+
+
 def test_a_time_that_the_sandbox_sets_does_not_hide_a_change(tmp_path: Path, start: float) -> None:
     (tmp_path / "old/.envrc").write_text("x")
     os.utime(tmp_path / "old/.envrc", (0, 0))
@@ -76,14 +121,14 @@ def test_a_repository_in_disguise_is_dangerous(tmp_path: Path, start: float) -> 
 
 
 def test_checkpoints_are_dangerous_where_they_are_links(tmp_path: Path, start: float) -> None:
-    (tmp_path / "a/.ipynb_checkpoints").mkdir(parents=True)
-    (tmp_path / "a/.ipynb_checkpoints/plain").touch()
-    (tmp_path / "a/.ipynb_checkpoints/link").symlink_to("../x")
+    (tmp_path / "b/.ipynb_checkpoints").mkdir(parents=True)
+    (tmp_path / "b/.ipynb_checkpoints/plain").touch()
+    (tmp_path / "b/.ipynb_checkpoints/link").symlink_to("../x")
     (tmp_path / ".ipynb_checkpoints").symlink_to("old")
     assert found(tmp_path, start) == {
         ".ipynb_checkpoints": "host programs run it",
-        "a/.ipynb_checkpoints/link": "host programs run it",
-        "a/.ipynb_checkpoints/plain": "changed",
+        "b/.ipynb_checkpoints/link": "host programs run it",
+        "b/.ipynb_checkpoints/plain": "changed",
     }
 
 
