@@ -24,9 +24,12 @@ from moat_nb.planning.protected_names import (
     CHECKPOINTS,
     GIT_FILES,
     JUPYTER_CONFIGS,
+    LAUNCH_MODULES,
     NAMES,
     VENV,
     below_any,
+    is_imported,
+    starts_kernels,
 )
 
 __all__ = ["MAX_DIRECTORIES", "MAX_FOUND", "Found", "Look", "is_git_directory"]
@@ -121,7 +124,8 @@ class Look:
             self._git_directory(f"{directory}/.git", directory)
         if is_git_directory(names):  # three empty files are enough: the other names count as well
             self._git_directory(directory, None)
-        for relative in _present(names):
+        imported = _imported(names) if starts_kernels(names, top=whole) else ()
+        for relative in (*_present(names), *imported):
             if relative != ".git" or not names[".git"]:
                 self._protect(f"{directory}/{relative}", directory)
         if CHECKPOINTS in names:
@@ -271,6 +275,12 @@ def _present(names: dict[str, bool]) -> Iterator[str]:
         for there in fnmatch.filter(names, name.pattern):
             if not name.pattern.startswith("jupyter_") or JUPYTER_CONFIGS.fullmatch(there):
                 yield there
+
+
+def _imported(names: dict[str, bool]) -> Iterator[str]:
+    """What a kernel that is started in a directory with these entries imports from there."""
+    yield from filter(is_imported, names)
+    yield from (f"{name}/__init__.py" for name in LAUNCH_MODULES & names.keys() if names[name])
 
 
 def _entries(directory: str) -> dict[str, bool]:

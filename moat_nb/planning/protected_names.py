@@ -8,20 +8,24 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 __all__ = [
     "CHECKPOINTS",
     "GIT_FILES",
     "JUPYTER_CONFIGS",
+    "LAUNCH",
+    "LAUNCH_MODULES",
     "LITERALS",
     "NAMES",
     "VENV",
     "Name",
     "below_any",
+    "is_imported",
     "is_suspect",
     "reason",
+    "starts_kernels",
 ]
 
 CHECKPOINTS = ".ipynb_checkpoints"
@@ -41,6 +45,21 @@ class Name:
     def is_glob(self) -> bool:
         return "*" in self.pattern
 
+
+LAUNCH = "python -m, as any kernel of a notebook that is opened there"
+
+LAUNCH_MODULES = frozenset(
+    {
+        *("_collections_abc", "_heapq", "_typing", "_weakrefset", "collections", "contextlib"),
+        *("copyreg", "enum", "fnmatch", "functools", "genericpath", "glob", "grp", "heapq"),
+        *("importlib", "ipaddress", "ipykernel_launcher", "keyword", "math", "ntpath", "operator"),
+        *("os", "pathlib", "pkgutil", "posixpath", "re", "reprlib", "runpy", "sre_compile"),
+        *("sre_constants", "sre_parse", "stat", "types", "typing", "urllib", "warnings"),
+        "weakref",
+    }
+)
+"""What ``python -m ipykernel_launcher`` imports before it takes the directory that it starts in
+from its path: of CPython 3.8 to 3.13, without what is compiled in."""
 
 NAMES = (
     Name("moat.yaml", "moat-nb: what the next sandbox sees and may reach"),
@@ -79,7 +98,7 @@ NAMES = (
     Name("profile_default", "IPython below 8.0.1 that starts there"),
     Name("ipykernel_launcher.py", "Jupyter: the kernel of a notebook that is opened there"),
     Name("ipykernel_launcher", "Jupyter, as ipykernel_launcher.py"),
-    Name("runpy.py", "python -m, as any kernel of a notebook that is opened there"),
+    Name("runpy.py", LAUNCH),
     Name(".jupytext.py", "jupytext, at a notebook that is opened there"),
     Name(".Rprofile", "R, as the kernel of a notebook that is opened there"),
     Name(".octaverc", "Octave that starts there"),
@@ -130,7 +149,24 @@ LITERALS = frozenset(name for name in _PARTS if "*" not in name)
 
 def is_suspect(name: str) -> bool:
     """Whether :func:`reason` may have one for a path that ends so; quick, for very many names."""
-    return name in _PARTS or name.startswith("jupyter_") or name.endswith(".code-workspace")
+    return (
+        name in _PARTS
+        or name.startswith(("jupyter_", "__init__."))
+        or name.endswith(".code-workspace")
+        or is_imported(name)
+    )
+
+
+def is_imported(name: str) -> bool:
+    """Whether a file of this name is what an import of one of LAUNCH_MODULES takes."""
+    stem, _, suffix = name.partition(".")
+    return stem in LAUNCH_MODULES and (suffix in ("py", "pyc") or suffix.endswith("so"))
+
+
+def starts_kernels(names: Collection[str], *, top: bool) -> bool:
+    """Whether a directory with these entries may be where a kernel is started: LAUNCH holds only
+    there. Else each package that has a ``types.py`` would be protected from its author."""
+    return top or "__init__.py" not in names or any(name.endswith(".ipynb") for name in names)
 
 
 def reason(path: str) -> str:
@@ -145,7 +181,16 @@ def reason(path: str) -> str:
     if parts[-1] == "HEAD" and parts[-2:-1] != ["logs"]:
         return "git, which takes a directory with HEAD, objects and refs for a repository"
     tails = (parts[start:] for start in range(len(parts)))
-    return next((name.by for tail in tails for name in NAMES if _matches(tail, name)), "")
+    found = next((name.by for tail in tails for name in NAMES if _matches(tail, name)), "")
+    return found or (LAUNCH if _is_launched(parts) else "")
+
+
+def _is_launched(parts: list[str]) -> bool:
+    """A module, or a package by its ``__init__``: a directory without one is none."""
+    *above, last = parts
+    if last.startswith("__init__.") and above:
+        last = last.replace("__init__", above[-1], 1)
+    return is_imported(last)
 
 
 def _in_git(below: list[str]) -> str:

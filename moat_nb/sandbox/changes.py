@@ -18,7 +18,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
-from moat_nb.planning.protected_names import CHECKPOINTS, below_any, is_suspect, reason
+from moat_nb.planning.protected_names import (
+    CHECKPOINTS,
+    LAUNCH,
+    below_any,
+    is_suspect,
+    reason,
+    starts_kernels,
+)
 from moat_nb.planning.walk import Budget, Over, walk
 from moat_nb.text.tables import table
 from moat_nb.text.terminal import one_line
@@ -146,6 +153,8 @@ class _Look:
                         continue
                     target = os.readlink(entry.name, dir_fd=parent) if entry.is_symlink() else ""
                     rank, why = _judge(relative, status.st_mode, target, self.names)
+                    if why == LAUNCH and not _starts_kernels(relative, parent):
+                        rank, why = len(RANKS) - 1, ""
                     if rank is None or not (
                         is_new or by_its_parents == "certainly" or _by_place(rank, target)
                     ):
@@ -221,6 +230,21 @@ def _judge_checkpoint(parts: list[str], mode: int) -> tuple[int | None, str]:
         return None, ""
     plain = stat.S_ISREG(mode) and parts[-1] != CHECKPOINTS
     return (len(RANKS) - 1, "") if plain else (0, reason(CHECKPOINTS))
+
+
+def _starts_kernels(relative: str, parent: int) -> bool:
+    """Whether a kernel may be started where ``relative``, an entry of ``parent``, is imported."""
+    *above, name = relative.split("/")
+    where = "."
+    if name.startswith("__init__."):
+        above.pop()
+        where = ".."
+    # Opened anew: the walk reads through the parent's own descriptor.
+    there = os.open(where, os.O_RDONLY | os.O_DIRECTORY, dir_fd=parent)
+    try:
+        return starts_kernels(os.listdir(there), top=not above)  # noqa: PTH208 - a descriptor
+    finally:
+        os.close(there)
 
 
 def _by(parts: list[str]) -> str:

@@ -18,7 +18,15 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 
-from moat_nb.planning.protected_names import CHECKPOINTS, LITERALS, below_any, is_suspect, reason
+from moat_nb.planning.protected_names import (
+    CHECKPOINTS,
+    LAUNCH,
+    LITERALS,
+    below_any,
+    is_suspect,
+    reason,
+    starts_kernels,
+)
 from moat_nb.text.terminal import LOGGER, one_line
 
 __all__ = ["PROTECTED", "SECONDS", "ProtectedWatch"]
@@ -54,6 +62,8 @@ class _Directory:
     suspects: set[str] = field(default_factory=set)
     below: set[str] = field(default_factory=set)
     """The directories in it that are known, watched or not."""
+    starts_kernels: bool = True
+    """Whether a module there may be imported by a kernel's start."""
 
 
 class ProtectedWatch:
@@ -192,9 +202,10 @@ class ProtectedWatch:
             found = list(_entries(descriptor))
         finally:
             os.close(descriptor)
+        names = {name for name, _ in found}
+        known.starts_kernels = starts_kernels(names, top=not known.relative)
         for name, is_directory in found:
             self._look_at_entry(path, known, name, is_directory)
-        names = {name for name, _ in found}
         known.suspects &= names
         known.below &= names
 
@@ -220,13 +231,23 @@ class ProtectedWatch:
         if name == CHECKPOINTS and not is_directory:
             self._made(inside, reason(relative))  # also where a directory was before
         elif is_suspect(name) and name not in known.suspects:
+            why = reason(relative)
+            if why == LAUNCH and not self._starts_kernels(path, known, name):
+                return  # looked at again: a notebook may come there
             known.suspects.add(name)
-            if name != CHECKPOINTS and (why := reason(relative)):
+            if name != CHECKPOINTS and why:
                 self._made(inside, why)
         if is_directory and name not in known.below:
             known.below.add(name)
             if self._is_entered(relative):
                 self._enter(inside, relative)
+
+    def _starts_kernels(self, path: str, known: _Directory, name: str) -> bool:
+        """Whether a kernel may be started where ``name`` is imported: of a package, one above."""
+        if not name.startswith("__init__."):
+            return known.starts_kernels
+        above = self._directories.get(os.path.dirname(path))  # noqa: PTH120 - many, each second
+        return above is None or above.starts_kernels
 
     def _enter(self, path: str, relative: str) -> None:
         """A directory that was made: what it holds already was made, too."""

@@ -65,6 +65,15 @@ def test_each_name_is_found_and_has_its_reason(tmp_path: Path, name: object) -> 
     assert reason(f"deep/er/{file}") == name.by  # type: ignore[attr-defined]
 
 
+def test_modules_that_a_kernels_start_imports_are_read_only_but_in_packages(tmp_path: Path) -> None:
+    make(tmp_path, "types.py", "re/__init__.py", "types/a.ts", "notes/enum.so", "nb/operator.pyc")
+    make(tmp_path, "nb/a.ipynb", "nb/__init__.py", "src/p/__init__.py", "src/p/types.py")
+    make(tmp_path, "src/p/re/__init__.py")
+    assert below(tmp_path, look(tmp_path).read_only) == {
+        *("types.py", "re/__init__.py", "notes/enum.so", "nb/operator.pyc")
+    }
+
+
 def test_a_repository_stays_writable_but_for_what_git_runs(tmp_path: Path) -> None:
     git("init", "-q", cwd=tmp_path)
     make(tmp_path, ".git/info/attributes", ".git/config.worktree")

@@ -107,6 +107,18 @@ def test_an_old_file_is_ordinary_where_another_is_made(tmp_path: Path, start: fl
     }
 
 
+def test_a_module_that_a_kernels_start_imports_is_dangerous_but_in_packages(
+    tmp_path: Path, start: float
+) -> None:
+    for name in ("src/p/re", "re"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "__init__.py").touch()
+    for name in ("src/p/__init__.py", "src/p/types.py", "types.py", "src/types.pyc"):
+        (tmp_path / name).touch()
+    dangerous = [name for name, rank in found(tmp_path, start).items() if "host" in rank]
+    assert sorted(dangerous) == ["re/__init__.py", "src/types.pyc", "types.py"]
+
+
 def test_a_time_that_the_sandbox_sets_does_not_hide_a_change(tmp_path: Path, start: float) -> None:
     (tmp_path / "old/.envrc").write_text("x")
     os.utime(tmp_path / "old/.envrc", (0, 0))

@@ -60,6 +60,27 @@ def test_a_name_that_is_made_is_told_once(tmp_path: Path, begin: Begin, name: st
     assert told == [("protected_made", name)]
 
 
+def test_a_module_that_a_kernels_start_imports_is_told_where_one_may_start(
+    tmp_path: Path, begin: Begin
+) -> None:
+    (tmp_path / "p").mkdir()
+    (tmp_path / "p/__init__.py").touch()
+    watch, told = begin()
+    (tmp_path / "p/types.py").touch()
+    for package in ("re", "p/re"):
+        (tmp_path / package).mkdir()
+        (tmp_path / package / "__init__.py").touch()
+    (tmp_path / "contextlib.py").touch()
+    watch.look()
+    assert sorted(told) == [
+        ("protected_made", "contextlib.py"),
+        ("protected_made", "re/__init__.py"),
+    ]
+    (tmp_path / "p/a.ipynb").touch()
+    watch.look()
+    assert ("protected_made", "p/types.py") in told
+
+
 def test_what_is_made_in_directories_that_are_made_is_told(tmp_path: Path, begin: Begin) -> None:
     """Whether at once, or later."""
     (tmp_path / ".git/info").mkdir(parents=True)
