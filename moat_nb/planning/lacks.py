@@ -11,7 +11,10 @@ from moat_nb.errors import Problem
 __all__ = ["NO_ENGINE", "Lack", "lack_of", "lack_of_hook", "told", "wanted"]
 
 
-NO_ENGINE = "a sandbox gets no engine, by which it could leave", "leave docker to Moat"
+NO_ENGINE = (
+    "a sandbox gets no engine, by which it could leave",
+    "kernel.skip_dependencies takes it out of this notice",
+)
 """Of ``docker:dind`` and the like, on every runtime: why, and the hint."""
 
 

@@ -59,7 +59,8 @@ def _another_python(item: Dependency) -> Iterator[Problem]:
 def _lacks(item: Dependency, path: str) -> Iterator[tuple[str, str]]:
     """Why it is not here and the hint, if it is not."""
     if item.kind == "pip":
-        yield from _lacks_distribution(f"{item.name}{item.version or ''}")
+        for why, hint in _lacks_distribution(f"{item.name}{item.version or ''}"):
+            yield why, f"`%pip install` it in a cell, or {hint}"
     elif item.kind == "npm":
         if not any(Path(directory, item.name).is_dir() for directory in NODE_MODULES):
             yield "not among npm's global packages", "install those by npm install --global"

@@ -203,8 +203,8 @@ def test_what_cannot_be_had_is_a_lack_and_no_step() -> None:
         "hooks.post_build_root, or name an image with it as base_image",
         "moat.yaml:3:5: gofumpt (go-extras): neither Debian, PyPI nor npm has it; install it by "
         "hooks.post_build_root, or name an image with it as base_image",
-        "moat.yaml:3:5: docker:dind: a sandbox gets no engine, by which it could leave; leave "
-        "docker to Moat",
+        "moat.yaml:3:5: docker:dind: a sandbox gets no engine, by which it could leave; "
+        "kernel.skip_dependencies takes it out of this notice",
     ]
 
 
