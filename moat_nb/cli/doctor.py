@@ -16,6 +16,7 @@ from moat_nb.errors import MoatError
 from moat_nb.host.machine import Host
 from moat_nb.host.run_directory import LONGEST_SOCKET, SOCKET_PATH_LIMIT, base_directory
 from moat_nb.runtimes.base import UNLIMITED_FILES
+from moat_nb.runtimes.bubblewrap import etc
 from moat_nb.runtimes.bubblewrap.runtime import UNLIMITED, Bubblewrap
 from moat_nb.runtimes.docker.engine import connect, engine_errors, unlimited
 from moat_nb.runtimes.registry import RUNTIMES
@@ -98,6 +99,8 @@ def examine(host: Host, environ: Mapping[str, str]) -> Iterator[Finding]:
     if "bubblewrap" in usable:
         yield _bubblewraps_limits(Bubblewrap(host))
         yield Finding(group="bubblewrap", subject="files", verdict="ok", detail=UNLIMITED_FILES)
+        for words in etc.remarks(tuple(etc.shown())):
+            yield Finding(group="bubblewrap", subject="/etc", verdict="ok", detail=words)
     yield from _machine()
     yield _socket_directory(environ, host)
     for subject, detail, hint in network(host, environ):

@@ -17,6 +17,7 @@ from moat_nb.host.cgroups import Place, find_place
 from moat_nb.host.machine import Host
 from moat_nb.host.package import PACKAGE
 from moat_nb.planning.interpreter import SYSTEM
+from moat_nb.runtimes.bubblewrap import etc
 
 __all__ = ["NAMESPACES", "OUTSIDE", "BubblewrapFacts", "discover", "hint", "probe"]
 
@@ -45,35 +46,6 @@ _SYSCTLS = {
     "kernel/unprivileged_userns_clone": ("0", "run sysctl kernel.unprivileged_userns_clone=1"),
     "user/max_user_namespaces": ("0", "run sysctl user.max_user_namespaces=10000"),
 }
-
-_ETC = (
-    "alternatives",
-    "ca-certificates",
-    "crypto-policies",
-    "fonts",
-    "host.conf",
-    "ld.so.cache",
-    "ld.so.conf",
-    "ld.so.conf.d",
-    "locale.alias",
-    "localtime",
-    "magic",
-    "mime.types",
-    "nsswitch.conf",
-    "os-release",
-    "pki/ca-trust",
-    "pki/tls/cert.pem",
-    "pki/tls/certs",
-    "pki/tls/openssl.cnf",
-    "protocols",
-    "services",
-    "ssl/cert.pem",
-    "ssl/certs",
-    "ssl/openssl.cnf",
-    "timezone",
-)
-"""What programs below /usr need of /etc; none of it is secret, and no key lies in it."""
-
 
 Limiter: TypeAlias = Literal["systemd-run-user", "systemd-run-system", "cgroup", "none"]
 
@@ -183,9 +155,8 @@ def _system() -> Iterator[tuple[str, str, str]]:
             yield "--symlink", os.readlink(path), path  # noqa: PTH115
         elif Path(path).is_dir():
             yield "--ro-bind", path, path
-    for name in _ETC:
-        if Path("/etc", name).exists():
-            yield "--ro-bind", f"/etc/{name}", f"/etc/{name}"
+    for path in etc.shown():
+        yield "--ro-bind", path, path
 
 
 def probe(drop: list[str], facts: BubblewrapFacts) -> str:

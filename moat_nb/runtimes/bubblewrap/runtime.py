@@ -26,7 +26,7 @@ from moat_nb.planning.mounts import TMPFS_MODE, Bind, EmptyFile, Mount, Tmpfs, V
 from moat_nb.planning.network import HOSTNAME
 from moat_nb.planning.spec import GUEST_PATH, ContainerSpec, SandboxSpec
 from moat_nb.runtimes.base import UNLIMITED_FILES, Availability, Runtime, SandboxStreams
-from moat_nb.runtimes.bubblewrap import covers, seccomp, staging
+from moat_nb.runtimes.bubblewrap import covers, etc, seccomp, staging
 from moat_nb.runtimes.bubblewrap.dependencies import missing_dependencies
 from moat_nb.runtimes.bubblewrap.late import Late, late
 from moat_nb.runtimes.bubblewrap.machine import (
@@ -38,6 +38,7 @@ from moat_nb.runtimes.bubblewrap.machine import (
     probe,
 )
 from moat_nb.runtimes.bubblewrap.stream import SandboxStream
+from moat_nb.runtimes.bubblewrap.unsupported import needs_image, unsupported
 from moat_nb.runtimes.pipes import memory_file, spawn
 from moat_nb.runtimes.rlimits import above_own, rlimits
 
@@ -51,9 +52,6 @@ __all__ = ["UNLIMITED", "Bubblewrap"]
 
 OLDEST = (0, 7)
 """The first bubblewrap with ``--size``; before it a tmpfs could take half of the host's RAM."""
-
-LONGEST_VARIABLE = 128 << 10
-"""Bytes of ``NAME=value`` and the zero behind it: MAX_ARG_STRLEN of linux/binfmts.h."""
 
 UNLIMITED = "there is no systemd with cgroup v2 and no cgroup that this process may make"
 """Why nothing limits memory."""
@@ -123,8 +121,8 @@ class Bubblewrap(Runtime):
         refused = (
             Problem(where=config.place(key), what=f"bubblewrap: {what}", hint=hint, supported=False)
             for key, what, hint in (
-                *_needs_image(config),
-                *_unsupported(spec),
+                *needs_image(config),
+                *unsupported(spec),
                 *self._unsupported_here(spec),
             )
         )
@@ -161,7 +159,8 @@ class Bubblewrap(Runtime):
         )
 
     def remarks(self, spec: ContainerSpec) -> tuple[str, ...]:
-        return (UNLIMITED_FILES,)
+        seen = (*(words[2] for words in self.facts.system), *(m.target for m in spec.mounts))
+        return (UNLIMITED_FILES, *etc.remarks(seen))
 
     def render(self, sandbox: SandboxSpec) -> tuple[dict[str, Any], ...]:
         """The command line, and what bubblewrap reads from descriptors.
@@ -360,37 +359,6 @@ class Bubblewrap(Runtime):
         for name, hard, allowed in above_own(spec.limits):
             what = f"container.ulimits {name}: hard {hard} is above {allowed}, the launcher's own"
             yield "container.ulimits", what, f"give {allowed} or less, or raise the launcher's"
-
-
-def _needs_image(config: Config) -> Iterator[tuple[str, str, str]]:
-    if config.base_image is not None:
-        yield "base_image", "base_image: there are no images", "use docker, or take it out"
-
-
-def _unsupported(spec: ContainerSpec) -> Iterator[tuple[str, str, str]]:
-    """The key, what no bubblewrap can honour, and what to do instead."""
-    docker = "use docker"
-    if spec.gpus is not None:
-        what = f"kernel.gpus {spec.gpus}: the host's devices are not passed on"
-        yield "kernel.gpus", what, docker
-    if spec.network == "bridge":
-        what = "network.policy bridge: there is no engine, so none of its networks"
-        yield "network.policy", what, docker
-    if spec.dns:
-        what = f"container.dns {', '.join(spec.dns)}: there is no network"
-        yield "container.dns", what, "take dns out"
-    if spec.hardening.isolation is not None:
-        what = f"kernel.isolation {spec.hardening.isolation}: needs an engine"
-        yield "kernel.isolation", what, docker
-    if spec.hardening.cap_drop != ("ALL",) or not spec.hardening.no_new_privileges:
-        yield "", "capabilities and setuid programs cannot be had without root", docker
-    for name, value in spec.env:
-        if "\0" in name + value:
-            what = f"{name} holds a NUL character, which ends an argument"
-            yield "env", what, "take it out"
-        elif len(os.fsencode(f"{name}={value}")) >= LONGEST_VARIABLE:
-            what = f"{name} has {len(value)} characters, and a program takes 128 KiB at most"
-            yield "env", what, "hand it over in a file"
 
 
 def _files(spec: ContainerSpec) -> dict[str, str]:
