@@ -11,9 +11,6 @@ from moat_nb.sandbox.permissions import KERNELS, POLICIES, Permissions, Seen
 
 __all__ = ["Demand", "difference"]
 
-LONGEST = 500
-"""Characters of a line that is shown."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Demand:
@@ -25,8 +22,8 @@ class Demand:
     """Of a mount."""
 
     def __str__(self) -> str:
-        what = self.what[:LONGEST] + (" ..." if len(self.what) > LONGEST else "")
-        return f"{self.where}: {what}" if self.where else what
+        """Whole, however long: what is not shown is not approved."""
+        return f"{self.where}: {self.what}" if self.where else self.what
 
 
 def difference(asked: Permissions, granted: Permissions) -> tuple[Demand, ...]:

