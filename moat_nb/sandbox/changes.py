@@ -27,6 +27,7 @@ from moat_nb.planning.protected_names import (
     starts_kernels,
 )
 from moat_nb.planning.walk import Budget, Over, walk
+from moat_nb.sandbox.saved_widgets import SAVED_WIDGETS, brings_widgets
 from moat_nb.text.tables import table
 from moat_nb.text.terminal import one_line
 
@@ -48,6 +49,8 @@ RANKS = (
     "run by hand",
     "changed",
 )
+
+ORDINARY = len(RANKS) - 1
 
 BY_HAND = {
     *("Makefile", "makefile", "GNUmakefile", "justfile", "Rakefile", "CMakeLists.txt"),
@@ -154,7 +157,9 @@ class _Look:
                     target = os.readlink(entry.name, dir_fd=parent) if entry.is_symlink() else ""
                     rank, why = _judge(relative, status.st_mode, target, self.names)
                     if why == LAUNCH and not _starts_kernels(relative, parent):
-                        rank, why = len(RANKS) - 1, ""
+                        rank, why = ORDINARY, ""
+                    if rank == ORDINARY and _is_notebook(relative, status.st_mode):
+                        rank, why = _judge_notebook(entry.name, parent)
                     if rank is None or not (
                         is_new or by_its_parents == "certainly" or _by_place(rank, target)
                     ):
@@ -229,7 +234,15 @@ def _judge_checkpoint(parts: list[str], mode: int) -> tuple[int | None, str]:
     if stat.S_ISDIR(mode):
         return None, ""
     plain = stat.S_ISREG(mode) and parts[-1] != CHECKPOINTS
-    return (len(RANKS) - 1, "") if plain else (0, reason(CHECKPOINTS))
+    return (ORDINARY, "") if plain else (0, reason(CHECKPOINTS))
+
+
+def _is_notebook(relative: str, mode: int) -> bool:
+    return relative.endswith(".ipynb") and stat.S_ISREG(mode)
+
+
+def _judge_notebook(name: str, parent: int) -> tuple[int, str]:
+    return (0, SAVED_WIDGETS) if brings_widgets(name, parent) else (ORDINARY, "")
 
 
 def _starts_kernels(relative: str, parent: int) -> bool:
@@ -266,8 +279,8 @@ def leads_out(relative: str, target: str) -> bool:
 
 def changes_as_text(found: Changes) -> str:
     """For a terminal; paths are made harmless."""
-    special = [change for change in found.found if change.rank < len(RANKS) - 1]
-    ordinary = [change for change in found.found if change.rank == len(RANKS) - 1]
+    special = [change for change in found.found if change.rank < ORDINARY]
+    ordinary = [change for change in found.found if change.rank == ORDINARY]
     shown = [*special, *ordinary[:SHOWN]]
     rows = [(RANKS[change.rank], _words(change)) for change in shown]
     lines = [table([("WHAT", "PATH"), *rows])] if rows else ["nothing changed"]

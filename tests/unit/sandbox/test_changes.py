@@ -119,6 +119,17 @@ def test_a_module_that_a_kernels_start_imports_is_dangerous_but_in_packages(
     assert sorted(dangerous) == ["re/__init__.py", "src/types.pyc", "types.py"]
 
 
+def test_a_notebook_that_brings_widgets_is_dangerous(tmp_path: Path, start: float) -> None:
+    (tmp_path / "evil.ipynb").write_text('{"metadata": {"w\\u0069dgets": {"a": {}}}}')
+    (tmp_path / "good.ipynb").write_text('{"metadata": {"kernelspec": {}}}')
+    (tmp_path / "link.ipynb").symlink_to("evil.ipynb")
+    assert found(tmp_path, start) == {
+        "evil.ipynb": "host programs run it",
+        "good.ipynb": "changed",
+        "link.ipynb": "changed",
+    }
+
+
 def test_a_time_that_the_sandbox_sets_does_not_hide_a_change(tmp_path: Path, start: float) -> None:
     (tmp_path / "old/.envrc").write_text("x")
     os.utime(tmp_path / "old/.envrc", (0, 0))
