@@ -51,7 +51,7 @@ class TerminalFilter:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._held = ""
         self._in_string = False
-        self._modes: set[str] = set()
+        self._modes: dict[str, bool] = {}
         self._finals: set[str] = set()
 
     def feed(self, data: bytes) -> bytes:
@@ -79,15 +79,20 @@ class TerminalFilter:
         return "".join(passed).encode()
 
     def _remember(self, found: re.Match[str]) -> None:
-        if found["final"]:
-            self._finals.add(found["final"])
-            if found["parameters"].startswith("?"):
-                self._modes.update(found["parameters"][1:].split(";"))
+        if final := found["final"]:
+            self._finals.add(final)
+            if found["parameters"].startswith("?") and final in ("h", "l"):
+                modes = found["parameters"][1:].split(";")
+                self._modes.update(dict.fromkeys(modes, final == "h"))
 
     def reset(self) -> bytes:
-        """What turns off all that has passed: a program can end in the midst of it."""
+        """What turns off that which has passed and is on: a program can end in the midst of it.
+
+        Not what it turned off: to leave the other screen twice moves the cursor."""
         words = [
-            f"\x1b[?{mode}{'h' if mode in _ON else 'l'}" for mode in sorted(self._modes & _MODES)
+            f"\x1b[?{mode}{'h' if mode in _ON else 'l'}"
+            for mode, on in sorted(self._modes.items())
+            if on != (mode in _ON)
         ]
         if "r" in self._finals:
             words.append("\x1b7\x1b[r\x1b8")  # the margins, whose end moves the cursor

@@ -104,4 +104,6 @@ def test_a_reset_turns_off_what_passed_and_leaves_alone_what_did_not() -> None:
     for words in ("\x1b[?1049l", "\x1b[?25h", "\x1b[?1006l", "\x1b7\x1b[r\x1b8", "\x1b[0 q"):
         assert words in reset
     assert "?3" not in reset
+    one.feed(b"\x1b[?1049l\x1b[?25h\x1b[?1006;7l")
+    assert one.reset().decode().count("?") == 1 and "\x1b[?7h" in one.reset().decode()
     assert passed(reset).startswith(reset[:-20])
