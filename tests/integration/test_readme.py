@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import nbformat
@@ -141,11 +141,27 @@ def test_who_has_a_notebook_has_a_kernel_after_three_commands(newcomer: Newcomer
 
 
 def test_who_has_a_class_runs_what_was_handed_in_and_can_leave(newcomer: Newcomer) -> None:
-    commands = part("You have a class")
+    commands = part("You have a class").replace("\\\n", "")
     assert len(commands.splitlines()) == 3
+    handed_in = newcomer.directory / "handed-in"
+    handed_in.mkdir()
+    (newcomer.directory / ".env").rename(handed_in / ".env")
+    cells = nbformat.read(newcomer.directory / "ada.ipynb", as_version=4).cells
+    cells[0].source += "; open('/tmp/mine', 'x')"  # fails in a sandbox that had one before
+    mean = "<script>document.title = 'mean'</script>"
+    for name in ("ada", "bob"):
+        made = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(mean), *cells])
+        made.metadata["kernelspec"] = {"name": "python3", "display_name": "not this"}
+        nbformat.write(made, handed_in / f"{name}.ipynb")
+    (handed_in / "jupyter_nbconvert_config.py").write_text("open('/tmp/obeyed-them', 'x')\n")
+    for path in (handed_in, *handed_in.iterdir()):
+        give(path)
     newcomer.types(commands)
-    assert "42 /workspace 0\n" in (newcomer.directory / "ada.html").read_text()
-    newcomer.types(part("To leave"))
+    for name in ("ada", "bob"):
+        page = (handed_in / f"{name}.html").read_text()
+        assert "42 /workspace 0\n" in page and mean not in page
+    assert not Path("/tmp/obeyed-them").exists()
+    replace(newcomer, directory=handed_in).types(part("To leave"))
     left = {path.name for path in newcomer.home.rglob("*") if path.is_file()}
     assert "kernel.json" not in left, left
 
