@@ -105,6 +105,16 @@ from tests.unit.planning.sidecars import OLLAMA, PASSWORD, Read, plans
                 "MOAT_OLLAMA_URL": "http://127.0.0.1:11434",
             },
         ),
+        (
+            "ministack",
+            {"S3_PERSIST": "0"},
+            {"HOME": "/tmp", "S3_PERSIST": "0"},
+            {
+                "MOAT_MINISTACK_HOST": "127.0.0.1",
+                "MOAT_MINISTACK_PORT": "4566",
+                "MOAT_MINISTACK_URL": "http://127.0.0.1:4566",
+            },
+        ),
     ],
 )
 def test_a_built_in_service_gets_its_images_variables_and_the_kernel_where_it_is(
@@ -135,6 +145,21 @@ def test_how_postgres_lets_in_who_comes_from_127_0_0_1_is_the_files_to_say(
     given = read(f"dependencies: [postgres]\nservices: {{postgres: {{env: {json.dumps(env)}}}}}")
     inputs = plans(given, host)["postgres"].inputs(PASSWORD)
     assert inputs.env["POSTGRES_INITDB_ARGS"] == arguments
+
+
+def test_a_secret_is_in_what_a_start_gives_and_in_no_plan(read: Read, host: Host) -> None:
+    given = read(
+        "dependencies: [postgres]\nservices: {postgres: {env: {POSTGRES_PASSWORD: 'env://PW'}}}"
+    )
+    plan = plans(given, host)["postgres"]
+    assert plan.service.new_passwords() == ()
+    inputs = plan.inputs(PASSWORD, {"POSTGRES_PASSWORD": "of the launcher"})
+    assert inputs.env["POSTGRES_PASSWORD"] == "of the launcher"
+    assert inputs.kernel["MOAT_POSTGRES_PASSWORD"] == "of the launcher"
+    assert inputs.secrets == ("of the launcher",)
+    own = read("kernel: {services: {web: {image: 'a:1', env: {KEY: 'env://PW'}}}}")
+    inputs = plans(own, host)["web"].inputs(PASSWORD, {"KEY": "x"})
+    assert (inputs.env, inputs.secrets) == ({"KEY": "x"}, ("x",))
 
 
 def test_redis_is_told_its_password_by_its_config_and_by_no_variable(

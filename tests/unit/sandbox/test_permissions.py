@@ -82,6 +82,10 @@ ASKED = {
         "kernel: {services: {web: {image: 'a:1', ports: [80], mounts: ['HOME/elsewhere:/d']}}}",
         ["moat.yaml:2:63: mount HOME/elsewhere, writable, for web"],
     ),
+    "a secret of a service": (
+        "dependencies: [redis]\nservices: {redis: {env: {REDIS_PASSWORD: 'env://AWS_KEY'}}}",
+        ["moat.yaml:3:1: secret of a service redis: REDIS_PASSWORD (env://AWS_KEY)"],
+    ),
     "a secret": (
         "secrets: {KEY: 'env://AWS_SECRET_ACCESS_KEY'}",
         ["moat.yaml:2:1: secret KEY (env://AWS_SECRET_ACCESS_KEY)"],

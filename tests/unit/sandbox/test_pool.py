@@ -16,7 +16,7 @@ from tests.unit.projects import Make
 def test_a_spare_with_another_env_of_a_service_is_another(config: Make, host: Host) -> None:
     """Though no repr has it."""
 
-    def key(password: str) -> str:
+    def key(password: str, environ: dict[str, str] | None = None) -> str:
         env = f"{{REDIS_PASSWORD: {password}}}"
         given = config(f"dependencies: [redis]\nservices: {{redis: {{env: {env}}}}}")
         runtime = Docker("docker", {}, EngineFacts())
@@ -32,9 +32,12 @@ def test_a_spare_with_another_env_of_a_service_is_another(config: Make, host: Ho
                 spec=spec,
                 image=None,
                 sidecars=sidecars,
-                environ={},
+                environ=environ or {},
             )
         )
 
     assert key("one") == key("one")
     assert key("one") != key("other")
+    # Of a secret the value that its sidecar was given.
+    assert key("env://PW", {"PW": "a"}) == key("env://PW", {"PW": "a", "OTHER": "b"})
+    assert key("env://PW", {"PW": "a"}) != key("env://PW", {"PW": "b"})

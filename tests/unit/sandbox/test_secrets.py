@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from moat_nb.config.model import Secret
+from moat_nb.config.model import Secret, Service
 from moat_nb.errors import ConfigError
 from moat_nb.sandbox import secrets
-from moat_nb.sandbox.secrets import fetch
+from moat_nb.sandbox.secrets import fetch, fetch_of_services
 
 Program = Callable[..., None]
 OP = Secret(name="TOKEN", scheme="op", reference="vault/item/field", where="moat.yaml:3:3")
@@ -54,6 +54,20 @@ def test_an_empty_variable_is_a_value_and_a_missing_one_is_none(environ: dict[st
         "moat.yaml:2:3: secret KEY (env://OTHER): the launcher's environment has no OTHER; "
         "export it"
     )
+
+
+def test_each_service_gets_its_own_and_all_that_is_missing_is_said(environ: dict[str, str]) -> None:
+    def service(name: str, reference: str) -> Service:
+        where = f"moat.yaml:{len(name)}:3"
+        secret = Secret(name="KEY", scheme="env", reference=reference, where=where)
+        return Service(name=name, secrets=(secret,))
+
+    found = fetch_of_services([service("a", "API"), Service(name="b")], environ)
+    assert found == {"a": {"KEY": "from-env"}, "b": {}}
+    with pytest.raises(ConfigError) as raised:
+        fetch_of_services([service("a", "X"), service("bb", "Y")], environ)
+    said = str(raised.value).splitlines()
+    assert [line.split(": ")[0] for line in said] == ["moat.yaml:1:3", "moat.yaml:2:3"]
 
 
 def test_op_is_asked_for_the_reference_and_its_answer_is_the_value(
