@@ -16,7 +16,9 @@ __all__ = ["NetworkKeys", "network"]
 _LABEL = r"(\*|[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?)"
 _HOST = re.compile(rf"(?![0-9.]+$){_LABEL}(\.{_LABEL})*")
 _ADDRESS = re.compile(r"[0-9.]+|.*:.*")
-_LINE = re.compile(r"\s*(?P<verdict>allow|deny)\s+(?P<method>\*|[A-Za-z]+)\s+(?P<path>/\S*)\s*")
+# In letters of any case, as Moat has it; a schema knows no flags.
+_VERDICT = "[Aa][Ll][Ll][Oo][Ww]|[Dd][Ee][Nn][Yy]"
+_LINE = re.compile(rf"\s*(?P<verdict>{_VERDICT})\s+(?P<method>\*|[A-Za-z]+)\s+(?P<path>/\S*)\s*")
 _RULE = Either((Text(form=_HOST), MapOf(names=_HOST, value=ListOf(item=Text(form=_LINE)))))
 
 
@@ -89,5 +91,5 @@ def _line(item: Cursor) -> tuple[Literal["allow", "deny"], str, str] | None:
             hint = "write allow GET /path/** or deny * /**"
             item.fail(f"{shown(text)} is not a rule", hint)
         return None
-    verdict = cast(Literal["allow", "deny"], found["verdict"])
+    verdict = cast(Literal["allow", "deny"], found["verdict"].lower())
     return verdict, found["method"].upper(), found["path"]

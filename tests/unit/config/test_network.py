@@ -58,7 +58,7 @@ network:
 
 
 def test_a_method_may_be_written_in_lower_case() -> None:
-    assert network("network: {rules: [{x.y: [allow get /]}]}").rules[0].lines == (
+    assert network("network: {rules: [{x.y: [Allow get /]}]}").rules[0].lines == (
         ("allow", "GET", "/"),
     )
 
