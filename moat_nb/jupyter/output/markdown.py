@@ -15,10 +15,16 @@ if TYPE_CHECKING:
     from markdown_it.rules_block import StateBlock
     from markdown_it.rules_inline import StateInline
 
-__all__ = ["LONGEST", "as_html"]
+__all__ = ["LONGEST", "as_html", "is_readable"]
 
 LONGEST = 1 << 18
-"""Characters, with the images in it; the worst that a sandbox can write takes seconds then."""
+"""Characters, with the images in it."""
+
+STOPS, MAX_STOPS = "!$%&*+-:<=>@[\\]^_`{|}~\n", 10_000
+"""Characters at which the parser stops to look; each takes it a time."""
+
+MAX_CELLS = 20_000
+"""Of tables: it gives each row as many as the first one has."""
 
 LONGEST_FORMULA = 10_000
 """Characters; how far the end of one is looked for."""
@@ -26,7 +32,17 @@ LONGEST_FORMULA = 10_000
 # `\\(` is how a formula's `\(` is written in Markdown.
 BEGIN = re.compile(r"\$\$?|\\\\[(\[]|\\begin\{([A-Za-z]{1,30}\*?)\}")
 ENDS = {"$": "$", "$$": "$$", "\\\\(": "\\\\)", "\\\\[": "\\\\]"}
+BLANK = re.compile(r"\n[ \t]*\n")
 ESCAPED_DOLLAR = "\\$"
+
+
+def is_readable(text: str) -> bool:
+    """Whether :func:`as_html` takes less than a second for it."""
+    if len(text) > LONGEST or sum(map(text.count, STOPS)) > MAX_STOPS:
+        return False
+    blocks = (block.split("\n") for block in BLANK.split(text) if "|" in block)
+    cells = (len(lines) * max(line.count("|") for line in lines) for lines in blocks)
+    return sum(cells) <= MAX_CELLS
 
 
 def as_html(text: str) -> str:

@@ -64,7 +64,7 @@ def sanitise_mimebundle(
     words = _text(data.get("text/markdown"))
     if words is not None and page is None:
         shown["text/plain"] = words
-        hints.append(f"text/markdown that is so long is shown as text; {how}")
+        hints.append(f"text/markdown that is so long or has so many marks is shown as text; {how}")
     left = sorted(one_line(kind[:LONGEST_TYPE]) for kind in set(data) - PASSIVE - HANDLED)
     if left and not set(shown) - {"text/plain"}:
         named = ", ".join(left[:TYPES_NAMED])
@@ -77,7 +77,7 @@ def _page(data: dict[str, Any]) -> str | None:
     words, script = _text(data.get("text/markdown")), _text(data.get("application/javascript"))
     if (page := _text(data.get("text/html"))) is not None:
         return page
-    if words is not None and len(words) <= markdown.LONGEST:
+    if words is not None and markdown.is_readable(words):
         return markdown.as_html(words)
     return None if script is None else _page_of(script)
 

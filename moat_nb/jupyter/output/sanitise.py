@@ -11,6 +11,7 @@ import re
 
 import nh3
 
+from moat_nb.jupyter.output.nesting import is_nested_well
 from moat_nb.jupyter.output.tex import is_plain_tex
 from moat_nb.text.terminal import without_halves
 
@@ -58,6 +59,15 @@ CLASSES = frozenset({"dataframe", "mathjax_ignore", "tex2jax_ignore"})
 LONGEST = 1 << 19
 """Characters; a table as pandas shortens it has a fifth. What is longer is not looked into."""
 
+SHORT = 1 << 12
+"""Characters of what may be nested badly: a parser needs little time for so few."""
+
+MAX_ATTRIBUTES = 50
+"""Of one tag; a parser compares each with all others."""
+
+MAX_MARKS = 100_000
+"""Characters that mean something to a parser; each takes it a time."""
+
 SILENT = frozenset({"class", "id", "role", "scoped", "data", "aria", "rel"})
 """Attributes (or what stands before their first hyphen) whose loss nobody sees. A link's ``rel``
 is one of them, for the sanitiser puts its own in the place."""
@@ -89,10 +99,14 @@ _TAG = re.compile(rf"<(/?)([A-Za-z][A-Za-z0-9]*)((?:\s+[^\s\"'<>/=]+(?:{_VALUE})
 def plain_html(text: str) -> str | None:
     """``text`` as HTML that does nothing but show; None when it would show less then.
 
-    Formulas of which front ends might make more than that are shown as their text.
+    Formulas of which front ends might make more than that are shown as their text. None, too, for
+    what would take a parser long.
     """
     text = without_halves(text)  # which no encoder takes
-    if len(text) > LONGEST or not _loses_nothing(text):
+    if len(text) > LONGEST or sum(map(text.count, '<>&"\0')) > MAX_MARKS:
+        return None
+    tags = _tags(text)
+    if tags is None or (len(text) > SHORT and not is_nested_well(tags)):
         return None
     cleaned = nh3.clean(
         text,
@@ -126,25 +140,29 @@ def _is_link(value: str) -> bool:
     return LINK.match(IGNORED_IN_LINKS.sub("", value)) is not None
 
 
-def _loses_nothing(text: str) -> bool:
-    """Whether every tag and attribute of ``text`` is one that the sanitiser keeps. Takes a time
-    in proportion to its length, whatever it is."""
+def _tags(text: str) -> list[tuple[bool, str]] | None:
+    """The tags of ``text``, and which are closing; None when one of them, or of their attributes,
+    is none that the sanitiser keeps. Takes a time in proportion to the length, whatever it is."""
     at = 0
+    tags: list[tuple[bool, str]] = []
     while found := BEGINS_TAG.search(text, at):
         at = found.start()
         if text.startswith("<!--", at):
             at = text.find("-->", at + 4) + 3
         elif tag := _TAG.match(text, at):
             at = tag.end()
-            if tag[2].lower() == "style" and not tag[1]:
+            name = tag[2].lower()
+            if name == "style" and not tag[1]:
                 at = _end_of_table_style(text, at)
-            elif not _is_kept(tag[1], tag[2].lower(), tag[3]):
-                return False
+            elif not _is_kept(tag[1], name, tag[3]):
+                return None
+            else:
+                tags.append((bool(tag[1]), name))
         else:
-            return False
+            return None
         if at < found.end():
-            return False
-    return True
+            return None
+    return tags
 
 
 def _end_of_table_style(text: str, at: int) -> int:
@@ -158,7 +176,10 @@ def _is_kept(closing: str, tag: str, attributes: str) -> bool:
     if closing:
         return tag in TAGS
     allowed = ATTRIBUTES["*"] | ATTRIBUTES.get(tag, set())
-    for written, quoted in _ATTRIBUTE.findall(attributes):
+    found = _ATTRIBUTE.findall(attributes)
+    if len(found) > MAX_ATTRIBUTES:
+        return False
+    for written, quoted in found:
         name = written.lower()
         value = html.unescape(quoted.strip("\"'"))
         if name.split("-")[0] in SILENT:

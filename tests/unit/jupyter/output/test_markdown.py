@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moat_nb.jupyter.output.markdown import LONGEST, as_html
+from moat_nb.jupyter.output.markdown import LONGEST, MAX_STOPS, STOPS, as_html, is_readable
 from moat_nb.jupyter.output.safe import sanitise_mimebundle
 from tests.unit.jupyter.output.test_sanitise import PIECES, assert_harmless
 
@@ -103,8 +103,15 @@ def test_it_becomes_what_it_says_and_formulas_stay_as_they_are(text: str, page: 
     assert shown(text) == page
 
 
-def test_markdown_that_is_too_long_is_shown_as_its_text() -> None:
-    text = "x" * (LONGEST + 1)
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x" * (LONGEST + 1),
+        "![" * MAX_STOPS,
+        "|" + "a|" * 1000 + "\n|" + "-|" * 1000 + "\n" + "|\n" * 3000,
+    ],
+)
+def test_markdown_that_would_take_long_is_shown_as_its_text(text: str) -> None:
     data, _, (hint,) = sanitise_mimebundle(
         {"text/markdown": text, "text/plain": "<Markdown object>"}, {}
     )
@@ -112,10 +119,20 @@ def test_markdown_that_is_too_long_is_shown_as_its_text() -> None:
     assert "--trust" in hint
 
 
+def test_long_documents_and_tables_of_an_ordinary_kind_are_read() -> None:
+    row = "| a | b | c | d | e | f |\n"
+    table = f"{row}{'|-' * 6}|\n{row * 500}"
+    image = f"![x](data:image/png;base64,{'A/g9' * 20_000})"
+    assert is_readable("\n\n".join(["# A heading", "Some *words*, `code`. " * 50] * 20))
+    assert is_readable(f"{table}\n\n{image}")
+
+
 @pytest.mark.parametrize(
     "piece",
     ["![", "[x](", "*a", "`", "$ ", "\\begin{a}", "\\\\[x", "> ", "- ", "[a][", "|a", "<a "],
 )
-def test_a_long_text_is_read_in_a_bounded_time(piece: str) -> None:
+def test_a_text_with_many_marks_is_read_in_a_bounded_time(piece: str) -> None:
     """What takes the square of the length would meet pytest's timeout."""
-    as_html(piece * (LONGEST // len(piece)))
+    text = piece * (MAX_STOPS // sum(map(piece.count, STOPS)))
+    assert is_readable(text)
+    as_html(text + "a" * (LONGEST - len(text)))

@@ -9,7 +9,14 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from moat_nb.jupyter.output.sanitise import ATTRIBUTES, LONGEST, TAGS, is_plain_latex, plain_html
+from moat_nb.jupyter.output.sanitise import (
+    ATTRIBUTES,
+    LONGEST,
+    MAX_MARKS,
+    TAGS,
+    is_plain_latex,
+    plain_html,
+)
 
 PLAIN = [
     "",
@@ -190,6 +197,36 @@ def test_a_long_text_is_decided_in_a_moment(piece: str) -> None:
     for text in (piece * (LONGEST // len(piece)), "<b>" + piece[:1] + piece[1:] * LONGEST):
         plain_html(text[:LONGEST])
         is_plain_latex(text[:LONGEST])
+
+
+def nested(tag: str, depth: int) -> str:
+    return f"<{tag}>" * depth + "x" + f"</{tag}>" * depth
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(nested(tag, 5000) for tag in ("div", "ul", "b", "span", "blockquote")),
+        "<ul><li>" * 5000,
+        "<table><tr><td>" * 5000,
+        "<b><i></b></i>" * 5000,
+        "<p>" + "".join(f"<font color={n}>" for n in range(300)) + "</p><p>x</p>" * 1000,
+        "<table><b>" * 500 + "<tr>x</tr>" * 1000,
+        "<a>" * 2000,
+        f"<i {' '.join(f'data-{n}' for n in range(5000))}>x</i>",
+        "&" * (MAX_MARKS + 1),
+    ],
+)
+def test_what_would_take_a_parser_long_is_not_looked_into(text: str) -> None:
+    """The parser would take the square of its length, and meet pytest's timeout."""
+    assert plain_html(text * (LONGEST // len(text))) is None
+
+
+def test_a_large_table_and_a_long_text_are_plain() -> None:
+    table = pandas.DataFrame([[str(n) for n in range(20)]] * 200).to_html()
+    lists = "<h2>x</h2><p><b>a</b> <a href='#x'><code>b</code></a></p><ul><li>c<li>d</ul>" * 500
+    for text in (table, lists, nested("div", 50) * 50):
+        assert plain_html(text) is not None
 
 
 IGNORED = '<div class="mathjax_ignore tex2jax_ignore">'
