@@ -9,13 +9,14 @@ from __future__ import annotations
 import secrets
 import sys
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from moat_nb.errors import CellInterrupted, MoatError
 from moat_nb.jupyter.output.drawings import Drawings
 from moat_nb.jupyter.output.messages import DISPLAYS
 from moat_nb.jupyter.output.safe import VIEW, sanitise_mimebundle
+from moat_nb.notebook.progress_bars import ProgressBars
 from moat_nb.text.terminal import for_terminal
 from moat_nb.text.untrusted import as_dict
 
@@ -26,6 +27,10 @@ __all__ = ["DisplayIds", "Replay"]
 
 MAX_DISPLAYS = 10_000
 """How many displays of a session can still be updated."""
+
+
+_BAR = "\0bar "
+"""In front of the id of a bar's model, so that it is no display's by chance."""
 
 
 class DisplayIds:
@@ -69,6 +74,7 @@ class Replay:
         self._trust = trust
         self._hint = hint
         self._hinted: set[str] = set()
+        self._bars = ProgressBars()
 
     def show(self, kind: str, content: dict[str, Any], buffers: list[Any]) -> None:
         if kind == "stream":
@@ -77,11 +83,19 @@ class Replay:
             self._display(kind, content, buffers)
         elif kind == "clear_output":
             self._shell.display_pub.clear_output(wait=content.get("wait") is True)
-        elif kind == "comm_open":
+        elif kind == "comm_msg":
+            self._move(self._bars.update(content))
+        elif kind == "comm_open" and not self._bars.open(content):
             self._hint_once(
                 "a widget was made in the sandbox; from a %%moat cell only its text is shown "
                 "(a notebook on the project's own kernel shows it: moat-nb install)"
             )
+
+    def _move(self, bars: Iterable[tuple[str, str]]) -> None:
+        """Show bars as they are now."""
+        for model, text in bars:
+            transient = {"display_id": self._displays.make(f"{_BAR}{model}")}
+            self._publish({"text/plain": for_terminal(text)}, {}, transient, True, [])
 
     def _stream(self, content: dict[str, Any]) -> None:
         text = content.get("text")
@@ -100,7 +114,11 @@ class Replay:
         if update and display_id is None:
             return
         transient = {} if display_id is None else {"display_id": display_id}
-        data.pop(VIEW, None)
+        text = self._bars.view(model := as_dict(data.pop(VIEW, None)).get("model_id"))
+        if text is not None and not update:
+            transient = {"display_id": self._displays.make(f"{_BAR}{model}")}
+            self._publish({"text/plain": for_terminal(text)}, {}, transient, False, [])
+            return
         if not self._trust:
             drawn = self._drawings.shown({"data": data, "transient": transient})
             if drawn is not None:
@@ -120,6 +138,7 @@ class Replay:
         MoatError leaves that library's figures as text until there is another kernel, unless it is
         an interrupt's.
         """
+        self._move(self._bars.rest())
         while (wanted := self._drawings.wanted()) is not None:
             library, expression = wanted
             script = None
