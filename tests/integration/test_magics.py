@@ -191,6 +191,20 @@ def test_a_widget_made_there_is_its_text_and_a_hint(notebook):
     assert ran.stderr.count("\n") == 1 and "moat-nb install" in ran.stderr
 
 
+def test_a_bar_of_tqdms_moves(notebook):
+    notebook.good("%moat run")
+    ran = notebook.good(
+        "%%moat\nimport time\nfrom tqdm.auto import tqdm\nfor _ in tqdm(range(3)): time.sleep(0.2)"
+    )
+    first, *moved = ran.outputs
+    assert first.data == {"text/plain": "|          |"}  # tqdm gives it words a moment later
+    assert {(one.update, *one.transient.values()) for one in moved} == {
+        (True, first.transient["display_id"])
+    }
+    assert moved[-1].data["text/plain"].startswith("100% |██████████| 3/3 [")
+    assert "widget" not in ran.stderr
+
+
 def test_output_is_cleared_when_the_cell_says_so(notebook):
     ran = notebook.good(
         "%%moat\nfrom IPython.display import clear_output as clear\n"
