@@ -136,4 +136,4 @@ def _number(value: object) -> float:
 
 def _words(value: object) -> str:
     text = value if isinstance(value, str) else ""
-    return html.unescape(_TAG.sub("", text)).strip()
+    return " ".join(html.unescape(_TAG.sub("", text)).split())  # tqdm's spaces are wide ones
