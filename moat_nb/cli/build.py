@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import sys
+
 from moat_nb.cli.allow import on_terminal
+from moat_nb.errors import MoatError
 from moat_nb.host.reaper import Reaper
 from moat_nb.sandbox.approval import check
 from moat_nb.sandbox.project import plan_project
 from moat_nb.sandbox.sidecars import Sidecars
 from moat_nb.text.progress import for_user
 
-__all__ = ["build"]
+__all__ = ["build", "build_for_later"]
 
 
 def build(directory: str, runtime: str | None) -> int:
@@ -26,3 +29,16 @@ def build(directory: str, runtime: str | None) -> int:
     name = plan.runtime.capabilities.name
     print(image or f"nothing to build: {name} runs on the host's own files")
     return 0
+
+
+def build_for_later(directory: str, runtime: str | None) -> None:
+    """Build them now where somebody sees how it goes: a front end shows nothing of it when it
+    starts the kernel. What goes wrong is told, and is the first start's to try again."""
+    if not sys.stderr.isatty():
+        return
+    try:
+        plan = plan_project(directory, runtime)
+        if plan.image is not None:
+            build(directory, runtime)
+    except MoatError as error:
+        print(f"moat-nb: its image was not built, as a start will try to: {error}", file=sys.stderr)

@@ -172,6 +172,7 @@ def _lab(arguments: argparse.Namespace) -> int:
 
 def _install(arguments: argparse.Namespace) -> int:
     from moat_nb.cli.allow import on_terminal
+    from moat_nb.cli.build import build_for_later
     from moat_nb.cli.visible_secrets import tell
     from moat_nb.jupyter.kernelspec import install
 
@@ -184,7 +185,8 @@ def _install(arguments: argparse.Namespace) -> int:
         before=tell,
         approve=on_terminal(),
     )
-    print(f"installed {name} in {place}")
+    print(f"installed {name} in {place}", flush=True)
+    build_for_later(arguments.directory, arguments.runtime)
     return 0
 
 

@@ -235,7 +235,7 @@ def _add_kernelspec_commands(commands: Commands) -> None:
         "install",
         "install a kernelspec for the project",
         "The kernel is then offered by every Jupyter client as `Python 3 (moat: NAME)`.\n"
-        "Installing again replaces it.",
+        "Installing again replaces it. In a terminal its image is built at once.",
         "moat-nb install . --sys-prefix",
     )
     add_directory(parser)

@@ -176,6 +176,14 @@ class ImagePlan:
             yield "USER 0:0"
             yield f"RUN {_KEEP_HOME}"
 
+    def grown_dockerfile(self, before: str) -> str:
+        """The same of the image ``before``, which lacks some of pip's packages and nothing else."""
+        steps = [f"COPY {FILES} /opt/moat", _run(*_INSTALL, *self.requirements)]
+        if self.proved:
+            steps.append(_run("/bin/sh", "-ec", _PROVE, "moat", *self.proved))
+        head = (f"FROM {before}", f"LABEL {IMAGE_LABEL}=1", "USER 0:0")
+        return "\n".join((*head, *steps, f"USER {MOAT_USER}", ""))
+
     def tag(self, base_id: str) -> str:
         """The image's whole name, given the id of its base image."""
         content = f"{base_id.removeprefix('sha256:')}\n{self.dockerfile}"

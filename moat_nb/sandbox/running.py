@@ -189,7 +189,7 @@ class RunningSandbox:
         words = refusal(record)
         if words is None or self._guest is None or not self.refusal_notices.is_new(words):
             return
-        self._tell_cells(words)
+        self.tell_cells(words)
         self._hear("refused", words)
 
     def _hear(self, kind: str, text: str) -> None:
@@ -200,7 +200,7 @@ class RunningSandbox:
         if kind == "gone":
             self.sidecars.close()
         elif kind == "sidecar_ended":
-            self._tell_cells(text)
+            self.tell_cells(text)
         self.on_event(kind, text)
 
     def listen(self, on_event: Callable[[str, str], None]) -> None:
@@ -214,7 +214,6 @@ class RunningSandbox:
         self.clock.start()
 
     def _warn_of_end(self, words: str) -> None:
-        self._tell_cells(words)
         self._hear("time", words)
 
     def _time_out(self, reason: str) -> None:
@@ -227,7 +226,7 @@ class RunningSandbox:
         with contextlib.suppress(SandboxGone):
             self.guest.send(protocol.SPARE, prefix="", after=0)
 
-    def _tell_cells(self, words: str) -> None:
+    def tell_cells(self, words: str) -> None:
         """Where the user looks: in the cells that run."""
         if self._guest is not None:
             with contextlib.suppress(SandboxGone):

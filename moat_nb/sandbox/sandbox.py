@@ -169,6 +169,8 @@ class Sandbox:
                 tell(text)
         if self._on_event is not None:
             self._on_event(kind, text)
+        elif kind == "time":
+            self._running.tell_cells(text)
         elif kind == "pre_run":
             sys.stderr.write(text)
 

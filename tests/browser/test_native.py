@@ -68,3 +68,30 @@ def test_an_ordinary_users_lab_starts_restarts_and_ends_the_kernel(
         expect(notebook.run(LOOK)).to_have_text("5")
         notebook.shoot(f"native-{runtime}")
         assert served("DELETE", f"/api/kernels/{id}")[0] == 204
+
+
+def test_an_idle_end_is_told_below_the_last_cell_and_the_next_cell_starts_another(
+    page: Page, project: Project
+) -> None:
+    limits = "kernel: {idle_timeout: 8}\n"
+    directory = project(MOAT_YAML.format(image="") + limits)
+    (directory / "node_modules").mkdir()
+    home = directory.parent / "home"
+    home.mkdir()
+    for path in (directory.parent, home, directory, *directory.iterdir()):
+        give(path)
+    kernel = installed(directory, "bubblewrap", home)
+    with plain("lab", directory, home) as served:
+        notebook = opened(page, served, "lab", directory, kernel)
+        shown = notebook.run("n = 1; print(n)")
+        expect(shown).to_contain_text("so it was ended; the next cell starts another")
+        text = shown.inner_text()
+        assert text.count("it ends in 4 s unless something runs") == 1
+        notebook.shoot("native-idle")
+        again = notebook.run("print(n)")
+        expect(again).to_contain_text("this is a new sandbox, with nothing of the one before")
+        expect(again).to_contain_text("NameError")
+        notebook.shoot("native-awake")
+        assert "connection" not in shown.inner_text()  # of a kernel that is expected to be gone
+        (id,) = (each["id"] for each in served("GET", "/api/kernels")[1])
+        assert served("DELETE", f"/api/kernels/{id}")[0] == 204

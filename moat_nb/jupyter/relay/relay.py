@@ -334,10 +334,9 @@ class Relay:
     # -------- a sandbox that has ended until it is wanted
 
     def _fall_asleep(self, why: str) -> None:
-        if self._cell.running:
-            self._cell.end()
-        else:
+        if not self._cell.running:
             self._note(f"{why}; the next cell starts another", now=True)
+        self._cell.end()
         for number, asked in enumerate(self._work.forget()):
             self._answer(asked, why, first=number == 0)
         self._leave_kernel()

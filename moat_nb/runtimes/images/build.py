@@ -18,7 +18,8 @@ import tarfile
 import tempfile
 import time
 from collections import deque
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -144,7 +145,10 @@ class BuildRequest:
     """Labels its first layer as an image of ours; a failed build removes no other layers."""
     requirements: tuple[str, ...] = ()
     """What to fetch wheels of; the Dockerfile copies :data:`FILES`."""
-    labels: dict[str, str] = field(default_factory=dict, hash=False)
+    there: frozenset[str] = frozenset()
+    """Names of wheels that the image before has: they are not copied."""
+    labels: Callable[[Sequence[str]], dict[str, str]] = lambda wheels: {}
+    """The image's, given the names of the wheels that were copied."""
     network_steps: tuple[str, ...] = ()
     """What needs the network, in words; empty: the build has none."""
 
@@ -179,14 +183,15 @@ def build(
     behind. ``reaper`` sees to the directory of the wheels if the launcher is killed.
     """
     # A file without a name: nothing of it can be left behind.
+    names: list[str] = []
     with tempfile.TemporaryFile() as context:
         with tarfile.open(fileobj=context, mode="w") as tar:
             _add_text(tar, "Dockerfile", request.dockerfile.encode())
             if target is not None:
                 _add_text(tar, f"{FILES}/ca.pem", _trusted())
-                _add_wheels(tar, request.requirements, target, progress, reaper)
+                names = _add_wheels(tar, request, target, progress, reaper)
         context.seek(0)
-        _run(request, context, client, progress)
+        _run(request, names, context, client, progress)
 
 
 def _add_text(tar: tarfile.TarFile, name: str, text: bytes) -> None:
@@ -203,24 +208,27 @@ def _trusted() -> bytes:
 
 def _add_wheels(
     tar: tarfile.TarFile,
-    requirements: tuple[str, ...],
+    request: BuildRequest,
     target: wheels.Target,
     progress: Progress,
     reaper: Reaper | None,
-) -> None:
+) -> list[str]:
+    """Fetch them all, and copy those that are not there; the names of these."""
     directory = Path(tempfile.gettempdir(), f"moat-nb-wheels-{secrets.token_hex(8)}")
     if reaper is not None:
         reaper.directory(str(directory))
     directory.mkdir(mode=0o700)
     try:
         progress.stage(f"fetching wheels for {target}")
-        wheels.download(["pip", *requirements], target, directory, progress)
-        for wheel in sorted(directory.glob("*.whl")):
-            tar.add(wheel, f"{FILES}/wheels/{wheel.name}", filter=_anonymous)
+        wheels.download(["pip", *request.requirements], target, directory, progress)
         (pip,) = directory.glob("pip-*.whl")
+        new = [one for one in sorted(directory.glob("*.whl")) if one.name not in request.there]
+        for wheel in sorted({*new, pip}):
+            tar.add(wheel, f"{FILES}/wheels/{wheel.name}", filter=_anonymous)
         link = tarfile.TarInfo(f"{FILES}/pip.whl")
         link.type, link.linkname = tarfile.SYMTYPE, f"wheels/{pip.name}"
         tar.addfile(link)
+        return [wheel.name for wheel in new]
     finally:
         shutil.rmtree(directory, ignore_errors=True)
 
@@ -234,7 +242,11 @@ def _anonymous(entry: tarfile.TarInfo) -> tarfile.TarInfo:
 
 
 def _run(
-    request: BuildRequest, context: IO[bytes], client: DockerClient, progress: Progress
+    request: BuildRequest,
+    names: Sequence[str],
+    context: IO[bytes],
+    client: DockerClient,
+    progress: Progress,
 ) -> None:
     from docker.errors import APIError
 
@@ -248,7 +260,7 @@ def _run(
             tag=request.tag,
             rm=True,
             forcerm=True,
-            labels=request.labels,
+            labels=request.labels(names),
             network_mode=_network_mode(client) if network else "none",
             use_config_proxy=bool(network),
             decode=True,

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from moat_nb.errors import ImageError
-from moat_nb.planning.image import PROJECT_LABEL, ImagePlan
+from moat_nb.planning.image import ImagePlan
+from moat_nb.runtimes.images.earlier import (
+    Earlier,
+    earlier_images,
+    labels_of,
+    remove_old,
+    to_grow_from,
+)
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -54,18 +60,49 @@ def ensure_image(
         repository, _, version = tag.rpartition(":")
         client.api.tag(base_id, repository, version)
         return tag
+    before = to_grow_from(plan, base_id, earlier_images(plan, client.api.images()))
+    if before is None or not _grow(plan, base_id, before, target, client, progress, reaper):
+        request = build.BuildRequest(
+            tag=tag,
+            dockerfile=plan.dockerfile,
+            requirements=plan.requirements,
+            labels=partial(labels_of, plan, base_id, None),
+            network_steps=plan.network_steps,
+        )
+        try:
+            build.build(request, target, client, progress, reaper)
+        except ImageError as error:
+            raise ImageError(f"{error}\nThe image is what {plan.config} asks for") from error
+    remove_old(plan, client, keep=tag)
+    return tag
+
+
+def _grow(
+    plan: ImagePlan,
+    base_id: str,
+    before: Earlier,
+    target: Target | None,
+    client: DockerClient,
+    progress: Progress,
+    reaper: Reaper | None,
+) -> bool:
+    """Whether the image could be made of the one ``before``: its packages may be in the way of
+    those that are new, which a build from nothing finds together."""
+    from moat_nb.runtimes.images import build
+
     request = build.BuildRequest(
-        tag=tag,
-        dockerfile=plan.dockerfile,
+        tag=plan.tag(base_id),
+        dockerfile=plan.grown_dockerfile(before.name),
         requirements=plan.requirements,
-        labels={PROJECT_LABEL: str(Path(plan.config).parent)},
-        network_steps=plan.network_steps,
+        there=before.wheels,
+        labels=partial(labels_of, plan, base_id, before),
     )
     try:
         build.build(request, target, client, progress, reaper)
     except ImageError as error:
-        raise ImageError(f"{error}\nThe image is what {plan.config} asks for") from error
-    return tag
+        progress.log(f"{before.name} cannot be the start of it, so it is made anew: {error}")
+        return False
+    return True
 
 
 def _check_python(plan: ImagePlan, target: Target | None) -> None:
