@@ -151,7 +151,7 @@ class KernelKeys(Keys):
     cell_timeout = key(_SECONDS, "Seconds that a cell may take before it is interrupted.")
     transport = key(
         Choice[_Transport](options=get_args(_Transport)),
-        "How clients reach the kernel: sockets in a directory, or TCP.",
+        "tcp is for a kernel that knows nothing else: it gets ports of the sandbox's loopback.",
         default=KernelOptions.transport,
     )
 

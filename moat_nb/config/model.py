@@ -226,7 +226,7 @@ class KernelOptions:
     def forked(self) -> bool:
         """Whether kernels are ipykernel's, forked from the guest, so that one can be made ahead of
         need."""
-        return not self.argv
+        return not self.argv and self.transport != "tcp"
 
 
 @dataclass(frozen=True, kw_only=True)

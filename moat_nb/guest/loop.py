@@ -28,8 +28,9 @@ from .process import (
     write_connection_file,
 )
 from .proof import prove, sources
-from .settings import Settings
+from .settings import ServedPort, Settings
 from .spare import Spare
+from .tcp import Carriers, on_loopback
 from .usage import Usage, sandbox_memory
 from .watch import Watch
 
@@ -54,12 +55,11 @@ class Guest:
         self.usage, self.next_beat = Usage(), 0.0
         self.spare: Optional[Spare] = None
         self.spare_wish: Optional[Tuple[str, float]] = None  # its sockets' prefix, and when
-        self.listeners: Dict[int, port_forward.Listener] = {}
-        self.forwarder: Optional[int] = None  # its pid
+        self.carriers = Carriers()
 
     def run(self) -> int:
         """Serve until the attach stream ends; returns the exit code."""
-        self.listen()
+        self.listeners = port_forward.Listeners(self.settings.forwards)
         mounts = prove(self.settings.excludes)
         if any(mount["problem"] for mount in mounts):
             self.send(protocol.REFUSED, mounts=mounts)
@@ -93,15 +93,6 @@ class Guest:
             self.next_beat = time.monotonic() + BEAT_SECONDS
             self.send(protocol.ALIVE)
 
-    def listen(self) -> None:
-        """Listen for what is forwarded; a sandbox without a port that was promised ends."""
-        for forward in self.settings.forwards:
-            try:
-                listener = port_forward.listen(forward)
-            except OSError as error:
-                sys.exit("port %d of the sandbox: %s" % (forward.port, error.strerror))
-            self.listeners[listener.descriptor] = listener
-
     def patience(self) -> float:
         """Seconds until there is something to do, should nothing happen."""
         due = self.spare_wish[1] if self.spare_wish is not None else float("inf")
@@ -117,12 +108,7 @@ class Guest:
         self.poll.register(self.wakeup, select.POLLIN)
         self.mountinfo = os.open("/proc/self/mountinfo", os.O_RDONLY | os.O_CLOEXEC)
         self.poll.register(self.mountinfo, select.POLLPRI)
-        self.watch_listeners()
-
-    def watch_listeners(self) -> None:
-        self.forwarder = None
-        for descriptor in self.listeners:
-            self.poll.register(descriptor, select.POLLIN)
+        self.listeners.watch(self.poll)
 
     def handle(self, descriptor: int, event: int) -> bool:
         if descriptor == self.attach_stream.source:
@@ -134,8 +120,8 @@ class Guest:
             self.watch_mounts()
         elif self.spare is not None and descriptor == self.spare.channel:
             self.spare_event()
-        elif descriptor in self.listeners:
-            self.start_forwarder(self.listeners[descriptor])
+        elif descriptor in self.listeners.found:
+            self.listeners.connected(descriptor)
         else:
             self.child_event(descriptor, event)
         return True
@@ -161,6 +147,7 @@ class Guest:
         connection: Optional[Dict[str, Any]] = None,
         stdin: bool = False,
         terminal: Optional[List[int]] = None,
+        tcp: bool = False,
     ) -> None:
         env = dict(self.environ, **env)
         fork = fork and may_fork(env, self.environ)
@@ -170,13 +157,19 @@ class Guest:
             return
         request = SpawnRequest(id, argv, env, cwd, fork, stdin, terminal=terminal)
         try:
+            served: List[ServedPort] = []
+            if connection is not None and tcp:
+                connection, served = on_loopback(connection)
             if connection is not None:
                 name = write_connection_file(id, connection, env)
                 argv = [part.replace("{connection_file}", name) for part in argv]
                 request = request._replace(argv=argv, connection_file=name)
+            if served:
+                self.carriers.start(id, served)
             process = self.take_spare(request, connection) or start(request)
         except OSError as error:
             unlink_quietly(request.connection_file)
+            self.carriers.end(id)
             missing = error.filename == "exec" and error.errno == errno.ENOENT
             self.send(protocol.FAILED, id=id, error=describe(error, request), missing=missing)
             return
@@ -226,17 +219,6 @@ class Guest:
         self.poll.unregister(self.spare.channel)
         self.spare.close()
         self.spare = None
-
-    def start_forwarder(self, connected: port_forward.Listener) -> None:
-        if self.forwarder is not None:
-            return  # two ports had a connection in one moment
-        try:
-            self.forwarder = port_forward.start(list(self.listeners.values()))
-        except OSError:
-            port_forward.turn_away(connected)
-            return
-        for descriptor in self.listeners:
-            self.poll.unregister(descriptor)
 
     def on_note(self, text: str) -> None:
         """Show a line in the cells that run: ipykernel watches what its process has as stderr."""
@@ -348,8 +330,8 @@ class Guest:
                 return
             if pid == 0:
                 return
-            if pid == self.forwarder:
-                self.watch_listeners()
+            self.listeners.reaped(pid)
+            self.carriers.reaped(pid)
             for process in list(self.processes.values()):
                 if process.pid == pid:
                     self.drain(process)
@@ -371,6 +353,7 @@ class Guest:
                 self.poll.unregister(process.stdin)
             os.close(process.stdin)
         unlink_quietly(process.connection_file)
+        self.carriers.end(process.id)
         del self.processes[process.id]
         self.send(protocol.EXITED, id=process.id, **self.ends.told(status))
 

@@ -13,7 +13,9 @@ import os
 import resource
 import select
 import signal
-from typing import Any, Dict, List, NamedTuple, NoReturn, Optional, Union
+import sys
+import time
+from typing import Any, Dict, List, NamedTuple, NoReturn, Optional, Sequence, Union
 
 from .process import RESET_SIGNALS, raise_oom_score, set_dumpable
 from .settings import PortForward, ServedPort
@@ -23,6 +25,8 @@ BACKLOG = 1024
 """Connections that may wait for the forwarder to begin; the system may allow fewer."""
 SPARED = 64
 """Descriptors that are not spent on connections, of which each takes two."""
+LOOK_SECONDS = 0.01
+"""Between two looks at ports that something is about to listen at."""
 HEAD = 16 << 10
 """Bytes, the most that the proxy's answer to CONNECT may take."""
 READ, WRITE = select.EPOLLIN, select.EPOLLOUT
@@ -71,15 +75,55 @@ def turn_away(listener: Listener) -> None:
             pass  # it has ended by itself
 
 
-def start(listeners: List[Listener]) -> int:
-    """Fork the forwarder; its pid. OSError when there is no room for one more process."""
+class Listeners:
+    """All that the guest listens for. The forwarder begins with the first connection, and again
+    should it die."""
+
+    def __init__(self, forwards: Sequence[Union[PortForward, ServedPort]]) -> None:
+        """A sandbox without one that was promised ends."""
+        self.found: Dict[int, Listener] = {}
+        self.forwarder: Optional[int] = None  # its pid
+        for forward in forwards:
+            try:
+                listener = listen(forward)
+            except OSError as error:
+                sys.exit("port %d of the sandbox: %s" % (forward.port, error.strerror))
+            self.found[listener.descriptor] = listener
+
+    def watch(self, poll: Any) -> None:
+        self.poll = poll
+        self.forwarder = None
+        for descriptor in self.found:
+            poll.register(descriptor, select.POLLIN)
+
+    def connected(self, descriptor: int) -> None:
+        if self.forwarder is not None:
+            return  # two ports had a connection in one moment
+        try:
+            self.forwarder = start(list(self.found.values()))
+        except OSError:
+            turn_away(self.found[descriptor])
+            return
+        for each in self.found:
+            self.poll.unregister(each)
+
+    def reaped(self, pid: int) -> None:
+        if pid == self.forwarder:
+            self.watch(self.poll)
+
+
+def start(listeners: List[Listener], awaited: Sequence[ServedPort] = ()) -> int:
+    """Fork the forwarder; its pid. OSError when there is no room for one more process.
+
+    ``awaited`` are ports whose sockets it makes itself, when something listens at all of them.
+    """
     pid = os.fork()
     if pid == 0:
-        _become_forwarder(listeners)
+        _become_forwarder(listeners, awaited)
     return pid
 
 
-def _become_forwarder(listeners: List[Listener]) -> NoReturn:
+def _become_forwarder(listeners: List[Listener], awaited: Sequence[ServedPort]) -> NoReturn:
     """Cut every tie to the guest but its stderr, and carry until the sandbox ends."""
     try:
         signal.set_wakeup_fd(-1)
@@ -93,9 +137,18 @@ def _become_forwarder(listeners: List[Listener]) -> NoReturn:
             os.closerange(low, high)
         set_dumpable(True)  # or its score would not be its own to raise
         raise_oom_score()
-        Forwarder(listeners, limit).run()
+        while not all(map(_is_listening, awaited)):
+            time.sleep(LOOK_SECONDS)
+        Forwarder([*listeners, *map(listen, awaited)], limit).run()
     finally:
         os._exit(1)
+
+
+def _is_listening(served: ServedPort) -> bool:
+    import socket
+
+    with socket.socket() as sock:
+        return sock.connect_ex(("127.0.0.1", served.port)) == 0
 
 
 class Half:

@@ -5,8 +5,10 @@ message's name as ``type``; when stdin ends, by whatever death of the launcher, 
 the sandbox with it.
 
 To the guest:
-    spawn  {id, argv, env, cwd, fork, connection, stdin, terminal}   start a process; terminal:
-                             [rows, columns] of one of its own, which is its stdin and all output
+    spawn  {id, argv, env, cwd, fork, connection, stdin, terminal, tcp}   start a process; terminal:
+                             [rows, columns] of one of its own, which is its stdin and all output;
+                             tcp: a kernel that listens on loopback ports, to which the sockets
+                             of its connection lead
     spare  {prefix, after}   make a kernel ahead of need, listening on the sockets PREFIX-N, after
                              so many seconds; the next spawn that it fits is handed over to it;
                              without PREFIX there is to be none

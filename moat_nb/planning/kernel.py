@@ -276,8 +276,10 @@ def unsupported(config: Config) -> tuple[Problem, ...]:
     kernel = config.kernel
     asked = {
         ("workspace.mode", ": volume"): config.workspace_mode == "volume",
-        ("kernel.transport", ": tcp"): kernel.transport == "tcp",
         ("kernel.preload", " beside kernel.argv"): bool(kernel.preload and kernel.argv),
+        ("kernel.preload", " beside kernel.transport: tcp"): bool(
+            kernel.preload and not kernel.argv and not kernel.forked
+        ),
     }
     return tuple(
         Problem(

@@ -181,6 +181,7 @@ class GuestClient:
         connection: Mapping[str, Any] | None = None,
         stdin: bool = False,
         terminal: tuple[int, int] | None = None,
+        tcp: bool = False,
         on_output: Output | None = None,
     ) -> Process:
         """Start a process and wait until it runs; StartError with the guest's words if not.
@@ -202,6 +203,7 @@ class GuestClient:
             connection=connection,
             stdin=stdin,
             terminal=terminal,
+            tcp=tcp,
         )
         try:
             process.spawned.result(SPAWN_SECONDS)

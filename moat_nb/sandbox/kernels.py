@@ -43,6 +43,7 @@ def spawn_kernel(
         cwd=to_sandbox(host_cwd, running.spec.mounts) if host_cwd else None,
         fork=fork,
         connection=connection,
+        tcp=options.transport == "tcp",
         on_output=lambda stream, data: running.log.write(data),
     )
     running.keep_kernel(process)

@@ -182,7 +182,6 @@ def test_a_workspace_that_does_not_exist_is_an_error_of_the_file_for_every_launc
 UNSUPPORTED = """
 workspace: {mode: volume}
 kernel:
-  transport: tcp
   preload: [json]
   argv: [ir, "{connection_file}"]
 """
@@ -195,8 +194,7 @@ def test_all_that_is_not_supported_yet_is_told_at_once_with_its_places(
         docker(config(UNSUPPORTED), host)
     assert str(raised.value).splitlines() == [
         "moat.yaml:3:1: workspace.mode: volume is not supported yet; take workspace.mode out",
-        "moat.yaml:5:3: kernel.transport: tcp is not supported yet; take kernel.transport out",
-        "moat.yaml:6:3: kernel.preload beside kernel.argv is not supported yet; "
+        "moat.yaml:5:3: kernel.preload beside kernel.argv is not supported yet; "
         "take kernel.preload out",
     ]
 
