@@ -76,7 +76,9 @@ def answer_to(head: bytes, door: Door) -> Answer | None:
     if not _of_browser(fields):
         return None
     target = request[2].decode("latin-1")
-    asks = request[1] in (b"GET", b"HEAD") and target.isascii()
+    # Another site's page is not led on: it could make requests there, and knows no name for them.
+    elsewhere = ("sec-fetch-site", b"cross-site") in fields
+    asks = request[1] in (b"GET", b"HEAD") and target.isascii() and not elsewhere
     return Answer(
         status=307 if asks else 421,
         text=f"browsers find port {door.name} of this sandbox at {door.url}",

@@ -57,8 +57,15 @@ def test_any_sign_of_a_browser_leads_it_to_the_ports_own_name(host: str, field: 
     assert b"\r\nLocation: http://web.p-0123abcd.localhost:45678/x?y\r\n\r\n" in answer.encode()
 
 
-def test_what_is_more_than_a_question_is_not_led_on() -> None:
-    answer = answer_to(head("Host: localhost", *CHROMIUM, first="POST / HTTP/1.1"), DOOR)
+@pytest.mark.parametrize(
+    "asked",
+    [
+        head("Host: localhost", *CHROMIUM, first="POST / HTTP/1.1"),
+        head("Host: localhost", "Sec-Fetch-Site: cross-site"),  # another site's page asks
+    ],
+)
+def test_what_is_more_than_a_users_question_is_not_led_on(asked: bytes) -> None:
+    answer = answer_to(asked, DOOR)
     assert answer is not None
     assert (answer.status, answer.location) == (421, "")
 

@@ -182,6 +182,8 @@ def test_a_process_runs_writes_and_exits(far: Far) -> None:
         "fork": False,
         "connection": None,
         "stdin": False,
+        "tcp": False,
+        "terminal": None,
     }
     far.tell("spawned", id="1", pid=12)
     process = pending.result(timeout=300)
