@@ -135,8 +135,8 @@ class MoatProvisioner(KernelProvisionerBase):
             self._open_relay(self._relay)
             self._relay.no_space = sandbox.no_space
             self._relay.connect(json_ready(inner))
-            for notice in sandbox.port_notices if sandbox.id != before else ():
-                self._relay.note(notice)  # nothing else in a notebook says where they are
+            for notice in sandbox.first_notices if sandbox.id != before else ():
+                self._relay.note(notice)  # nothing else in a notebook says it
         elif not self.connection_info:
             self.connection_info = {**inner, **self._encryption()}  # type: ignore[typeddict-item]
         else:

@@ -101,6 +101,7 @@ class Keeper:
     def _start(self, start: dict[str, Any], relay: RelayProcess, limits: TimeLimits) -> None:
         """Start the kernel, in the sandbox that is there or in a new one."""
         sandbox = self._sandbox
+        before = sandbox.id if sandbox is not None else None
         outdated = sandbox.outdated() if sandbox is not None else None
         if sandbox is None:
             sandbox = Sandbox.launch(
@@ -116,6 +117,8 @@ class Keeper:
         self._prefix = inner["ip"]
         relay.no_space = sandbox.no_space
         relay.connect(inner)
+        for notice in sandbox.first_notices if sandbox.id != before else ():
+            relay.note(notice)
         self._process = sandbox.spawn_kernel(
             list(sandbox.config.kernel.argv) or IPYKERNEL_ARGV,
             inner,

@@ -44,6 +44,8 @@ class LaunchPlan:
     image: ImagePlan | None
     """None on a runtime without images."""
     sidecars: tuple[SidecarPlan, ...] = ()
+    without: tuple[str, ...] = ()
+    """What the kernel is started without, in sentences; the notices have them too."""
     host: Host
     environ: Mapping[str, str] = field(repr=False)
     """The launcher's; it may hold secrets, so no repr has it."""
@@ -102,7 +104,8 @@ def plan_project(
     if problems:
         raise refusal_of(problems)
     beside = (notice for sidecar in sidecars for notice in sidecar.spec.mounts.notices)
-    words = (why, *told(lacks), *kernel.spec.notices, *beside, *chosen.notices(kernel.spec))
+    without = told(lacks)
+    words = (why, *without, *kernel.spec.notices, *beside, *chosen.notices(kernel.spec))
     notices = tuple(dict.fromkeys(words))
     return LaunchPlan(
         config=config,
@@ -112,6 +115,7 @@ def plan_project(
         spec=replace(kernel.spec, notices=notices),
         image=kernel.image,
         sidecars=sidecars,
+        without=without,
         host=host,
         environ=environ,
     )

@@ -232,11 +232,12 @@ class Sandbox:
     @property
     def notices(self) -> tuple[str, ...]:
         """What the user must be told of this start."""
-        return (*self.spec.notices, *self.port_notices)
+        return (*self.spec.notices, *self._running.ports.notices())
 
     @property
-    def port_notices(self) -> tuple[str, ...]:
-        return self._running.ports.notices()
+    def first_notices(self) -> tuple[str, ...]:
+        """What a notebook shows in its first cell: what is lacking, and where its ports are."""
+        return (*self._running.plan.without, *self._running.ports.notices())
 
     @property
     def urls(self) -> dict[str, str]:
