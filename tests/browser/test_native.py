@@ -21,11 +21,15 @@ MOAT_YAML = """\
 name: test-native
 {image}
 network: {{policy: none}}
+kernel: {{tmp_size: 16}}
 mounts:
   - source: .
     target: /workspace
     exclude: [node_modules]
 """
+
+FILL = "open('/tmp/model', 'wb').write(bytes(20 << 20))"
+FULL = "/tmp is full: it can hold 16 MiB, which kernel.tmp_size raises"
 
 WHO = "import os; print(os.getuid(), os.getcwd(), os.listdir('node_modules'))"
 
@@ -63,6 +67,7 @@ def test_an_ordinary_users_lab_starts_restarts_and_ends_the_kernel(
         expect(notebook.run(WHO)).to_have_text(f"{user} /workspace []")
         expect(notebook.run(f"{INSTALL}\n{LOOK}")).to_contain_text("Successfully installed")
         expect(notebook.run("1 / 0")).to_contain_text("ZeroDivisionError: division by zero")
+        expect(notebook.run(FILL)).to_contain_text(f"moat: {FULL}")
         (id,) = (each["id"] for each in served("GET", "/api/kernels")[1])
         assert served("POST", f"/api/kernels/{id}/restart", {})[0] == 200
         expect(notebook.run(LOOK)).to_have_text("5")
