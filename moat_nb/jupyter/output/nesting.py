@@ -40,9 +40,9 @@ _PARTS = _CELLS | _HEAD | _GROUPS | {"tr"}
 ENDED_BY = {
     "li": frozenset({"li", "p"}),
     **{tag: frozenset({"dt", "dd", "p"}) for tag in ("dt", "dd")},
-    **{tag: _CELLS | _IN_CELLS | _HEAD for tag in _CELLS},
+    **dict.fromkeys(_CELLS, _CELLS | _IN_CELLS | _HEAD),
     "tr": _CELLS | _IN_CELLS | _HEAD | {"tr"},
-    **{tag: _PARTS | _IN_CELLS for tag in _GROUPS},
+    **dict.fromkeys(_GROUPS, _PARTS | _IN_CELLS),
     **{tag: frozenset({"rt", "rp"}) for tag in ("rt", "rp")},
 }
 """The elements that a tag ends by its beginning; a block, beside, ends a ``p``."""
