@@ -173,6 +173,8 @@ def restart(sessions: Sessions, arguments: Namespace) -> None:
     session = sessions.get(arguments.name)
     session.restart()
     notify(f"{session.name}: a new kernel; the sandbox is the same")
+    if outdated := session.sandbox.outdated():
+        notify(f"{session.name}: {outdated}")
 
 
 @magic_arguments(name="moat reset")

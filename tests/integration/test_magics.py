@@ -333,7 +333,12 @@ def test_a_restart_keeps_the_sandboxs_files_and_a_reset_does_not(notebook):
     notebook.good("%moat restart")
     ran = notebook.good("%%moat\nimport os; print(os.path.exists('/tmp/kept'), 'x' in globals())")
     assert ran.stdout == "True False\n"
+    with Path("moat.yaml").open("a") as file:
+        file.write("# edited\n")
+    words = "moat.yaml has changed since this sandbox started"
+    assert words in notebook.good("%moat restart").stderr
     notebook.good("%moat reset")
+    assert words not in notebook.good("%moat restart").stderr
     assert notebook.good("%moat run -- sh -c 'ls /tmp/kept || echo gone'").stdout == "gone\n"
 
 
