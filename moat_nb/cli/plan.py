@@ -15,7 +15,7 @@ from moat_nb.host.run_directory import RunDir, base_directory
 from moat_nb.planning.builtin_services import MODELS
 from moat_nb.planning.image import ImagePlan
 from moat_nb.planning.limits import limits_in_words
-from moat_nb.planning.mounts import MOUNT_COLUMNS, kind, mount_points, mount_row
+from moat_nb.planning.mounts import MOUNT_COLUMNS, kind, mount_points, mount_rows
 from moat_nb.planning.ports import port_host
 from moat_nb.planning.services import SidecarPlan
 from moat_nb.planning.spec import ContainerSpec, Instance, SandboxSpec
@@ -143,7 +143,7 @@ def plan_as_text(plan: Rendered) -> str:
     head = tuple(column.upper() for column in MOUNT_COLUMNS)
     parts = [
         fields((name, value) for name, value in _facts(plan) if value),
-        "mounts, in order\n" + table([head, *map(mount_row, spec.mounts)], indent=2),
+        "mounts, in order\n" + table([head, *mount_rows(spec.mounts)], indent=2),
     ]
     parts += [_sidecar(one) for one in plan.sidecars]
     specs = (spec, *(one.spec for one in plan.sidecars))
@@ -177,7 +177,7 @@ def _sidecar(one: PlannedSidecar) -> str:
     ]
     facts = fields((name, value) for name, value in rows if value)
     words = "\n".join(f"  {line}" for line in facts.splitlines())
-    return f"sidecar {plan.name}\n{words}\n{table([*map(mount_row, spec.mounts)], indent=2)}"
+    return f"sidecar {plan.name}\n{words}\n{table([*mount_rows(spec.mounts)], indent=2)}"
 
 
 def _pulls(one: PlannedSidecar) -> str:

@@ -27,11 +27,13 @@ __all__ = [
     "Tmpfs",
     "Volume",
     "build",
+    "few",
     "is_below",
     "is_within",
     "kind",
     "mount_points",
     "mount_row",
+    "mount_rows",
     "of_mounts",
     "with_ways",
 ]
@@ -218,9 +220,7 @@ def of_mounts(plan: MountPlan) -> Summary:
     return Summary(
         title=f"Mount plan, {len(plan.mounts)} mounts",
         tables=(
-            Table(
-                title="mounts, in order", columns=MOUNT_COLUMNS, rows=tuple(map(mount_row, plan))
-            ),
+            Table(title="mounts, in order", columns=MOUNT_COLUMNS, rows=tuple(mount_rows(plan))),
             Table(
                 title="made on the host at the start, where missing",
                 columns=("path", "at the end"),
@@ -228,6 +228,23 @@ def of_mounts(plan: MountPlan) -> Summary:
             ),
         ),
     )
+
+
+SHOWN = 40
+"""Excludes that a table shows: globs match thousands."""
+
+
+def few(plan: MountPlan) -> tuple[list[Mount], int]:
+    """The mounts that a table shows, and of how many more excludes it says only their number."""
+    left = {mount.target for mount in plan.excludes[SHOWN:]}
+    return [mount for mount in plan if mount.target not in left], len(left)
+
+
+def mount_rows(plan: MountPlan) -> list[tuple[str, ...]]:
+    """The :data:`MOUNT_COLUMNS` of all that a table shows."""
+    shown, left = few(plan)
+    rows: list[tuple[str, ...]] = [mount_row(mount) for mount in shown]
+    return [*rows, (f"{left} more excludes", "", "", "")] if left else rows
 
 
 MOUNT_COLUMNS = ("target", "type", "mode", "source or size")

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from moat_nb.planning.limits import limits_in_words
-from moat_nb.planning.mounts import MOUNT_COLUMNS, EmptyFile, Mount, mount_row
+from moat_nb.planning.mounts import MOUNT_COLUMNS, EmptyFile, Mount, few, mount_row
 from moat_nb.planning.network import notice
 from moat_nb.planning.spec import ContainerSpec
 from moat_nb.sandbox.guest_client import Exit, MountProof, Process
@@ -119,7 +119,9 @@ def of_sandbox(view: SandboxView) -> Summary:
             Table(
                 title="mounts",
                 columns=(*MOUNT_COLUMNS, "in use"),
-                rows=tuple((*mount_row(mount), _use(mount, proofs)) for mount in view.spec.mounts),
+                rows=tuple(
+                    (*mount_row(mount), _use(mount, proofs)) for mount in few(view.spec.mounts)[0]
+                ),
             ),
             Table(
                 title="kernels",

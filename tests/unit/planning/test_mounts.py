@@ -19,6 +19,7 @@ from moat_nb.planning.mounts import (
     build,
     is_below,
     mount_row,
+    mount_rows,
     with_ways,
 )
 
@@ -131,3 +132,12 @@ def test_directories_between_a_tmpfs_and_a_mount_inside_it_are_tmpfs_of_its_kind
     assert plan.excludes == (modules,)
     assert set(plan.mounts) == {*mounts, *plan.ways}
     assert mount_row(plan.ways[0])[3] == "5 bytes (on the way to a mount)"
+
+
+def test_a_table_shows_some_of_thousands_of_excludes_and_the_number_of_the_rest() -> None:
+    many = (Tmpfs(target=f"/w/{number}", size=1) for number in range(1000))
+    plan = MountPlan(mounts=build((Bind(source="/p", target="/w"), *many)))
+    rows = mount_rows(plan)
+    assert rows[0] == ("/w", "bind", "rw", "/p")
+    assert rows[-1] == ("960 more excludes", "", "", "")
+    assert len(rows) == 42
