@@ -33,6 +33,7 @@ from moat_nb.jupyter import safe_python
 from moat_nb.jupyter.in_thread import in_thread
 from moat_nb.jupyter.relay.process import RelayProcess, make_ahead, take
 from moat_nb.jupyter.time_limits import TimeLimits, are_set
+from moat_nb.jupyter.told import note_of
 from moat_nb.planning.mount_paths import to_host, to_sandbox
 from moat_nb.sandbox.connection import IPYKERNEL_ARGV, json_ready, new_connection
 from moat_nb.sandbox.guest_client import Exit
@@ -246,14 +247,10 @@ class MoatProvisioner(KernelProvisionerBase):
             self.log.info("moat: %s", text.rstrip())
         elif kind == "gone" and self._process is not None:
             self.log.warning("moat: %s", text)
-        elif kind == "mount_lost" and self._relay is not None:
-            from moat_nb.sandbox.running import CAME_UNDONE
-
-            self._relay.note(f"{text}: {CAME_UNDONE}")
         elif kind == "time" and self._limits is not None:
             self._limits.tell(text)
-        elif kind.startswith("protected_") and self._relay is not None:
-            self._relay.note(text)
+        elif (note := note_of(kind, text)) is not None and self._relay is not None:
+            self._relay.note(note[0], weight=note[1])
 
     # -------- the process
 

@@ -25,6 +25,7 @@ from moat_nb.errors import MoatError
 from moat_nb.host.run_directory import base_directory
 from moat_nb.jupyter.relay.process import RelayProcess
 from moat_nb.jupyter.time_limits import TimeLimits
+from moat_nb.jupyter.told import note_of
 from moat_nb.sandbox.connection import IPYKERNEL_ARGV, json_ready, new_connection
 from moat_nb.sandbox.guest_client import Exit, Process
 from moat_nb.sandbox.sandbox import Sandbox
@@ -46,6 +47,9 @@ class Keeper:
         self._limits: TimeLimits | None = None
         self._prefix = ""
         self._news: tuple[str, ...] = ()
+        self._relay: RelayProcess | None = None
+        self._untold: list[tuple[str, int]] = []
+        """What cells are told once there is a relay again."""
         self._shims: asyncio.Queue[tuple[asyncio.StreamReader, asyncio.StreamWriter]]
 
     async def run(self, first: socket.socket, address: str) -> None:
@@ -91,6 +95,7 @@ class Keeper:
             return False
         finally:
             await asyncio.to_thread(self._end_kernel)
+            self._relay = None
             if limits is not None:
                 limits.end()
             if relay is not None:
@@ -119,6 +124,8 @@ class Keeper:
         relay.connect(inner)
         for notice in sandbox.first_notices if sandbox.id != before else ():
             relay.note(notice)
+        self._relay = relay
+        self._tell_notes()
         self._process = sandbox.spawn_kernel(
             list(sandbox.config.kernel.argv) or IPYKERNEL_ARGV,
             inner,
@@ -131,6 +138,17 @@ class Keeper:
     def _hear(self, kind: str, text: str) -> None:
         if kind == "time" and self._limits is not None:
             self._limits.tell(text)
+        elif (note := note_of(kind, text)) is not None:
+            self._untold.append(note)
+            self._tell_notes()
+
+    def _tell_notes(self) -> None:
+        """Called from the sandbox's threads too."""
+        relay = self._relay
+        with contextlib.suppress(IndexError):
+            while relay is not None:
+                text, weight = self._untold.pop(0)
+                relay.note(text, weight=weight)
 
     async def _wake(
         self,

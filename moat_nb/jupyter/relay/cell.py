@@ -45,9 +45,13 @@ class Cell:
         self.running, self._idle = True, False
         return True
 
+    def is_of(self, message: Message) -> bool:
+        """Whether a kernel's message belongs to it."""
+        return self.has_been and message.parent.get("msg_id") == self._header.get("msg_id")
+
     def hear(self, message: Message) -> None:
         """Follow what the kernel says of it."""
-        if message.parent.get("msg_id") != self._header.get("msg_id"):
+        if not self.is_of(message):
             return
         if message.kind == "execute_reply":
             self.running = False

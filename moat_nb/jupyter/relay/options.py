@@ -11,9 +11,10 @@ The first line is :class:`RelayOptions`; each further one is a command:
                              its sandbox has ended for what TEXT says, and another starts when a
                              client asks for something: the relay keeps that until then
     {"refused": TEXT}        no other could be started; TEXT says why
-    {"note": TEXT, "now": BOOL}
+    {"note": TEXT, "now": BOOL, "weight": NUMBER}
                              what the user should know, shown in the cell that runs, else in the
-                             next one; with ``now`` where the last one has ended
+                             next one; with ``now`` where the last one has ended; of many those of
+                             the lowest weight
     {"space": TEXT}          the answer to NO_SPACE, empty where there is none
 
 It says a line on its stdout when clients can connect, and then words: NO_SPACE to ask what is full,
@@ -27,9 +28,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-__all__ = ["NO_SPACE", "RelayOptions"]
+__all__ = ["NO_SPACE", "RelayOptions", "command_line"]
 
 NO_SPACE = b"moat: a cell found no space"
+
+
+def command_line(command: Mapping[str, Any]) -> bytes:
+    return json.dumps(command).encode() + b"\n"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +47,7 @@ class RelayOptions:
     """Whether what the kernel sends passes as it is."""
 
     def line(self) -> bytes:
-        return json.dumps(asdict(self)).encode() + b"\n"
+        return command_line(asdict(self))
 
     @classmethod
     def parse(cls, line: bytes) -> RelayOptions:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import json
 import logging
 import os
 import subprocess
@@ -21,6 +20,8 @@ from typing import Any
 from moat_nb.errors import MoatError, SandboxGone, StartError
 from moat_nb.host import isolated_python
 from moat_nb.host.run_directory import ClientDirectory
+from moat_nb.jupyter.relay.commands import Commands
+from moat_nb.jupyter.relay.notes import ORDINARY
 from moat_nb.jupyter.relay.options import NO_SPACE, RelayOptions
 from moat_nb.jupyter.relay.work import WORDS
 from moat_nb.sandbox.connection import PORTS
@@ -56,7 +57,8 @@ class RelayProcess:
     """The relay of one client's kernels, which are one after another.
 
     The constructor starts a process, which imports what it needs while the sandbox starts;
-    :meth:`open` has it listen. All methods may be called from any thread.
+    :meth:`open` has it listen. All methods may be called from any thread; of those that tell it
+    something none waits for it, and one that takes nothing any more is started again.
     """
 
     def __init__(self, base: Path) -> None:
@@ -75,6 +77,7 @@ class RelayProcess:
         """Called from a thread with each of the relay's words (see ``work.py``)."""
         self._follower = threading.Thread(target=self._follow, name="moat-relay", daemon=True)
         self._process = self._started()
+        self._commands = Commands(self._process)
 
     def open(self, client: Mapping[str, Any], *, trusted: bool = False) -> None:
         """Have clients served that have this connection info (JSON-ready); returns when they can
@@ -85,9 +88,10 @@ class RelayProcess:
             client = {**client, "ip": f"{directory}/{BOUND}"}
         with self._lock:
             self._options = RelayOptions(client=client, directory=directory, trusted=trusted)
-            self._send(self._options.line())
-            if not self._listens(self._process):
-                raise StartError(f"the relay of the kernel's output ended: {self._last_words()}")
+            self._commands.begin(self._options.line())
+        if not self._listens(self._process):
+            raise StartError(f"the relay of the kernel's output ended: {self._last_words()}")
+        with self._lock:
             self._link()
         self._follower.start()
 
@@ -131,11 +135,11 @@ class RelayProcess:
         with self._lock:
             self._command(refused=why)
 
-    def note(self, text: str, *, now: bool = False) -> None:
+    def note(self, text: str, *, now: bool = False, weight: int = ORDINARY) -> None:
         """Show ``text`` in the notebook: in the cell that runs, else in the next one; with ``now``
-        where the last one has ended."""
+        where the last one has ended. Of many notes those of the lowest weight are told."""
         with self._lock:
-            self._command(note=text, now=now)
+            self._command(note=text, now=now, weight=weight)
 
     def close(self) -> None:
         """End it, and return when it has ended; a second call does nothing."""
@@ -144,9 +148,7 @@ class RelayProcess:
                 return
             self._closed.set()
             process = self._process
-            assert process.stdin is not None and process.stdout is not None
-            with contextlib.suppress(OSError):
-                process.stdin.close()
+            self._commands.end()
         try:
             process.wait(END_SECONDS)
         except subprocess.TimeoutExpired:
@@ -154,7 +156,8 @@ class RelayProcess:
             process.wait()
         if self._follower.ident is not None:
             self._follower.join()
-        process.stdout.close()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
         self._directory.remove()
 
     def _link(self) -> None:
@@ -201,8 +204,7 @@ class RelayProcess:
             words = tail.decode(errors="replace")
             code = process.returncode
             logger.warning("the relay of a kernel's output ended (%s), and starts: %s", code, words)
-            with self._lock:
-                self._start_again()
+            self._start_again(process)
 
     def _heard(self, process: subprocess.Popen[bytes]) -> bytes:
         """The end of what it writes, once it has ended; its words are passed on or answered."""
@@ -228,28 +230,35 @@ class RelayProcess:
         with self._lock:
             self._command(space=words)
 
-    def _start_again(self) -> None:
-        if self._closed.is_set():
-            return
-        assert self._options is not None
-        assert self._process.stdin is not None and self._process.stdout is not None
-        self._process.stdin.close()
-        self._process.stdout.close()
-        self._process = self._started()
-        self._send(self._options.line())
-        if self._listens(self._process):
+    def _start_again(self, dead: subprocess.Popen[bytes]) -> None:
+        """Another, which is told what it needs to know before it listens."""
+        assert self._options is not None and dead.stdout is not None
+        dead.stdout.close()
+        process = self._started()
+        with self._lock:
+            left = self._commands.left()
+            self._commands.end()
+            self._process, self._commands = process, Commands(process)
+            if self._closed.is_set():
+                self._commands.end()
+                return
+            self._commands.begin(self._options.line())
             if self._state is not None:
                 self._command(**self._state)
             self._command(note=STARTED_AGAIN)
+            for note in filter(None, map(_as_note, left)):
+                self._command(**note)
+        self._listens(process)
 
     def _command(self, **command: Any) -> None:
-        self._send(json.dumps(command).encode() + b"\n")
+        self._commands.put(command)
 
-    def _send(self, line: bytes) -> None:
-        assert self._process.stdin is not None
-        # A relay that has died is started again, with what it needs to know.
-        with contextlib.suppress(OSError, ValueError):
-            self._process.stdin.write(line)
+
+def _as_note(command: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """What the user should know of a command that a relay did not take; None for nothing."""
+    if command.get("why") and "ended" in command:
+        return {"note": f"the kernel before this one ended: {command['why']}"}
+    return command if "note" in command else None
 
 
 # ---------------------------------------------------------------- one ahead of need

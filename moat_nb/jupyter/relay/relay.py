@@ -10,6 +10,7 @@ import contextlib
 import functools
 import json
 import os
+import select
 import sys
 import time
 import traceback
@@ -24,8 +25,13 @@ from moat_nb.jupyter.relay.cell import Cell
 from moat_nb.jupyter.relay.harmless import Harmless
 from moat_nb.jupyter.relay.libraries import Libraries
 from moat_nb.jupyter.relay.no_space import NoSpace
+from moat_nb.jupyter.relay.notes import ORDINARY, Notes
 from moat_nb.jupyter.relay.options import NO_SPACE, RelayOptions
 from moat_nb.jupyter.relay.sockets import (
+    BREAK_MILLISECONDS,
+    CONNECT_MILLISECONDS,
+    HEARD_SECONDS,
+    LAST_MILLISECONDS,
     ClientSockets,
     KernelSockets,
     Socket,
@@ -38,20 +44,8 @@ from moat_nb.jupyter.relay.work import Asked, Work
 
 __all__ = ["Relay"]
 
-CONNECT_MILLISECONDS = 2
-"""Between two looks for a kernel's sockets."""
-
-HEARD_SECONDS = 1.0
-"""For a client to listen to the output; what it asks on shell before would be answered to nobody. A
-client connects its sockets one after another, and all anew when this relay took another's place."""
-
-BREAK_MILLISECONDS = 200
-"""Between two looks at whether what was lost is to be made up for."""
-
-LAST_MILLISECONDS = 500
-"""At the end, for what is on its way to clients."""
-
-MAX_NOTES = 20
+DRAIN_SECONDS = 1.0
+"""For what a kernel sent before it died: what it left behind may send on and on."""
 
 
 class Relay:
@@ -73,8 +67,7 @@ class Relay:
         self._work = Work(lambda word: self._tell(word.encode()))
         self._held: list[list[bytes]] = []
         """What was asked on shell while there was no sandbox."""
-        self._notes: list[str] = []
-        """What is said in the next cell."""
+        self._notes = Notes()
         self._commands = commands
         self._unread = b""
         self._poller = zmq.Poller()
@@ -148,7 +141,8 @@ class Relay:
             elif "refused" in command:
                 self._refuse_held(command["refused"])
             else:
-                self._note(command["note"], now=command.get("now", False))
+                weight = command.get("weight", ORDINARY)
+                self._note(command["note"], now=command.get("now", False), weight=weight)
 
     def _tell(self, word: bytes) -> None:
         with contextlib.suppress(OSError):  # a launcher that has died
@@ -236,9 +230,8 @@ class Relay:
         self._no_space.begin_cell()
         if self._cell.begin(identities, parts):
             self._harmless.begin_cell()
-            for note in self._notes:
+            for note in self._notes.begin_cell():
                 self._publish(self._cell.text(note))
-            self._notes.clear()
 
     def _subscriptions(self) -> None:
         """Answer each as a kernel does (JEP 65), so that clients know that they hear all."""
@@ -264,6 +257,8 @@ class Relay:
             if not self._affordable(message, sum(map(len, frames))):
                 continue
             passed = self._passed(channel, message, frames)
+            for note in self._notes.again(message) if self._cell.is_of(message) else ():
+                self._publish(self._cell.text(note))
             if passed is not None:
                 client.send_multipart(passed, copy=False)
             self._cell.hear(message)
@@ -273,6 +268,8 @@ class Relay:
             if channel == "iopub" and self._no_space.asks(message):
                 self._ask_for_space()
                 break
+            if select.select([self._commands], [], [], 0)[0]:
+                break  # an end, or another kernel, does not wait for what may take long
         self._ask_for_library()
         return frames is not None
 
@@ -369,17 +366,21 @@ class Relay:
         """What a kernel sent before it died."""
         if self._kernel is not None and self._connected:
             clients, kernel = self._clients, self._kernel
+            until = time.monotonic() + DRAIN_SECONDS
             while self._from(kernel.iopub, clients.iopub, "iopub"):
-                pass
+                if time.monotonic() > until:
+                    break
             self._from(kernel.shell, clients.shell, "shell")
 
-    def _note(self, text: str, *, now: bool = False) -> None:
+    def _note(self, text: str, *, now: bool = False, weight: int = ORDINARY) -> None:
         """Show ``text`` in the cell that runs, else in the next one; with ``now`` where the last
         one has ended, if there was one."""
+        if self._cell.running:
+            self._notes.told(text, weight)
         if self._cell.running or (now and self._cell.has_been):
             self._publish(self._cell.text(text))
-        elif len(self._notes) < MAX_NOTES and text not in self._notes:
-            self._notes.append(text)
+        else:
+            self._notes.keep(text, weight)
 
     def _tell_end(self, why: str) -> None:
         """A front end says no more than that a kernel has died."""

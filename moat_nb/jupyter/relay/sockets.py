@@ -6,6 +6,7 @@ import contextlib
 import os
 import secrets
 import stat
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,19 @@ from zmq.utils.monitor import parse_monitor_message
 
 from moat_nb.sandbox.connection import PORTS
 
-__all__ = ["MESSAGE_LIMIT", "ClientSockets", "KernelSockets", "Socket", "beat", "offer", "received"]
+__all__ = [
+    "BREAK_MILLISECONDS",
+    "CONNECT_MILLISECONDS",
+    "HEARD_SECONDS",
+    "LAST_MILLISECONDS",
+    "MESSAGE_LIMIT",
+    "ClientSockets",
+    "KernelSockets",
+    "Socket",
+    "beat",
+    "offer",
+    "received",
+]
 
 Socket = zmq.Socket[bytes]
 
@@ -30,8 +43,22 @@ WAITING = 10_000
 
 HEARTBEAT_LIMIT = 1 << 10
 
-BATCH = 64
-"""How many messages of one socket are handled before the others have their turn."""
+CONNECT_MILLISECONDS = 2
+"""Between two looks for a kernel's sockets."""
+
+HEARD_SECONDS = 1.0
+"""For a client to listen to the output; what it asks on shell before would be answered to nobody. A
+client connects its sockets one after another, and all anew when this relay took another's place."""
+
+BREAK_MILLISECONDS = 200
+"""Between two looks at whether what was lost is to be made up for."""
+
+LAST_MILLISECONDS = 500
+"""At the end, for what is on its way to clients."""
+
+BATCH, BATCH_SECONDS = 64, 0.1
+"""How many messages of one socket are handled before the others have their turn, and for how
+long."""
 
 
 class ClientSockets:
@@ -182,9 +209,12 @@ class KernelSockets:
 
 def received(socket: Socket) -> Any:
     """What has arrived, of many the first: the frames of each message."""
+    until = time.monotonic() + BATCH_SECONDS
     with contextlib.suppress(zmq.Again):
         for _ in range(BATCH):
             yield socket.recv_multipart(zmq.NOBLOCK)
+            if time.monotonic() > until:
+                return
 
 
 def offer(kernel: Socket, frames: list[bytes]) -> None:

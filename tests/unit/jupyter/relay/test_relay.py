@@ -132,6 +132,31 @@ def test_what_was_not_said_in_a_cell_is_said_in_the_next_kernels_first(world: Wo
     )
 
 
+def test_what_a_kernel_left_behind_sends_on_for_ever_holds_no_end(world: World) -> None:
+    """The next kernel would be waited for until pytest's timeout."""
+    kernel = world.start_kernel()
+    ends = threading.Event()
+    stream = {"name": "stdout", "text": "x"}
+
+    def send_on() -> None:
+        while not ends.is_set():
+            kernel.send("iopub", "stream", stream)
+
+    behind = threading.Thread(target=send_on)
+    behind.start()
+    try:
+        world.end_kernel("it was killed")
+        world.kernel = None  # stays bound
+        assert world.start_kernel("2") is not kernel
+        world.asked()
+        shown = (world.client.next("iopub")[1]["content"].get("text", "") for _ in range(100_000))
+        assert any("it was killed" in text for text in shown)
+    finally:
+        ends.set()
+        behind.join()
+        kernel.close()
+
+
 def test_an_end_that_a_client_asked_for_is_not_explained(world: World) -> None:
     world.start_kernel()
     world.end_kernel("")
