@@ -290,3 +290,16 @@ def run(client: Any, code: str) -> str:
 
     client.execute_interactive(code, timeout=300, output_hook=collect)
     return "".join(pieces)
+
+
+def test_a_protected_name_that_was_made_is_told_though_its_cell_clears_its_output(
+    installed: Installed,
+) -> None:
+    made = (
+        "import os, time, IPython\n"
+        "os.makedirs('.vscode', exist_ok=True); open('.vscode/tasks.json', 'w').close()\n"
+        "time.sleep(3)\n"
+        "IPython.display.clear_output()"
+    )
+    told = "".join(texts(cell) for cell in installed.execute(made, "1").cells)
+    assert ".vscode" in told and "was made since the start" in told
