@@ -48,7 +48,7 @@ def kill_at(launcher, orders):
 def test_a_launcher_killed_at_any_step_leaves_nothing(launcher):
     steps = steps_of(launcher, launcher.project("lib", network=None))
     assert {"before fork_exec in reaper.__init__", "after fork_exec in reaper.__init__"} <= {*steps}
-    assert "after fork_exec in process._start" in steps
+    assert "after fork_exec in on_demand._start" in steps
     assert len(steps) > 20
     orders = [
         {"step": number, "project": str(launcher.project("lib", network=None))}
