@@ -20,6 +20,7 @@ from moat_nb.config.model import WORKSPACE, Config, Dependency, Hooks
 from moat_nb.config.registry import APT_PACKAGES, LINKS, NPM_PACKAGES, WHEELS
 from moat_nb.host.machine import MOAT_USER
 from moat_nb.planning.lacks import NO_ENGINE, Lack, lack_of, wanted
+from moat_nb.planning.limits import Limits
 from moat_nb.planning.spec import HOME, LABEL
 
 __all__ = ["IMAGE_LABEL", "PROJECT_LABEL", "REPOSITORY", "SKELETON", "ImagePlan", "image_plan"]
@@ -98,6 +99,10 @@ class ImagePlan:
     config: str
     """The moat.yaml, for errors."""
     base: str
+    base_place: str = ""
+    """Of base_image in the file."""
+    limits: Limits | None = None
+    """The kernels', by which a build is limited too; no part of what the image is."""
     requirements: tuple[str, ...] = ()
     apt: tuple[str, ...] = ()
     npm: tuple[str, ...] = ()
@@ -221,6 +226,7 @@ def image_plan(
         name=config.name,
         config=str(config.path),
         base=config.base_image or f"python:{version}-slim",
+        base_place=config.place("base_image"),
         requirements=_requirements(config, tools, by_kind.get("pip", []), bool(packages)),
         apt=tuple(sorted({name for tool in apt for name in APT_PACKAGES[tool.name]})),
         npm=tuple(packages),

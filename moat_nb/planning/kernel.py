@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from moat_nb.config.model import WORKSPACE, Config
@@ -86,7 +86,7 @@ def plan_kernel(
         if not runtime.images:
             mounts = with_interpreter(mounts, config, host)
     if runtime.images:
-        image = image_plan(config)
+        image = replace(image_plan(config), limits=limits)
         problems += image.lacks
     user = kernel_user(config, host)
     spec = ContainerSpec(

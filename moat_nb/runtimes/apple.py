@@ -87,7 +87,7 @@ class Apple(Runtime):
         assert image is not None
         return image.base
 
-    def notices(self, spec: ContainerSpec) -> tuple[str, ...]:
+    def notices(self, spec: ContainerSpec, image: ImagePlan | None = None) -> tuple[str, ...]:
         """What the user must be told of the limits here."""
         return (
             f"limits: the virtual machine has {spec.limits.memory // MIB} MiB; "

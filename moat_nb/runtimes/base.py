@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from moat_nb.text.progress import Progress
 
 __all__ = [
+    "BRIDGES",
     "UNLIMITED_FILES",
     "AttachStream",
     "Availability",
@@ -30,6 +31,10 @@ __all__ = [
     "Runtime",
     "SandboxStreams",
 ]
+
+BRIDGES = frozenset({"bridge", "podman"})
+"""What engines call the network that a container has where nothing else is asked for; one that was
+started without it (``--bridge=none``) has none to give."""
 
 UNLIMITED_FILES = "an exclude's size is limited, but not the number of files in it"
 
@@ -158,8 +163,9 @@ class Runtime(Protocol):
         """All that this runtime cannot honour of ``spec``, the plan of ``config``; as far as this
         process can know. May look at the machine, starts nothing."""
 
-    def notices(self, spec: ContainerSpec) -> tuple[str, ...]:
-        """What the user must be told at each start of how this runtime honours ``spec``."""
+    def notices(self, spec: ContainerSpec, image: ImagePlan | None = None) -> tuple[str, ...]:
+        """What the user must be told at each start of how this runtime honours ``spec``, and builds
+        ``image``."""
 
     def remarks(self, spec: ContainerSpec) -> tuple[str, ...]:
         """What it does less well than another could, always: `moat-nb plan` tells it,

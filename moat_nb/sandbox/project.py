@@ -104,8 +104,8 @@ def plan_project(
     if problems:
         raise refusal_of(problems)
     beside = (notice for sidecar in sidecars for notice in sidecar.spec.mounts.notices)
-    without = told(lacks)
-    words = (why, *without, *kernel.spec.notices, *beside, *chosen.notices(kernel.spec))
+    without, own = told(lacks), chosen.notices(kernel.spec, kernel.image)
+    words = (why, *without, *kernel.spec.notices, *beside, *own)
     notices = tuple(dict.fromkeys(words))
     return LaunchPlan(
         config=config,

@@ -16,12 +16,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import pytest
 
 from moat_nb.config.model import Config, Dependency, Hooks, KernelOptions
 from moat_nb.errors import ImageError
 from moat_nb.planning.image import PROJECT_LABEL, ImagePlan, image_plan
-from moat_nb.runtimes.images import build, wheels
+from moat_nb.planning.limits import MIB, Limits
+from moat_nb.runtimes.base import BRIDGES
+from moat_nb.runtimes.images import build, probe, wheels
 from moat_nb.runtimes.images.ensure import ensure_image
 from moat_nb.text.progress import Silent
 
@@ -355,11 +358,136 @@ def test_the_probe_sees_the_images_own_interpreter(engine: Engine) -> None:
     said = run(
         engine, engine.base_image, "python3", "-c", "import sys; print(sys.version_info[:2])"
     )
-    found = wheels.probe(engine.client, engine.base_image)
+    found = probe.probe(engine.client, engine.base_image)
     major, minor = found.python.split(".")
     assert f"({major}, {minor})\n" == said
     assert found.ipykernel is None
-    assert wheels.probe(engine.client, engine.kernel_image).ipykernel is not None
+    assert probe.probe(engine.client, engine.kernel_image).ipykernel is not None
+
+
+def made_from(engine: Engine, dockerfile: str) -> str:
+    """An image of a stranger's; its name."""
+    name = f"moat-nb-test/strange:{secrets.token_hex(4)}"
+    text = io.BytesIO(f"FROM {engine.base_image}\n{dockerfile}\n".encode())
+    list(engine.client.api.build(fileobj=text, tag=name, rm=True, network_mode="none"))
+    return name
+
+
+def test_a_base_images_own_commands_do_not_run_in_our_build(
+    engine: Engine, plan: Plan, marked: Callable[[str], str], traces: Callable[[], list[str]]
+) -> None:
+    strange = made_from(engine, "ONBUILD RUN echo it ran")
+    try:
+        asked = plan(
+            base_image=strange,
+            hooks=Hooks(post_build="true"),
+            where={"base_image": "moat.yaml:2:13"},
+        )
+        seen = Recorder()
+        with pytest.raises(ImageError) as caught:
+            ensure_image(asked, engine.client, seen)
+        assert str(caught.value) == (
+            f"moat.yaml:2:13: {strange} has commands of its maker that would run in our build "
+            f"(ONBUILD RUN echo it ran); build an image from it yourself (`FROM {strange}`), and "
+            "name that as base_image"
+        )
+        assert seen.stages == []
+        own = marked(strange)  # built from it, which runs them
+        ensure_image(plan(base_image=own, hooks=Hooks(post_build="true")), engine.client, Silent())
+        # Nothing is built from it here, so nothing of it runs.
+        assert ensure_image(plan(base_image=strange), engine.client, Silent()) == strange
+    finally:
+        engine.client.api.remove_image(strange, force=True)
+
+
+def test_a_build_has_the_kernels_limits(engine: Engine) -> None:
+    """Of CPUs too, which the SDK cannot ask for."""
+    tag = f"moat-nb/test-limits:{secrets.token_hex(4)}"
+    look = (
+        "cd /sys/fs/cgroup; cat memory.max cpu.max memory/memory.limit_in_bytes "
+        "cpu/cpu.cfs_quota_us 2>/dev/null > /limits; true"
+    )
+    request = build.BuildRequest(
+        tag=tag,
+        dockerfile=f"FROM {engine.base_image}\nRUN : {tag}; {look}\n",
+        limits=Limits(memory=1536 * MIB, cpus=0.5),
+    )
+    build.build(request, None, engine.client, Silent(), None)
+    try:
+        assert run(engine, tag, "cat", "/limits").split()[:2] == [str(1536 * MIB), "50000"]
+    finally:
+        engine.client.api.remove_image(tag)
+    assert "cpuquota" not in engine.client.api.params
+
+
+def test_a_step_that_needs_more_memory_than_a_build_has_says_so(engine: Engine) -> None:
+    eat = "python3 -c 'x = bytearray(1500 << 20)'"
+    request = build.BuildRequest(
+        tag="moat-nb/test-limits:too-much",
+        dockerfile=f"FROM {engine.base_image}\nLABEL moat.nb.image=1\nRUN {eat}\n",
+        limits=Limits(memory=100 * MIB),
+    )
+    with pytest.raises(ImageError, match=r"a build has 1 GiB of memory; container\.memory"):
+        build.build(request, None, engine.client, Silent(), None)
+
+
+FLOOD = "#!/bin/sh\\nexec yes AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\\n"
+SLEEP = "#!/bin/sh\\nexec sleep 1000\\n"
+HUNGRY = "#!/bin/sh\\nexec tail -n 1 /dev/zero\\n"
+"""Each in the place of python3."""
+
+
+@pytest.mark.parametrize(
+    ("program", "words"),
+    [
+        (FLOOD, "wrote more than 64 KiB, so it was ended"),
+        (SLEEP, "did not answer within 2 s, so it was ended"),
+        (HUNGRY, "does not say which wheels fit it"),
+    ],
+)
+def test_a_python_that_is_none_takes_nothing_of_the_launchers(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, program: str, words: str
+) -> None:
+    strange = made_from(
+        engine, f"RUN rm -f /usr/local/bin/python3; printf '{program}' > /usr/bin/python3"
+    )
+    if program == SLEEP:
+        monkeypatch.setattr(probe, "_seconds", lambda: 2.0)
+    names: list[str] = []
+    before = psutil.Process().memory_info().rss
+    try:
+        with pytest.raises(ImageError, match=words):
+            probe.probe(engine.client, strange, names.append)
+    finally:
+        engine.client.api.remove_image(strange, force=True)
+    assert psutil.Process().memory_info().rss - before < 100 * MIB
+    (name,) = names
+    assert engine.client.api.containers(all=True, filters={"name": name}) == []
+
+
+def test_a_launcher_that_is_killed_while_it_probes_leaves_no_container(engine: Engine) -> None:
+    strange = made_from(
+        engine, f"RUN rm -f /usr/local/bin/python3; printf '{SLEEP}' > /usr/bin/python3"
+    )
+    code = (
+        "import sys, docker; from moat_nb.host.reaper import Reaper; from pathlib import Path; "
+        "from moat_nb.config.model import Config; from moat_nb.planning.image import image_plan; "
+        "from moat_nb.runtimes.images.ensure import ensure_image; "
+        "from moat_nb.text.progress import Silent; "
+        "config = Config(path=Path('/srv/x/moat.yaml'), name='x', base_image=sys.argv[2]); "
+        "client = docker.DockerClient(base_url=sys.argv[1]); "
+        "ensure_image(image_plan(config), client, Silent(), Reaper(), socket=sys.argv[1][7:])"
+    )
+    there = partial(engine.client.api.containers, filters={"ancestor": strange}, all=True)
+    try:
+        with subprocess.Popen([sys.executable, "-c", code, engine.url, strange]) as launcher:
+            try:
+                wait_for(lambda: there() != [])
+            finally:
+                launcher.send_signal(signal.SIGKILL)
+        wait_for(lambda: there() == [])
+    finally:
+        engine.client.api.remove_image(strange, force=True)
 
 
 def test_debians_tools_are_installed_with_network(engine: Engine, plan: Plan) -> None:
@@ -369,7 +497,11 @@ def test_debians_tools_are_installed_with_network(engine: Engine, plan: Plan) ->
     assert run(engine, tag, "jq", "-n", "1+1") == "2\n"
     # By its own name, which Debian's package has not.
     assert run(engine, tag, "fd", "--version").startswith(("fd", "fdfind"))
-    assert seen.stages == [f"building {tag} with network, for apt (fd-find, jq)"]
+    # The tests' engine has no bridge, as it shall change nothing of the machine's.
+    which = "the host's network, as the engine has none of its own"
+    if BRIDGES & {network["Name"] for network in engine.client.api.networks()}:
+        which = "network"
+    assert seen.stages == [f"building {tag} with {which}, for apt (fd-find, jq)"]
 
 
 @pytest.mark.parametrize(("network_steps", "alone"), [((), True), (("apt (jq)",), False)])

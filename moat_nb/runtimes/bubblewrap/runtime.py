@@ -146,7 +146,7 @@ class Bubblewrap(Runtime):
         here = f"docker, which is here ({self._no_engine})"
         return re.sub(r"(?<=use )docker\b|(?<=or )docker\b", lambda found: here, hint)
 
-    def notices(self, spec: ContainerSpec) -> tuple[str, ...]:
+    def notices(self, spec: ContainerSpec, image: ImagePlan | None = None) -> tuple[str, ...]:
         """Which limits are in force here, for the user."""
         memory, pids = f"{spec.limits.memory // MIB} MiB", spec.limits.pids
         if self.facts.limiter != "none":

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from moat_nb.host.reaper import UnixConnection
+from moat_nb.runtimes.base import BRIDGES
 
 if TYPE_CHECKING:
     import docker
@@ -46,6 +47,8 @@ class EngineFacts:
     api: str = ""
     unlimited: tuple[str, ...] = ()
     """What the engine cannot limit, of ``memory``, ``processes``, ``CPU`` and ``swap``."""
+    bridge: bool = True
+    """Whether it has a network of its own to give to builds."""
 
 
 def sockets(environ: Mapping[str, str]) -> dict[str, str]:
@@ -109,7 +112,17 @@ def _ask_all(path: str) -> EngineFacts:
         version=str(version.get("Version", "")),
         api=str(version.get("ApiVersion", "")),
         unlimited=unlimited(info),
+        bridge=_has_bridge(path),
     )
+
+
+def _has_bridge(path: str) -> bool:
+    """Also where it may not be asked: a build looks again."""
+    try:
+        networks = _answer(path, "/networks")
+        return bool(BRIDGES & {network["Name"] for network in networks})
+    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError):
+        return True
 
 
 def unlimited(info: Mapping[str, Any]) -> tuple[str, ...]:
@@ -136,6 +149,13 @@ def image_id(path: str, name: str) -> str | None:
 
 
 def _get(path: str, what: str) -> dict[str, Any]:
+    answer = _answer(path, what)
+    if not isinstance(answer, dict):
+        raise ValueError(f"GET {what} answered {answer!r:.60}")
+    return answer
+
+
+def _answer(path: str, what: str) -> Any:
     connection = UnixConnection(path, timeout=ANSWER_SECONDS)
     try:
         connection.request("GET", what)
@@ -143,6 +163,6 @@ def _get(path: str, what: str) -> dict[str, Any]:
         answer = json.loads(response.read())
     finally:
         connection.close()
-    if not isinstance(answer, dict) or response.status != HTTPStatus.OK:
+    if response.status != HTTPStatus.OK:
         raise ValueError(f"GET {what} answered {answer!r:.60}")
     return answer

@@ -50,6 +50,10 @@ DENIED = (
     "that group can do all that root can), or use rootless Docker or Podman"
 )
 ROOTS = "you may not open {path}, which is root's alone: use rootless Docker or Podman"
+HOSTS_NETWORK = (
+    "the image's build has the host's own network, with the servers on its 127.0.0.1, as this "
+    "engine has no bridge; a base_image that has all that is asked for needs no build"
+)
 BUSY = "it is busy or stuck: try again, and look into its log if that does not help"
 
 
@@ -104,7 +108,9 @@ class Docker:
             return found
         client = self.connect()
         try:
-            return ensure_image(image, client, progress, reaper)
+            return ensure_image(
+                image, client, progress, reaper, socket=path, unlimited=self._known.unlimited
+            )
         except engine_errors() as error:
             raise ImageError(f"{self.name} at {self.socket}: {error}") from error
         finally:
@@ -123,9 +129,11 @@ class Docker:
         hint = "give it the memory controller (`moat-nb doctor` says how), or take it out"
         return (Problem(where=config.place(key), what=what, hint=hint, supported=False),)
 
-    def notices(self, spec: ContainerSpec) -> tuple[str, ...]:
+    def notices(self, spec: ContainerSpec, image: ImagePlan | None = None) -> tuple[str, ...]:
         what = ", ".join(name for name in self._known.unlimited if name != "swap")
-        return (f"limits: this engine cannot limit {what}",) if what else ()
+        limits = (f"limits: this engine cannot limit {what}",) if what else ()
+        hosts = image is not None and image.network_steps and not self._known.bridge
+        return (*limits, HOSTS_NETWORK) if hosts else limits
 
     def remarks(self, spec: ContainerSpec) -> tuple[str, ...]:
         limited = not (self._known.podman or spec.hardening.isolation == "gvisor")

@@ -3,6 +3,10 @@
 Docker's classic builder and Podman are understood; both send ``{"stream": text}`` and end with
 ``{"error": text}`` when they fail. BuildKit is not asked for: Podman has none, and the engine's
 API gives it only to clients that bring a session protocol of its own.
+
+Our steps run the base image's own programs, as root of a container that the engine makes with the
+capabilities that it gives to all. So a build has the limits of memory and CPUs that the kernels
+have, and a network only where a step needs one. Neither builder limits the number of processes.
 """
 
 from __future__ import annotations
@@ -18,15 +22,18 @@ import tarfile
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from moat_nb.errors import ImageError
 from moat_nb.planning.image import FILES
+from moat_nb.planning.limits import Limits
 from moat_nb.planning.spec import LABEL
+from moat_nb.runtimes.base import BRIDGES
 from moat_nb.runtimes.images import wheels
+from moat_nb.text.tables import amount
 from moat_nb.text.terminal import for_terminal
 
 if TYPE_CHECKING:
@@ -39,6 +46,14 @@ __all__ = ["BuildLog", "BuildRequest", "PullTally", "build", "pull"]
 
 INTERRUPT_SECONDS = 30.0
 """For an engine to end a step whose build was given up: 0.3 s were seen on Docker 20.10."""
+
+LEAST_MEMORY = 1 << 30
+"""Bytes for a build, however little the kernels have: apt and compilers need more than some do."""
+
+CPU_PERIOD = 100_000
+"""Microseconds."""
+
+KILLED = re.compile(r"returned a non-zero code: 137|exit status 137")
 
 _STEP = re.compile(r"step (\d+)/(\d+) ?: (.*)", re.IGNORECASE)
 _LAYER = re.compile(r" ?-{2,3}> (Using cache ?)?([0-9a-f]{11,64})?")
@@ -151,6 +166,13 @@ class BuildRequest:
     """The image's, given the names of the wheels that were copied."""
     network_steps: tuple[str, ...] = ()
     """What needs the network, in words; empty: the build has none."""
+    limits: Limits | None = None
+    """The kernels'; None where there are none."""
+
+    @property
+    def memory(self) -> int | None:
+        """Bytes that a step may use."""
+        return None if self.limits is None else max(self.limits.memory, LEAST_MEMORY)
 
 
 def pull(image: str, client: DockerClient, progress: Progress) -> str | None:
@@ -250,21 +272,9 @@ def _run(
 ) -> None:
     from docker.errors import APIError
 
-    network = ", ".join(request.network_steps)
-    progress.stage(f"building {request.tag}" + (f" with network, for {network}" if network else ""))
     log = BuildLog(progress)
     try:
-        stream = client.api.build(
-            fileobj=context,
-            custom_context=True,
-            tag=request.tag,
-            rm=True,
-            forcerm=True,
-            labels=request.labels(names),
-            network_mode=_network_mode(client) if network else "none",
-            use_config_proxy=bool(network),
-            decode=True,
-        )
+        stream = _begin(request, context, names, client, progress)
         with contextlib.closing(stream):
             for event in stream:
                 log.read(event)
@@ -276,13 +286,58 @@ def _run(
         raise
     if failure is not None:
         log.discard_layers(client)
+        if request.memory is not None and KILLED.search(failure):
+            failure += (
+                f"\nThe step was killed: a build has {amount(request.memory)} of memory; "
+                "container.memory gives it more"
+            )
         raise ImageError(f"building {request.tag} failed {log.describe(failure)}")
 
 
-def _network_mode(client: DockerClient) -> str | None:
-    """None, the engine's own network, whose steps do not reach the host's loopback.
+def _begin(
+    request: BuildRequest,
+    context: IO[bytes],
+    names: Sequence[str],
+    client: DockerClient,
+    progress: Progress,
+) -> Any:
+    """The events of a build that has begun."""
+    steps = ", ".join(request.network_steps)
+    network = _network_mode(client) if steps else "none"
+    which = "the host's network, as the engine has none of its own" if network else "network"
+    progress.stage(f"building {request.tag}" + (f" with {which}, for {steps}" if steps else ""))
+    memory = request.memory
+    with _quota(request, client):
+        return client.api.build(
+            fileobj=context,
+            custom_context=True,
+            tag=request.tag,
+            rm=True,
+            forcerm=True,
+            labels=request.labels(names),
+            network_mode=network,
+            use_config_proxy=bool(steps),
+            # As many bytes of both together: no swap.
+            container_limits={} if memory is None else {"memory": memory, "memswap": memory},
+            decode=True,
+        )
 
-    An engine that was started without one (``--bridge=none``) can only lend the host's.
-    """
-    names = {network["Name"] for network in client.api.networks()}
-    return None if names & {"bridge", "podman"} else "host"
+
+@contextlib.contextmanager
+def _quota(request: BuildRequest, client: DockerClient) -> Iterator[None]:
+    """Limits the CPUs of a build that is begun meanwhile. The engine's API knows how, and the SDK
+    does not; but its client is a session of requests, whose parameters all requests have."""
+    before: Any = client.api.params
+    if request.limits is not None and request.limits.cpus is not None:
+        quota = int(request.limits.cpus * CPU_PERIOD)
+        client.api.params = {**before, "cpuperiod": CPU_PERIOD, "cpuquota": quota}
+    try:
+        yield
+    finally:
+        client.api.params = before
+
+
+def _network_mode(client: DockerClient) -> str | None:
+    """None, the engine's own network, whose steps do not reach the host's loopback; else the
+    host's, which alone an engine without one can lend."""
+    return None if BRIDGES & {network["Name"] for network in client.api.networks()} else "host"

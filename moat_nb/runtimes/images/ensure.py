@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from moat_nb.runtimes.images.earlier import (
     remove_old,
     to_grow_from,
 )
+from moat_nb.text.terminal import one_line
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -39,27 +41,43 @@ def existing_image(plan: ImagePlan, look_up: Callable[[str], str | None]) -> str
 
 
 def ensure_image(
-    plan: ImagePlan, client: DockerClient, progress: Progress, reaper: Reaper | None = None
+    plan: ImagePlan,
+    client: DockerClient,
+    progress: Progress,
+    reaper: Reaper | None = None,
+    *,
+    socket: str = "",
+    unlimited: Collection[str] = (),
 ) -> str:
     """The name of ``plan``'s image, which is on the engine when this returns.
 
     The base image is pulled if it is missing, and ours is built. Raises ImageError with the
     failing step's own words; no container, layer or directory stays behind. ``reaper`` sees to
-    the directory if the launcher is killed.
+    the directory, and to containers of the engine at ``socket``, if the launcher is killed.
+    ``unlimited``: what the engine cannot limit.
     """
     # Not at the top: plans are made without them, and they take half of a plan's time to import.
-    from moat_nb.runtimes.images import build, wheels
+    from moat_nb.runtimes.images import build
+    from moat_nb.runtimes.images.probe import probe
+
+    def announce(name: str) -> None:
+        if reaper is not None and socket:
+            reaper.container(socket, name)
 
     base_id = _image_id(client, plan.base) or _pull(plan, client, progress)
     if (found := existing_image(plan, partial(_image_id, client))) is not None:
         return found
+    if "memory" in unlimited:
+        plan = replace(plan, limits=None)
     tag = plan.tag(base_id)
-    target = wheels.probe(client, plan.base) if plan.requirements or plan.python else None
+    asked = plan.requirements or plan.python
+    target = probe(client, plan.base, announce, unlimited) if asked else None
     _check_python(plan, target)
     if target is not None and target.ipykernel and plan.only_ipykernel:
         repository, _, version = tag.rpartition(":")
         client.api.tag(base_id, repository, version)
         return tag
+    _check_triggers(plan, client)
     before = to_grow_from(plan, base_id, earlier_images(plan, client.api.images()))
     if before is None or not _grow(plan, base_id, before, target, client, progress, reaper):
         request = build.BuildRequest(
@@ -68,6 +86,7 @@ def ensure_image(
             requirements=plan.requirements,
             labels=partial(labels_of, plan, base_id, None),
             network_steps=plan.network_steps,
+            limits=plan.limits,
         )
         try:
             build.build(request, target, client, progress, reaper)
@@ -96,6 +115,7 @@ def _grow(
         requirements=plan.requirements,
         there=before.wheels,
         labels=partial(labels_of, plan, base_id, before),
+        limits=plan.limits,
     )
     try:
         build.build(request, target, client, progress, reaper)
@@ -103,6 +123,17 @@ def _grow(
         progress.log(f"{before.name} cannot be the start of it, so it is made anew: {error}")
         return False
     return True
+
+
+def _check_triggers(plan: ImagePlan, client: DockerClient) -> None:
+    """Its maker's commands, which an engine runs in every build from it."""
+    steps = client.api.inspect_image(plan.base)["Config"].get("OnBuild") or []
+    if steps:
+        raise ImageError(
+            f"{plan.base_place}: {plan.base} has commands of its maker that would run in our build "
+            f"(ONBUILD {one_line(str(steps[0]))[:200]}); build an image from it yourself "
+            f"(`FROM {plan.base}`), and name that as base_image"
+        )
 
 
 def _check_python(plan: ImagePlan, target: Target | None) -> None:

@@ -7,7 +7,6 @@ that one, and the build installs from files.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
@@ -17,49 +16,17 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from moat_nb.errors import ImageError
-from moat_nb.planning.spec import LABEL
 
 if TYPE_CHECKING:
-    from docker import DockerClient
-
     from moat_nb.text.progress import Progress
 
-__all__ = ["Target", "download", "probe", "read_probe"]
+__all__ = ["TAIL_LINES", "Target", "download"]
 
 TAIL_LINES = 30
 """Lines of a failed program's own output that an error shows."""
-
-_PROBE = """\
-import glob, json, os, platform, subprocess, sys
-libc, version = platform.libc_ver()
-for loader in glob.glob("/lib/ld-musl-*"):
-    words = subprocess.run([loader], stderr=subprocess.PIPE).stderr.decode()
-    libc, version = "musl", words.split("Version ")[1].split()[0]
-try:
-    import ipykernel
-    kernel = ipykernel.__version__
-except ImportError:
-    kernel = None
-print(json.dumps({
-    "libc": libc, "libc_version": version, "abiflags": sys.abiflags, "ipykernel": kernel,
-    "markers": {
-        "implementation_name": sys.implementation.name,
-        "implementation_version": platform.python_version(),
-        "os_name": os.name,
-        "platform_machine": platform.machine(),
-        "platform_python_implementation": platform.python_implementation(),
-        "platform_release": platform.release(),
-        "platform_system": platform.system(),
-        "platform_version": platform.version(),
-        "python_full_version": platform.python_version(),
-        "python_version": ".".join(platform.python_version_tuple()[:2]),
-        "sys_platform": sys.platform,
-    },
-}))
-"""
 
 # pip takes a target's tags as options but evaluates environment markers for the interpreter it
 # runs on, so `exceptiongroup; python_version < "3.11"` would be left out by a host with 3.12.
@@ -132,70 +99,6 @@ def _manylinux(newest: int) -> Iterator[str]:
         yield f"manylinux_2_{minor}"
         if minor in legacy:
             yield legacy[minor]
-
-
-def probe(client: DockerClient, image: str) -> Target:
-    """Ask ``image``, which is on the engine already, for its ``python3``; about 0.5 s.
-
-    Raises ImageError when it has none or one that wheels cannot be chosen for.
-    """
-    from docker.errors import APIError
-
-    api = client.api
-    limits = api.create_host_config(
-        network_mode="none", cap_drop=["ALL"], auto_remove=True, read_only=True
-    )
-    try:
-        container = api.create_container(
-            image,
-            entrypoint=["python3", "-B", "-c", _PROBE],
-            command=[],
-            host_config=limits,
-            labels={f"{LABEL}.image": "1"},
-            use_config_proxy=False,
-        )["Id"]
-        # Attached before the start: the container takes its log with it when it is removed.
-        output: Any = api.attach(container, stderr=True, stream=True)
-        # The stream's own close() leaves the socket to the garbage collector.
-        with contextlib.closing(output._response):
-            try:
-                api.start(container)
-            except APIError:
-                api.remove_container(container, force=True)
-                raise
-            answer = b"".join(output).decode(errors="replace")
-    except APIError as error:
-        raise ImageError(
-            f"{image}: its python3 cannot be run: {error.explanation}; a kernel's image needs "
-            "python3 on the PATH: name such a one by base_image"
-        ) from error
-    return read_probe(image, answer)
-
-
-def read_probe(image: str, answer: str) -> Target:
-    """The Target that the probe's output describes; pure."""
-    try:
-        facts = json.loads(answer)
-        major, minor = facts["libc_version"].split(".")[:2]
-        libc_version = int(major), int(minor)
-    except ValueError as error:
-        raise ImageError(
-            f"{image}: its python3 does not say which wheels fit it; it said:\n{answer.rstrip()}"
-        ) from error
-    markers = facts["markers"]
-    if markers["implementation_name"] != "cpython" or facts["libc"] not in ("glibc", "musl"):
-        raise ImageError(
-            f"{image}: wheels are chosen for CPython on glibc or musl, but its python3 is "
-            f"{markers['platform_python_implementation']} on {facts['libc']}; "
-            "use a base_image that has all packages already"
-        )
-    return Target(
-        libc=facts["libc"],
-        libc_version=libc_version,
-        abi=f"cp{markers['python_version'].replace('.', '')}{facts['abiflags']}",
-        markers=markers,
-        ipykernel=facts["ipykernel"],
-    )
 
 
 def download(

@@ -16,7 +16,8 @@ import pytest
 
 import tests
 from moat_nb.errors import ImageError
-from moat_nb.runtimes.images.wheels import Target, download, read_probe
+from moat_nb.runtimes.images.probe import read_probe
+from moat_nb.runtimes.images.wheels import Target, download
 from moat_nb.text.progress import Silent
 
 FACTS = {
@@ -106,6 +107,26 @@ def test_musl_takes_musl_wheels_only() -> None:
     assert found == tuple(
         f"{name}_x86_64" for name in ("musllinux_1_2", "musllinux_1_1", "musllinux_1_0", "linux")
     )
+
+
+STRANGE = (
+    "[]",
+    "null",
+    "{}",
+    "[" * 60_000,
+    json.dumps({**FACTS, "libc_version": "2.1000000000"}),
+    json.dumps({**FACTS, "libc_version": [2, 36]}),
+    json.dumps({**FACTS, "markers": []}),
+    json.dumps({**FACTS, "markers": {**FACTS["markers"], "platform_machine": {}}}),  # type: ignore[dict-item]
+    json.dumps({**FACTS, "abiflags": "\x1b[2J"}),
+    json.dumps({**FACTS, "ipykernel": 6}),
+)
+
+
+@pytest.mark.parametrize("answer", STRANGE, ids=range(len(STRANGE)))
+def test_a_probe_that_lies_is_refused(answer: str) -> None:
+    with pytest.raises(ImageError, match="base:1: its python3 does not say"):
+        read_probe("base:1", answer)
 
 
 @pytest.mark.parametrize("answer", ["", "Segmentation fault\n", "{"])
