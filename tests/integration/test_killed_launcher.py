@@ -14,8 +14,10 @@ KILLED = [sys.executable, "-m", "tests.integration.killed"]
 
 
 def steps_of(launcher, project):
-    """The names of a life's steps, in order."""
+    """The names of a life's steps, in order; not of the first of an image's, whose users are read
+    for those that follow."""
     argv = [*KILLED, "steps", launcher.runtime, project]
+    subprocess.run(argv, check=True, capture_output=True)
     return json.loads(subprocess.run(argv, check=True, capture_output=True, text=True).stdout)
 
 
