@@ -63,6 +63,7 @@ class Widgets:
 
     def __init__(self) -> None:
         self._kinds: dict[str, Kind] = {}
+        self._new: list[str] = []  # ids to which the last message gave a meaning
         self._hints: list[str] = []
         self._version = "2.0.0"
 
@@ -72,7 +73,7 @@ class Widgets:
         Buffers pass as they are, all of them: ``buffer_paths`` leads each to where it may go. Of
         a message's metadata only ``version`` is for the page.
         """
-        self._hints = []
+        self._hints, self._new = [], []
         if not isinstance(content, dict):
             return None, []
         if kind == "comm_info_reply":
@@ -89,6 +90,15 @@ class Widgets:
         elif kind == "comm_close":
             passed = {"comm_id": comm, "data": {}}
         return passed, self._hints
+
+    def settle(self) -> None:
+        """The last message was sent."""
+        self._new.clear()
+
+    def take_back(self) -> None:
+        """It is not: what it opens means something in no page."""
+        while self._new:
+            del self._kinds[self._new.pop()]
 
     def view(self, data: dict[str, Any]) -> dict[str, Any]:
         """The part of a display that shows a widget: the view, or a line that says why not."""
@@ -177,6 +187,7 @@ class Widgets:
                 self._hint(f"a kernel's widgets beyond the first {MAX_MODELS} are not shown")
                 return None
             self._kinds[comm] = kind
+            self._new.append(comm)
             if not kind.why and kind.module != BASE:
                 self._version = kind.version if kind.module == CONTROLS else self._version
             return kind

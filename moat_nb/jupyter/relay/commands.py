@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import array
+import contextlib
 import fcntl
 import os
-import select
 import subprocess
+import sys
 import termios
 import threading
 import time
 from collections import deque
+from dataclasses import dataclass
 from typing import Any
 
 from moat_nb.jupyter.relay.notes import MORE, ORDINARY
@@ -28,96 +30,121 @@ LOOK_SECONDS, LONGEST_LOOK_SECONDS = 0.001, 0.05
 """Between two looks at whether it has; twofold each time."""
 
 MAX_NOTES = 200
-"""That wait to be taken; of more those of the greatest weight are dropped."""
+"""That wait for room in the pipe; of more those of the greatest weight are dropped."""
 
 Command = dict[str, Any]
 
 
+@dataclass(kw_only=True)
+class _Waiting:
+    """What was not taken yet."""
+
+    command: Command | None
+    """None for the first line, which says no more than how to begin."""
+    line: bytes
+    written: int = 0
+    end: int = sys.maxsize
+    """Of it among all bytes, once they are written."""
+
+    @property
+    def weight(self) -> int:
+        """Of a note that may be dropped; others have a negative one."""
+        is_note = self.command is not None and "note" in self.command and not self.written
+        return int(self.command.get("weight", ORDINARY)) if is_note and self.command else -1
+
+
 class Commands:
-    """Those to one process, in their order. No method blocks. A process that takes none for
-    :data:`TAKE_SECONDS` is killed."""
+    """Those to one process, in their order: they are in its pipe at once if there is room. No
+    method blocks. A process that takes nothing for :data:`TAKE_SECONDS` is killed."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         assert process.stdin is not None
         self._process = process
         self._pipe = process.stdin
         os.set_blocking(self._pipe.fileno(), False)
-        self._waiting: deque[bytes | Command | None] = deque()
+        self._waiting: deque[_Waiting] = deque()
+        self._written = 0
         self._dropped = 0
+        self._ends = False
+        self._patience = START_SECONDS
         self._changed = threading.Condition()
         threading.Thread(target=self._run, name="moat-relay-commands", daemon=True).start()
 
     def begin(self, options: bytes) -> None:
         """The first line."""
-        self._put(options)
+        self._put(_Waiting(command=None, line=options))
 
     def put(self, command: Command) -> None:
-        with self._changed:
-            self._put(command)
-            # The first may be on its way. Of those that weigh as much the latest goes.
-            others = list(self._waiting)[:0:-1]
-            notes = [one for one in others if isinstance(one, dict) and "note" in one]
-            if len(notes) > MAX_NOTES:
-                self._waiting.remove(max(notes, key=lambda note: note.get("weight", ORDINARY)))
-                self._dropped += 1
+        self._put(_Waiting(command=command, line=command_line(command)))
 
     def end(self) -> None:
         """Close the pipe behind what waits; the process ends then."""
-        self._put(None)
+        with self._changed:
+            self._ends = True
+            self._changed.notify()
 
     def left(self) -> list[Command]:
         """What was not taken, of a process that has ended."""
         with self._changed:
-            return [one for one in self._waiting if isinstance(one, dict)]
+            return [one.command for one in self._waiting if one.command is not None]
 
-    def _put(self, item: bytes | Command | None) -> None:
+    def _put(self, one: _Waiting) -> None:
         with self._changed:
-            self._waiting.append(item)
+            self._waiting.append(one)
+            with contextlib.suppress(OSError, ValueError):  # it has died
+                self._write()
+            notes = [other for other in reversed(self._waiting) if other.weight >= 0]
+            if len(notes) > MAX_NOTES:  # of those that weigh as much the latest goes
+                self._waiting.remove(max(notes, key=lambda note: note.weight))
+                self._dropped += 1
             self._changed.notify()
 
-    def _run(self) -> None:
-        patience = START_SECONDS
-        try:
-            while (item := self._next()) is not None:
-                line = command_line(item) if isinstance(item, dict) else item
-                if not self._taken(line, patience):
-                    self._process.kill()
+    def _write(self) -> None:
+        """What there is room for; raises OSError when nobody reads any more."""
+        for one in self._waiting:
+            while one.written < len(one.line):
+                try:
+                    count = os.write(self._pipe.fileno(), one.line[one.written :])
+                except BlockingIOError:
                     return
-                patience = TAKE_SECONDS
-                with self._changed:
-                    self._waiting.popleft()
-                    if self._dropped and not self._waiting:
-                        self._put({"note": MORE.format(count=self._dropped)})
-                        self._dropped = 0
-        except OSError:  # it has died
-            pass
-        finally:
+                one.written += count
+                self._written += count
+            one.end = min(one.end, self._written)
+
+    def _run(self) -> None:
+        with self._changed:
+            with contextlib.suppress(OSError):  # it has died
+                while self._has_work():
+                    if not self._follow():
+                        self._process.kill()
+                        break
             self._pipe.close()
 
-    def _next(self) -> bytes | Command | None:
-        """The first that waits, which stays there until it was taken."""
-        with self._changed:
-            while not self._waiting:
-                self._changed.wait()
-            return self._waiting[0]
+    def _has_work(self) -> bool:
+        """Wait for something to be taken; False when no more comes."""
+        while not self._waiting and not self._ends:
+            self._changed.wait()
+        return bool(self._waiting)
 
-    def _taken(self, line: bytes, patience: float) -> bool:
-        """Whether the process has read all of it, and for so long took something again and
-        again."""
-        descriptor = self._pipe.fileno()
-        unread, look, until = 0, LOOK_SECONDS, time.monotonic() + patience
-        while line or unread:
-            before, unread = unread, _unread(descriptor)
-            if line and select.select([], [descriptor], [], 0)[1]:
-                written = os.write(descriptor, line)
-                line, unread = line[written:], unread + written
-                continue
-            if unread < before:
-                until = time.monotonic() + patience
+    def _follow(self) -> bool:
+        """Until all is taken; whether it was."""
+        taken, look, until = 0, LOOK_SECONDS, time.monotonic() + self._patience
+        while self._waiting:
+            self._write()
+            before, taken = taken, self._written - _unread(self._pipe.fileno())
+            if taken > before:
+                look, until = LOOK_SECONDS, time.monotonic() + self._patience
             elif time.monotonic() > until or self._process.poll() is not None:
                 return False
-            time.sleep(look)
-            look = min(2 * look, LONGEST_LOOK_SECONDS)
+            while self._waiting and self._waiting[0].end <= taken:
+                self._waiting.popleft()
+                self._patience = TAKE_SECONDS
+            if self._waiting:
+                self._changed.wait(look)
+                look = min(2 * look, LONGEST_LOOK_SECONDS)
+        if self._dropped:
+            count, self._dropped = self._dropped, 0
+            self.put({"note": MORE.format(count=count)})
         return True
 
 

@@ -349,6 +349,24 @@ def test_what_a_widgets_id_means_outlives_the_kernel(world: World) -> None:
     assert kinds == ["stream", "status"]  # a hint
 
 
+def test_an_id_of_which_no_page_has_heard_means_nothing(world: World) -> None:
+    """The page may have another model of that id, from the notebook's file."""
+    kernel = world.start_kernel()
+    view = {"application/vnd.jupyter.widget-view+json": {"model_id": "a" * 32}}
+    shown = {"data": {**view, "text/plain": "x"}, "metadata": {}, "transient": {}}
+    header = kernel.session.msg_header("comm_open")
+    metadata = '{"a": NaN, "b": "\\ud800"}'
+    parts = [json.dumps(header, default=str), "{}", metadata, json.dumps(opened(HTML_MODEL))]
+    frames = [b"comm_open", DELIMITER, b"", *(part.encode() for part in parts)]
+    kernel.sockets["iopub"].send_multipart(frames)
+    data = world.shown("display_data", shown)["content"]["data"]
+    assert "widget that the page was not given" in data["text/plain"]
+    world.shown("comm_open", opened(HTML_MODEL), metadata={"version": "2.1.0"})
+    kernel.sockets["iopub"].send_multipart([frames[0], DELIMITER, b"", b"1", *frames[4:]])
+    data = world.shown("display_data", shown)["content"]["data"]
+    assert view.keys() <= data.keys()
+
+
 def test_what_is_said_of_a_widget_of_another_time_does_not_pass(world: World) -> None:
     """A relay that died knew what it was; this one does not."""
     kernel = world.start_kernel()

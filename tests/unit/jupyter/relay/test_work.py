@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import queue
 import signal
-import time
 from typing import Any
 
 import pytest
@@ -60,8 +59,6 @@ def test_a_running_cell_is_work_until_the_kernel_answers(world: World) -> None:
 
 def sleep(world: World) -> None:
     world.relay.asleep(world.prefix, WHY)
-    while world.relay._commands.left():  # else what a client asks may come before
-        time.sleep(0.001)
 
 
 def texts(world: World, count: int) -> list[Any]:
