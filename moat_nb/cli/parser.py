@@ -52,6 +52,7 @@ def parser() -> argparse.ArgumentParser:
     _add_server_commands(commands)
     _add_kernelspec_commands(commands)
     _add_sandbox_commands(commands)
+    _add_commands_on_a_sandbox(commands)
     add_machine_commands(commands)
     return top
 
@@ -310,6 +311,8 @@ def _add_sandbox_commands(commands: Commands) -> None:
     parser.add_argument("which", **WHICH)
     add_json(parser)
 
+
+def _add_commands_on_a_sandbox(commands: Commands) -> None:
     parser = add(
         commands,
         "open",

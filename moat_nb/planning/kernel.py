@@ -58,8 +58,7 @@ def plan_kernel(
 
     ``kernels``: whether the guest imports what they need ahead of the first.
     """
-    cached = tuple(cache_problems(config))
-    problems = [*unsupported(config), *cached, *_service_problems(config, runtime)]
+    problems = [*unsupported(config), *cache_problems(config), *_service_problems(config, runtime)]
     network = plan_network(
         config, runtime=runtime.name, sockets=runtime.shares_unix_sockets, trust=host.trust
     )
@@ -71,20 +70,7 @@ def plan_kernel(
     problems += _too_large(config, limits)
     mounts, image = MountPlan(mounts=()), None
     with collected(problems):
-        mounts = lay_out(
-            config.mounts,
-            config.volumes,
-            config=config,
-            limits=limits,
-            host=host,
-            files=runtime.binds_files,
-            ways=runtime.parents_are_roots,
-            user=kernel_user(config, host) if host.user.uid == 0 else None,
-            caches=() if cached else cache_binds(config, host),
-        )
-        mounts = with_repository(mounts, host)
-        if not runtime.images:
-            mounts = with_interpreter(mounts, config, host)
+        mounts = _mounts(config, host, runtime, limits)
     if runtime.images:
         image = replace(image_plan(config), limits=limits)
         problems += image.lacks
@@ -123,6 +109,23 @@ def plan_kernel(
         ),
     )
     return KernelPlan(spec=spec, image=image, problems=tuple(problems))
+
+
+def _mounts(config: Config, host: Host, runtime: Capabilities, limits: Limits) -> MountPlan:
+    """Raises ConfigError."""
+    mounts = lay_out(
+        config.mounts,
+        config.volumes,
+        config=config,
+        limits=limits,
+        host=host,
+        files=runtime.binds_files,
+        ways=runtime.parents_are_roots,
+        user=kernel_user(config, host) if host.user.uid == 0 else None,
+        caches=() if any(cache_problems(config)) else cache_binds(config, host),
+    )
+    mounts = with_repository(mounts, host)
+    return mounts if runtime.images else with_interpreter(mounts, config, host)
 
 
 def _limits(config: Config, host: Host) -> Limits:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from moat_nb.config.model import Config
 from moat_nb.egress.policy.network_policy import NetworkPolicy
 from moat_nb.errors import Problem
-from moat_nb.ingress.options import Door
+from moat_nb.host.ports.options import Door
 from moat_nb.planning.network import PROXY_PORT
 
 __all__ = ["PortsPlan", "host_label", "plan_ports", "port_host", "port_variables"]

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 
 from moat_nb.errors import StartError
 from moat_nb.guest.settings import served_socket
+from moat_nb.host.ports.options import Door
+from moat_nb.host.ports.process import PortsProcess
 from moat_nb.host.run_directory import RunDir
-from moat_nb.ingress.options import Door
-from moat_nb.ingress.process import IngressProcess
 from moat_nb.planning.ports import port_host, port_variables
 
 __all__ = ["OpenPorts"]
@@ -28,7 +28,7 @@ class OpenPorts:
 
     doors: tuple[Door, ...] = ()
     _listeners: list[socket.socket] = field(default_factory=list)
-    _process: IngressProcess | None = None
+    _process: PortsProcess | None = None
 
     @classmethod
     def open(cls, ports: Sequence[tuple[str, int]], project: str, sandbox: str) -> OpenPorts:
@@ -71,7 +71,7 @@ class OpenPorts:
             for door, listener in zip(self.doors, self._listeners, strict=True):
                 path = served_socket(str(run_dir.sockets), door.inside)
                 served.append((door, listener, _pinned(path)))
-            self._process = IngressProcess(served)
+            self._process = PortsProcess(served)
         except OSError as error:
             for _, _, guest in served:
                 os.close(guest)

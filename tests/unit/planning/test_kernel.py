@@ -42,13 +42,20 @@ base_image: python:3.12-slim
 """
 
 
-def test_a_config_is_planned_whole_and_nothing_is_changed_on_the_host(
-    config: Make, host: Host, home: Path
-) -> None:
+@pytest.fixture
+def whole(home: Path) -> Path:
+    """The project of WHOLE."""
     project = home / "p"
     for directory in ("data", "packages/a/dist", "packages/b/dist", "packages/c"):
         (project / directory).mkdir(parents=True)
     (project / ".env").write_text("KEY=1")
+    return project
+
+
+def test_all_mounts_of_a_config_are_planned_and_nothing_is_changed_on_the_host(
+    config: Make, host: Host, home: Path, whole: Path
+) -> None:
+    project = whole
     before = sorted(home.rglob("*"))
     spec = docker(config(WHOLE), host)
     assert sorted(home.rglob("*")) == before
@@ -75,6 +82,12 @@ def test_a_config_is_planned_whole_and_nothing_is_changed_on_the_host(
         *(str(project), f"{project}/data", f"{project}/packages"),
         *(f"{project}/packages/{name}" for name in ("a", "b", "c")),
     ]
+
+
+def test_the_guest_is_told_what_to_prove_and_to_import(
+    config: Make, host: Host, whole: Path
+) -> None:
+    spec = docker(config(WHOLE), host)
     python, guest, settings = spec.command
     assert (python, guest) == ("python3", "/run/moat/guest")
     assert Settings.from_argv([settings]) == Settings(
@@ -93,6 +106,10 @@ def test_a_config_is_planned_whole_and_nothing_is_changed_on_the_host(
             "/workspace/packages/b/dist",
         ],
     )
+
+
+def test_all_else_of_a_config_is_planned(config: Make, host: Host, whole: Path) -> None:
+    spec = docker(config(WHOLE), host)
     named = ("A", "HOME", "LANG", "LOGNAME", "USER")
     assert [(name, value) for name, value in spec.env if name in named] == [
         ("A", "1"),
@@ -108,7 +125,7 @@ def test_a_config_is_planned_whole_and_nothing_is_changed_on_the_host(
         shm=512 * MIB,
         ulimits=(("core", 0, 0), ("nofile", 10, 20)),
     )
-    assert (spec.name, spec.role, spec.project) == ("p", "kernel", str(project))
+    assert (spec.name, spec.role, spec.project) == ("p", "kernel", str(whole))
     assert (spec.image, spec.user, spec.workdir) == ("python:3.12-slim", ADA, "/workspace")
     assert (spec.network, spec.gpus, spec.hardening.isolation) == ("none", 2, "gvisor")
     assert (spec.labels, spec.dns) == ((), ())

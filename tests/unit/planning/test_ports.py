@@ -9,7 +9,7 @@ import pytest
 from moat_nb.errors import ConfigError
 from moat_nb.guest.settings import Settings
 from moat_nb.host.machine import Host
-from moat_nb.ingress.options import Door
+from moat_nb.host.ports.options import Door
 from moat_nb.planning.kernel import plan_kernel
 from moat_nb.planning.ports import host_label, port_host, port_variables
 from moat_nb.planning.spec import Instance

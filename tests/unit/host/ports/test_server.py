@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from moat_nb.ingress.options import Door
-from moat_nb.ingress.process import IngressProcess
-from tests.unit.ingress.doors import DOOR
+from moat_nb.host.ports.options import Door
+from moat_nb.host.ports.process import PortsProcess
+from tests.unit.host.ports.doors import DOOR
 
 SECONDS = 60
 ASK = b"GET / HTTP/1.1\r\nHost: web.p-0123abcd.localhost\r\n\r\n"
@@ -52,7 +52,7 @@ class Opened:
         self.thread = threading.Thread(target=self._accept)
         self.thread.start()
         pinned = os.open(self.path, os.O_PATH | os.O_NOFOLLOW)
-        self.process = IngressProcess([(self.door, listener, pinned)])
+        self.process = PortsProcess([(self.door, listener, pinned)])
 
     def _accept(self) -> None:
         with suppress(OSError):

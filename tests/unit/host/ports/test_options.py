@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from moat_nb.ingress.options import IngressOptions, Listening
-from tests.unit.ingress.doors import DOOR
+from moat_nb.host.ports.options import Listening, PortsOptions
+from tests.unit.host.ports.doors import DOOR
 
 
 def test_the_process_reads_what_the_launcher_wrote() -> None:
-    options = IngressOptions(listening=(Listening(door=DOOR, listen_fd=5, socket_fd=6),))
-    assert IngressOptions.parse(options.line()) == options
+    options = PortsOptions(listening=(Listening(door=DOOR, listen_fd=5, socket_fd=6),))
+    assert PortsOptions.parse(options.line()) == options
 
 
 def test_a_door_has_an_address_and_a_url() -> None:

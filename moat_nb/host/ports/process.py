@@ -10,12 +10,12 @@ from collections.abc import Sequence
 
 from moat_nb.host import isolated_python
 from moat_nb.host.on_demand import OnDemandProcess
-from moat_nb.ingress.options import Door, IngressOptions, Listening
+from moat_nb.host.ports.options import Door, Listening, PortsOptions
 
-__all__ = ["IngressProcess"]
+__all__ = ["PortsProcess"]
 
 
-class IngressProcess(OnDemandProcess):
+class PortsProcess(OnDemandProcess):
     """One sandbox's ports, served from the constructor to :meth:`close`, which closes all that it
     was given: for each door a socket that listens, and the descriptor of the guest's."""
 
@@ -27,8 +27,8 @@ class IngressProcess(OnDemandProcess):
         super().__init__(
             "the process of the sandbox's ports",
             "moat-ports",
-            isolated_python.command("moat_nb.ingress.__main__", ()),
-            IngressOptions(listening=tuple(listening)).line(),
+            isolated_python.command("moat_nb.host.ports.__main__", ()),
+            PortsOptions(listening=tuple(listening)).line(),
             [listener for _, listener, _ in doors],
             others=[guest for _, _, guest in doors],
         )

@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
-__all__ = ["Door", "IngressOptions"]
+__all__ = ["Door", "PortsOptions"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +43,7 @@ class Listening:
 
 
 @dataclass(frozen=True, kw_only=True)
-class IngressOptions:
+class PortsOptions:
     listening: tuple[Listening, ...]
     connections: int = 128
     """At once, of all doors together; a browser makes six to one host."""
@@ -54,7 +54,7 @@ class IngressOptions:
         return json.dumps(asdict(self)).encode() + b"\n"
 
     @classmethod
-    def parse(cls, line: bytes) -> IngressOptions:
+    def parse(cls, line: bytes) -> PortsOptions:
         """Trusts its author, the launcher; KeyError or TypeError for fields that do not fit."""
         fields: dict[str, Any] = json.loads(line)
         listening = (

@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from moat_nb.ingress.options import Door
+from moat_nb.host.ports.options import Door
 
 __all__ = ["Answer", "answer_to", "no_answer"]
 

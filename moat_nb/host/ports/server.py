@@ -6,8 +6,8 @@ import asyncio
 import contextlib
 import socket
 
-from moat_nb.ingress.head import Answer, answer_to, no_answer
-from moat_nb.ingress.options import IngressOptions, Listening
+from moat_nb.host.ports.head import Answer, answer_to, no_answer
+from moat_nb.host.ports.options import Listening, PortsOptions
 
 __all__ = ["serve"]
 
@@ -23,7 +23,7 @@ NO_HEAD = Answer(status=400, text="the request's head is too long, or did not ar
 TOO_MANY = Answer(status=503, text="the sandbox has too many connections")
 
 
-async def serve(options: IngressOptions) -> None:
+async def serve(options: PortsOptions) -> None:
     """Until it is cancelled."""
     connections: set[asyncio.Task[None]] = set()
     for listening in options.listening:
@@ -43,7 +43,7 @@ class _Entrance:
     """Of one port; ``connections`` are those of all."""
 
     def __init__(
-        self, listening: Listening, options: IngressOptions, connections: set[asyncio.Task[None]]
+        self, listening: Listening, options: PortsOptions, connections: set[asyncio.Task[None]]
     ) -> None:
         self._door = listening.door
         self._path = f"/proc/self/fd/{listening.socket_fd}"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from moat_nb.ingress.head import answer_to, no_answer
-from tests.unit.ingress.doors import DOOR
+from moat_nb.host.ports.head import answer_to, no_answer
+from tests.unit.host.ports.doors import DOOR
 
 CHROMIUM = (
     "User-Agent: Mozilla/5.0 (X11; Linux x86_64) Chrome/120",
