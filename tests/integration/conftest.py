@@ -22,6 +22,12 @@ from tests.integration.leftovers import Watch
 from tests.service_images import ServiceImages
 from tests.shared import Ask
 
+UNCLOSED_LOOPS = pytest.mark.filterwarnings(
+    r"ignore:Exception ignored in. (<socket.socket|.*BaseEventLoop)"
+    ":pytest.PytestUnraisableExceptionWarning"
+)
+"""For tests that use jupyter_client's blocking calls, which make event loops that nobody closes."""
+
 MIB = 1 << 20
 
 

@@ -7,16 +7,12 @@ from typing import Any
 import pytest
 
 from moat_nb import ImageError, NotSupportedYet
-from tests.integration.conftest import Launcher
+from tests.integration.conftest import UNCLOSED_LOOPS, Launcher
 from tests.integration.test_jupyter import Installed, connected, installed, runtime
 
 __all__ = ["installed", "runtime"]
 
-# jupyter_client's blocking calls make event loops that nobody closes; the collector says so.
-pytestmark = pytest.mark.filterwarnings(
-    r"ignore:Exception ignored in. (<socket.socket|.*BaseEventLoop)"
-    ":pytest.PytestUnraisableExceptionWarning"
-)
+pytestmark = UNCLOSED_LOOPS
 
 OF_MOAT = {
     "name": "My Survey",

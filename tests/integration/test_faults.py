@@ -30,18 +30,14 @@ from tests import ordinary_user
 from tests.base_image import base_images
 from tests.conftest import Engine, Project
 from tests.engine import PrivateEngine
-from tests.integration.conftest import Launcher, wait_until
+from tests.integration.conftest import UNCLOSED_LOOPS, Launcher, wait_until
 from tests.integration.servers import Server, serving
 from tests.integration.test_jupyter import Installed, connected, installed, run, runtime
 from tests.shared import Ask
 
 __all__ = ["installed", "runtime"]
 
-# jupyter_client's blocking calls make event loops that nobody closes; the collector says so.
-pytestmark = pytest.mark.filterwarnings(
-    r"ignore:Exception ignored in. (<socket.socket|.*BaseEventLoop)"
-    ":pytest.PytestUnraisableExceptionWarning"
-)
+pytestmark = UNCLOSED_LOOPS
 
 
 @pytest.fixture

@@ -5,20 +5,14 @@ from __future__ import annotations
 import zipfile
 from pathlib import Path
 
-import pytest
-
 from moat_nb.jupyter.kernel_manager import Kernel
-from tests.integration.conftest import Launcher, wait_until
+from tests.integration.conftest import UNCLOSED_LOOPS, Launcher, wait_until
 from tests.integration.notebook import opened
 from tests.integration.test_jupyter import Installed, connected, installed, run, runtime
 
 __all__ = ["installed", "runtime"]
 
-# jupyter_client's blocking calls make event loops that nobody closes; the collector says so.
-pytestmark = pytest.mark.filterwarnings(
-    r"ignore:Exception ignored in. (<socket.socket|.*BaseEventLoop)"
-    ":pytest.PytestUnraisableExceptionWarning"
-)
+pytestmark = UNCLOSED_LOOPS
 
 WHEEL = "moat_five-1.0-py3-none-any.whl"
 FILES = {

@@ -7,13 +7,10 @@ import time
 import nbformat
 import pytest
 
+from tests.integration.conftest import UNCLOSED_LOOPS
 from tests.integration.frontend import opened
 
-# jupyter_client's blocking calls make event loops that nobody closes; the collector says so.
-pytestmark = pytest.mark.filterwarnings(
-    r"ignore:Exception ignored in. (<socket.socket|.*BaseEventLoop)"
-    ":pytest.PytestUnraisableExceptionWarning"
-)
+pytestmark = UNCLOSED_LOOPS
 
 
 @pytest.fixture

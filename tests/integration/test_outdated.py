@@ -16,15 +16,12 @@ from jupyter_client.manager import KernelManager
 
 from moat_nb.sandbox.pool import POOL
 from moat_nb.sandbox.sandbox import Sandbox
-from tests.integration.conftest import Launcher, wait_until
+from tests.integration.conftest import UNCLOSED_LOOPS, Launcher, wait_until
 from tests.integration.test_jupyter import Installed, connected, installed, run, runtime
 
 __all__ = ["installed", "runtime"]
 
-pytestmark = pytest.mark.filterwarnings(
-    r"ignore:Exception ignored in. (<socket.socket|.*BaseEventLoop)"
-    ":pytest.PytestUnraisableExceptionWarning"
-)
+pytestmark = UNCLOSED_LOOPS
 
 LOOK = "import os; print(os.environ.get('NEW', 'old'))"
 

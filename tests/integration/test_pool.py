@@ -14,14 +14,11 @@ from moat_nb.jupyter.kernel_manager import Kernel
 from moat_nb.jupyter.kernelspec import install
 from moat_nb.jupyter.relay.process import _ahead, close_ahead
 from moat_nb.sandbox.pool import POOL
-from tests.integration.conftest import wait_until
+from tests.integration.conftest import UNCLOSED_LOOPS, wait_until
 
 pytestmark = [
     pytest.mark.timeout(900),
-    pytest.mark.filterwarnings(
-        r"ignore:Exception ignored in. (<socket.socket|.*BaseEventLoop)"
-        ":pytest.PytestUnraisableExceptionWarning"
-    ),
+    UNCLOSED_LOOPS,
 ]
 
 

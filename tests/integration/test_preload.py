@@ -5,14 +5,10 @@ from __future__ import annotations
 import pytest
 
 from moat_nb.jupyter.kernel_manager import Kernel
-from tests.integration.conftest import Launcher
+from tests.integration.conftest import UNCLOSED_LOOPS, Launcher
 from tests.integration.test_jupyter import run
 
-# jupyter_client's blocking calls make event loops that nobody closes; the collector says so.
-pytestmark = pytest.mark.filterwarnings(
-    r"ignore:Exception ignored in. (<socket.socket|.*BaseEventLoop)"
-    ":pytest.PytestUnraisableExceptionWarning"
-)
+pytestmark = UNCLOSED_LOOPS
 
 DECIDES = """
 import os

@@ -21,6 +21,7 @@ from moat_nb.cli.demo import run_notebook, snapshot
 from moat_nb.config.reader import read_config
 from tests import ordinary_user
 from tests.conftest import Engine, Project
+from tests.integration.conftest import UNCLOSED_LOOPS
 from tests.integration.notebook import opened
 from tests.served import give, served
 from tests.service_images import ServiceImages
@@ -188,11 +189,7 @@ def test_the_cells_that_are_shown_run(shown: Path) -> None:
     assert count.stdout.strip() == "0"
 
 
-# jupyter_client's blocking calls make event loops that nobody closes; the collector says so.
-@pytest.mark.filterwarnings(
-    r"ignore:Exception ignored in. (<socket.socket|.*BaseEventLoop)"
-    ":pytest.PytestUnraisableExceptionWarning"
-)
+@UNCLOSED_LOOPS
 def test_the_notebook_of_the_magics_runs_to_its_end(project: Project) -> None:
     directory = project((ROOT / "notebooks" / "moat.yaml").read_text())
     (directory / "node_modules").mkdir(mode=0o755)
@@ -209,11 +206,7 @@ def test_the_notebook_of_the_magics_runs_to_its_end(project: Project) -> None:
     assert "srcdoc" not in plain and "srcdoc" in framed
 
 
-# As above.
-@pytest.mark.filterwarnings(
-    r"ignore:Exception ignored in. (<socket.socket|.*BaseEventLoop)"
-    ":pytest.PytestUnraisableExceptionWarning"
-)
+@UNCLOSED_LOOPS
 @pytest.mark.timeout(900)
 def test_the_notebook_of_the_sidecars_runs_to_its_end(
     project: Project, engine: Engine, services: ServiceImages

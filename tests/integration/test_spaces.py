@@ -4,19 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 from moat_nb.jupyter.kernel_manager import Kernel
-from tests.integration.conftest import Launcher, wait_until
+from tests.integration.conftest import UNCLOSED_LOOPS, Launcher, wait_until
 from tests.integration.test_jupyter import Installed, connected, installed, runtime
 
 __all__ = ["installed", "runtime"]
 
-# jupyter_client's blocking calls make event loops that nobody closes; the collector says so.
-pytestmark = pytest.mark.filterwarnings(
-    r"ignore:Exception ignored in. (<socket.socket|.*BaseEventLoop)"
-    ":pytest.PytestUnraisableExceptionWarning"
-)
+pytestmark = UNCLOSED_LOOPS
 
 SIZES = "kernel: {home_size: 8, tmp_size: 9, shm_size: 7}\n"
 FILL = "import os\nwith open(os.path.expanduser({!r}), 'wb') as f: f.write(bytes(20 << 20))"

@@ -8,12 +8,9 @@ import signal
 import pytest
 
 from moat_nb.jupyter.kernel_manager import Kernel
-from tests.integration.conftest import wait_until
+from tests.integration.conftest import UNCLOSED_LOOPS, wait_until
 
-pytestmark = pytest.mark.filterwarnings(
-    r"ignore:Exception ignored in. (<socket.socket|.*BaseEventLoop)"
-    ":pytest.PytestUnraisableExceptionWarning"
-)
+pytestmark = UNCLOSED_LOOPS
 
 LOOK = """
 import json, os, pathlib, sys

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
-
+from tests.integration.conftest import UNCLOSED_LOOPS
 from tests.integration.test_jupyter import Installed, connected, installed, run, runtime
 
 __all__ = ["installed", "runtime"]
 
-# jupyter_client's blocking calls make event loops that nobody closes; the collector says so.
-pytestmark = pytest.mark.filterwarnings(
-    r"ignore:Exception ignored in. (<socket.socket|.*BaseEventLoop)"
-    ":pytest.PytestUnraisableExceptionWarning"
-)
+pytestmark = UNCLOSED_LOOPS
 
 WHERE = """\
 import ipykernel

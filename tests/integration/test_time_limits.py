@@ -15,17 +15,13 @@ from moat_nb.host.run_directory import base_directory
 from moat_nb.jupyter.kernel_manager import Kernel
 from moat_nb.sandbox.listing import sandboxes
 from moat_nb.sandbox.pool import POOL
-from tests.integration.conftest import Launcher, wait_until
+from tests.integration.conftest import UNCLOSED_LOOPS, Launcher, wait_until
 from tests.integration.notebook import opened
 from tests.integration.test_jupyter import Installed, connected, installed, run, runtime
 
 __all__ = ["installed", "runtime"]
 
-# jupyter_client's blocking calls make event loops that nobody closes; the collector says so.
-pytestmark = pytest.mark.filterwarnings(
-    r"ignore:Exception ignored in. (<socket.socket|.*BaseEventLoop)"
-    ":pytest.PytestUnraisableExceptionWarning"
-)
+pytestmark = UNCLOSED_LOOPS
 
 
 def set_limits(installed: Installed, limits: str) -> None:
