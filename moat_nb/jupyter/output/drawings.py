@@ -14,6 +14,7 @@ import json
 import re
 import secrets
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,8 +93,9 @@ class Drawings:
                 return drawing.library, SCRIPTS[drawing.library]
         return None
 
-    def give(self, library: str, script: Any) -> list[dict[str, Any]]:
+    def give(self, library: str, script: Any) -> Iterator[dict[str, Any]]:
         """The contents of ``update_display_data`` to send, with their frames: not to be sanitised.
+        Each is made when it is asked for, as each has the script.
 
         ``script`` is what the kernel said, None where it could not.
         """
@@ -102,14 +104,14 @@ class Drawings:
         found = {name: one for name, one in self._waiting.items() if one.library == library}
         for name in found:
             del self._waiting[name]
-        return [
+        return (
             {
                 "data": self._data(one),
                 "metadata": {},
                 "transient": {"display_id": name},
             }
             for name, one in found.items()
-        ]
+        )
 
     def forget(self) -> None:
         """The kernel was restarted: another may have other versions, and none waits."""

@@ -9,8 +9,9 @@ from moat_nb.jupyter.relay.wire import Message
 __all__ = ["TOO_MUCH", "Allowance"]
 
 LIMIT = 256 << 20
-"""Bytes that a kernel may send between two requests to execute something. A server keeps what its
-browser does not fetch, so this bounds a server's memory too."""
+"""Bytes that a kernel may send between two requests to execute something, and those that they grow
+by when they are made harmless: each figure has its library with it. A server keeps what its browser
+does not fetch, so this bounds a server's memory too."""
 
 TOO_MUCH = (
     f"more than {LIMIT >> 20} MiB of output came from the sandbox; what comes until the next cell "
@@ -35,7 +36,8 @@ class Allowance:
         self._left, self.exceeded = LIMIT, False
 
     def affords(self, message: Message, size: int) -> bool:
-        """Whether a message of so many bytes may pass; if so they are spent."""
+        """Whether a message of so many bytes, or so many more, may pass; if so they are spent."""
+        size = max(size, 0)
         now = time.monotonic()
         self._left = min(self._left + (now - self._at) * RATE, LIMIT)
         self._at = now

@@ -54,8 +54,12 @@ class Harmless:
         except Exception:  # a fault of ours, which a sandbox found: no message may end the relay
             traceback.print_exc()
         if sent is None:
-            self._widgets.take_back()
+            self.take_back()
         return sent
+
+    def take_back(self) -> None:
+        """What passed last is not sent."""
+        self._widgets.take_back()
 
     def passed(self, channel: str, message: Message) -> Message | None:
         """What passes of a message that came over ``shell``, ``control``, ``stdin`` or ``iopub``;

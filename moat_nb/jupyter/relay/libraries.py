@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterator
 from typing import Any
 
 from moat_nb.jupyter.output.drawings import Drawings
@@ -57,14 +58,14 @@ class Libraries:
         asked = self._asked is not None and message.parent.get("msg_id") == self._asked[0]
         return asked or message.parent.get("session") == self._session
 
-    def drawn(self, reply: Message) -> list[Message]:
+    def drawn(self, reply: Message) -> Iterator[Message]:
         """What to show once the kernel has answered: the figures that waited."""
         if self._asked is None or reply.kind != "execute_reply" or not self.is_about(reply):
-            return []
+            return iter(())
         library, self._asked = self._asked[1], None
         if reply.content.get("status") in ("abort", "aborted"):
-            return []  # with the cells that waited beside it; it is asked again
-        return [
+            return iter(())  # with the cells that waited beside it; it is asked again
+        return (
             Message(
                 identities=[b"update_display_data"],
                 header=made_header("update_display_data", self._session),
@@ -72,7 +73,7 @@ class Libraries:
                 content=content,
             )
             for content in self._drawings.give(library, _script(reply.content))
-        ]
+        )
 
 
 def _script(content: dict[str, Any]) -> Any:

@@ -237,8 +237,7 @@ class Relay:
         for frames in received(self._clients.iopub):
             if frames[0][:1] == b"\x01":
                 self._is_heard = True
-                topic = frames[0][1:]
-                self._publish(self._cell.welcome(topic))
+                self._publish(self._cell.welcome(frames[0][1:]))
 
     # -------- from the kernel
 
@@ -251,11 +250,16 @@ class Relay:
                 continue
             if self._libraries.is_about(message):
                 for shown in self._libraries.drawn(message):
-                    self._publish(shown)
+                    drawn = shown.frames(self._to_client)
+                    if drawn is not None and self._affordable(shown, drawn):
+                        self._clients.iopub.send_multipart(drawn, copy=False)
                 continue
-            if not self._affordable(message, sum(map(len, frames))):
+            if not self._affordable(message, frames):
                 continue
             passed = self._passed(channel, message, frames)
+            if passed is not None and not self._affordable(message, passed, paid_for=frames):
+                self._harmless.take_back()
+                passed = None
             for note in self._notes.again(message) if self._cell.is_of(message) else ():
                 self._publish(self._cell.text(note))
             if passed is not None:
@@ -295,8 +299,11 @@ class Relay:
         if text:
             self._publish(replace(self._cell.text(text), parent=dict(cell)))
 
-    def _affordable(self, message: Message, size: int) -> bool:
+    def _affordable(
+        self, message: Message, frames: Sequence[bytes], paid_for: Sequence[bytes] = ()
+    ) -> bool:
         exceeded = self._allowance.exceeded
+        size = sum(map(len, frames)) - sum(map(len, paid_for))
         affords = self._allowance.affords(message, size)
         if self._allowance.exceeded and not exceeded:
             self._note(TOO_MUCH)

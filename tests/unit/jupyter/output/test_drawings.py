@@ -141,7 +141,7 @@ def test_only_so_many_figures_wait_and_none_over_a_restart() -> None:
     drawings = Drawings()
     for n in range(MAX_WAITING + 5):
         drawings.shown(display(DISPLAYED["plotly"], display_id=str(n)))
-    assert len(drawings.give("plotly", "x")) == MAX_WAITING
+    assert len(list(drawings.give("plotly", "x"))) == MAX_WAITING
     drawings.forget()
     drawings.shown(display(DISPLAYED["plotly"]))
     assert drawings.wanted() is not None
