@@ -11,6 +11,7 @@ from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import KernelManager
 
 from moat_nb.errors import SandboxGone
+from moat_nb.jupyter.bounds import BoundedSockets
 from moat_nb.jupyter.provisioner import MoatProvisioner
 from moat_nb.jupyter.time_limits import CellTimer
 from moat_nb.sandbox.connection import IPYKERNEL_ARGV
@@ -25,8 +26,11 @@ __all__ = ["Kernel"]
 READY_TIMEOUT = 60.0
 
 
-class Kernel(KernelManager):
+class Kernel(BoundedSockets, KernelManager):
     """A KernelManager whose kernel runs in a given sandbox; ``kc`` is a connected client.
+
+    A message of more than 64 MiB breaks the connection that it comes over, for good: who waits for
+    what such a cell says needs a timeout, and another ``client()`` then.
 
     ``restart_kernel`` and ``shutdown_kernel`` leave the sandbox as it is. A context manager that
     shuts the kernel down.
@@ -92,7 +96,7 @@ class Kernel(KernelManager):
 
     def client(self, **options: Any) -> BlockingKernelClient:
         """One whose requests are work in the sandbox, until their replies are received."""
-        client = super().client(**options)
+        client: BlockingKernelClient = super().client(**options)
         client.shell_channel_class = counting(self.sandbox.clock, self._timer())
         return client
 

@@ -67,6 +67,12 @@ class MoatProvisioner(KernelProvisionerBase):
     trust_output = Bool(
         False, help="Whether clients get what the kernel sends as it is; a kernelspec says so."
     )
+    bound_output = Bool(
+        False,
+        config=True,
+        help="Whether a relay bounds what comes, though it is trusted: a server's clients all "
+        "share its memory.",
+    )
 
     def __init__(self, *, sandbox: Sandbox | None = None, **traits: Any) -> None:
         super().__init__(**traits)
@@ -126,7 +132,8 @@ class MoatProvisioner(KernelProvisionerBase):
         self._cmd = cmd
         before = self._sandbox.id if self._sandbox is not None else None
         # It imports what it needs while the sandbox starts.
-        if self._relay is None and self._owns_sandbox and not self.trust_output:
+        wanted = self.bound_output or not self.trust_output
+        if self._relay is None and self._owns_sandbox and wanted:
             self._have_relay()
         sandbox = self._running_sandbox()
         if self._relay is None and self._owns_sandbox and are_set(sandbox):

@@ -18,14 +18,12 @@ from typing import Any, TypeAlias
 import zmq
 
 from moat_nb.errors import CellInterrupted, MoatError, MoatRemoteError, SandboxGone
+from moat_nb.jupyter.bounds import MAX_MESSAGE
 from moat_nb.jupyter.kernel_manager import READY_TIMEOUT, Kernel
 from moat_nb.jupyter.time_limits import overtime
 from moat_nb.text.terminal import for_terminal, without_halves
 
-__all__ = ["MAX_MESSAGE", "Ask", "Options", "Show", "connect", "json_without_halves", "run_cell"]
-
-MAX_MESSAGE = 64 << 20
-"""Bytes. A longer message never arrives: ZeroMQ ends the connection that it came over for good."""
+__all__ = ["Ask", "Options", "Show", "connect", "json_without_halves", "run_cell"]
 
 POLL_SECONDS = 0.5
 """Between two looks at whether the kernel still lives, while it says nothing."""
@@ -102,8 +100,6 @@ def connect(kernel: Kernel) -> None:
 
     Raises SandboxGone when it does not.
     """
-    # A default for the sockets to come; on one that is connected it would not take effect.
-    kernel.kc.context.setsockopt(zmq.MAXMSGSIZE, MAX_MESSAGE)
     kernel.kc.start_channels(hb=False)
     try:
         kernel.kc.wait_for_ready(timeout=READY_TIMEOUT)

@@ -1,9 +1,14 @@
 """What a kernel that was taken over sends a notebook: nothing of it acts, and the cell ends."""
 
+import time
+from pathlib import Path
+
+import psutil
 import pytest
 
-from moat_nb.notebook import cells
+from moat_nb.jupyter.bounds import MAX_MESSAGE
 from moat_nb.notebook.display import Replay
+from tests.integration.conftest import wait_until
 from tests.integration.notebook import opened
 
 # In the sandbox: send any message as the answer to the cell that runs.
@@ -94,9 +99,30 @@ def test_an_end_that_never_comes_is_not_waited_for(notebook):
 
 def test_a_message_that_is_too_long_never_arrives_and_the_cell_ends(notebook):
     ran = notebook.good(
-        f"%%moat\nsend('stream', {{'name': 'stdout', 'text': 'x' * {cells.MAX_MESSAGE + 1}}})"
+        f"%%moat\nsend('stream', {{'name': 'stdout', 'text': 'x' * {MAX_MESSAGE + 1}}})"
     )
     assert ran.stdout == "" and "64 MiB was lost" in ran.stderr
+    assert notebook.good("%%moat\nprint('and on')").stdout == "and on\n"
+
+
+def test_what_a_sandbox_sends_between_cells_waits_there(notebook):
+    before = psutil.Process().memory_info().rss
+    notebook.good(
+        "%%moat\n"
+        "import threading\n"
+        "context, parent = kernel.iopub_socket.context, kernel.get_parent('shell')\n"
+        "def flood():\n"
+        "    for number in range(15):\n"
+        "        kernel.session.send(kernel.iopub_socket, 'stream',\n"
+        "            {'name': 'stdout', 'text': 'x' * (30 << 20)}, parent=parent)\n"
+        "    open('flooded', 'w').close()\n"
+        "threading.Thread(target=flood).start()"
+    )
+    assert wait_until(Path("flooded").exists, 60)
+    time.sleep(2)  # for what would come
+    grown = psutil.Process().memory_info().rss - before
+    assert grown < 250 << 20, f"{grown >> 20} MiB of 450"
+    # The kernel goes on where it was; what it sent does not answer this cell.
     assert notebook.good("%%moat\nprint('and on')").stdout == "and on\n"
 
 

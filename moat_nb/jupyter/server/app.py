@@ -26,7 +26,12 @@ from moat_nb.config.model import WORKSPACE, Config
 from moat_nb.jupyter.kernelspec import PREFIX, kernel_json
 from moat_nb.jupyter.server.contents import OwnCheckpoints, WorkspaceContents
 from moat_nb.jupyter.server.handlers import guard
-from moat_nb.jupyter.server.kernels import ProjectKernels, ProjectKernelspecs, ProjectSessions
+from moat_nb.jupyter.server.kernels import (
+    ProjectKernel,
+    ProjectKernels,
+    ProjectKernelspecs,
+    ProjectSessions,
+)
 from moat_nb.jupyter.server.workspace import Workspace
 from moat_nb.planning.ports import host_label
 from moat_nb.text.terminal import for_terminal, one_line
@@ -176,7 +181,7 @@ def traits(
     """All settings of the server, as Jupyter takes them; each of the two front ends has a link to
     the other, so ``extensions`` are both where both are installed."""
     spec = kernel_json(config, runtime=runtime, executable=sys.executable)
-    spec["metadata"]["kernel_provisioner"]["config"]["trust_output"] = True
+    spec["metadata"]["kernel_provisioner"]["config"].update(trust_output=True, bound_output=True)
     kernel = f"{PREFIX}{config.name}".lower()
     source = next((m.source for m in config.mounts if m.target == WORKSPACE), config.directory)
     own_name = hostname(config)
@@ -204,7 +209,11 @@ def traits(
     made.IdentityProvider = Traits(cookie_name=f"moat-nb-{own_name.split('.')[0]}")
     made.PasswordIdentityProvider.allow_password_change = False
     made.ProjectKernelspecs = Traits(name=kernel, spec=spec)
-    made.ProjectKernels = Traits(default_kernel_name=kernel, workspace=str(source))
+    made.ProjectKernels = Traits(
+        default_kernel_name=kernel,
+        workspace=str(source),
+        kernel_manager_class=f"{ProjectKernel.__module__}.{ProjectKernel.__name__}",
+    )
     made.WorkspaceContents = Traits(checkpoints_class=OwnCheckpoints)
     made.OwnCheckpoints.directory = str(directories.checkpoints)
     for name in APPS.values():

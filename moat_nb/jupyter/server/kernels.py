@@ -8,15 +8,19 @@ from http import HTTPStatus
 from typing import Any
 
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager, NoSuchKernel
-from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
+from jupyter_server.services.kernels.kernelmanager import (
+    AsyncMappingKernelManager,
+    ServerKernelManager,
+)
 from jupyter_server.services.sessions.sessionmanager import SessionManager
 from tornado.web import HTTPError
 from traitlets import Dict, Unicode
 
+from moat_nb.jupyter.bounds import BoundedSockets
 from moat_nb.jupyter.kernelspec import LOGOS
 from moat_nb.jupyter.server.workspace import inside
 
-__all__ = ["ProjectKernels", "ProjectKernelspecs", "ProjectSessions"]
+__all__ = ["ProjectKernel", "ProjectKernels", "ProjectKernelspecs", "ProjectSessions"]
 
 
 class ProjectKernelspecs(KernelSpecManager):
@@ -43,6 +47,10 @@ class ProjectKernelspecs(KernelSpecManager):
 
     def remove_kernel_spec(self, name: str) -> str:
         raise PermissionError("this server has the kernels of its project and no others")
+
+
+class ProjectKernel(BoundedSockets, ServerKernelManager):
+    pass
 
 
 class ProjectKernels(AsyncMappingKernelManager):
