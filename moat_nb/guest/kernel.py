@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import threading
-from typing import Dict, List, Mapping, Optional, Sequence
+from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 from . import as_kernel, venv
 
@@ -87,7 +87,22 @@ def run_kernel(argv: List[str]) -> None:
     become_python(argv)
     from ipykernel import kernelapp
 
+    lose_nothing(kernelapp.IPKernelApp)
     kernelapp.launch_new_instance(outstream_class=STREAM)
+
+
+def lose_nothing(application: Any) -> None:
+    """ZeroMQ drops output that more than 1000 messages wait before; here all waits, in the memory
+    of the sandbox: who listens outside lets few wait there."""
+    import zmq
+
+    make = application.init_iopub
+
+    def init_iopub(self: Any, context: Any) -> None:
+        context.setsockopt(zmq.SNDHWM, 0)  # of sockets that are made from now on
+        make(self, context)
+
+    application.init_iopub = init_iopub
 
 
 def become_python(argv: List[str]) -> None:

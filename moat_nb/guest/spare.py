@@ -16,7 +16,7 @@ import time
 from typing import Any, Dict, List, Optional, Tuple
 
 from . import venv
-from .kernel import STREAM, become_python, set_arguments
+from .kernel import STREAM, become_python, lose_nothing, set_arguments
 from .process import (
     CHANNEL,
     CHUNK,
@@ -147,6 +147,7 @@ def run_spare(argv: List[str]) -> None:
     become_python(argv)
     from ipykernel.kernelapp import IPKernelApp
 
+    lose_nothing(IPKernelApp)
     app: Any = IPKernelApp.instance(outstream_class=STREAM)
     before = dict(os.environ)
     app.init_code = lambda: None  # startup files are run when the kernel is somebody's

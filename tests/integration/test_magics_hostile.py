@@ -126,6 +126,14 @@ def test_what_a_sandbox_sends_between_cells_waits_there(notebook):
     assert notebook.good("%%moat\nprint('and on')").stdout == "and on\n"
 
 
+def test_all_of_very_many_messages_come(notebook):
+    """The kernel keeps what the notebook does not take in time."""
+    ran = notebook.good(
+        "%%moat\nfor number in range(3000):\n    send('stream', {'name': 'stdout', 'text': 'x'})"
+    )
+    assert ran.stdout == "x" * 3000
+
+
 def test_an_error_may_not_steer_the_terminal(notebook):
     ran = notebook.run("%%moat\nraise ValueError('\\x1b]0;title\\x07 bad')")
     assert "\x1b]" not in ran.stdout and "\x07" not in ran.stdout

@@ -1,7 +1,7 @@
 """Named volumes, which an engine makes as root's.
 
-A container of a moment, with no network and no right but to change owners, gives one away. It runs
-the python3 of the kernels' image, whose build ran as root too.
+A container of a moment, with the kernels' limits, no network and no right but to change owners,
+gives one away. It runs the python3 of the kernels' image, whose build ran as root too.
 """
 
 from __future__ import annotations
@@ -49,6 +49,9 @@ def give(client: docker.DockerClient, volume: str, spec: ContainerSpec, name: st
             cap_add=["CHOWN"],
             security_opt=["no-new-privileges:true"],
             read_only=True,
+            mem_limit=spec.limits.memory,
+            memswap_limit=spec.limits.memory,
+            pids_limit=spec.limits.pids,
             mounts=[Mount(PLACE, volume, type="volume", no_copy=True)],
         ),
         use_config_proxy=False,
@@ -56,7 +59,8 @@ def give(client: docker.DockerClient, volume: str, spec: ContainerSpec, name: st
     try:
         api.start(name)
         code = api.wait(name, timeout=SECONDS)["StatusCode"]
-        words = api.logs(name, tail=1).decode(errors="replace")
+        # In parts, of which the first is enough: a line of a stranger's program may have no end.
+        words = next(iter(api.logs(name, tail=1, stream=True)), b"").decode(errors="replace")
     finally:
         api.remove_container(name, force=True)
     if code != 0:
