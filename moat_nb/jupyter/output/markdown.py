@@ -10,6 +10,8 @@ import functools
 import re
 from typing import TYPE_CHECKING
 
+from moat_nb.jupyter.output.effort import spend
+
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
     from markdown_it.rules_block import StateBlock
@@ -22,6 +24,9 @@ LONGEST = 1 << 18
 
 STOPS, MAX_STOPS = "!$%&*+-:<=>@[\\]^_`{|}~\n", 10_000
 """Characters at which the parser stops to look; each takes it a time."""
+
+EFFORT = 50
+"""Of such a character, in those of HTML."""
 
 MAX_CELLS = 20_000
 """Of tables: it gives each row as many as the first one has."""
@@ -38,11 +43,13 @@ ESCAPED_DOLLAR = "\\$"
 
 def is_readable(text: str) -> bool:
     """Whether :func:`as_html` takes less than a second for it."""
-    if len(text) > LONGEST or sum(map(text.count, STOPS)) > MAX_STOPS:
+    stops = sum(map(text.count, STOPS))
+    if len(text) > LONGEST or stops > MAX_STOPS:
         return False
     blocks = (block.split("\n") for block in BLANK.split(text) if "|" in block)
     cells = (len(lines) * max(line.count("|") for line in lines) for lines in blocks)
-    return sum(cells) <= MAX_CELLS
+    effort = len(text) + EFFORT * stops
+    return sum(cells) <= MAX_CELLS and spend(effort)
 
 
 def as_html(text: str) -> str:

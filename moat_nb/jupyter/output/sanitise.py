@@ -11,6 +11,7 @@ import re
 
 import nh3
 
+from moat_nb.jupyter.output.effort import spend
 from moat_nb.jupyter.output.nesting import is_nested_well
 from moat_nb.jupyter.output.tex import is_plain_tex
 from moat_nb.text.terminal import without_halves
@@ -105,7 +106,7 @@ def plain_html(text: str) -> str | None:
     text = without_halves(text)  # which no encoder takes
     if len(text) > LONGEST or sum(map(text.count, '<>&"\0')) > MAX_MARKS:
         return None
-    tags = _tags(text)
+    tags = _tags(text) if spend(len(text)) else None
     if tags is None or (len(text) > SHORT and not is_nested_well(tags)):
         return None
     cleaned = nh3.clean(

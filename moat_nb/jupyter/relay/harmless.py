@@ -9,6 +9,7 @@ from typing import Any
 
 from moat_nb.jupyter.output import messages
 from moat_nb.jupyter.output.drawings import Drawings
+from moat_nb.jupyter.output.effort import bounded
 from moat_nb.jupyter.output.widgets import COMMS, Widgets
 from moat_nb.jupyter.relay.wire import Message, Signer
 
@@ -21,6 +22,9 @@ IOPUB = (
     | {"clear_output", "debug_event", "execute_input", "shutdown_reply", "status"}
 )
 """What comes over iopub. A kernel's welcome is for the relay, which has its own for clients."""
+
+MAX_HINTS = 50
+"""Of one cell; they name what the sandbox says."""
 
 MAX_METADATA = 20
 LONGEST_NAME, LONGEST_VALUE = 100, 200
@@ -49,8 +53,9 @@ class Harmless:
         self._widgets.settle()
         sent = None
         try:
-            if (passed := self.passed(channel, message)) is not None:
-                sent = passed.frames(signer)
+            with bounded():
+                passed = self.passed(channel, message)
+            sent = None if passed is None else passed.frames(signer)
         except Exception:  # a fault of ours, which a sandbox found: no message may end the relay
             traceback.print_exc()
         if sent is None:
@@ -85,7 +90,7 @@ class Harmless:
 
     def _hint(self, hints: Iterable[str]) -> None:
         for hint in hints:
-            if hint not in self._given:
+            if hint not in self._given and len(self._given) < MAX_HINTS:
                 self._given.add(hint)
                 self._hints.append(hint)
 

@@ -14,7 +14,6 @@ import zmq
 from jupyter_client.session import Session
 
 from moat_nb.errors import SandboxGone
-from moat_nb.jupyter.output.drawings import LONGEST_SCRIPT
 from moat_nb.jupyter.relay.sockets import MESSAGE_LIMIT
 from moat_nb.jupyter.relay.wire import DELIMITER
 from tests.unit.jupyter.relay.conftest import MILLISECONDS, World
@@ -323,17 +322,20 @@ def test_what_a_relay_adds_to_figures_counts_as_output(world: World) -> None:
     """Each has the script with it, which the kernel sends once."""
     kernel = world.start_kernel()
     identities, request = world.asked("figures")
-    for _ in range(20):
+    for _ in range(40):
         figure = {"data": {PLOTLY: {"data": []}}, "metadata": {}}
         world.shown("display_data", figure, parent=request)
     kernel.send("shell", "execute_reply", {"status": "ok"}, ident=identities, parent=request)
     ours, asked = kernel.next("shell")
     (name,) = asked["content"]["user_expressions"]
-    text = secrets.token_hex(LONGEST_SCRIPT // 2)
+    text = secrets.token_urlsafe(9 << 20)
     script = {"status": "ok", "data": {"text/plain": text}, "metadata": {}}
     content = {"status": "ok", "user_expressions": {name: script}}
     kernel.send("shell", "execute_reply", content, ident=ours, parent=asked)
     kernel.send("shell", "complete_reply", {"status": "ok"}, ident=identities, parent=request)
+    assert world.client.next("shell")[1]["msg_type"] == "execute_reply"
+    while not world.client.sockets["shell"].poll(MILLISECONDS):  # it makes a quarter of a GiB
+        assert world.relay.is_running()
     while world.client.next("shell")[1]["msg_type"] != "complete_reply":
         pass
     world.asked("another")
@@ -343,7 +345,7 @@ def test_what_a_relay_adds_to_figures_counts_as_output(world: World) -> None:
         kinds.append(message["msg_type"])
         last = message["content"].get("text", "")
         size += len(message["content"].get("data", {}).get("text/html", ""))
-    assert 1 <= kinds.count("update_display_data") < 20
+    assert 1 <= kinds.count("update_display_data") < 40
     assert 0 < size < 256 << 20
     assert "more than 256 MiB" in last
 
