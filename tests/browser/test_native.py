@@ -21,7 +21,7 @@ MOAT_YAML = """\
 name: test-native
 {image}
 network: {{policy: none}}
-kernel: {{tmp_size: 16}}
+kernel: {{{kernel}}}
 mounts:
   - source: .
     target: /workspace
@@ -52,7 +52,7 @@ def test_an_ordinary_users_lab_starts_restarts_and_ends_the_kernel(
     image = ""
     if runtime == "docker":
         image = f"base_image: {request.getfixturevalue('engine').kernel_image}"
-    directory = project(MOAT_YAML.format(image=image))
+    directory = project(MOAT_YAML.format(image=image, kernel="tmp_size: 16"))
     (directory / "node_modules").mkdir()
     (directory / "node_modules/host.txt").write_text("the host's own")
     write_wheel(directory)
@@ -78,8 +78,7 @@ def test_an_ordinary_users_lab_starts_restarts_and_ends_the_kernel(
 def test_an_idle_end_is_told_below_the_last_cell_and_the_next_cell_starts_another(
     page: Page, project: Project
 ) -> None:
-    limits = "kernel: {idle_timeout: 8}\n"
-    directory = project(MOAT_YAML.format(image="") + limits)
+    directory = project(MOAT_YAML.format(image="", kernel="idle_timeout: 8"))
     (directory / "node_modules").mkdir()
     home = directory.parent / "home"
     home.mkdir()
