@@ -31,6 +31,8 @@ def ps(*, as_json: bool) -> int:
         print(json.dumps([_record(one) for one in found], indent=2))
     elif found:
         print(table([_COLUMNS, *map(_row, found)]))
+    else:
+        print("moat-nb: there is no sandbox of yours", file=sys.stderr)
     return 0
 
 

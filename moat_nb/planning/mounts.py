@@ -50,8 +50,8 @@ class Bind:
     ``role``: ``interpreter`` is what kernels run on where there is no image; nobody asked for it.
     ``protected`` is what another bind shows there already, mounted over itself read-only;
     ``pin`` the same, writable: what is mounted cannot be renamed, so what is protected below it
-    stays where it is. ``git`` is the repository that the workspace is a worktree of.
-    stays where it is. ``cache`` is what ``kernel.cache`` keeps for the project's next sandboxes.
+    stays where it is. ``git`` is the repository that the workspace is a worktree of. ``cache`` is
+    what ``kernel.cache`` keeps for the project's next sandboxes.
     """
 
     source: str

@@ -24,12 +24,6 @@ OF_MOAT = {
 }
 
 
-REFUSED = {
-    "docker": (ImageError, "kernel.require_dependencies: the image has no helm"),
-    "bubblewrap": (NotSupportedYet, "helm: not on this machine, and bubblewrap installs nothing"),
-}
-
-
 def test_a_file_of_moats_starts_without_what_cannot_be_had_and_says_so(launcher: Launcher) -> None:
     project = launcher.project(**OF_MOAT)
     (project / "requirements.txt").write_text("packaging >= 20  # of this file\n")

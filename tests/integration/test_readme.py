@@ -150,8 +150,9 @@ def test_who_has_a_class_runs_what_was_handed_in_and_can_leave(newcomer: Newcome
     cells = nbformat.read(newcomer.directory / "ada.ipynb", as_version=4).cells
     cells[0].source += "; open('/tmp/mine', 'x')"  # fails in a sandbox that had one before
     mean = "<script>document.title = 'mean'</script>"
+    wrong = nbformat.v4.new_code_cell("1 / 0")
     for name in ("ada", "bob"):
-        made = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(mean), *cells])
+        made = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(mean), *cells, wrong])
         made.metadata["kernelspec"] = {"name": "python3", "display_name": "not this"}
         nbformat.write(made, handed_in / f"{name}.ipynb")
     (handed_in / "jupyter_nbconvert_config.py").write_text("open('/tmp/obeyed-them', 'x')\n")

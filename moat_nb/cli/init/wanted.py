@@ -20,6 +20,8 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier
 from packaging.utils import canonicalize_name
 
+from moat_nb.config.requirement import requirement
+
 __all__ = ["Wanted", "look"]
 
 MAX_BYTES = 1 << 20
@@ -103,13 +105,11 @@ def _requirements(text: str) -> _Found:
 
 def _requirement(text: str) -> _Found:
     try:
-        asked = Requirement(text)
-    except InvalidRequirement:
-        yield Left(what=text, why="is not a requirement by name")
+        asked = requirement(text)
+    except ValueError as error:
+        yield Left(what=text, why=f"is not a requirement by name: {error}")
         return
-    if asked.url:
-        yield Left(what=text, why="has an address")
-    elif canonicalize_name(asked.name) in FRONT_ENDS:
+    if canonicalize_name(asked.name) in FRONT_ENDS:
         yield Left(what=asked.name, why="is not for the kernel")
     elif asked.marker is None or asked.marker.evaluate({"extra": ""}):
         asked.marker = None

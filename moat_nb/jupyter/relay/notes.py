@@ -17,7 +17,7 @@ MAX_NOTES = 20
 MAX_REPEATS = 10
 """Of those of one cell, which its code may remove each time; then the next cell tells them."""
 
-MORE = "{count} more of this kind; `moat-nb changes` lists what a sandbox changed"
+MORE = "{count} more were left out; `moat-nb changes` lists what a sandbox changed"
 
 
 class _Best:

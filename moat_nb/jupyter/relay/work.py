@@ -2,7 +2,7 @@
 
 The relay tells its launcher in words, a line each: :data:`CELL` when a cell's turn comes,
 :data:`IDLE` when the last has been answered, :data:`ACTIVE` when something else was asked for, and
-:data:`WANTED` when something is asked for of a sandbox that has ended for its idleness.
+:data:`WANTED` when something is asked for of a sandbox that a limit of time has ended.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import re
+import shlex
 import shutil
 import sys
 from collections.abc import Iterator
@@ -81,7 +82,8 @@ def _lacks_distribution(text: str) -> Iterator[tuple[str, str]]:
     requirement = Requirement(text)
     if requirement.marker is not None and not requirement.marker.evaluate():
         return
-    hint = f"install it by {sys.executable} -m pip install"
+    asked = f"{requirement.name}{requirement.specifier}"
+    hint = f"install it by {sys.executable} -m pip install {shlex.quote(asked)}"
     try:
         version = importlib.metadata.version(requirement.name)
     except importlib.metadata.PackageNotFoundError:

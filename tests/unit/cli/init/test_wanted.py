@@ -76,7 +76,15 @@ def test_no_link_is_followed_and_no_pipe_waited_for(tmp_path: Path) -> None:
     assert look(tmp_path) == wanted.Wanted()
 
 
-@given(text=st.text())
+REQUIREMENTS = st.builds(
+    "{}{}{}".format,
+    st.sampled_from(["a", "evil", "A.b", "x @ https://x.example/"]),
+    st.sampled_from(["", ".zip", ".tar.gz", "[e]", "==1", ">=1,<2", "===x.whl"]),
+    st.sampled_from(["", "; python_version > '3'", " --hash=sha256:0", " # why"]),
+)
+
+
+@given(text=st.text() | st.lists(REQUIREMENTS).map("\n".join))
 def test_whatever_a_file_says_each_dependency_is_one(
     text: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
