@@ -73,7 +73,7 @@ def served(words: list[str], *, home: Path, cwd: Path, **extra: str) -> Iterator
     argv, env = command([sys.executable, *words])
     env = {"PATH": os.environ["PATH"], "HOME": str(home), **env, **extra}
     if "DOCKER_HOST" in os.environ:
-        env["DOCKER_HOST"] = os.environ["DOCKER_HOST"]
+        env.setdefault("DOCKER_HOST", os.environ["DOCKER_HOST"])
     log = home / f"log-{time.monotonic_ns()}"
     with log.open("wb") as stream:
         process = subprocess.Popen(

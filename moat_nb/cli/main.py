@@ -86,7 +86,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         hint = without_dashes("moat-nb run", ours[1:], arguments.directory)
     if unknown:
         known.error("; ".join(filter(None, (f"unrecognized arguments: {' '.join(unknown)}", hint))))
-    if hint:
+    if hint and not os.path.lexists(arguments.directory):
         known.error(f"{arguments.directory}: no such file or directory; {hint}")
     if dashes and arguments.subcommand != "run":
         known.error("only `moat-nb run` takes a command after --")

@@ -70,7 +70,10 @@ def _fill(directory: str) -> None:
 
 def _of_parent() -> List[str]:
     """The packages of the virtual environment that the guest runs in, if it does in one."""
-    return site.getsitepackages() if sys.prefix != sys.base_prefix else []
+    if sys.prefix == sys.base_prefix:
+        return []
+    # Debian's Python names places that none of its environments has.
+    return [path for path in site.getsitepackages() if os.path.isdir(path)]
 
 
 def _write(path: str, text: str) -> None:

@@ -116,9 +116,9 @@ def test_a_launcher_killed_with_its_reaper_leaves_what_the_next_start_sweeps(lau
         os.kill(int(reaper), signal.SIGKILL)
         process.kill()
     # The attach stream ends the sandbox itself. Only the directory and the mount points stay, until
-    # somebody starts another sandbox.
+    # somebody starts another sandbox, as another test may have.
     assert wait_until(lambda: {*launcher.left(project, seconds=0)} <= {f"directory {directory}"})
-    assert {path.name for path in project.iterdir()} == {"deep", ".env", "moat.yaml"}
+    assert {path.name for path in project.iterdir()} <= {"deep", ".env", "moat.yaml"}
     launcher.launch(launcher.project()).stop()
     assert launcher.left(project) == []
     assert [path.name for path in project.iterdir()] == ["moat.yaml"]

@@ -125,7 +125,8 @@ def test_who_has_a_project_is_served_after_three_commands(newcomer: Newcomer) ->
     assert "wrote moat.yaml" in newcomer.types("\n".join(before))
     words = ["-m", "moat_nb", "lab", "--no-browser"]
     runtime = str(newcomer.home / "run")
-    with served(words, home=newcomer.home, cwd=newcomer.directory, XDG_RUNTIME_DIR=runtime) as ours:
+    env = {**NO_ENGINE, "XDG_RUNTIME_DIR": runtime}
+    with served(words, home=newcomer.home, cwd=newcomer.directory, **env) as ours:
         code, found = ours("GET", "/api/kernelspecs")
         assert code == 200
         (spec,) = found["kernelspecs"].values()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import tarfile
 from typing import TYPE_CHECKING, Any
@@ -69,9 +70,11 @@ def _text(client: docker.DockerClient, container: str, path: str) -> str:
         stream, status = client.api.get_archive(container, path)
     except NotFound:
         return ""
-    if status["size"] > LARGEST:
+    with contextlib.closing(stream):  # which else leaves its connection to the collector
+        data = b"".join(stream) if status["size"] <= LARGEST else b""
+    if not data:
         return ""
-    with tarfile.open(fileobj=io.BytesIO(b"".join(stream))) as tar:
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
         member = tar.next()
         file = tar.extractfile(member) if member is not None and member.isreg() else None
         return "" if file is None else file.read().decode(errors="replace")

@@ -73,6 +73,7 @@ BEYOND = {
     "how YAML is written": (
         "duplicate key",
         "a NUL character in a string",
+        "found invalid Unicode character escape code",
         # An editor sees a number, which no pattern is for.
         r"'[-+.0-9e]+' is not (the name of|a volume's|UID|a model's|a dependency)",
         "'(y|Y|yes|on|n|N|no|off)' is neither true nor false",

@@ -29,7 +29,7 @@ def test_it_is_written_in_python_3_8_and_its_standard_library(path: Path) -> Non
             imported |= {alias.name.split(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             imported.add(node.module.split(".")[0])
-    assert imported - {"ipykernel"} <= sys.stdlib_module_names
+    assert imported - {"ipykernel", "zmq"} <= sys.stdlib_module_names
 
 
 def pythons() -> dict[str, str]:
