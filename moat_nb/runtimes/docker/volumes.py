@@ -6,7 +6,8 @@ gives one away. It runs the python3 of the kernels' image, whose build ran as ro
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import contextlib
+from typing import TYPE_CHECKING, Any
 
 from moat_nb.errors import StartError
 from moat_nb.planning.spec import LABEL, ContainerSpec
@@ -60,7 +61,10 @@ def give(client: docker.DockerClient, volume: str, spec: ContainerSpec, name: st
         api.start(name)
         code = api.wait(name, timeout=SECONDS)["StatusCode"]
         # In parts, of which the first is enough: a line of a stranger's program may have no end.
-        words = next(iter(api.logs(name, tail=1, stream=True)), b"").decode(errors="replace")
+        said: Any = api.logs(name, tail=1, stream=True)
+        # The stream's own close() leaves the socket to the garbage collector.
+        with contextlib.closing(said._response):
+            words = next(iter(said), b"").decode(errors="replace")
     finally:
         api.remove_container(name, force=True)
     if code != 0:
