@@ -23,7 +23,7 @@ __all__ = ["Commands"]
 START_SECONDS = 60.0
 """For a process to take the first line: it imports what it needs before."""
 
-TAKE_SECONDS = 10.0
+TAKE_SECONDS = 30.0
 """For each further one. It looks between two messages, of which the slowest takes a second."""
 
 LOOK_SECONDS, LONGEST_LOOK_SECONDS = 0.001, 0.05
