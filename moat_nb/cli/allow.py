@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TextIO
 
+from moat_nb.cli.user_terminal import asked, is_there
 from moat_nb.config.file import find
 from moat_nb.errors import ConfigError, MoatError
 from moat_nb.host.machine import Host
@@ -45,15 +46,13 @@ def _yes(new: Sequence[Demand]) -> bool:
 
 def on_terminal() -> Approve | None:
     """Asks whoever sits at the terminal; None where nobody does."""
-    if not (sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()):
+    if not is_there():
         return None
 
     def approve(new: Sequence[Demand]) -> bool:
         print("moat-nb: this moat.yaml asks for what nobody has approved:", file=sys.stderr)
         _print(new, sys.stderr)
-        sys.stderr.write("allow this? [y/N] ")
-        sys.stderr.flush()
-        return sys.stdin.readline().strip().lower() in ("y", "yes")
+        return asked("allow this?")
 
     return approve
 

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from moat_nb.cli.chosen import chosen
+from moat_nb.cli.user_terminal import asked, is_there
 from moat_nb.errors import MoatError
 from moat_nb.excludes import checks
 from moat_nb.excludes.file import diff, read
@@ -68,8 +69,6 @@ def _what_follows(runtime: str) -> str:
 
 
 def _agreed() -> bool:
-    if not (sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()):
+    if not is_there():
         raise MoatError("nothing was written, as nobody can be asked; --yes writes it")
-    sys.stderr.write("write this? [y/N] ")
-    sys.stderr.flush()
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
+    return asked("write this?")

@@ -19,6 +19,7 @@ import tty
 from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 
+from moat_nb.cli.user_terminal import write_all
 from moat_nb.errors import MoatError, SandboxGone
 from moat_nb.sandbox.guest_client import Exit, Process
 from moat_nb.sandbox.sandbox import Sandbox
@@ -106,7 +107,7 @@ class _Terminal:
         with self._writing:
             self._open = False
             with contextlib.suppress(OSError):  # of a window that was closed
-                _write(self._filter.reset())
+                write_all(1, self._filter.reset())
         with contextlib.suppress(termios.error):
             # Forgets what was typed, and answered by the terminal, for a program that has ended.
             termios.tcsetattr(0, termios.TCSAFLUSH, self._before)
@@ -121,7 +122,7 @@ class _Terminal:
         """What the command wrote."""
         with self._writing, contextlib.suppress(OSError):
             if self._open:
-                _write(self._filter.feed(data))
+                write_all(1, self._filter.feed(data))
 
     def tell(self, words: str) -> None:
         """What is told beside it."""
@@ -152,12 +153,3 @@ class _Terminal:
                 else:
                     process.signal(signal.SIGHUP)
                     return
-
-
-def _write(data: bytes) -> None:
-    rest = memoryview(data)
-    while rest:
-        try:
-            rest = rest[os.write(1, rest) :]
-        except BlockingIOError:
-            select.select([], [1], [])

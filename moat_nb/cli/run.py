@@ -10,7 +10,6 @@ import contextlib
 import errno
 import os
 import queue
-import select
 import signal
 import sys
 import threading
@@ -19,6 +18,7 @@ from types import FrameType, TracebackType
 
 from moat_nb.cli.allow import on_terminal
 from moat_nb.cli.interactive import follow, require, shell
+from moat_nb.cli.user_terminal import write_all
 from moat_nb.cli.visible_secrets import tell
 from moat_nb.config.model import Config
 from moat_nb.config.reader import load
@@ -148,7 +148,7 @@ class Output:
     def __call__(self, stream: int, data: bytes) -> None:
         if self.failure is None:
             try:
-                _write(stream, data)
+                write_all(stream, data)
             except OSError as error:
                 self.failure = error
                 self._signals.send(signal.SIGKILL)
@@ -158,16 +158,6 @@ class Output:
         if isinstance(self.failure, BrokenPipeError):
             return 128 + signal.SIGPIPE
         raise MoatError(f"the command's output cannot be written: {self.failure}")
-
-
-def _write(descriptor: int, data: bytes) -> None:
-    rest = memoryview(data)
-    while rest:
-        try:
-            rest = rest[os.write(descriptor, rest) :]
-        except BlockingIOError:
-            # Whoever shares the pipe with us may have made it non-blocking.
-            select.select([], [descriptor], [])
 
 
 class Signals:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from moat_nb.cli.chosen import all_of, at, chosen, mine
+from moat_nb.cli.user_terminal import asked, is_there
 from moat_nb.egress.records import Record, read
 from moat_nb.errors import MoatError
 from moat_nb.runtimes.stop import end
@@ -100,12 +101,10 @@ def _agreed(others: Iterable[Listed]) -> bool:
     for one in others:
         project = _short(one.sandbox_state.project) if one.sandbox_state else "it is starting"
         print(f"  {one_line(f'{one.title}  {project}')}", file=sys.stderr)
-    if not (sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()):
+    if not is_there():
         print("moat-nb: say --yes to end them without a question", file=sys.stderr)
         return False
-    sys.stderr.write("end them? [y/N] ")
-    sys.stderr.flush()
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
+    return asked("end them?")
 
 
 def _stop(one: Listed) -> str:

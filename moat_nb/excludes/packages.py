@@ -117,7 +117,18 @@ def _change(text: str, key: Node, value: Node, wanted: Sequence[str]) -> list[Ed
         return [instead(value, flow_list(wanted))]
     if value.kind != "sequence" or any(item.kind != "scalar" for item in value.items):
         raise UnsafeError("what stands there is not a list of requirements")
-    return change_list(text, key, value, wanted)
+    if value.flow:
+        return change_list(text, key, value, wanted)
+    # One after another as before, and new ones behind: a comment beside a new version stays.
+    there = [item.text for item in value.items]
+    return [
+        *change_list(text, key, value, [*there, *wanted[len(there) :]]),
+        *(
+            instead(item, scalar(new))
+            for item, new in zip(value.items, wanted, strict=False)
+            if item.text != new
+        ),
+    ]
 
 
 def _lines(wanted: Sequence[str]) -> list[str]:

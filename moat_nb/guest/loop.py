@@ -83,6 +83,7 @@ class Guest:
             if self.watch.due() == 0:
                 self.watch_mounts()
                 self.usage.sample(self.kernels())
+            if self.installed.due() == 0:
                 self.installed.tell_changes(self.send)
             if self.spare_wish is not None and time.monotonic() >= self.spare_wish[1]:
                 self.make_spare(self.spare_wish[0])
@@ -96,7 +97,8 @@ class Guest:
     def patience(self) -> float:
         """Seconds until there is something to do, should nothing happen."""
         due = self.spare_wish[1] if self.spare_wish is not None else float("inf")
-        return max(0.0, min(self.watch.due(), min(due, self.next_beat) - time.monotonic()))
+        soon = min(self.watch.due(), self.installed.due())
+        return max(0.0, min(soon, min(due, self.next_beat) - time.monotonic()))
 
     def watch_fds(self) -> None:
         self.poll.register(self.attach_stream.source, select.POLLIN)

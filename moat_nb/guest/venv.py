@@ -10,6 +10,7 @@ import importlib
 import os
 import site
 import sys
+import time
 from typing import Any, Callable, Dict, List, Mapping
 
 from . import protocol
@@ -20,6 +21,7 @@ BELOW = "_below.pth"
 
 INFO = ".dist-info"
 """The end of the name of a directory that says what a package is."""
+LOOK_SECONDS = 2.0
 MOST = 2000
 """Packages that are told of."""
 
@@ -85,11 +87,16 @@ def _write(path: str, text: str) -> None:
 
 
 class Installed:
-    """Notices what is installed there, at a look each few seconds."""
+    """Notices what is installed there, at a look each :data:`LOOK_SECONDS`."""
 
     def __init__(self, directory: str) -> None:
         self.packages = os.path.join(directory, LIB)
         self.seen = self.told = self.changed()
+        self.next_look = 0.0
+
+    def due(self) -> float:
+        """Seconds until the next look; 0 when it is time."""
+        return max(0.0, self.next_look - time.monotonic())
 
     def changed(self) -> int:
         """When something was installed or removed last."""
@@ -100,6 +107,7 @@ class Installed:
 
     def tell_changes(self, send: Callable[..., None]) -> None:
         """Send what there is, once it has been the same for one look: pip takes its time."""
+        self.next_look = time.monotonic() + LOOK_SECONDS
         before, self.seen = self.seen, self.changed()
         if self.seen == before != self.told:
             self.told = self.seen

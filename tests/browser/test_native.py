@@ -73,6 +73,8 @@ def test_an_ordinary_users_lab_starts_restarts_and_ends_the_kernel(
         expect(notebook.run(LOOK)).to_have_text("5")
         notebook.shoot(f"native-{runtime}")
         assert served("DELETE", f"/api/kernels/{id}")[0] == 204
+        log = served.log.read_text()
+        assert "the relay of a kernel's output ended" not in log, log
 
 
 def test_an_idle_end_is_told_below_the_last_cell_and_the_next_cell_starts_another(
@@ -99,3 +101,5 @@ def test_an_idle_end_is_told_below_the_last_cell_and_the_next_cell_starts_anothe
         assert "connection" not in shown.inner_text()  # of a kernel that is expected to be gone
         (id,) = (each["id"] for each in served("GET", "/api/kernels")[1])
         assert served("DELETE", f"/api/kernels/{id}")[0] == 204
+        log = served.log.read_text()
+        assert "the relay of a kernel's output ended" not in log, log

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from moat_nb.cli.init.text import Draft, Item
 from moat_nb.cli.init.wanted import Wanted, look
+from moat_nb.cli.user_terminal import asked, is_there
 from moat_nb.config.file import FILE_NAMES, find, label_of
 from moat_nb.config.reader import read_config, slug
 from moat_nb.errors import ConfigError, MoatError, Problem
@@ -138,12 +139,7 @@ def _remarks(draft: Draft) -> list[str]:
 
 def _agreed(text: str) -> bool:
     """Asks whoever sits at the terminal; where nobody does, a new file harms nothing."""
-    if not (sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()):
-        return True
-    sys.stderr.write(f"{text}\nwrite this to {FILE}? [Y/n] ")
-    sys.stderr.flush()
-    answer = sys.stdin.readline()
-    return answer.strip().lower() in ("", "y", "yes") and answer != ""
+    return not is_there() or asked(f"{text}\nwrite this to {FILE}?", default=True)
 
 
 def _write(place: Path, text: str) -> None:
