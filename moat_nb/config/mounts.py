@@ -20,6 +20,7 @@ from moat_nb.config.yaml_nodes import Problems, shown
 from moat_nb.errors import ConfigError, Problem
 
 __all__ = [
+    "HOME",
     "MOUNTS",
     "VOLUMES",
     "Base",
@@ -31,7 +32,10 @@ __all__ = [
     "with_mounts",
 ]
 
-RESERVED_TREES = ("/proc", "/sys", "/dev", "/run/moat", "/home/moatuser/.venv")
+HOME = "/home/moatuser"
+"""HOME inside the sandbox: a tmpfs of its own."""
+
+RESERVED_TREES = ("/proc", "/sys", "/dev", "/run/moat", f"{HOME}/.venv")
 """The sandbox's own, with all below: the kernel's file systems, the guest, and where pip writes."""
 
 RESERVED = (
@@ -39,7 +43,7 @@ RESERVED = (
     *("/bin", "/lib", "/lib64", "/sbin", "/usr"),  # the image's programs
     *("/usr/bin", "/usr/lib", "/usr/lib64", "/usr/sbin"),
     *("/etc", "/etc/group", "/etc/hosts", "/etc/passwd"),
-    *("/home", "/home/moatuser", "/run", "/tmp"),  # the sandbox's own tmpfs, and parents of them
+    *("/home", HOME, "/run", "/tmp"),  # the sandbox's own tmpfs, and parents of them
 )
 """Refused as targets themselves; below them a mount may stand."""
 

@@ -23,6 +23,7 @@ __all__ = [
     "Name",
     "below_any",
     "is_imported",
+    "is_init",
     "is_suspect",
     "reason",
     "starts_kernels",
@@ -151,7 +152,8 @@ def is_suspect(name: str) -> bool:
     """Whether :func:`reason` may have one for a path that ends so; quick, for very many names."""
     return (
         name in _PARTS
-        or name.startswith(("jupyter_", "__init__."))
+        or name.startswith("jupyter_")
+        or is_init(name)
         or name.endswith(".code-workspace")
         or is_imported(name)
     )
@@ -161,6 +163,11 @@ def is_imported(name: str) -> bool:
     """Whether a file of this name is what an import of one of LAUNCH_MODULES takes."""
     stem, _, suffix = name.partition(".")
     return stem in LAUNCH_MODULES and (suffix in ("py", "pyc") or suffix.endswith("so"))
+
+
+def is_init(name: str) -> bool:
+    """Whether a file of this name makes its directory the package that an import takes."""
+    return name.startswith("__init__.")
 
 
 def starts_kernels(names: Collection[str], *, top: bool) -> bool:
@@ -188,7 +195,7 @@ def reason(path: str) -> str:
 def _is_launched(parts: list[str]) -> bool:
     """A module, or a package by its ``__init__``: a directory without one is none."""
     *above, last = parts
-    if last.startswith("__init__.") and above:
+    if is_init(last) and above:
         last = last.replace("__init__", above[-1], 1)
     return is_imported(last)
 

@@ -7,6 +7,7 @@ import json
 from dataclasses import asdict, dataclass, field, replace
 from typing import Literal
 
+from moat_nb.config.mounts import HOME
 from moat_nb.egress.policy.network_policy import NetworkPolicy
 from moat_nb.guest.settings import unhurried, with_sockets
 from moat_nb.host.machine import User
@@ -19,9 +20,6 @@ __all__ = ["GUEST_PATH", "HOME", "LABEL", "VENV", "ContainerSpec", "Instance", "
 
 GUEST_PATH = "/run/moat/guest"
 """The directory of the guest inside the sandbox, read-only."""
-
-HOME = "/home/moatuser"
-"""HOME inside the sandbox: a tmpfs of its own."""
 
 VENV = f"{HOME}/.venv"
 """The sandbox's own virtual environment, which the guest makes: installers write there."""

@@ -22,6 +22,7 @@ from moat_nb.planning.protected_names import (
     CHECKPOINTS,
     LAUNCH,
     below_any,
+    is_init,
     is_suspect,
     reason,
     starts_kernels,
@@ -249,7 +250,7 @@ def _starts_kernels(relative: str, parent: int) -> bool:
     """Whether a kernel may be started where ``relative``, an entry of ``parent``, is imported."""
     *above, name = relative.split("/")
     where = "."
-    if name.startswith("__init__."):
+    if is_init(name):
         above.pop()
         where = ".."
     # Opened anew: the walk reads through the parent's own descriptor.

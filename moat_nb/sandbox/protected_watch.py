@@ -23,6 +23,7 @@ from moat_nb.planning.protected_names import (
     LAUNCH,
     LITERALS,
     below_any,
+    is_init,
     is_suspect,
     reason,
     starts_kernels,
@@ -244,7 +245,7 @@ class ProtectedWatch:
 
     def _starts_kernels(self, path: str, known: _Directory, name: str) -> bool:
         """Whether a kernel may be started where ``name`` is imported: of a package, one above."""
-        if not name.startswith("__init__."):
+        if not is_init(name):
             return known.starts_kernels
         above = self._directories.get(os.path.dirname(path))  # noqa: PTH120 - many, each second
         return above is None or above.starts_kernels

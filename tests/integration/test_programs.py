@@ -23,6 +23,8 @@ def test_links_of_programs_into_etc_lead_there_inside(on_bubblewrap: Launcher) -
     box = on_bubblewrap.launch(on_bubblewrap.project())
     assert box.run(["python3", "-c", LOOK, *links], check=True).stdout == b"[]\n"
     for home in {path.parents[2] for path in java}:
-        script = "echo 'System.out.println(java.security.Security.getProviders().length > 5);' | "
-        script += f"{home}/bin/jshell -s - || {home}/bin/java -version"
-        assert box.run(["sh", "-c", script]).returncode == 0
+        assert box.run([f"{home}/bin/java", "-version"]).returncode == 0
+        if (home / "bin/jshell").exists():  # a JDK's alone
+            script = "echo 'System.out.println(java.security.Security.getProviders().length > 5);'"
+            done = box.run(["sh", "-c", f"{script} | {home}/bin/jshell -s -"], check=True)
+            assert done.stdout.strip() == b"true"

@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
-__all__ = ["Door", "PortsOptions"]
+__all__ = ["Door", "Listening", "PortsOptions"]
 
 
 @dataclass(frozen=True, kw_only=True)

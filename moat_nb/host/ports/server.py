@@ -26,14 +26,17 @@ TOO_MANY = Answer(status=503, text="the sandbox has too many connections")
 async def serve(options: PortsOptions) -> None:
     """Until it is cancelled."""
     connections: set[asyncio.Task[None]] = set()
+    servers = []
     for listening in options.listening:
         entrance = _Entrance(listening, options, connections)
         sock = socket.socket(fileno=listening.listen_fd)
         sock.set_inheritable(False)
-        await asyncio.start_server(entrance.arrived, sock=sock, limit=LONGEST_HEAD)
+        servers.append(await asyncio.start_server(entrance.arrived, sock=sock, limit=LONGEST_HEAD))
     try:
         await asyncio.Event().wait()
     finally:
+        for server in servers:
+            server.close()
         for task in connections:
             task.cancel()
         await asyncio.gather(*connections, return_exceptions=True)

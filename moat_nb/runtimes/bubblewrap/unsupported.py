@@ -31,9 +31,6 @@ def unsupported(spec: ContainerSpec) -> Iterator[tuple[str, str, str]]:
     if spec.network == "bridge":
         what = "network.policy bridge: there is no engine, so none of its networks"
         yield "network.policy", what, docker
-    if spec.dns:
-        what = f"container.dns {', '.join(spec.dns)}: there is no network"
-        yield "container.dns", what, "take dns out"
     if spec.hardening.isolation is not None:
         what = f"kernel.isolation {spec.hardening.isolation}: needs an engine"
         yield "kernel.isolation", what, docker

@@ -219,7 +219,7 @@ CONFIG = Config(path=Path("/home/ada/p/moat.yaml"), name="p")
 WRONG = """\
 name: p
 volumes: [{name: db, target: /db, type: volume}]
-container: {dns: ["1.1.1.1"]}
+network: {policy: bridge}
 kernel: {gpus: all}
 """
 
@@ -228,7 +228,6 @@ kernel: {gpus: all}
     "change, words",
     [
         ({"gpus": "all"}, "kernel.gpus all"),
-        ({"dns": ("1.1.1.1",)}, "container.dns 1.1.1.1"),
         ({"network": "bridge"}, "network.policy bridge"),
         ({"user": User(0, 0)}, "the kernel's user is root"),
         ({"user": User(1001, 1001)}, "only root can start as another user; launch as 1001:1001"),
@@ -264,7 +263,7 @@ def test_the_longest_variable_and_the_launchers_own_limits_are_taken():
 
 def test_all_problems_are_told_at_once():
     config = read_config(WRONG.encode(), path=Path("/p/agent.yaml"), home=Path("/home/ada"))
-    asked = replace(SPEC, gpus="all", dns=("1.1.1.1",))
+    asked = replace(SPEC, gpus="all", network="bridge")
     volume = Volume(name="moat-p-db", target="/db")
     asked = replace(asked, mounts=asked.mounts.with_mounts(volume))
     problems = Bubblewrap(HOST, FACTS).check(asked, config)
