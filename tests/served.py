@@ -144,6 +144,15 @@ def plain(front_end: str, project: Path, home: Path, **extra: str) -> Any:
     return served(words, home=home, cwd=project, **extra)
 
 
+def home_of(directory: Path) -> Path:
+    """A home directory beside a project; both are the ordinary user's from now on."""
+    home = directory.parent / "home"
+    home.mkdir(exist_ok=True)
+    for path in (directory.parent, home, *home.rglob("*"), directory, *directory.iterdir()):
+        give(path)
+    return home
+
+
 def give(path: Path, owner: User = ORDINARY) -> None:
     if os.getuid() == 0:
         os.chown(path, owner.uid, owner.gid, follow_symlinks=False)

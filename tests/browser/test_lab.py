@@ -14,7 +14,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import CELL_SECONDS, Notebook
 from tests.conftest import Project
-from tests.served import Served, give, ours, plain
+from tests.served import Served, give, home_of, ours, plain
 
 pytestmark = pytest.mark.timeout(900)  # two servers, on a busy machine of two cores
 
@@ -100,9 +100,7 @@ def filled(directory: Path) -> Path:
     (directory / ".env").write_text(SECRET)
     (directory / "n.txt").write_text("the workspace's own")
     (directory / "node_modules").mkdir()
-    for path in (directory, directory.parent, home, *home.rglob("*"), *directory.iterdir()):
-        give(path)
-    return home
+    return home_of(directory)
 
 
 @pytest.mark.parametrize("front_end", ["lab", "notebook"])

@@ -13,7 +13,7 @@ from tests import ordinary_user
 from tests.browser.test_lab import opened
 from tests.conftest import Project
 from tests.integration.test_installing import INSTALL, LOOK, write_wheel
-from tests.served import give, plain
+from tests.served import home_of, plain
 
 pytestmark = pytest.mark.timeout(900)  # Lab, on a busy machine of two cores
 
@@ -56,10 +56,7 @@ def test_an_ordinary_users_lab_starts_restarts_and_ends_the_kernel(
     (directory / "node_modules").mkdir()
     (directory / "node_modules/host.txt").write_text("the host's own")
     write_wheel(directory)
-    home = directory.parent / "home"
-    home.mkdir()
-    for path in (directory.parent, home, directory, *directory.iterdir()):
-        give(path)
+    home = home_of(directory)
     kernel = installed(directory, runtime, home)
     user = ordinary_user.ORDINARY.uid if os.getuid() == 0 else os.getuid()
     with plain("lab", directory, home) as served:
@@ -82,10 +79,7 @@ def test_an_idle_end_is_told_below_the_last_cell_and_the_next_cell_starts_anothe
 ) -> None:
     directory = project(MOAT_YAML.format(image="", kernel="idle_timeout: 8"))
     (directory / "node_modules").mkdir()
-    home = directory.parent / "home"
-    home.mkdir()
-    for path in (directory.parent, home, directory, *directory.iterdir()):
-        give(path)
+    home = home_of(directory)
     kernel = installed(directory, "bubblewrap", home)
     with plain("lab", directory, home) as served:
         notebook = opened(page, served, "lab", directory, kernel)

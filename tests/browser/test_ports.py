@@ -19,7 +19,7 @@ from tests.browser.conftest import CELL_SECONDS
 from tests.browser.test_lab import opened
 from tests.browser.test_native import installed
 from tests.conftest import Project
-from tests.served import Served, give, plain
+from tests.served import Served, home_of, plain
 
 pytestmark = pytest.mark.timeout(900)  # Lab, on a busy machine of two cores
 
@@ -107,10 +107,7 @@ def test_its_pages_are_no_part_of_jupyters_site(
     if runtime == "docker":
         image = f"base_image: {request.getfixturevalue('engine').kernel_image}"
     directory = project(MOAT_YAML.format(image=image))
-    home = directory.parent / "home"
-    home.mkdir()
-    for path in (directory.parent, home, directory, *directory.iterdir()):
-        give(path)
+    home = home_of(directory)
     allow(directory, home)
     kernel = installed(directory, runtime, home)
     with plain("lab", directory, home) as served:

@@ -8,6 +8,7 @@ import socket
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,7 +36,7 @@ def look(project: Path, text: str) -> Resolved:
     return resolve(load(project, home=home), home=home)
 
 
-def resolve(config: Config, *, home: Path, runs: Sequence[Path] = ()) -> Resolved:
+def resolve(config: Config, *, home: Path, runs: Sequence[Path] = (), **options: Any) -> Resolved:
     return resolve_mounts(
         config.mounts,
         config.volumes,
@@ -44,6 +45,7 @@ def resolve(config: Config, *, home: Path, runs: Sequence[Path] = ()) -> Resolve
         exclude_size=SIZE,
         run_directories=runs,
         max_excludes=config.kernel.max_excludes,
+        **options,
     )
 
 
@@ -128,14 +130,7 @@ def test_a_missing_exclude_whose_name_is_a_files_is_a_file(project: Path) -> Non
 def test_where_no_file_can_be_mounted_what_is_missing_is_a_directory(project: Path) -> None:
     (project / "moat.yaml").write_text(workspace(".env"))
     config = load(project, home=project.parent)
-    found = resolve_mounts(
-        config.mounts,
-        (),
-        project=project,
-        home=project.parent,
-        exclude_size=SIZE,
-        files=False,
-    )
+    found = resolve(config, home=project.parent, files=False)
     assert [point.kind for point in found.missing] == ["directory"]
 
 
@@ -506,14 +501,7 @@ def test_what_the_kernels_user_cannot_look_into_is_covered_whole(project: Path) 
         (project / name).chmod(mode)
     (project / "moat.yaml").write_text(workspace("**/.env"))
     config = load(project, home=project.parent)
-    found = resolve_mounts(
-        config.mounts,
-        (),
-        project=project,
-        home=project.parent,
-        exclude_size=SIZE,
-        user=User(54321, 54321),
-    )
+    found = resolve(config, home=project.parent, user=User(54321, 54321))
     assert [cover.target for cover in excluded(found)] == [
         *("/workspace/closed", "/workspace/listed", "/workspace/open/.env")
     ]
