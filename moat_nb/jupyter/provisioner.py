@@ -150,7 +150,7 @@ class MoatProvisioner(KernelProvisionerBase):
         else:
             inner = self.connection_info
         self._process = sandbox.spawn_kernel(
-            list(sandbox.config.kernel.argv) or cmd,
+            list(sandbox.plan.config.kernel.argv) or cmd,
             json_ready(inner),
             env=self._env,
             host_cwd=self._cwd,
@@ -161,7 +161,7 @@ class MoatProvisioner(KernelProvisionerBase):
             if self._limits is not None:
                 self._limits.watch(sandbox, self._process)
             self._process.exited.add_done_callback(say)
-        if self._relay is not None and sandbox.config.kernel.pool:
+        if self._relay is not None and sandbox.plan.config.kernel.pool:
             ahead = threading.Timer(PAUSE_SECONDS, make_ahead, [self._relay.base])
             ahead.daemon = True
             ahead.start()
@@ -360,10 +360,10 @@ class MoatProvisioner(KernelProvisionerBase):
         )
 
     def resolve_path(self, path: str) -> str | None:
-        """The host's file behind a path inside; None when the host has none."""
+        """The user's own file behind a path inside; None when there is none."""
         if self._sandbox is None:
             return None
-        spec = self._sandbox.spec
+        spec = self._sandbox.plan.spec
         cwd = to_sandbox(self._cwd, spec.mounts) if self._cwd else None
         found = to_host(path, cwd or spec.workdir, spec.mounts)
         return found if found is not None and Path(found).exists() else None

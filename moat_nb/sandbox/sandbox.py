@@ -197,7 +197,7 @@ class Sandbox:
         itself, and can have written another moat.yaml before.
         """
         self.stop()
-        plan = self._plan(self._running.plan.file)
+        plan = self._plan(self.plan.file)
         self._running = self._start(plan, fetch(plan.config.secrets, plan.environ))
 
     def __enter__(self) -> Self:
@@ -217,13 +217,13 @@ class Sandbox:
     # -------- what it is
 
     @property
-    def config(self) -> Config:
-        return self._running.plan.config
+    def plan(self) -> LaunchPlan:
+        """What it was started by, without what this start alone has."""
+        return self._running.plan
 
     def outdated(self) -> str | None:
         """That its moat.yaml has changed, in words for the user; None while it has not."""
-        file = self._running.plan.file
-        return outdated(file.path, file.digest)
+        return outdated(self.plan.file.path, self.plan.file.digest)
 
     @property
     def spec(self) -> ContainerSpec:
@@ -237,7 +237,7 @@ class Sandbox:
     @property
     def first_notices(self) -> tuple[str, ...]:
         """What a notebook shows in its first cell: what is lacking, and where its ports are."""
-        return (*self._running.plan.without, *self._running.ports.notices())
+        return (*self.plan.without, *self._running.ports.notices())
 
     @property
     def urls(self) -> dict[str, str]:

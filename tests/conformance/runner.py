@@ -16,6 +16,7 @@ from pathlib import Path
 import yaml
 
 from moat_nb.host.machine import User
+from moat_nb.host.run_directory import IMAGES
 from tests import ordinary_user
 from tests.conformance.moat_suite import LEFT_OUT
 from tests.conformance.suites import Run, Suite
@@ -157,8 +158,8 @@ class Workplace:
                 os.killpg(self._process.pid, signal.SIGKILL)
 
     def left(self) -> list[str]:
-        """What the suite's sandboxes left of their directories."""
-        return [str(path) for path in self.home.glob("run/moat-nb/*")]
+        """What the sandboxes left of their directories, but for what all starts share."""
+        return [str(p) for p in self.home.glob("run/moat-nb/*") if p.name != IMAGES]
 
 
 def fetch(suite: Suite, directory: Path) -> Path:
