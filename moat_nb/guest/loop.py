@@ -60,19 +60,17 @@ class Guest:
     def run(self) -> int:
         """Serve until the attach stream ends; returns the exit code."""
         self.listeners = port_forward.Listeners(self.settings.forwards)
-        mounts = prove(self.settings.excludes)
-        if any(mount["problem"] for mount in mounts):
-            self.send(protocol.REFUSED, mounts=mounts)
+        mounts = self.settings.mounts
+        proofs = prove(mounts)
+        if any(proof["problem"] for proof in proofs):
+            self.send(protocol.REFUSED, mounts=proofs)
             return 3
-        excludes = self.settings.excludes
-        self.watch.begin([exclude.path for exclude in excludes if exclude.kind != "volume"])
+        self.watch.begin([mount.path for mount in mounts if mount.kind != "volume"])
         if self.settings.skeleton is not None:
-            ways = {exclude.path for exclude in excludes if exclude.kind == "way"}
+            ways = {mount.path for mount in mounts if mount.kind == "way"}
             skeleton.fill(*self.settings.skeleton, ways)
         version = list(sys.version_info[:3])
-        self.send(
-            protocol.READY, mounts=mounts, sources=sources(self.settings.excludes), python=version
-        )
+        self.send(protocol.READY, mounts=proofs, sources=sources(mounts), python=version)
         self.watch_fds()
         self.import_error = preload(self.settings.preload, self.settings.in_no_hurry)
         while True:
@@ -255,8 +253,8 @@ class Guest:
         self.send(protocol.USAGE, id=id, mounts=self.watch.use())
 
     def on_prove(self, id: str) -> None:
-        excludes = self.settings.excludes
-        self.send(protocol.PROVED, id=id, mounts=prove(excludes), sources=sources(excludes))
+        mounts = self.settings.mounts
+        self.send(protocol.PROVED, id=id, mounts=prove(mounts), sources=sources(mounts))
 
     def on_vitals(self, id: str) -> None:
         self.usage.sample(self.kernels())

@@ -1,4 +1,4 @@
-"""The excludes' proof: each is tried for real before anything may run."""
+"""The proof of the mounts: each is tried for real before anything may run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 from typing import Any, Dict, Iterable, List, Sequence, Set, Tuple
 
 from .mountinfo import NOTHING, Mounted, mount_table
-from .settings import Exclude
+from .settings import ProvedMount
 
 TMPFS_MODE = 0o1777
 
@@ -18,32 +18,32 @@ MOST_RUN = 64
 and in each a page is mapped that may be executed, which those forbid as well."""
 
 
-def sources(excludes: Sequence[Exclude]) -> Dict[str, Tuple[str, str, bool]]:
+def sources(mounts: Sequence[ProvedMount]) -> Dict[str, Tuple[str, str, bool]]:
     """What is mounted at each mount point but the excludes: the filesystem's device, the path in
     it, and whether it is read-only there."""
-    proved = {exclude.path for exclude in excludes if exclude.kind in ("directory", "file")}
+    excludes = {mount.path for mount in mounts if mount.kind in ("directory", "file")}
     return {
         point: (mounted.device, mounted.root, "ro" in mounted.options)
         for point, mounted in mount_table().items()
-        if point not in proved
+        if point not in excludes
     }
 
 
-def prove(excludes: Sequence[Exclude]) -> List[Dict[str, Any]]:
-    """Try each exclude for real; returns what was found, ``problem`` None where it holds."""
+def prove(mounts: Sequence[ProvedMount]) -> List[Dict[str, Any]]:
+    """Try each for real; returns what was found, ``problem`` None where it holds."""
     table = mount_table()
     below = _entries_on_the_way(table)
     proofs = []
-    for number, exclude in enumerate(excludes):
-        if exclude.kind == "file":
-            proofs.append(_prove_file(exclude.path, table))
+    for number, mount in enumerate(mounts):
+        if mount.kind == "file":
+            proofs.append(_prove_file(mount.path, table))
             continue
-        if exclude.kind == "volume":
-            proofs.append(_prove_volume(exclude.path, table))
+        if mount.kind == "volume":
+            proofs.append(_prove_volume(mount.path, table))
             continue
-        proof, held = _prove_directory(exclude.path, table, run=number < MOST_RUN)
-        foreign = held - below.get(exclude.path, set())
-        if foreign and exclude.kind == "directory" and proof["problem"] is None:
+        proof, held = _prove_directory(mount.path, table, run=number < MOST_RUN)
+        foreign = held - below.get(mount.path, set())
+        if foreign and mount.kind == "directory" and proof["problem"] is None:
             proof["problem"] = "it is not empty: it holds %r" % sorted(foreign)[0]
         proofs.append(proof)
     return proofs

@@ -26,14 +26,14 @@ def served_socket(directory: str, port: int) -> str:
     return "%s/p%d" % (directory, port)
 
 
-class Exclude(NamedTuple):
-    """A path that the guest proves to be covered."""
+class ProvedMount(NamedTuple):
+    """A mount that the guest tries for real before anything may run."""
 
     path: str
     kind: str
-    """``directory`` (a tmpfs covers it) or ``file`` (an empty file does); ``way`` is a tmpfs on the
-    way to a mount, which may hold something; of a ``volume`` it is told whether it can be
-    written."""
+    """Of an exclude ``directory`` (a tmpfs covers it) or ``file`` (an empty file does); ``way`` is
+    a tmpfs on the way to a mount, which may hold something; of a ``volume`` it is told whether it
+    can be written."""
 
 
 class PortForward(NamedTuple):
@@ -64,7 +64,7 @@ class ServedPort(NamedTuple):
 class Settings(NamedTuple):
     """All that the guest is told before its first message."""
 
-    excludes: Sequence[Exclude] = ()
+    mounts: Sequence[ProvedMount] = ()
     preload: Sequence[str] = ()
     """The modules that are imported before any kernel is asked for."""
     port_forwards: Sequence[PortForward] = ()
@@ -91,10 +91,10 @@ class Settings(NamedTuple):
         """The guest's arguments: a JSON object, in parts where it is long, and the words of each
         start's own."""
         paths: Dict[str, List[str]] = {}
-        for exclude in self.excludes:
-            paths.setdefault(exclude.kind, []).append(exclude.path)
+        for mount in self.mounts:
+            paths.setdefault(mount.kind, []).append(mount.path)
         words = {
-            "excludes": paths,
+            "mounts": paths,
             "preload": list(self.preload),
             "port_forwards": [forward._asdict() for forward in self.port_forwards],
             "spaces": list(self.spaces),
@@ -115,10 +115,10 @@ class Settings(NamedTuple):
             sockets = parts.pop()[len(SOCKETS) :]
         words: Dict[str, Any] = json.loads("".join(parts))
         return cls(
-            excludes=[
-                Exclude(path, kind)
-                for kind in words["excludes"]
-                for path in words["excludes"][kind]
+            mounts=[
+                ProvedMount(path, kind)
+                for kind in words["mounts"]
+                for path in words["mounts"][kind]
             ],
             preload=words["preload"],
             port_forwards=[PortForward(**forward) for forward in words["port_forwards"]],

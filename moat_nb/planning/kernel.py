@@ -10,7 +10,7 @@ from pathlib import Path
 
 from moat_nb.config.model import WORKSPACE, Config
 from moat_nb.errors import Problem, collected
-from moat_nb.guest.settings import Exclude, Settings, Skeleton
+from moat_nb.guest.settings import ProvedMount, Settings, Skeleton
 from moat_nb.host.machine import MOAT_USER, Host, User
 from moat_nb.planning.accounts import NAME
 from moat_nb.planning.caches import cache_binds, cache_environment, cache_problems
@@ -196,17 +196,17 @@ def _guest_settings(
     network: NetworkPlan,
     kernels: bool,
 ) -> Settings:
-    excludes = [
-        Exclude(mount.target, "file" if isinstance(mount, EmptyFile) else "directory")
+    proved = [
+        ProvedMount(mount.target, "file" if isinstance(mount, EmptyFile) else "directory")
         for mount in mounts.excludes
     ]
-    excludes += [Exclude(mount.target, "way") for mount in mounts.ways]
-    excludes += [Exclude(volume.target, "volume") for volume in mounts.written_volumes]
+    proved += [ProvedMount(mount.target, "way") for mount in mounts.ways]
+    proved += [ProvedMount(volume.target, "volume") for volume in mounts.written_volumes]
     forked = kernels and config.kernel.forked
     preload = [*PRELOAD, *config.kernel.preload] if forked else []
     places = [space.path for space in spaces(mounts, limits)]
     return Settings(
-        excludes,
+        proved,
         preload,
         network.port_forwards,
         venv=VENV,

@@ -18,7 +18,7 @@ import pytest
 from jupyter_client.blocking.client import BlockingKernelClient
 
 import moat_nb
-from moat_nb.guest.settings import Exclude, PortForward, Settings
+from moat_nb.guest.settings import PortForward, ProvedMount, Settings
 
 GUEST = Path(moat_nb.__file__).parent / "guest"
 ROOT = os.getuid() == 0
@@ -35,7 +35,7 @@ class Guest:
         self,
         directory: Path,
         *,
-        excludes: Sequence[tuple[str, Path]] = (),
+        mounts: Sequence[tuple[str, Path]] = (),
         preload: Sequence[str] = (),
         port_forwards: Sequence[PortForward] = (),
         setup: str = "",
@@ -46,7 +46,7 @@ class Guest:
     ) -> None:
         self.directory = directory
         self.stderr = directory / "guest.stderr"
-        covered = [Exclude(str(path), kind) for kind, path in excludes]
+        covered = [ProvedMount(str(path), kind) for kind, path in mounts]
         settings = Settings(
             *(covered, preload, port_forwards, in_no_hurry),
             ports=ports,

@@ -53,7 +53,7 @@ def pythons() -> dict[str, str]:
 def test_each_python_of_this_machine_from_3_8_on_runs_it(start: Start, tmp_path: Path) -> None:
     path = tmp_path / "e"
     for version, python in pythons().items():
-        guest = start(excludes=[("directory", path)], setup=tmpfs(path), python=python)
+        guest = start(mounts=[("directory", path)], setup=tmpfs(path), python=python)
         ready = guest.hear("ready")
         assert ".".join(map(str, ready["python"][:2])) == version
         id = guest.spawn(["cat"], stdin=True)

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.machine  # a guest is the first process of a namespace
 
 def test_a_tmpfs_of_mode_1777_is_proved(start: Start, tmp_path: Path) -> None:
     path = tmp_path / "node_modules"
-    guest = start(excludes=[("directory", path)], setup=tmpfs(path))
+    guest = start(mounts=[("directory", path)], setup=tmpfs(path))
     assert guest.hear("ready")["mounts"] == [
         {
             "path": str(path),
@@ -33,7 +33,7 @@ def test_a_wrong_mode_is_mended_when_the_tmpfs_is_the_guests_own(
     start: Start, tmp_path: Path
 ) -> None:
     path = tmp_path / "e"
-    guest = start(excludes=[("directory", path)], setup=tmpfs(path, "mode=755"))
+    guest = start(mounts=[("directory", path)], setup=tmpfs(path, "mode=755"))
     assert guest.hear("ready")["mounts"][0]["mode"] == 0o1777
     assert guest.run(f"stat -c %a {path}") == "1777\n"
 
@@ -43,7 +43,7 @@ def test_a_wrong_mode_is_refused_when_the_tmpfs_is_somebody_elses(
     start: Start, tmp_path: Path
 ) -> None:
     path = tmp_path / "e"
-    guest = start(excludes=[("directory", path)], setup=tmpfs(path, "mode=755,uid=1"))
+    guest = start(mounts=[("directory", path)], setup=tmpfs(path, "mode=755,uid=1"))
     assert guest.hear("refused")["mounts"][0]["problem"] == "its mode is 755, not 1777"
     assert guest.process.wait(timeout=300) == 3
 
@@ -69,7 +69,7 @@ def test_a_directory_that_is_not_what_was_promised_is_refused(
 ) -> None:
     path = tmp_path / "e"
     path.mkdir()
-    guest = start(excludes=[("directory", path)], setup=setup.format(path))
+    guest = start(mounts=[("directory", path)], setup=setup.format(path))
     assert guest.hear("refused")["mounts"][0]["problem"] == problem.format(path)
     assert guest.process.wait(timeout=300) == 3
 
@@ -78,8 +78,8 @@ def test_one_broken_promise_among_good_ones_is_refused_and_all_are_told(
     start: Start, tmp_path: Path
 ) -> None:
     good, bad = tmp_path / "good", tmp_path / "bad"
-    excludes = [("directory", good), ("directory", bad)]
-    guest = start(excludes=excludes, setup=tmpfs(good) + tmpfs(bad, "mode=1777,noexec"))
+    mounts = [("directory", good), ("directory", bad)]
+    guest = start(mounts=mounts, setup=tmpfs(good) + tmpfs(bad, "mode=1777,noexec"))
     problems = [mount["problem"] for mount in guest.hear("refused")["mounts"]]
     assert problems == [None, "programs in it cannot be run (noexec)"]
 
@@ -98,14 +98,14 @@ def test_a_file_that_is_not_covered_by_a_read_only_empty_one_is_refused(
 ) -> None:
     path, empty = tmp_path / ".env", tmp_path / "empty"
     path.write_text("KEY=secret")
-    guest = start(excludes=[("file", path)], setup=setup.format(path, empty))
+    guest = start(mounts=[("file", path)], setup=setup.format(path, empty))
     assert guest.hear("refused")["mounts"][0]["problem"] == problem.format(path)
 
 
 def test_a_file_covered_by_a_read_only_empty_one_is_proved(start: Start, tmp_path: Path) -> None:
     path = tmp_path / ".env"
     path.write_text("KEY=secret")
-    guest = start(excludes=[("file", path)], setup=COVER.format(path, tmp_path / "empty"))
+    guest = start(mounts=[("file", path)], setup=COVER.format(path, tmp_path / "empty"))
     proof = guest.hear("ready")["mounts"][0]
     assert (proof["problem"], proof["writable"], proof["mode"]) == (None, False, 0o444)
     assert guest.run(f"cat {path}") == ""
@@ -113,14 +113,14 @@ def test_a_file_covered_by_a_read_only_empty_one_is_proved(start: Start, tmp_pat
 
 def test_a_directory_on_the_way_to_a_mount_may_hold_something(start: Start, tmp_path: Path) -> None:
     path = tmp_path / ".cache"
-    guest = start(excludes=[("way", path)], setup=f"{tmpfs(path)}touch {path}/x\n")
+    guest = start(mounts=[("way", path)], setup=f"{tmpfs(path)}touch {path}/x\n")
     assert guest.hear("ready")["mounts"][0]["writable"]
     assert guest.run(f"ls {path}") == "x\n"
 
 
 def test_of_a_volume_it_is_told_whether_it_can_be_written(start: Start, tmp_path: Path) -> None:
     (tmp_path / "v").mkdir()
-    guest = start(excludes=[("volume", tmp_path / "v"), ("volume", tmp_path / "none")])
+    guest = start(mounts=[("volume", tmp_path / "v"), ("volume", tmp_path / "none")])
     proofs = guest.hear("ready")["mounts"]
     assert [(proof["writable"], proof["problem"]) for proof in proofs] == [
         (True, None),

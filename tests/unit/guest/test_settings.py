@@ -7,8 +7,8 @@ import json
 import pytest
 
 from moat_nb.guest.settings import (
-    Exclude,
     PortForward,
+    ProvedMount,
     ServedPort,
     Settings,
     Skeleton,
@@ -16,7 +16,10 @@ from moat_nb.guest.settings import (
 )
 
 ALL = Settings(
-    excludes=[Exclude("/workspace/a b\n\u00e9", "directory"), Exclude("/workspace/.env", "file")],
+    mounts=[
+        ProvedMount("/workspace/a b\n\u00e9", "directory"),
+        ProvedMount("/workspace/.env", "file"),
+    ],
     preload=["ipykernel.kernelapp"],
     port_forwards=[PortForward(80, "/run/moat/network/proxy", "host.moat:80")],
     spaces=["/tmp"],
@@ -51,7 +54,7 @@ def test_who_reads_the_command_line_of_a_container_finds_names() -> None:
     ]
 
 
-@pytest.mark.parametrize("text", ["", "{}", '{"excludes": [{"pa": 1}]}', "[]"])
+@pytest.mark.parametrize("text", ["", "{}", '{"mounts": [{"pa": 1}]}', "[]"])
 def test_other_words_are_no_settings(text: str) -> None:
     with pytest.raises((ValueError, KeyError, TypeError)):
         Settings.from_argv([text])

@@ -13,8 +13,8 @@ pytestmark = pytest.mark.machine  # a guest is the first process of a namespace
 
 def test_an_exclude_that_is_unmounted_is_reported_once(start: Start, tmp_path: Path) -> None:
     path, other = tmp_path / "e", tmp_path / "other"
-    excludes = [("directory", path), ("directory", other)]
-    guest = start(excludes=excludes, setup=tmpfs(path) + tmpfs(other))
+    mounts = [("directory", path), ("directory", other)]
+    guest = start(mounts=mounts, setup=tmpfs(path) + tmpfs(other))
     guest.hear("ready")
     guest.spawn(["umount", str(path)])
     assert guest.hear("mount_lost")["path"] == str(path)
@@ -26,7 +26,7 @@ def test_an_exclude_whose_parent_is_renamed_is_reported(start: Start, tmp_path: 
     parent = tmp_path / "parent"
     path = parent / "e"
     path.mkdir(parents=True)
-    guest = start(excludes=[("directory", path)], setup=tmpfs(path))
+    guest = start(mounts=[("directory", path)], setup=tmpfs(path))
     guest.hear("ready")
     guest.run(f"mv {parent} {tmp_path}/moved")
     assert guest.hear("mount_lost")["path"] == str(path)
@@ -45,7 +45,7 @@ def test_an_exclude_at_which_something_else_is_seen_is_reported_whatever_the_mou
     """gVisor's table goes on to list what nobody sees any more."""
     path = tmp_path / "e"
     setup, other = (words.format(path, tmp_path / "empty") for words in COVERED_AGAIN[kind])
-    guest = start(excludes=[(kind, path)], setup=setup)
+    guest = start(mounts=[(kind, path)], setup=setup)
     guest.hear("ready")
     guest.run(other)
     assert str(path) in guest.run("cut -d ' ' -f 5 /proc/self/mountinfo").splitlines()
@@ -57,7 +57,7 @@ def test_what_a_kernel_changes_in_an_exclude_or_around_it_undoes_nothing(
 ) -> None:
     path = tmp_path / "parent" / "e"
     path.mkdir(parents=True)
-    guest = start(excludes=[("directory", path)], setup=tmpfs(path))
+    guest = start(mounts=[("directory", path)], setup=tmpfs(path))
     guest.hear("ready")
     guest.run(f"chmod 700 {path}; touch {path}/new; mkdir {path}/d; mount -t tmpfs tmpfs {path}/d")
     guest.run(f"chmod 000 {path.parent}")
@@ -69,8 +69,8 @@ def test_a_lost_exclude_is_told_before_the_use_that_was_asked_for(
     start: Start, tmp_path: Path
 ) -> None:
     lost, kept = tmp_path / "lost", tmp_path / "kept"
-    excludes = [("directory", lost), ("directory", kept)]
-    guest = start(excludes=excludes, setup=tmpfs(lost) + tmpfs(kept))
+    mounts = [("directory", lost), ("directory", kept)]
+    guest = start(mounts=mounts, setup=tmpfs(lost) + tmpfs(kept))
     guest.hear("ready")
     guest.tell("usage", id="before")
     assert len(guest.hear("usage")["mounts"]) == 2
@@ -84,7 +84,7 @@ def test_usage_tells_what_the_excluded_directories_hold(start: Start, tmp_path: 
     path, file = tmp_path / "e", tmp_path / ".env"
     file.touch()
     guest = start(
-        excludes=[("directory", path), ("file", file)],
+        mounts=[("directory", path), ("file", file)],
         setup=tmpfs(path) + COVER.format(file, tmp_path / "empty"),
     )
     guest.hear("ready")

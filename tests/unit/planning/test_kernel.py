@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from moat_nb.errors import ConfigError, NotSupportedYet
-from moat_nb.guest.settings import Exclude, PortForward, Settings
+from moat_nb.guest.settings import PortForward, ProvedMount, Settings
 from moat_nb.host.machine import MOAT_USER, Host, User
 from moat_nb.planning.kernel import PRELOAD, kernel_user, plan_kernel, unsupported
 from moat_nb.planning.lacks import Lack
@@ -91,11 +91,11 @@ def test_the_guest_is_told_what_to_prove_and_to_import(
     python, guest, settings = spec.command
     assert (python, guest) == ("python3", "/run/moat/guest")
     assert Settings.from_argv([settings]) == Settings(
-        excludes=[
-            Exclude("/workspace/.env", "file"),
-            Exclude("/workspace/node_modules", "directory"),
-            Exclude("/workspace/packages/a/dist", "directory"),
-            Exclude("/workspace/packages/b/dist", "directory"),
+        mounts=[
+            ProvedMount("/workspace/.env", "file"),
+            ProvedMount("/workspace/node_modules", "directory"),
+            ProvedMount("/workspace/packages/a/dist", "directory"),
+            ProvedMount("/workspace/packages/b/dist", "directory"),
         ],
         preload=[*PRELOAD, "json"],
         port_forwards=[PortForward(30128, "/run/moat/network/proxy", "")],

@@ -76,5 +76,5 @@ def test_an_engine_gets_the_directories_on_the_way_to_a_mount(
     runtime = Capabilities(name="docker", parents_are_roots=parents_are_roots)
     spec = plan_kernel(made, host, runtime).spec
     assert [mount.target for mount in spec.mounts.ways] == ways
-    told = Settings.from_argv(spec.command[2:]).excludes
-    assert [exclude.path for exclude in told if exclude.kind == "way"] == ways
+    told = Settings.from_argv(spec.command[2:]).mounts
+    assert [mount.path for mount in told if mount.kind == "way"] == ways
