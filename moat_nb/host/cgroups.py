@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from moat_nb.guest.mountinfo import mount_table
-from moat_nb.host.reaper import remove_cgroup
+from moat_nb.host.cleanup import remove_cgroup
 
 __all__ = ["PREFIX", "Cgroup", "Place", "cgroup_of", "find_place", "remove_named"]
 

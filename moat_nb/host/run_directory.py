@@ -32,8 +32,9 @@ from typing import NamedTuple
 
 from moat_nb.errors import StartError
 from moat_nb.host.cgroups import remove_named
+from moat_nb.host.cleanup import in_use, remove_mount_point, remove_tree
 from moat_nb.host.machine import User, run_directories
-from moat_nb.host.reaper import Reaper, in_use, remove_mount_point, remove_tree
+from moat_nb.host.reaper import Reaper
 
 __all__ = [
     "IMAGES",

@@ -8,8 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from moat_nb.errors import StartError
+from moat_nb.host.cleanup import LOOK_ONLY
 from moat_nb.host.machine import User
-from moat_nb.host.reaper import LOOK_ONLY, Reaper
+from moat_nb.host.reaper import Reaper
 from moat_nb.host.run_directory import Made, RunDir, SandboxState, sandbox_states
 from moat_nb.planning.mount_paths import covered
 from moat_nb.planning.mounts import MountPlan, MountPoint

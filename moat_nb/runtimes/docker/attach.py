@@ -11,7 +11,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from moat_nb.host.reaper import UnixConnection
+from moat_nb.host.cleanup import connect
 from moat_nb.runtimes.base import AttachStream
 from moat_nb.runtimes.docker.engine import engine_errors
 from moat_nb.runtimes.pipes import ready
@@ -111,11 +111,12 @@ class DockerStream(AttachStream):
 
     def kill(self) -> None:
         # What else has to go, and a kill that the engine does not take now, is the reaper's.
-        connection = UnixConnection(self._engine, timeout=KILL_SECONDS)
-        with contextlib.suppress(OSError, http.client.HTTPException):
+        with (
+            contextlib.suppress(OSError, http.client.HTTPException),
+            contextlib.closing(connect(self._engine, timeout=KILL_SECONDS)) as connection,
+        ):
             connection.request("POST", f"/containers/{self._name}/kill")
             connection.getresponse().read()
-        connection.close()
 
     def close(self) -> None:
         with contextlib.suppress(OSError):

@@ -11,7 +11,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from moat_nb.host.reaper import UnixConnection
+from moat_nb.host.cleanup import connect as connect_http
 from moat_nb.runtimes.base import BRIDGES
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def ask_facts(path: str) -> EngineFacts:
 
 
 def _ping(path: str) -> str:
-    connection = UnixConnection(path, timeout=ANSWER_SECONDS)
+    connection = connect_http(path, timeout=ANSWER_SECONDS)
     try:
         connection.request("GET", "/_ping")
         headers = connection.getresponse().getheaders()
@@ -156,7 +156,7 @@ def _get(path: str, what: str) -> dict[str, Any]:
 
 
 def _answer(path: str, what: str) -> Any:
-    connection = UnixConnection(path, timeout=ANSWER_SECONDS)
+    connection = connect_http(path, timeout=ANSWER_SECONDS)
     try:
         connection.request("GET", what)
         response = connection.getresponse()

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from moat_nb.errors import MoatError
-from moat_nb.host.reaper import UnixConnection, remove_container
+from moat_nb.host.cleanup import connect, remove_container
 from moat_nb.host.run_directory import SandboxState
 from moat_nb.runtimes.docker.engine import sockets as engine_sockets
 
@@ -36,7 +36,7 @@ def end(state: SandboxState, sockets: Path, environ: Mapping[str, str]) -> bool:
         return False
     try:
         remove_container(engine, state.container, settled=time.monotonic())
-    except (OSError, http.client.HTTPException) as error:
+    except OSError as error:
         raise MoatError(f"{state.container}: {engine} did not remove it: {error}") from error
     if _engine_with(state.container, environ) is not None:
         raise MoatError(f"{state.container}: {engine} did not remove it; look into its log")
@@ -47,7 +47,7 @@ def _engine_with(container: str, environ: Mapping[str, str]) -> str | None:
     """The socket of the engine that has ``container``, of those that a start would try."""
     for path in engine_sockets(environ):
         with contextlib.suppress(OSError, http.client.HTTPException):
-            connection = UnixConnection(path, timeout=ENGINE_SECONDS)
+            connection = connect(path, timeout=ENGINE_SECONDS)
             try:
                 connection.request("GET", f"/containers/{container}/json")
                 if connection.getresponse().status == http.client.OK:
