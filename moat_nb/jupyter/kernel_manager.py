@@ -49,7 +49,7 @@ class Kernel(BoundedSockets, KernelManager):
         kernel.sandbox, kernel.times_cells = sandbox, times_cells
         kernel._kernel_spec = KernelSpec(
             argv=list(IPYKERNEL_ARGV),
-            display_name=f"moat: {sandbox.plan.config.name}",
+            display_name=f"moat: {sandbox.config.name}",
             language="python",
         )
         kernel.kernel_id = str(uuid.uuid4())
@@ -106,7 +106,7 @@ class Kernel(BoundedSockets, KernelManager):
         if process is None or not self.times_cells:
             return None
         clock = self.sandbox.clock
-        return CellTimer(process, self.sandbox.plan.config.kernel.cell_timeout, clock.warn)
+        return CellTimer(process, self.sandbox.config.kernel.cell_timeout, clock.warn)
 
     def close(self) -> None:
         """Disconnect the client and shut the kernel down at once."""

@@ -150,7 +150,7 @@ class MoatProvisioner(KernelProvisionerBase):
         else:
             inner = self.connection_info
         self._process = sandbox.spawn_kernel(
-            list(sandbox.plan.config.kernel.argv) or cmd,
+            list(sandbox.config.kernel.argv) or cmd,
             json_ready(inner),
             env=self._env,
             host_cwd=self._cwd,
@@ -161,7 +161,7 @@ class MoatProvisioner(KernelProvisionerBase):
             if self._limits is not None:
                 self._limits.watch(sandbox, self._process)
             self._process.exited.add_done_callback(say)
-        if self._relay is not None and sandbox.plan.config.kernel.pool:
+        if self._relay is not None and sandbox.config.kernel.pool:
             ahead = threading.Timer(PAUSE_SECONDS, make_ahead, [self._relay.base])
             ahead.daemon = True
             ahead.start()

@@ -127,7 +127,7 @@ class Keeper:
         self._relay = relay
         self._tell_notes()
         self._process = sandbox.spawn_kernel(
-            list(sandbox.plan.config.kernel.argv) or IPYKERNEL_ARGV,
+            list(sandbox.config.kernel.argv) or IPYKERNEL_ARGV,
             inner,
             env=start["env"],
             host_cwd=start["cwd"],

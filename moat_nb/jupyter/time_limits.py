@@ -105,7 +105,7 @@ class TimeLimits:
 
     def watch(self, sandbox: Sandbox, process: Process) -> None:
         """This is the kernel from now on."""
-        seconds = sandbox.plan.config.kernel.cell_timeout
+        seconds = sandbox.config.kernel.cell_timeout
         self.end()
         with self._lock:
             self._clock = sandbox.clock
@@ -143,5 +143,5 @@ class TimeLimits:
 
 def are_set(sandbox: Sandbox) -> bool:
     """Whether a client's messages must be seen, however much its output is trusted."""
-    kernel = sandbox.plan.config.kernel
+    kernel = sandbox.config.kernel
     return any((kernel.idle_timeout, kernel.max_lifetime, kernel.cell_timeout))

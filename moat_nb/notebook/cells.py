@@ -65,7 +65,7 @@ def run_cell(kernel: Kernel, code: str, show: Show, options: Options) -> dict[st
     ``show`` or ``options.ask`` raises.
     """
     conversation = _Conversation(kernel, code, show, options)
-    limit = None if options.hidden else kernel.sandbox.plan.config.kernel.cell_timeout
+    limit = None if options.hidden else kernel.sandbox.config.kernel.cell_timeout
     timeouts = [seconds for seconds in (options.timeout, limit) if seconds is not None]
     timeout = min(timeouts, default=None)
     try:

@@ -45,7 +45,7 @@ class Session:
 
     @property
     def project(self) -> Path:
-        return self.sandbox.plan.config.directory
+        return self.sandbox.config.directory
 
     @contextmanager
     def my_turn(self, cancelled: threading.Event) -> Iterator[Kernel]:

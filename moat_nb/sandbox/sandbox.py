@@ -127,12 +127,9 @@ class Sandbox:
                 check_again(made, approved[file.digest])
             return made
 
+        pooled = pooled and kernels
         return cls(
-            plan,
-            progress=progress,
-            on_event=on_event,
-            pooled=pooled and kernels,
-            before_start=before_start,
+            plan, progress=progress, on_event=on_event, pooled=pooled, before_start=before_start
         )
 
     # -------- starting and stopping
@@ -179,9 +176,8 @@ class Sandbox:
         self._running.stop()
 
     def reset(self, *, before: Callable[[], None] | None = None) -> None:
-        """A new container in place of this one, as moat.yaml says now: what was in its tmpfs is
-        gone. When moat.yaml is wrong this raises, and the sandbox stays as it is; when it is not,
-        ``before`` is called before anything ends."""
+        """A new container with empty tmpfs, as moat.yaml says now. Where that is wrong this raises
+        and nothing ends; else ``before`` is called before anything does."""
         new = self._plan(None)
         secrets = fetch(new.config.secrets, new.environ)
         if before is not None:
@@ -220,6 +216,10 @@ class Sandbox:
     def plan(self) -> LaunchPlan:
         """What it was started by, without what this start alone has."""
         return self._running.plan
+
+    @property
+    def config(self) -> Config:
+        return self.plan.config
 
     def outdated(self) -> str | None:
         """That its moat.yaml has changed, in words for the user; None while it has not."""

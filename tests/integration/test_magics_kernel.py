@@ -75,8 +75,8 @@ def test_an_interrupt_here_interrupts_there_and_the_sandbox_goes_on(front):
             front.interrupt()
 
     ran = front.run(
-        "%%moat\nimport time\nprint('begun', flush=True)\n"
-        "try:\n    time.sleep(60)\nfinally:\n    print('cleaned up')",
+        "%%moat\nimport time\ntry:\n    print('begun', flush=True)\n"
+        "    time.sleep(60)\nfinally:\n    print('cleaned up')",
         on_output=interrupt,
     )
     (error,) = ran.of("error")

@@ -48,7 +48,7 @@ def rewrite(project: Path) -> None:
 
 def end_sandbox(manager: KernelManager, project: Path) -> None:
     """From another process, as when it ends itself."""
-    (id,) = (one["id"] for one in listed() if one["project"] == str(project))
+    (id,) = (one["id"] for one in listed() if one.get("project") == str(project))
     subprocess.run([sys.executable, "-m", "moat_nb", "stop", id], check=True, capture_output=True)
     assert wait_until(lambda: not manager.is_alive(), 60)
 
