@@ -6,7 +6,7 @@ PY := $(VENV)/bin/python
 # long one. The slowest are listed at the end.
 PARALLEL := --numprocesses=4 --dist=loadgroup --durations=20
 
-.PHONY: demo unit test check test-conformance test-engines fuzz lint clean
+.PHONY: demo unit test check test-conformance test-engines test-scale fuzz lint clean
 
 demo: $(VENV)/.demo
 	@sh .ci/need bwrap:bubblewrap
@@ -33,6 +33,11 @@ test-conformance: $(VENV)/.test
 test-engines: $(VENV)/.test
 	@sh .ci/need bwrap:bubblewrap mmdebstrap:mmdebstrap ip:iproute2 unshare:util-linux setpriv:util-linux
 	MOAT_TEST_TABLE=docs/engines.md $(VENV)/bin/pytest tests/engines/matrix.py
+
+# Leaks that 60 kernels one after another do not show.
+test-scale: $(VENV)/.test
+	@sh .ci/need bwrap:bubblewrap dockerd:docker.io mmdebstrap:mmdebstrap slirp4netns:slirp4netns ip:iproute2
+	MOAT_TEST_ROW=200 $(VENV)/bin/pytest tests/integration/test_scale.py --numprocesses=2
 
 # What reads a sandbox's words, on any input; FUZZ_SECONDS in all.
 FUZZ_SECONDS ?= 600
