@@ -29,6 +29,8 @@ def held(base: Path) -> Iterator[RelayProcess]:
     relay = RelayProcess(base)
     relay.open(json_ready(new_connection(relay.prefix)))
     pid = relay.pid
+    while relay._commands._waiting:  # until it has begun
+        time.sleep(0.01)
     os.kill(pid, signal.SIGSTOP)
     try:
         yield relay
