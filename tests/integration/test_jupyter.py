@@ -227,14 +227,8 @@ def test_a_restart_keeps_what_was_installed_into_the_excludes(
 
 def test_an_interrupt_reaches_what_a_cell_started_too(installed: Installed) -> None:
     with connected(installed) as (manager, client):
-        started = installed.project / "started"
-
-        def interrupt() -> None:
-            assert wait_until(started.exists)
-            manager.interrupt_kernel()
-
-        threading.Thread(target=interrupt).start()
-        script = f"touch {started.name}; exec sleep 1000"
+        interrupt_at(installed.project / "started", manager)
+        script = "touch started; exec sleep 1000"
         said = run(client, f"import subprocess; subprocess.run(['sh', '-c', {script!r}])")
         assert "KeyboardInterrupt" in said
         assert run(client, "print('alive')") == "alive\n"
@@ -264,6 +258,17 @@ def test_a_kernel_that_was_asked_to_end_is_not_said_to_have_died(
         manager.restart_kernel(now=True)
         client.wait_for_ready(timeout=300)
     assert "the kernel ended" not in caplog.text + capfd.readouterr().err
+
+
+def interrupt_at(made: Path, manager: KernelManager) -> None:
+    """Once the running cell has made it: ipykernel answers no request that an interrupt meets
+    before its code runs or behind it."""
+
+    def interrupt() -> None:
+        assert wait_until(made.exists)
+        manager.interrupt_kernel()
+
+    threading.Thread(target=interrupt).start()
 
 
 def poll(manager: KernelManager) -> int | None:

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from tests.integration.conftest import UNCLOSED_LOOPS
-from tests.integration.test_jupyter import Installed, connected, installed, run, runtime
+from tests.integration.test_jupyter import (
+    Installed,
+    connected,
+    installed,
+    interrupt_at,
+    run,
+    runtime,
+)
 
 __all__ = ["installed", "runtime"]
 
@@ -28,5 +35,7 @@ def test_it_listens_on_the_loopback_inside_and_its_clients_are_led_there(
         manager.restart_kernel(now=True)
         client.wait_for_ready(timeout=300)
         assert run(client, WHERE) == "tcp 127.0.0.1 True\n"
-        manager.interrupt_kernel()
+        interrupt_at(installed.project / "started", manager)
+        waits = "open('started', 'w').close(); import time; time.sleep(1000)"
+        assert "KeyboardInterrupt" in run(client, waits)
         assert run(client, "print(6 * 7)") == "42\n"
