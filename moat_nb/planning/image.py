@@ -39,6 +39,10 @@ FILES = "moat"
 
 IPYKERNEL_REQUIREMENT = "ipykernel>=6"
 
+FAST_JSON = "orjson"
+"""jupyter_client writes messages with it where it is there: 10 MB of output in two thirds of the
+time. Not each Python and machine has a wheel of it."""
+
 _INSTALL = (
     "python3",
     # Run from its wheel: the image may have no pip, or one that is older than its wheels' tags.
@@ -66,6 +70,8 @@ _APT = (
     " && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends {packages}"
     " && rm -rf /var/lib/apt/lists/*"
 )
+
+_IF_THERE = '"$@" 2>/dev/null || :'
 
 _PROVE = (
     'for name; do command -v "$name" >/dev/null'
@@ -167,6 +173,8 @@ class ImagePlan:
         if self.requirements:
             yield f"COPY {FILES} /opt/moat"
             yield _run(*_INSTALL, *self.requirements)
+        for name in self.optional:
+            yield _run("/bin/sh", "-c", _IF_THERE, "moat", *_INSTALL, name)
         if self.npm:
             yield _run(*_NPM, *self.npm)
         if self.proved:
@@ -193,6 +201,11 @@ class ImagePlan:
         """The image's whole name, given the id of its base image."""
         content = f"{base_id.removeprefix('sha256:')}\n{self.dockerfile}"
         return f"{self.repository}:{hashlib.sha256(content.encode()).hexdigest()[:12]}"
+
+    @property
+    def optional(self) -> tuple[str, ...]:
+        """Requirements that are installed where there is a wheel."""
+        return (FAST_JSON,) if IPYKERNEL_REQUIREMENT in self.requirements else ()
 
     @property
     def only_ipykernel(self) -> bool:

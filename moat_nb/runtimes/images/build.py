@@ -159,6 +159,8 @@ class BuildRequest:
     dockerfile: str
     """Labels its first layer as an image of ours; a failed build removes no other layers."""
     requirements: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
+    """Further ones that are fetched where there is a wheel."""
     """What to fetch wheels of; the Dockerfile copies :data:`FILES`."""
     there: frozenset[str] = frozenset()
     """Names of wheels that the image before has: they are not copied."""
@@ -243,6 +245,9 @@ def _add_wheels(
     try:
         progress.stage(f"fetching wheels for {target}")
         wheels.download(["pip", *request.requirements], target, directory, progress)
+        for name in request.optional:
+            with contextlib.suppress(ImageError):
+                wheels.download([name], target, directory, progress)
         (pip,) = directory.glob("pip-*.whl")
         new = [one for one in sorted(directory.glob("*.whl")) if one.name not in request.there]
         for wheel in sorted({*new, pip}):

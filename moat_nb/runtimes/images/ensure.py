@@ -84,6 +84,7 @@ def ensure_image(
             tag=tag,
             dockerfile=plan.dockerfile,
             requirements=plan.requirements,
+            optional=plan.optional,
             labels=partial(labels_of, plan, base_id, None),
             network_steps=plan.network_steps,
             limits=plan.limits,

