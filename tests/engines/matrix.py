@@ -123,7 +123,7 @@ CANNOT = {
     "bubblewrap": {
         **NO_INODES,
         test_a_service_is_reached_by_name_sees_no_exclude_and_ends_with_the_sandbox: Cannot(
-            cell="refused", raises=NotSupportedYet, says="cannot run any beside"
+            cell="refused", raises=NotSupportedYet, says="cannot run any service beside"
         ),
     },
     "podman-bookworm-runc": {
