@@ -98,6 +98,7 @@ class MoatProvisioner(KernelProvisionerBase):
 
     async def pre_launch(self, **kwargs: Any) -> dict[str, Any]:
         self._process = None
+        self._ending = False
         given = dict(kwargs.pop("env", os.environ))
         kwargs = await super().pre_launch(env=given, **kwargs)
         self._env = meant_for_kernel(kwargs["env"], os.environ, self.kernel_spec.env)
@@ -149,13 +150,14 @@ class MoatProvisioner(KernelProvisionerBase):
             self.connection_info = {**inner, **self._encryption()}  # type: ignore[typeddict-item]
         else:
             inner = self.connection_info
+        if self._process is not None:  # of a wake, which a restart came after
+            self._process.kill()
         self._process = sandbox.spawn_kernel(
             list(sandbox.config.kernel.argv) or cmd,
             json_ready(inner),
             env=self._env,
             host_cwd=self._cwd,
         )
-        self._ending = False
         if self._owns_sandbox:  # else who gave us the sandbox asks for himself
             say = functools.partial(self._say_how_it_ended, str(inner["ip"]))
             if self._limits is not None:
@@ -331,15 +333,16 @@ class MoatProvisioner(KernelProvisionerBase):
             self._sandbox = None
 
     def _stop_sandbox(self) -> None:
-        if self._limits is not None:
-            self._limits.end()
-            self._limits = None
-        relay, self._relay = self._relay, None
-        self.connection_info = {}
-        if relay is not None:
-            relay.close()
-        if self._sandbox is not None:
-            self._sandbox.stop()
+        with self._launching:
+            if self._limits is not None:
+                self._limits.end()
+                self._limits = None
+            relay, self._relay = self._relay, None
+            self.connection_info = {}
+            if relay is not None:
+                relay.close()
+            if self._sandbox is not None:
+                self._sandbox.stop()
 
     # -------- what others ask
 

@@ -32,8 +32,7 @@ def overtime(seconds: float) -> str:
 
 class CellTimer:
     """Has a cell interrupted that takes longer than ``kernel.cell_timeout``, and its kernel ended
-    when it does not stop then. ``tell(text)`` is called before. Not thread-safe but for what the
-    timer does itself."""
+    when it does not stop then. ``tell(text)`` is called before."""
 
     def __init__(
         self, process: Process, seconds: float | None, tell: Callable[[str], None]
@@ -42,20 +41,24 @@ class CellTimer:
         self._seconds = seconds
         self._tell = tell
         self._timer: threading.Timer | None = None
+        self._lock = threading.RLock()
+        """Held while the timer is changed, or acts as the one that counts."""
         self.overdue: str | None = None
         """Why the kernel was ended, if it was."""
 
     def begin(self) -> None:
         """A cell's turn has come."""
-        self.cancel()
-        if self._seconds is not None:
-            self._after(self._seconds, self._interrupt)
+        with self._lock:
+            self.cancel()
+            if self._seconds is not None:
+                self._after(self._seconds, self._interrupt)
 
     def cancel(self) -> None:
         """No cell runs."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        with self._lock:
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
 
     def _after(self, seconds: float, do: Callable[[], None]) -> None:
         self._timer = threading.Timer(seconds, do)
@@ -68,19 +71,22 @@ class CellTimer:
         return self._timer is threading.current_thread() and self._process.poll() is None
 
     def _interrupt(self) -> None:
-        if not self._is_due:
-            return
         assert self._seconds is not None
-        self._after(STOP_SECONDS, self._kill)
+        with self._lock:
+            if not self._is_due:
+                return
+            self._after(STOP_SECONDS, self._kill)
         self._tell(f"{overtime(self._seconds)}, so it was interrupted")
         with contextlib.suppress(SandboxGone):
             self._process.signal(signal.SIGINT)
 
     def _kill(self) -> None:
-        if self._is_due:
-            assert self._seconds is not None
-            self.overdue = f"{overtime(self._seconds)} and did not stop, so its kernel was ended"
-            self._process.kill()
+        assert self._seconds is not None
+        with self._lock:
+            if self._is_due:
+                why = f"{overtime(self._seconds)} and did not stop, so its kernel was ended"
+                self.overdue = why
+                self._process.kill()
 
 
 class TimeLimits:

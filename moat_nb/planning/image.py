@@ -170,11 +170,7 @@ class ImagePlan:
             yield f"RUN {_APT.format(packages=' '.join(self.apt))}"
         for name, other in self.links:
             yield _run("ln", "--symbolic", "--force", f"/usr/bin/{other}", f"/usr/local/bin/{name}")
-        if self.requirements:
-            yield f"COPY {FILES} /opt/moat"
-            yield _run(*_INSTALL, *self.requirements)
-        for name in self.optional:
-            yield _run("/bin/sh", "-c", _IF_THERE, "moat", *_INSTALL, name)
+        yield from self._pip_steps()
         if self.npm:
             yield _run(*_NPM, *self.npm)
         if self.proved:
@@ -189,9 +185,16 @@ class ImagePlan:
             yield "USER 0:0"
             yield f"RUN {_KEEP_HOME}"
 
+    def _pip_steps(self) -> Iterator[str]:
+        if self.requirements:
+            yield f"COPY {FILES} /opt/moat"
+            yield _run(*_INSTALL, *self.requirements)
+        for name in self.optional:
+            yield _run("/bin/sh", "-c", _IF_THERE, "moat", *_INSTALL, name)
+
     def grown_dockerfile(self, before: str) -> str:
         """The same of the image ``before``, which lacks some of pip's packages and nothing else."""
-        steps = [f"COPY {FILES} /opt/moat", _run(*_INSTALL, *self.requirements)]
+        steps = list(self._pip_steps())
         if self.proved:
             steps.append(_run("/bin/sh", "-ec", _PROVE, "moat", *self.proved))
         head = (f"FROM {before}", f"LABEL {IMAGE_LABEL}=1", "USER 0:0")
@@ -209,7 +212,8 @@ class ImagePlan:
 
     @property
     def only_ipykernel(self) -> bool:
-        return self.requirements == (IPYKERNEL_REQUIREMENT,) and not self.network_steps
+        asked = self.network_steps or self.proved
+        return self.requirements == (IPYKERNEL_REQUIREMENT,) and not asked
 
 
 def _run(*argv: str) -> str:

@@ -116,9 +116,11 @@ class Records:
             words: Any = json.loads(file.read_bytes())
             permissions = of_words(words["permissions"])
             return Record(project=str(words["project"]), permissions=permissions)
-        except (FileNotFoundError, NotADirectoryError, PermissionError):
+        except (FileNotFoundError, NotADirectoryError):
             return None  # as for a user without a home: nothing was ever kept
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            if isinstance(error, PermissionError) and not os.access(file.parent, os.X_OK):
+                return None  # as another user's home
             # To go on as if nothing had been approved would be to trust the file anew.
             raise MoatError(
                 f"{file}: what was approved cannot be read ({type(error).__name__}: {error}); "

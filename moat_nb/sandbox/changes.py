@@ -272,8 +272,10 @@ def _by(parts: list[str]) -> str:
 
 def leads_out(relative: str, target: str) -> bool:
     """Whether a link at ``relative`` may lead out of its mount, by its words alone."""
-    if target.startswith("/"):
-        return True
+    names = [part for part in target.split("/") if part not in ("", ".")]
+    down = next((i for i, part in enumerate(names) if part != ".."), len(names))
+    if target.startswith("/") or ".." in names[down:]:
+        return True  # a name before `..` may be another link
     inside = posixpath.normpath(posixpath.join(posixpath.dirname(relative), target))
     return inside == ".." or inside.startswith("../")
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import stat
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -41,6 +42,12 @@ SECONDS = 1.0
 MAX_DIRECTORIES = 1024
 MAX_ENTRIES = 20_000
 """Read of one directory at one look."""
+
+MAX_TOLD = 1000
+"""Names that were made."""
+
+TICK_NANOSECONDS = 20_000_000
+"""Two of a kernel's longest ticks."""
 
 DEPTH = 6
 """Levels below a mount to which directories that are made later are watched."""
@@ -147,8 +154,8 @@ class ProtectedWatch:
             "protected_made": "if you did not make it, remove it before you work there",
             "protected_lost": "a sandbox can change it now; start the sandbox anew to protect it",
             "protected_changed": "if you did not change it, look at it before you work there",
-            "protected_full": f"{MAX_DIRECTORIES} directories are, and what programs of the host "
-            "run or obey is not told of in the others; `moat-nb changes` lists it",
+            "protected_full": f"{MAX_DIRECTORIES} directories are, and {MAX_TOLD} names are told; "
+            "`moat-nb changes` lists what else programs of the host run or obey",
         }[kind]
         self._tell(kind, one_line(f"{path} {what}; {hint}"))
 
@@ -172,7 +179,7 @@ class ProtectedWatch:
             known = _Directory(
                 relative=relative,
                 identity=(status.st_dev, status.st_ino),
-                changed=status.st_ctime_ns,
+                changed=_changed(status),
             )
             for name, is_directory in _entries(descriptor):
                 if is_directory:
@@ -199,7 +206,7 @@ class ProtectedWatch:
                 self._forget(path, known)
                 return
             # Taken before the entries are read: what is made meanwhile is read at the next look.
-            known.changed = status.st_ctime_ns
+            known.changed = _changed(status)
             found = list(_entries(descriptor))
         finally:
             os.close(descriptor)
@@ -268,11 +275,19 @@ class ProtectedWatch:
         return len(parts) <= DEPTH and parts[-1] not in ("node_modules", "__pycache__")
 
     def _made(self, path: str, why: str) -> None:
-        if path not in self._told:
+        if len(self._told) >= MAX_TOLD:
+            self._unwatched = self._unwatched or path
+        elif path not in self._told:
             self._told.add(path)
             self._say(
                 "protected_made", path, f"was made since the start, and is run or obeyed by {why}"
             )
+
+
+def _changed(status: os.stat_result) -> int:
+    """Its ctime; -1, which is none, where another change may get the same one yet: before Linux
+    6.13 it moves once a tick."""
+    return status.st_ctime_ns if time.time_ns() - status.st_ctime_ns > TICK_NANOSECONDS else -1
 
 
 def _identity(path: str) -> tuple[int, ...]:

@@ -149,7 +149,9 @@ def _tags(text: str) -> list[tuple[bool, str]] | None:
     while found := BEGINS_TAG.search(text, at):
         at = found.start()
         if text.startswith("<!--", at):
-            at = text.find("-->", at + 4) + 3
+            begin, at = at + 4, text.find("-->", at + 4) + 3
+            if text.startswith((">", "->"), begin) or text.find("--!>", begin, at) >= 0:
+                return None  # a browser sees it end before
         elif tag := _TAG.match(text, at):
             at = tag.end()
             name = tag[2].lower()

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from moat_nb.jupyter.relay.wire import Message, made_header
+from moat_nb.jupyter.relay.wire import Message, header_of, made_header
 from moat_nb.jupyter.relay.work import Asked
 
 __all__ = ["Cell"]
@@ -38,8 +38,8 @@ class Cell:
 
     def begin(self, identities: Sequence[bytes], parts: Sequence[bytes]) -> bool:
         """Take a client's signed message for a request; whether it is one that shows output."""
-        header, content = json.loads(parts[0]), json.loads(parts[3])
-        if header.get("msg_type") != "execute_request" or content.get("silent"):
+        header = header_of(parts)
+        if header.get("msg_type") != "execute_request" or _is_silent(parts[3]):
             return False
         self._identities, self._header = list(identities), header
         self.running, self._idle = True, False
@@ -130,6 +130,15 @@ class Cell:
             self.running = False
         self._broken.clear()
         return iopub, shell
+
+
+def _is_silent(content: bytes) -> bool:
+    """Also of a request that no kernel could read, and so none answers."""
+    try:
+        found = json.loads(content)
+    except (ValueError, RecursionError):
+        return True
+    return not isinstance(found, dict) or bool(found.get("silent"))
 
 
 def _error(name: str, text: str) -> dict[str, Any]:

@@ -65,14 +65,18 @@ class Commands:
         self._waiting: deque[_Waiting] = deque()
         self._written = 0
         self._dropped = 0
+        self._begun = False
         self._ends = False
         self._patience = START_SECONDS
         self._changed = threading.Condition()
         threading.Thread(target=self._run, name="moat-relay-commands", daemon=True).start()
 
     def begin(self, options: bytes) -> None:
-        """The first line."""
-        self._put(_Waiting(command=None, line=options))
+        """The first line; what was put before comes behind it."""
+        with self._changed:
+            self._begun = True
+            self._waiting.appendleft(_Waiting(command=None, line=options))
+            self._offer()
 
     def put(self, command: Command) -> None:
         self._put(_Waiting(command=command, line=command_line(command)))
@@ -91,13 +95,17 @@ class Commands:
     def _put(self, one: _Waiting) -> None:
         with self._changed:
             self._waiting.append(one)
-            with contextlib.suppress(OSError, ValueError):  # it has died
-                self._write()
+            self._offer()
             notes = [other for other in reversed(self._waiting) if other.weight >= 0]
             if len(notes) > MAX_NOTES:  # of those that weigh as much the latest goes
                 self._waiting.remove(max(notes, key=lambda note: note.weight))
                 self._dropped += 1
-            self._changed.notify()
+
+    def _offer(self) -> None:
+        if self._begun:
+            with contextlib.suppress(OSError, ValueError):  # it has died
+                self._write()
+        self._changed.notify()
 
     def _write(self) -> None:
         """What there is room for; raises OSError when nobody reads any more."""
@@ -122,9 +130,9 @@ class Commands:
 
     def _has_work(self) -> bool:
         """Wait for something to be taken; False when no more comes."""
-        while not self._waiting and not self._ends:
+        while not (self._begun and self._waiting) and not self._ends:
             self._changed.wait()
-        return bool(self._waiting)
+        return self._begun and bool(self._waiting)
 
     def _follow(self) -> bool:
         """Until all is taken; whether it was."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import traceback
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 from moat_nb.jupyter.output.drawings import Drawings
-from moat_nb.jupyter.relay.wire import Message, made_header
+from moat_nb.jupyter.relay.wire import Message, Signer, made_header
 
 __all__ = ["Libraries"]
 
@@ -21,6 +23,10 @@ EXPRESSION = (
 """As a user expression of an execute request, with no code: its ``text/plain`` is the script."""
 
 
+MOST_ASKED = 3
+"""How often a kernel is asked for one library that it does not answer for."""
+
+
 class Libraries:
     """One request at a time, of one kernel."""
 
@@ -29,10 +35,12 @@ class Libraries:
         self._session = uuid.uuid4().hex
         self._asked: tuple[str, str] | None = None
         """The id of the request, and the library."""
+        self._aborted: Counter[str] = Counter()
 
     def forget(self) -> None:
         """The kernel ended."""
         self._asked = None
+        self._aborted.clear()
         self._drawings.forget()
 
     def request(self) -> Message | None:
@@ -58,13 +66,29 @@ class Libraries:
         asked = self._asked is not None and message.parent.get("msg_id") == self._asked[0]
         return asked or message.parent.get("session") == self._session
 
+    def frames(self, reply: Message, signer: Signer) -> Iterator[tuple[Message, list[bytes]]]:
+        """What :meth:`drawn` gives, with its frames, signed."""
+        try:
+            for shown in self.drawn(reply):
+                if (frames := shown.frames(signer)) is not None:
+                    yield shown, frames
+        except Exception:  # as where it does not fit into memory: no message may end the relay
+            traceback.print_exc()
+
     def drawn(self, reply: Message) -> Iterator[Message]:
         """What to show once the kernel has answered: the figures that waited."""
         if self._asked is None or reply.kind != "execute_reply" or not self.is_about(reply):
             return iter(())
         library, self._asked = self._asked[1], None
         if reply.content.get("status") in ("abort", "aborted"):
+            self._aborted[library] += 1
+            if self._aborted[library] >= MOST_ASKED:
+                return iter(self._drawn(library, None))
             return iter(())  # with the cells that waited beside it; it is asked again
+        self._aborted.pop(library, None)
+        return self._drawn(library, _script(reply.content))
+
+    def _drawn(self, library: str, script: Any) -> Iterator[Message]:
         return (
             Message(
                 identities=[b"update_display_data"],
@@ -72,7 +96,7 @@ class Libraries:
                 parent={},
                 content=content,
             )
-            for content in self._drawings.give(library, _script(reply.content))
+            for content in self._drawings.give(library, script)
         )
 
 

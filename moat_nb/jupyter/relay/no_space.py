@@ -45,7 +45,7 @@ class NoSpace:
 
     def asks(self, message: Message) -> bool:
         """Whether the launcher is to be asked now."""
-        if self._asked or not tells_of_it(message):
+        if self._asked or self.cell is not None or not tells_of_it(message):
             return False
         self._asked, self.cell = True, message.parent
         self._until = time.monotonic() + ANSWER_SECONDS

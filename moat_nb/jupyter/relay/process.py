@@ -133,6 +133,9 @@ class RelayProcess:
     def refused(self, why: str) -> None:
         """No other could be started: answer so what clients have asked meanwhile."""
         with self._lock:
+            if self._state is not None and "connect" in self._state:  # it was told of one
+                self._state = {"asleep": self._state["connect"], "why": why}
+                self._command(**self._state)
             self._command(refused=why)
 
     def note(self, text: str, *, now: bool = False, weight: int = ORDINARY) -> None:
@@ -204,7 +207,9 @@ class RelayProcess:
             words = tail.decode(errors="replace")
             code = process.returncode
             logger.warning("the relay of a kernel's output ended (%s), and starts: %s", code, words)
-            self._start_again(process)
+            while not self._start_again(process):
+                if self._closed.wait(pause):
+                    return
 
     def _heard(self, process: subprocess.Popen[bytes]) -> bytes:
         """The end of what it writes, once it has ended; its words are passed on or answered."""
@@ -214,13 +219,20 @@ class RelayProcess:
             *lines, rest = (rest + piece).split(b"\n")
             for line in lines:
                 if line in WORDS:
-                    self.on_word(line.decode())
+                    self._pass_on(line.decode())
                 elif line == NO_SPACE:
                     self._answer_what_is_full()
                 else:
                     tail = (tail + line + b"\n")[-TAIL:]
             rest = rest[-TAIL:]
         return tail + rest
+
+    def _pass_on(self, word: str) -> None:
+        try:
+            self.on_word(word)
+        except Exception:
+            # Whatever it meets, somebody must go on to hear the relay.
+            logger.warning("what a relay said was not heard", exc_info=True)
 
     def _answer_what_is_full(self) -> None:
         try:
@@ -230,18 +242,23 @@ class RelayProcess:
         with self._lock:
             self._command(space=words)
 
-    def _start_again(self, dead: subprocess.Popen[bytes]) -> None:
-        """Another, which is told what it needs to know before it listens."""
+    def _start_again(self, dead: subprocess.Popen[bytes]) -> bool:
+        """Another, which is told what it needs to know before it listens; False where there is no
+        room for one."""
         assert self._options is not None and dead.stdout is not None
+        try:
+            process = self._started()
+        except OSError as error:
+            logger.warning("no relay of a kernel's output can be started: %s", error)
+            return False
         dead.stdout.close()
-        process = self._started()
         with self._lock:
             left = self._commands.left()
             self._commands.end()
             self._process, self._commands = process, Commands(process)
             if self._closed.is_set():
                 self._commands.end()
-                return
+                return True
             self._commands.begin(self._options.line())
             if self._state is not None:
                 self._command(**self._state)
@@ -249,6 +266,7 @@ class RelayProcess:
             for note in filter(None, map(_as_note, left)):
                 self._command(**note)
         self._listens(process)
+        return True
 
     def _command(self, **command: Any) -> None:
         self._commands.put(command)

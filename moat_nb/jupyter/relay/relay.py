@@ -113,9 +113,9 @@ class Relay:
     # -------- the launcher
 
     def _obey(self) -> None:
-        received = os.read(self._commands, 1 << 16)
-        self._ended = not received
-        *lines, self._unread = (self._unread + received).split(b"\n")
+        piece = os.read(self._commands, 1 << 16)
+        self._ended = not piece
+        *lines, self._unread = (self._unread + piece).split(b"\n")
         for line in lines:
             command = json.loads(line)
             if "connect" in command:
@@ -249,9 +249,8 @@ class Relay:
             if message is None:
                 continue
             if self._libraries.is_about(message):
-                for shown in self._libraries.drawn(message):
-                    drawn = shown.frames(self._to_client)
-                    if drawn is not None and self._affordable(shown, drawn):
+                for shown, drawn in self._libraries.frames(message, self._to_client):
+                    if self._affordable(shown, drawn):
                         self._clients.iopub.send_multipart(drawn, copy=False)
                 continue
             if not self._affordable(message, frames):
@@ -264,8 +263,9 @@ class Relay:
                 self._publish(self._cell.text(note))
             if passed is not None:
                 client.send_multipart(passed, copy=False)
-            self._cell.hear(message)
-            self._work.hear(message)
+            if channel == "shell" or message.kind != "execute_reply":
+                self._cell.hear(message)
+                self._work.hear(message)
             for hint in self._harmless.hints():
                 self._publish(self._cell.text(hint))
             if channel == "iopub" and self._no_space.asks(message):

@@ -114,6 +114,7 @@ def _grow(
         tag=plan.tag(base_id),
         dockerfile=plan.grown_dockerfile(before.name),
         requirements=plan.requirements,
+        optional=plan.optional,
         there=before.wheels,
         labels=partial(labels_of, plan, base_id, before),
         limits=plan.limits,

@@ -267,3 +267,12 @@ def test_a_build_has_network_only_for_what_needs_it_and_plan_says_for_what() -> 
     assert asking.notices == (
         "the image's build has network, for apt (jq), npm (left-pad), hooks.post_build",
     )
+
+
+def test_an_image_that_must_have_a_program_is_not_its_base_by_another_name() -> None:
+    assert plan().only_ipykernel
+    assert not dataclasses.replace(plan(), proved=("docker",)).only_ipykernel
+
+
+def test_an_image_that_grows_gets_what_it_would_get_anew() -> None:
+    assert OPTIONAL in plan().grown_dockerfile("moat-nb/survey:before")

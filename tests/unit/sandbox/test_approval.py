@@ -184,6 +184,19 @@ def test_a_record_that_cannot_be_read_is_no_first_start(plan: Plan, host: Host) 
             check(plan(""), yes)
 
 
+def test_a_record_that_may_not_be_read_is_no_first_start(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check(plan(WITH_EXCLUDE))
+
+    def refuse(path: Path) -> bytes:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(MoatError, match="cannot be read"):
+        check(plan(""), yes)
+
+
 def test_a_record_that_cannot_be_read_is_told_of_and_stops_no_other_project(
     plan: Plan, host: Host, caplog: pytest.LogCaptureFixture
 ) -> None:

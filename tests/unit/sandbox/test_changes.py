@@ -191,6 +191,8 @@ def test_no_link_is_followed(tmp_path: Path, start: float) -> None:
         ("a", "/etc", True),
         ("a", "b/../../c", True),
         ("a", "..b", False),
+        ("a/m", "link/../secret", True),
+        ("a/b/c", ".././../d", False),
     ],
 )
 def test_where_a_link_leads(relative: str, target: str, out: bool) -> None:

@@ -203,6 +203,18 @@ def test_the_watch_is_bounded(
     assert told[1:] == [("protected_made", "room/.envrc")]
 
 
+def test_of_very_many_names_the_first_are_told(
+    tmp_path: Path, begin: Begin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protected_watch, "MAX_TOLD", 5)
+    watch, told = begin()
+    for look in range(3):
+        for number in range(20):
+            (tmp_path / f"{look}-{number}.code-workspace").touch()
+        watch.look()
+    assert [kind for kind, _ in told] == ["protected_made"] * 5 + ["protected_full"]
+
+
 def test_what_is_made_beside_very_many_entries_is_told(
     tmp_path: Path, begin: Begin, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -86,6 +86,12 @@ def test_html_that_acts_loads_or_covers_is_not_shown_in_the_page(text: str) -> N
     assert plain_html(text) is None
 
 
+@pytest.mark.parametrize("comment", ["<!-->{}-->", "<!--->{}-->", "<!-- --!>{}-->"])
+def test_a_comment_ends_where_a_browser_has_it_end(comment: str) -> None:
+    assert plain_html(comment.format("<div>" * 20_000)) is None
+    assert plain_html("<p>a<!-- <b> > - -- -->b</p>") == "<p>ab</p>"
+
+
 def test_a_table_of_pandas_is_plain_and_keeps_what_it_shows() -> None:
     frame = pandas.DataFrame({"city": ["Oslo", "<Lima>"]}, index=["a", "b"])
     shown = plain_html(frame._repr_html_())

@@ -57,6 +57,15 @@ def test_of_many_notes_the_worst_wait(base: Path) -> None:
         assert relay._commands.left()[-1]["note"] == "a hook was made"
 
 
+def test_what_is_told_before_it_listens_waits_for_that(base: Path) -> None:
+    with contextlib.closing(RelayProcess(base)) as relay:
+        relay.note("a hook was made while the sandbox started")
+        relay.open(json_ready(new_connection(relay.prefix)))
+        while relay._commands.left():
+            time.sleep(0.01)
+        assert relay.is_running()
+
+
 def test_one_that_takes_nothing_is_started_again_and_told_what_it_missed(
     base: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -36,4 +36,6 @@ def test_a_cell_asks_once() -> None:
     assert [asked.asks(full), asked.asks(full)] == [True, False]
     assert asked.cell == {"msg_id": "1"}
     asked.begin_cell()
+    assert not asked.asks(full)  # the answer of the cell before is still to come
+    asked.cell = None
     assert asked.asks(full)
