@@ -134,7 +134,6 @@ CANNOT = {
         not in {
             excludes.test_an_excluded_file_is_neither_read_nor_written,
             sandbox.test_a_command_out_of_memory_is_reported_as_that_and_the_sandbox_lives,
-            killed.test_a_launcher_killed_with_its_reaper_leaves_what_the_next_start_sweeps,
             test_a_wish_for_podman_is_met_by_podman_and_by_nothing_else,
         }
     },

@@ -109,6 +109,7 @@ sys.stdin.read()
 
 def test_a_launcher_killed_with_its_reaper_leaves_what_the_next_start_sweeps(launcher):
     project = launcher.project("deep/lib", ".env")
+    launcher.launch(project).stop()  # an engine that cannot have it refuses it here
     argv = [sys.executable, "-c", HOLD, project, launcher.runtime]
     process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     with process:
