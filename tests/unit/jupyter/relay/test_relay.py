@@ -63,6 +63,41 @@ def test_what_has_not_the_clients_signature_is_not_asked(world: World) -> None:
     assert not kernel.sockets["shell"].poll(0)
 
 
+@pytest.mark.parametrize(
+    ("header", "content"),
+    [
+        (b'["execute_request"]', b"{}"),
+        (b'{"msg_type": "execute_request"}', b"[]"),
+        (b'{"msg_type": "execute_request"}', b"execute_request"),
+        (b'{"msg_type": "execute_request"}', b"[" * 100_000),
+    ],
+)
+def test_a_request_that_nobody_could_read_ends_no_relay(
+    world: World, header: bytes, content: bytes
+) -> None:
+    kernel = world.start_kernel()
+    pid = world.relay.pid
+    parts = [header, b"{}", b"{}", content]
+    signature = world.client.session.sign(parts)
+    world.client.sockets["shell"].send_multipart([DELIMITER, signature, *parts])
+    assert kernel.sockets["shell"].recv_multipart()[-1] == content
+    assert world.asked("next")[1]["content"]["code"] == "next"
+    assert world.relay.pid == pid
+
+
+def test_an_end_while_the_launcher_is_asked_what_is_full_ends_no_relay(world: World) -> None:
+    kernel = world.start_kernel()
+    pid = world.relay.pid
+    for _ in range(2):
+        request = world.asked("write")[1]
+        full = {"name": "stderr", "text": "No space left on device"}
+        kernel.send("iopub", "stream", full, parent=request)
+    world.relay.ended(world.prefix, "it died")
+    world.start_kernel("2")
+    assert world.asked("next")[1]["content"]["code"] == "next"
+    assert world.relay.pid == pid
+
+
 def test_the_kernel_asks_for_input_where_it_was_asked(world: World) -> None:
     kernel = world.start_kernel()
     identities, request = world.asked("input()")
