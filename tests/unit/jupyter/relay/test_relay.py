@@ -88,12 +88,22 @@ def test_a_request_that_nobody_could_read_ends_no_relay(
 def test_an_end_while_the_launcher_is_asked_what_is_full_ends_no_relay(world: World) -> None:
     kernel = world.start_kernel()
     pid = world.relay.pid
+    asked, answered = threading.Event(), threading.Event()
+
+    def no_space() -> str:
+        asked.set()
+        answered.wait(60)
+        return ""
+
+    world.relay.no_space = no_space
     for _ in range(2):
         request = world.asked("write")[1]
         full = {"name": "stderr", "text": "No space left on device"}
         kernel.send("iopub", "stream", full, parent=request)
+        assert asked.wait(60)
     world.relay.ended(world.prefix, "it died")
     world.start_kernel("2")
+    answered.set()
     assert world.asked("next")[1]["content"]["code"] == "next"
     assert world.relay.pid == pid
 
