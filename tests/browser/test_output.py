@@ -96,6 +96,51 @@ def test_each_acts_where_nothing_stands_between(
         nb.page.wait_for_function(f"document.documentElement.dataset.owned == {name!r}")
 
 
+TAKES_KEYS = """
+from IPython.display import HTML, display
+import ipywidgets as w
+PAGE = '''<input id=i><script>addEventListener('keydown', e => document.body.append(e.key));
+setInterval(() => {focus(); document.getElementById('i').focus()}, 50)</script>'''
+"""
+
+
+@pytest.mark.parametrize("shown", ["HTML(PAGE)", "w.HTML(PAGE)"])
+@pytest.mark.parametrize("guarded", [True, False], ids=["guarded", "control"])
+def test_no_output_gets_what_is_typed_elsewhere(
+    sandboxed: Callable[..., Notebook], shown: str, guarded: bool
+) -> None:
+    nb = sandboxed()
+    nb.run(TAKES_KEYS)
+    if not guarded:
+        nb.page.evaluate("window.moatGuard = frame => {}")
+    output = nb.run(f"display({shown})")
+    nb.cells.nth(2).get_by_role("textbox").click()
+    nb.page.keyboard.type("x = 6 * 7", delay=50)
+    written = nb.cells.nth(2).locator(".cm-content")
+    frame = output.frame_locator("iframe").frame_locator("iframe").locator("body")
+    if guarded:
+        expect(written).to_have_text("x = 6 * 7")
+        expect(output).to_contain_text("took the keyboard")
+    else:
+        expect(frame).to_contain_text("6 * 7")
+        expect(written).not_to_have_text("x = 6 * 7")
+
+
+def test_an_output_that_is_clicked_at_has_the_keyboard(sandboxed: Callable[..., Notebook]) -> None:
+    nb = sandboxed()
+    nb.run(TAKES_KEYS)
+    output = nb.run("HTML('<input id=i><script>1</script>')")
+    field = output.frame_locator("iframe").frame_locator("iframe").locator("input")
+    box = field.bounding_box()
+    assert box is not None
+    place = box["x"] + 5, box["y"] + 5
+    nb.page.mouse.move(*place)  # to the frame's cover, which goes then
+    nb.page.mouse.move(*place)
+    nb.page.mouse.click(*place)
+    nb.page.keyboard.type("typed here", delay=20)
+    expect(field).to_have_value("typed here")
+
+
 def test_widgets_look_and_act_as_ever(sandboxed: Callable[..., Notebook]) -> None:
     nb = sandboxed()
     nb.run(BEGIN)

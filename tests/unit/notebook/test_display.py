@@ -10,6 +10,7 @@ from IPython.core.interactiveshell import InteractiveShell
 
 from moat_nb.errors import MoatError, MoatRemoteError
 from moat_nb.jupyter.output.drawings import PLOTLY, Drawings
+from moat_nb.jupyter.output.iframe import BEGIN
 from moat_nb.notebook.display import MAX_DISPLAYS, DisplayIds, Replay
 
 FIGURES: dict[str, dict[str, Any]] = {
@@ -67,9 +68,9 @@ def test_a_figure_is_drawn_at_the_end_of_its_cell_and_the_next_one_at_once(libra
         assert drawn["update"] and drawn["transient"] == waiting["transient"]
         # Never the sandbox's own id, which might be another display's of the notebook.
         assert waiting["transient"]["display_id"] not in ("", "inside")
-        assert drawn["data"]["text/html"].startswith('<iframe id="moat-')
+        assert drawn["data"]["text/html"].startswith(BEGIN)
         (again,) = shown.cell(figure, ends=fails(AssertionError()))
-        assert again["data"]["text/html"].startswith('<iframe id="moat-') and not again["update"]
+        assert again["data"]["text/html"].startswith(BEGIN) and not again["update"]
     assert shown.hints == []
 
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from plotly import offline
 
 from moat_nb.jupyter.output.drawings import LONGEST_SCRIPT, MAX_WAITING, PLOTLY, Drawings
+from moat_nb.jupyter.output.iframe import BEGIN
 from moat_nb.jupyter.output.messages import DISPLAYS, sanitise, sent_as
 from moat_nb.jupyter.relay.libraries import EXPRESSION
 from tests.unit.jupyter.output.test_safe import JSON, framed
@@ -171,4 +172,4 @@ def test_whatever_a_display_holds_only_our_frames_are_html(
     json.dumps(passed)
     for one in passed:
         page = (one or {"data": {}})["data"].get("text/html", "")
-        assert page == "" or page.startswith('<iframe id="moat-')
+        assert page == "" or page.startswith(BEGIN)

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from moat_nb.jupyter.output.iframe import BEGIN
 from moat_nb.jupyter.output.markdown import LONGEST, MAX_STOPS, STOPS, as_html, is_readable
 from moat_nb.jupyter.output.safe import sanitise_mimebundle
 from tests.unit.jupyter.output.test_sanitise import PIECES, assert_harmless
@@ -56,7 +57,7 @@ def shown(text: str) -> str:
 
 
 def assert_harmless_or_framed(page: str) -> None:
-    if not page.startswith('<iframe id="moat-'):
+    if not page.startswith(BEGIN):
         assert_harmless(page)
 
 

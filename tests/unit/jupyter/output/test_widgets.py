@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from moat_nb.jupyter.output.iframe import BEGIN
 from moat_nb.jupyter.output.models import BASE, CONTROLS, FORMS_OF, MODULES, form_of, view_of
 from moat_nb.jupyter.output.safe import VIEW
 from moat_nb.jupyter.output.widgets import COMMS, MAX_MODELS, NOWHERE, Widgets
@@ -458,5 +459,5 @@ def test_whatever_comes_in_whatever_order_no_html_of_it_acts(messages: list[Any]
         json.dumps([passed, hints])
         if passed is not None and "data" in passed:
             for page in html_of(kinds, passed):
-                if not page.startswith('<iframe id="moat-'):
+                if not page.startswith(BEGIN):
                     assert_harmless(page)
