@@ -15,7 +15,7 @@ import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from moat_nb.config.model import Config
 from moat_nb.errors import ApprovalNeeded, MoatError
@@ -31,6 +31,7 @@ from moat_nb.sandbox.permissions import (
     own_project,
 )
 from moat_nb.sandbox.project import LaunchPlan
+from moat_nb.sandbox.workspace import writable
 from moat_nb.text.terminal import LOGGER
 
 __all__ = ["Approve", "Record", "Records", "check", "check_again", "demands", "forget_excludes"]
@@ -39,11 +40,25 @@ Approve = Callable[[tuple[Demand, ...]], bool]
 """Asks a person whether a file may have these."""
 
 
+MOST_WRITTEN = 100
+"""Directories that are remembered of one project."""
+
+
+class Written(NamedTuple):
+    """A directory that a sandbox could write to, and by what it is known once it was moved."""
+
+    path: str
+    device: int
+    inode: int
+
+
 @dataclass(frozen=True, kw_only=True)
 class Record:
     project: str
     """The directory of moat.yaml, without a link in it."""
     permissions: Permissions
+    written: tuple[Written, ...] = ()
+    """What its sandboxes could ever write to, the latest last."""
 
 
 class Records:
@@ -87,7 +102,11 @@ class Records:
     def _write(self, record: Record) -> None:
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         file = self._file(record.project)
-        words = {"project": record.project, "permissions": as_words(record.permissions)}
+        words = {
+            "project": record.project,
+            "permissions": as_words(record.permissions),
+            "written": record.written,
+        }
         temporary = file.with_name(f".{secrets.token_hex(8)}")
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
@@ -115,7 +134,8 @@ class Records:
         try:
             words: Any = json.loads(file.read_bytes())
             permissions = of_words(words["permissions"])
-            return Record(project=str(words["project"]), permissions=permissions)
+            written = tuple(Written(str(p), int(d), int(i)) for p, d, i in words.get("written", ()))
+            return Record(project=str(words["project"]), permissions=permissions, written=written)
         except (FileNotFoundError, NotADirectoryError):
             return None  # as for a user without a home: nothing was ever kept
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -145,7 +165,8 @@ def check(
     unnamed = tuple(source for source in found if source not in keys)
     if new and (unnamed or approve is None or not approve(new)):
         raise ApprovalNeeded(project, tuple(map(str, new)), unnamed)
-    _keep(records, Record(project=project, permissions=asked), needed=bool(new))
+    written = _written(plan, records.read(project))
+    _keep(records, Record(project=project, permissions=asked, written=written), needed=bool(new))
     return asked
 
 
@@ -194,12 +215,31 @@ def _demands(asked: Permissions, project: str, records: Records) -> tuple[Demand
 
 
 def _writers(project: str, records: Records) -> Iterator[Record]:
-    """The records of all projects whose sandboxes can write to ``project``: any may have written
-    its file, so the file must ask for no more than each of them has."""
+    """The records of all projects whose sandboxes could ever write to ``project``: any may have
+    written its file, so the file must ask for no more than each of them has."""
+    above = {_identity(path) for path in (project, *map(str, Path(project).parents))} - {None}
     for record in records:
-        writable = (seen.source for seen in record.permissions.mounts if seen.writable)
-        if is_within(project, *writable):
+        paths = (seen.source for seen in record.permissions.mounts if seen.writable)
+        moved = any((device, inode) in above for _, device, inode in record.written)
+        if moved or is_within(project, *paths, *(path for path, *_ in record.written)):
             yield record
+
+
+def _written(plan: LaunchPlan, before: Record | None) -> tuple[Written, ...]:
+    """What its sandboxes could write to until now, and what this one can, whoever asked for it."""
+    found = dict.fromkeys(before.written if before is not None else ())
+    for path in writable(plan):
+        if (identity := _identity(path)) is not None:
+            found[Written(path, *identity)] = None
+    return tuple(found)[-MOST_WRITTEN:]
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    try:
+        status = Path(path).stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _keep(records: Records, record: Record, *, needed: bool) -> None:

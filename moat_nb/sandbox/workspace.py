@@ -14,14 +14,14 @@ from moat_nb.sandbox.changes import Changes, changes
 from moat_nb.sandbox.project import LaunchPlan
 from moat_nb.sandbox.protected_watch import ProtectedWatch
 
-__all__ = ["changes_of", "watch_of", "workspace_of"]
+__all__ = ["changes_of", "watch_of", "workspace_of", "writable"]
 
 
 def workspace_of(plan: LaunchPlan, since: float) -> dict[str, Any]:
     """The fields of a :class:`SandboxState` by which :func:`changes_of` finds what changed."""
     return {
         "since": since,
-        "writable": _writable(plan),
+        "writable": writable(plan),
         "unseen": hidden(plan.spec.mounts),
         "protect": plan.config.kernel.protect,
         "held": _held(plan),
@@ -39,8 +39,8 @@ def _held(plan: LaunchPlan) -> tuple[str, ...]:
     )
 
 
-def _writable(plan: LaunchPlan) -> tuple[str, ...]:
-    """None below another."""
+def writable(plan: LaunchPlan) -> tuple[str, ...]:
+    """The directories, none below another."""
     specs = (plan.spec, *plan.sidecar_specs)
     found = {
         mount.source: None
@@ -63,7 +63,7 @@ def watch_of(plan: LaunchPlan, tell: Callable[[str, str], None]) -> ProtectedWat
     directories = dict.fromkeys(path for spec in specs for path in spec.mounts.watched)
     protected = dict.fromkeys(path for spec in specs for path in spec.mounts.protected)
     allowed = plan.config.kernel.unprotect
-    return ProtectedWatch(_writable(plan), tuple(directories), tuple(protected), tell, allowed)
+    return ProtectedWatch(writable(plan), tuple(directories), tuple(protected), tell, allowed)
 
 
 def changes_of(state: SandboxState, budget: Budget | None = None) -> Changes:

@@ -35,6 +35,12 @@ MAX_IDENTITIES = 8
 MAX_IDENTITY = 1024
 MAX_BUFFERS = 4096
 LONGEST_FIELD = 512
+
+MOST_VALUES = 4_000_000
+"""Of a message, by the characters that part them. Each costs a parser, and whoever looks at it, as
+much as a long text does."""
+TOO_MANY = f"moat: an output of more than {MOST_VALUES:,} values is not shown"
+
 HEADER_FIELDS = ("msg_id", "msg_type", "username", "session", "date", "version", "subshell_id")
 
 VERSION = "5.4"
@@ -132,8 +138,12 @@ def read(frames: Sequence[bytes]) -> Message | None:
     identities, buffers = frames[:at], frames[at + 2 + PARTS :]
     if any(len(identity) > MAX_IDENTITY for identity in identities) or len(buffers) > MAX_BUFFERS:
         return None
+    rich = [_is_rich(part) for part in parts]
+    if any(rich[:-1]):
+        return None
     try:
-        header, parent, metadata, content = map(_unpacked, parts)
+        header, parent, metadata = map(_unpacked, parts[:-1])
+        content = _unpacked(parts[-1]) if not rich[-1] else _in_place_of(header)
     except (ValueError, RecursionError):
         return None
     if not all(isinstance(part, dict) for part in (header, parent, metadata, content)):
@@ -169,6 +179,20 @@ def made_header(kind: str, session: str) -> dict[str, str]:
         "date": datetime.now(timezone.utc).isoformat(),
         "version": VERSION,
     }
+
+
+def _is_rich(part: bytes) -> bool:
+    return len(part) > MOST_VALUES and sum(map(part.count, (b",", b"[", b"{"))) > MOST_VALUES
+
+
+def _in_place_of(header: Any) -> Any:
+    """What is shown in place of too much; None where that was no output."""
+    kind = header.get("msg_type") if isinstance(header, dict) else None
+    if kind == "stream":
+        return {"name": "stderr", "text": f"{TOO_MANY}\n"}
+    if kind in ("display_data", "execute_result"):
+        return {"data": {"text/plain": TOO_MANY}, "metadata": {}, "execution_count": None}
+    return None
 
 
 def _fields(header: dict[str, Any]) -> dict[str, str]:

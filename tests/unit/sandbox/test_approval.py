@@ -146,6 +146,30 @@ def test_a_file_that_several_sandboxes_could_write_is_held_against_each(
     check(plan("network: {policy: none}", "p/sub"))
 
 
+@pytest.mark.parametrize("later", ["read-only", "moved", "as before"])
+def test_what_a_sandbox_could_write_once_is_held_against_it_later(
+    plan: Plan, host: Host, later: str
+) -> None:
+    check(plan("network: {policy: none}"))
+    planted = "p/sub"
+    if later == "read-only":
+        check(plan("mounts: ['.:/workspace:ro']\nnetwork: {policy: none}"))
+    elif later == "moved":
+        (host.home / "p").rename(host.home / "q")
+        planted = "q/sub"
+    with pytest.raises(ApprovalNeeded, match="network policy permissive"):
+        check(plan("", planted))
+    check(plan("", "elsewhere"))
+
+
+def test_what_a_caller_mounts_can_be_written_too(host: Host, read: Callable[..., Config]) -> None:
+    mounts = {"mounts": [f"{host.home}/elsewhere:/other"]}
+    file = read("network: {policy: none}")
+    check(plan_project(file, "docker", host=host, environ=NO_ENGINE, overrides=mounts))
+    with pytest.raises(ApprovalNeeded, match="network policy permissive"):
+        check(plan_project(read("", "elsewhere"), "docker", host=host, environ=NO_ENGINE))
+
+
 def test_the_records_of_directories_that_are_gone_are_removed(plan: Plan, host: Host) -> None:
     check(plan(""))
     check(plan("", "elsewhere"))

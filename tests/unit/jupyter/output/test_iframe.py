@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import re
 
-from moat_nb.jupyter.output.iframe import MAX_HEIGHT, iframe
+from moat_nb.jupyter.output.iframe import LONGEST, MAX_HEIGHT, TOO_LONG, iframe
 
 
 def framed(page: str) -> str:
@@ -33,3 +33,8 @@ def test_content_cannot_break_out_of_its_frame() -> None:
     page = iframe(content)
     assert "alert" not in re.sub('srcdoc="[^"]*"', "", page)
     assert framed(page).endswith(content)
+
+
+def test_what_grows_too_long_by_its_quoting_is_a_line_in_its_place() -> None:
+    assert len(iframe("<&" * (LONGEST // 16))) < 10_000
+    assert framed(iframe("<&" * (LONGEST // 16))).endswith(TOO_LONG)

@@ -63,6 +63,13 @@ def test_what_has_not_the_clients_signature_is_not_asked(world: World) -> None:
     assert not kernel.sockets["shell"].poll(0)
 
 
+def test_an_output_of_very_many_values_is_a_line_in_its_place(world: World) -> None:
+    world.start_kernel()
+    values = [[]] * 4_000_001
+    shown = world.shown("display_data", {"data": {"application/json": values}, "metadata": {}})
+    assert shown["content"]["data"]["text/plain"].startswith("moat: an output of more than 4,000,0")
+
+
 @pytest.mark.parametrize(
     ("header", "content"),
     [
