@@ -19,6 +19,7 @@ from moat_nb.planning.mounts import MOUNT_COLUMNS, kind, mount_points, mount_row
 from moat_nb.planning.ports import port_host
 from moat_nb.planning.services import SidecarPlan
 from moat_nb.planning.spec import ContainerSpec, Instance, SandboxSpec
+from moat_nb.runtimes.base import Runtime
 from moat_nb.sandbox.approval import demands
 from moat_nb.sandbox.project import LaunchPlan, plan_project
 from moat_nb.text.tables import fields, table, wrap
@@ -68,11 +69,20 @@ def plan(
         print(json.dumps(plan_as_json(found), indent=2))
     elif form == "text":
         print(plan_as_text(found))
+        _tell_if_it_cannot_start(found.launch.runtime)
     elif found.image is not None and found.image.dockerfile:
         print(found.image.dockerfile, end="")
     else:
         print(f"moat-nb: nothing is built: {_image(found)}", file=sys.stderr)
     return 0
+
+
+def _tell_if_it_cannot_start(runtime: Runtime) -> None:
+    found = runtime.available()
+    if not found.usable:
+        why = "; ".join(filter(None, (found.detail, found.hint)))
+        words = one_line(f"it would not start now: {runtime.capabilities.name}: {why}")
+        print(f"moat-nb: {words}", file=sys.stderr)
 
 
 def make(directory: str, runtime: str | None) -> Rendered:

@@ -67,7 +67,10 @@ _PASSWORDS = "passwords and tokens"
 _SECRETS: tuple[tuple[Kind, re.Pattern[str], str, str], ...] = (
     ("file", re.compile(r"\.env"), ".env", _PASSWORDS),
     ("file", re.compile(r"\.env\.(?!example$|sample$|template$)[\w.-]+"), "", _PASSWORDS),
+    ("file", re.compile(r"(?!(?:example|sample|template)\.).+\.env"), "*.env", _PASSWORDS),
+    ("file", re.compile(r"\.(Renviron|npmrc)"), "", "tokens, perhaps"),
     ("file", re.compile(r".+\.pem"), "*.pem", "a key or a certificate"),
+    ("file", re.compile(r".+\.key"), "*.key", "a private key"),
     ("file", re.compile(r".+\.(p12|pfx)"), "", "a key with its certificate"),
     ("file", re.compile(r"id_(rsa|dsa|ecdsa|ed25519)"), "", "a private SSH key"),
     ("file", re.compile(r"\.netrc"), ".netrc", "passwords for other machines"),

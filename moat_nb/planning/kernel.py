@@ -246,7 +246,7 @@ def _user_notices(config: Config, user: User, host: Host) -> Iterator[str]:
         workspace = _workspace(config)
         yield (
             f"{workspace} belongs to root: the kernel, {user}, cannot write there; "
-            f"`chown {user} {workspace}` if it should"
+            f"`chown -R {user} {workspace}` if it should"
         )
 
 

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 from moat_nb.config.model import Config
 from moat_nb.errors import ApprovalNeeded, MoatError
+from moat_nb.host.file_identity import Identity, identity, is_still
 from moat_nb.planning.mounts import is_within
 from moat_nb.planning.secret_places import secret_place
 from moat_nb.sandbox.demands import Demand, difference
@@ -45,11 +46,10 @@ MOST_WRITTEN = 100
 
 
 class Written(NamedTuple):
-    """A directory that a sandbox could write to, and by what it is known once it was moved."""
+    """A directory that a sandbox could write to."""
 
     path: str
-    device: int
-    inode: int
+    identity: Identity | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,7 +134,7 @@ class Records:
         try:
             words: Any = json.loads(file.read_bytes())
             permissions = of_words(words["permissions"])
-            written = tuple(Written(str(p), int(d), int(i)) for p, d, i in words.get("written", ()))
+            written = tuple(map(_written_of, words.get("written", ())))
             return Record(project=str(words["project"]), permissions=permissions, written=written)
         except (FileNotFoundError, NotADirectoryError):
             return None  # as for a user without a home: nothing was ever kept
@@ -217,11 +217,11 @@ def _demands(asked: Permissions, project: str, records: Records) -> tuple[Demand
 def _writers(project: str, records: Records) -> Iterator[Record]:
     """The records of all projects whose sandboxes could ever write to ``project``: any may have
     written its file, so the file must ask for no more than each of them has."""
-    above = {_identity(path) for path in (project, *map(str, Path(project).parents))} - {None}
+    above = {identity(path) for path in (project, *map(str, Path(project).parents))} - {None}
     for record in records:
         paths = (seen.source for seen in record.permissions.mounts if seen.writable)
-        moved = any((device, inode) in above for _, device, inode in record.written)
-        if moved or is_within(project, *paths, *(path for path, *_ in record.written)):
+        moved = any(known in above for _, known in record.written)
+        if moved or is_within(project, *paths, *(path for path, _ in record.written)):
             yield record
 
 
@@ -229,17 +229,14 @@ def _written(plan: LaunchPlan, before: Record | None) -> tuple[Written, ...]:
     """What its sandboxes could write to until now, and what this one can, whoever asked for it."""
     found = dict.fromkeys(before.written if before is not None else ())
     for path in writable(plan):
-        if (identity := _identity(path)) is not None:
-            found[Written(path, *identity)] = None
+        if not any(one.path == path and is_still(path, one.identity) for one in found):
+            found[Written(path, identity(path))] = None
     return tuple(found)[-MOST_WRITTEN:]
 
 
-def _identity(path: str) -> tuple[int, int] | None:
-    try:
-        status = Path(path).stat()
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
+def _written_of(words: Any) -> Written:
+    path, known = words
+    return Written(str(path), None if known is None else Identity(*map(int, known)))
 
 
 def _keep(records: Records, record: Record, *, needed: bool) -> None:

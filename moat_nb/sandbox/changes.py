@@ -38,6 +38,9 @@ DANGEROUS = 4
 """Ranks below it are told of at a sandbox's end."""
 
 KEPT = 10_000
+NAMED = 5
+"""In the line at the end."""
+
 SHOWN = 100
 """Ordinary changes that are listed one by one."""
 
@@ -303,6 +306,7 @@ def in_a_line(found: Changes) -> str | None:
     dangerous = found.dangerous
     if not dangerous:
         return None
-    first = one_line(f"{dangerous[0].path}: {RANKS[dangerous[0].rank]}")[:200]
-    more = f", and {len(dangerous) - 1} more" if len(dangerous) > 1 else ""
+    named = [f"{change.path} ({RANKS[change.rank]})" for change in dangerous[:NAMED]]
+    first = ", ".join(one_line(words)[:200] for words in named)
+    more = f", and {len(dangerous) - NAMED} more" if len(dangerous) > NAMED else ""
     return f"changed since the sandbox's start: {first}{more}; look before you work there"

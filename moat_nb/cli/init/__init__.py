@@ -7,6 +7,7 @@ becomes a comment with the reason. It replaces no file, and writes through no li
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from contextlib import suppress
 from dataclasses import replace
@@ -54,7 +55,9 @@ def init(directory: str, *, runtime: str | None = None, yes: bool = False) -> in
     for words in (*wanted.left, *_remarks(draft)):
         _say(words)
     _say(f"it starts on {chosen}; `moat-nb doctor` says what else there is")
-    _say("next: `moat-nb lab`, or `moat-nb install` for your own JupyterLab or VS Code")
+    there = "" if directory == "." else f" {shlex.quote(directory)}"
+    own = f"`moat-nb install{there}` for your own JupyterLab or VS Code"
+    _say(f"next: `moat-nb lab{there}`, or {own}")
     return 0
 
 

@@ -14,7 +14,7 @@ HEAD = """\
 """
 TAIL = """
 # Further keys, of many (docs: https://github.com/majorcontext/moat and `moat-nb schema`):
-# network: {policy: strict, rules: [pypi.org]}   # these hosts only; else every public one
+# network: {policy: strict, rules: [pypi.org, files.pythonhosted.org]}   # these hosts only
 # container: {memory: 4096}                      # MB
 """
 RUNTIME = (

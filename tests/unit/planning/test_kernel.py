@@ -181,7 +181,7 @@ def test_a_root_launcher_runs_kernels_as_moatuser_when_the_workspace_is_roots_an
     assert "user: 5000:5000 (moatuser, as root is refused)" in notices
     assert (
         "/usr/share belongs to root: the kernel, 5000:5000, cannot write there; "
-        "`chown 5000:5000 /usr/share` if it should"
+        "`chown -R 5000:5000 /usr/share` if it should"
     ) in notices
 
 

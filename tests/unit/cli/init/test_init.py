@@ -41,7 +41,9 @@ def test_what_it_writes_plans_without_an_error(place: Path, runtime: str) -> Non
     assert "requirements.txt: -r x: options of pip's" in done.stderr
     assert f"it starts on {runtime}" in done.stderr
     planned = moat("plan", cwd=place)
-    assert (planned.returncode, planned.stderr) == (0, "")
+    assert planned.returncode == 0
+    # No engine answers there.
+    assert (runtime in planned.stderr) == (runtime != "bubblewrap")
     assert "covers an excluded file" in planned.stdout
 
 
