@@ -142,6 +142,16 @@ class Notebook:
         return path
 
 
+def click_in_frame(page: Page, target: Locator) -> None:
+    """As somebody does: the pointer comes to the frame first, and its cover goes."""
+    box = target.bounding_box()
+    assert box is not None
+    place = box["x"] + 5, box["y"] + 5
+    page.mouse.move(*place)
+    page.mouse.move(*place)
+    page.mouse.click(*place)
+
+
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     """Debian's Chromium. Of the package's scope, for while playwright runs nothing else in this

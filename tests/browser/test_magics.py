@@ -11,7 +11,7 @@ from typing import cast
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import Notebook
+from tests.browser.conftest import Notebook, click_in_frame
 from tests.conftest import Project
 from tests.integration.conftest import wait_until
 from tests.unit.jupyter.output.test_markdown import ACTIVE_MARKDOWN
@@ -187,7 +187,7 @@ def test_no_request_leaves_a_frame(nb: Notebook, server: Server) -> None:
     shown = nb.run(f"%%moat\nfrom IPython.display import HTML\nHTML({page!r})")
     inner = shown.frame_locator("iframe").frame_locator("iframe")
     expect(inner.locator("#said")).to_have_text("tried")
-    inner.locator("#said").click()
+    click_in_frame(nb.page, inner.locator("#said"))
     # It has gone, and not to where it was not let.
     expect(inner.locator("#said")).to_have_count(0)
     script = server.in_code("<script>fetch('SERVER/control')</script>")

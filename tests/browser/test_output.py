@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import Lab, Notebook
+from tests.browser.conftest import Lab, Notebook, click_in_frame
 from tests.conftest import Project
 
 pytestmark = pytest.mark.timeout(900)
@@ -131,12 +131,7 @@ def test_an_output_that_is_clicked_at_has_the_keyboard(sandboxed: Callable[..., 
     nb.run(TAKES_KEYS)
     output = nb.run("HTML('<input id=i><script>1</script>')")
     field = output.frame_locator("iframe").frame_locator("iframe").locator("input")
-    box = field.bounding_box()
-    assert box is not None
-    place = box["x"] + 5, box["y"] + 5
-    nb.page.mouse.move(*place)  # to the frame's cover, which goes then
-    nb.page.mouse.move(*place)
-    nb.page.mouse.click(*place)
+    click_in_frame(nb.page, field)
     nb.page.keyboard.type("typed here", delay=20)
     expect(field).to_have_value("typed here")
 
