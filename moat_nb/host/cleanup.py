@@ -5,7 +5,7 @@ reads on stdin what a start is *about* to make. Once stdin ends, it removes all 
 order. The pipe closes when the launcher stops, and when it dies, by SIGKILL too.
 
 The program needs the standard library only. One stands beside each sandbox, so it imports little:
-it starts in about 10 ms, beside the engine's work.
+it starts in 10 to 20 ms, beside the engine's work.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = [
     "LOOK_ONLY",
     "clean",
-    "connect",
+    "connect_http",
     "in_use",
     "remove_cgroup",
     "remove_container",
@@ -62,7 +62,7 @@ def clean(tasks: list[dict[str, Any]], linger: float) -> None:
                     remove_mount_point(task["root"], task["relative"], task["inode"])
 
 
-def connect(path: str, timeout: float) -> http.client.HTTPConnection:
+def connect_http(path: str, timeout: float) -> http.client.HTTPConnection:
     """HTTP over an engine's unix socket; OSError where none listens within ``timeout`` seconds."""
     # Here, as they take 7 MiB and 20 ms, which a reaper needs at a container's end alone.
     import http.client
@@ -82,11 +82,11 @@ def connect(path: str, timeout: float) -> http.client.HTTPConnection:
 def remove_container(engine: str, name: str, settled: float) -> None:
     """Ask the engine at a unix socket to delete ``name`` until it knows none, and at least until
     ``settled`` of the monotonic clock; OSError when it does not answer as an engine."""
-    import http.client  # see connect()
+    import http.client  # see connect_http()
 
     give_up = settled + 30
     while time.monotonic() < give_up:
-        connection = connect(engine, timeout=30)
+        connection = connect_http(engine, timeout=30)
         try:
             connection.request("DELETE", f"/containers/{name}?force=1&v=1")
             status = connection.getresponse().status

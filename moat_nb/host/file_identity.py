@@ -34,7 +34,7 @@ def identity(path: str) -> Identity | None:
 
 
 def is_still(path: str, known: Identity | None) -> bool:
-    """Whether it most likely is what was there before; in a hundredth of the time."""
+    """Whether it most likely is what was there before: without the time of its birth."""
     try:
         status = os.stat(path)  # noqa: PTH116 - at each start
     except OSError:

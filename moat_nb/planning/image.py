@@ -40,8 +40,8 @@ FILES = "moat"
 IPYKERNEL_REQUIREMENT = "ipykernel>=6"
 
 FAST_JSON = "orjson"
-"""jupyter_client writes messages with it where it is there: 10 MB of output in two thirds of the
-time. Not each Python and machine has a wheel of it."""
+"""jupyter_client writes messages with it where it is there, which the relay's figures rest on
+(docs/performance.md). Not each Python and machine has a wheel of it."""
 
 _INSTALL = (
     "python3",
@@ -72,6 +72,7 @@ _APT = (
 )
 
 _IF_THERE = '"$@" 2>/dev/null || :'
+"""Why pip could not is not told: the image is whole without it."""
 
 _PROVE = (
     'for name; do command -v "$name" >/dev/null'

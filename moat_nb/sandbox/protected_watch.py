@@ -44,7 +44,7 @@ MAX_ENTRIES = 20_000
 """Read of one directory at one look."""
 
 MAX_TOLD = 1000
-"""Names that were made."""
+"""Names of which it is told that they were made."""
 
 TICK_NANOSECONDS = 20_000_000
 """Two of a kernel's longest ticks."""
@@ -275,9 +275,11 @@ class ProtectedWatch:
         return len(parts) <= DEPTH and parts[-1] not in ("node_modules", "__pycache__")
 
     def _made(self, path: str, why: str) -> None:
+        if path in self._told:
+            return
         if len(self._told) >= MAX_TOLD:
             self._unwatched = self._unwatched or path
-        elif path not in self._told:
+        else:
             self._told.add(path)
             self._say(
                 "protected_made", path, f"was made since the start, and is run or obeyed by {why}"

@@ -65,7 +65,7 @@ class Sandbox:
         pooled: bool = True,
         before_start: Callable[[LaunchPlan], None] = lambda plan: None,
     ) -> None:
-        self._plan = plan
+        self._new_plan = plan
         self._before_start = before_start
         self._new_progress = progress
         self._on_event = on_event
@@ -178,13 +178,13 @@ class Sandbox:
     def reset(self, *, before: Callable[[], None] | None = None) -> None:
         """A new container with empty tmpfs, as moat.yaml says now. Where that is wrong this raises
         and nothing ends; else ``before`` is called before anything does."""
-        new = self._plan(None)
+        new = self._new_plan(None)
         secrets = fetch(new.config.secrets, new.environ)
         if before is not None:
             before()
         self.stop()
         # Planned once more: the mount points that it had made on the host are gone with it.
-        self._running = self._start(self._plan(new.file), secrets)
+        self._running = self._start(self._new_plan(new.file), secrets)
 
     def relaunch(self) -> None:
         """A new container in place of this one, of the moat.yaml that was read at its start.
@@ -193,7 +193,7 @@ class Sandbox:
         itself, and can have written another moat.yaml before.
         """
         self.stop()
-        plan = self._plan(self.plan.file)
+        plan = self._new_plan(self.plan.file)
         self._running = self._start(plan, fetch(plan.config.secrets, plan.environ))
 
     def __enter__(self) -> Self:
@@ -387,7 +387,7 @@ class Sandbox:
         running = self._running
         process = spawn_kernel(running, argv, connection, env=env, host_cwd=host_cwd)
         if self._pooled and running.plan.config.kernel.pool:
-            POOL.refill(partial(self._plan, running.plan.file), running.spec.project)
+            POOL.refill(partial(self._new_plan, running.plan.file), running.spec.project)
         return process
 
     def await_spare(self, timeout: float = 30.0) -> bool:

@@ -29,7 +29,7 @@ from urllib.parse import quote
 import docker  # noqa: F401 - takes half a second, and is there in each fork this way
 
 from moat_nb import Sandbox
-from moat_nb.host.cleanup import connect
+from moat_nb.host.cleanup import connect_http
 from moat_nb.host.reaper import Reaper
 from moat_nb.text.progress import Silent
 from tests.integration.leftovers import cgroups
@@ -183,7 +183,7 @@ def children() -> list[int]:
 
 
 def containers(project: str) -> Iterator[str]:
-    connection = connect(os.environ["DOCKER_HOST"].removeprefix("unix://"), timeout=300)
+    connection = connect_http(os.environ["DOCKER_HOST"].removeprefix("unix://"), timeout=300)
     filters = quote(json.dumps({"label": [f"moat.nb.project={project}"]}))
     connection.request("GET", f"/containers/json?all=1&filters={filters}")
     found = json.loads(connection.getresponse().read())

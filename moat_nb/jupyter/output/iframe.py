@@ -113,8 +113,7 @@ def iframe(content: str, *, height: int = HEIGHT, resizable: bool = False) -> st
     fit = FIT.format(id=id, low=MIN_HEIGHT, high=MAX_HEIGHT)
     by_hand = ";resize:vertical;overflow:auto" if resizable else ""
     return (
-        f'{BEGIN}{id}" sandbox="allow-scripts" '
-        'title="output from a sandbox" '
+        f'{BEGIN}{id}" sandbox="allow-scripts" title="output from a sandbox" '
         f'style="border:0;width:100%;height:{height}px;background:white{by_hand}" '
         f'onload="{html.escape(GUARD)}" srcdoc="{outer}"></iframe></div>{fit}'
     )

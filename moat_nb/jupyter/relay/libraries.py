@@ -82,13 +82,8 @@ class Libraries:
         library, self._asked = self._asked[1], None
         if reply.content.get("status") in ("abort", "aborted"):
             self._aborted[library] += 1
-            if self._aborted[library] >= MOST_ASKED:
-                return iter(self._drawn(library, None))
-            return iter(())  # with the cells that waited beside it; it is asked again
-        self._aborted.pop(library, None)
-        return self._drawn(library, _script(reply.content))
-
-    def _drawn(self, library: str, script: Any) -> Iterator[Message]:
+            if self._aborted[library] < MOST_ASKED:
+                return iter(())  # with the cells that waited beside it; it is asked again
         return (
             Message(
                 identities=[b"update_display_data"],
@@ -96,7 +91,7 @@ class Libraries:
                 parent={},
                 content=content,
             )
-            for content in self._drawings.give(library, script)
+            for content in self._drawings.give(library, _script(reply.content))
         )
 
 

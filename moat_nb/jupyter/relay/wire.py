@@ -138,12 +138,12 @@ def read(frames: Sequence[bytes]) -> Message | None:
     identities, buffers = frames[:at], frames[at + 2 + PARTS :]
     if any(len(identity) > MAX_IDENTITY for identity in identities) or len(buffers) > MAX_BUFFERS:
         return None
-    rich = [_is_rich(part) for part in parts]
-    if any(rich[:-1]):
+    *heads, last = map(_has_too_many, parts)
+    if any(heads):
         return None
     try:
         header, parent, metadata = map(_unpacked, parts[:-1])
-        content = _unpacked(parts[-1]) if not rich[-1] else _in_place_of(header)
+        content = _unpacked(parts[-1]) if not last else _in_place_of(header)
     except (ValueError, RecursionError):
         return None
     if not all(isinstance(part, dict) for part in (header, parent, metadata, content)):
@@ -181,7 +181,7 @@ def made_header(kind: str, session: str) -> dict[str, str]:
     }
 
 
-def _is_rich(part: bytes) -> bool:
+def _has_too_many(part: bytes) -> bool:
     return len(part) > MOST_VALUES and sum(map(part.count, (b",", b"[", b"{"))) > MOST_VALUES
 
 

@@ -11,7 +11,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from moat_nb.host.cleanup import connect
+from moat_nb.host.cleanup import connect_http
 from moat_nb.runtimes.base import AttachStream
 from moat_nb.runtimes.docker.engine import engine_errors
 from moat_nb.runtimes.pipes import ready
@@ -113,7 +113,7 @@ class DockerStream(AttachStream):
         # What else has to go, and a kill that the engine does not take now, is the reaper's.
         with (
             contextlib.suppress(OSError, http.client.HTTPException),
-            contextlib.closing(connect(self._engine, timeout=KILL_SECONDS)) as connection,
+            contextlib.closing(connect_http(self._engine, timeout=KILL_SECONDS)) as connection,
         ):
             connection.request("POST", f"/containers/{self._name}/kill")
             connection.getresponse().read()

@@ -11,7 +11,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from moat_nb.host.cleanup import connect as connect_http
+from moat_nb.host.cleanup import connect_http
 from moat_nb.runtimes.base import BRIDGES
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from moat_nb.errors import MoatError
-from moat_nb.host.cleanup import connect, remove_container
+from moat_nb.host.cleanup import connect_http, remove_container
 from moat_nb.host.run_directory import SandboxState
 from moat_nb.runtimes.docker.engine import sockets as engine_sockets
 
@@ -47,7 +47,7 @@ def _engine_with(container: str, environ: Mapping[str, str]) -> str | None:
     """The socket of the engine that has ``container``, of those that a start would try."""
     for path in engine_sockets(environ):
         with contextlib.suppress(OSError, http.client.HTTPException):
-            connection = connect(path, timeout=ENGINE_SECONDS)
+            connection = connect_http(path, timeout=ENGINE_SECONDS)
             try:
                 connection.request("GET", f"/containers/{container}/json")
                 if connection.getresponse().status == http.client.OK:

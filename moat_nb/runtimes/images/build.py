@@ -159,9 +159,9 @@ class BuildRequest:
     dockerfile: str
     """Labels its first layer as an image of ours; a failed build removes no other layers."""
     requirements: tuple[str, ...] = ()
-    optional: tuple[str, ...] = ()
-    """Further ones that are fetched where there is a wheel."""
     """What to fetch wheels of; the Dockerfile copies :data:`FILES`."""
+    optional: tuple[str, ...] = ()
+    """Further ones, of which wheels are fetched where there are some."""
     there: frozenset[str] = frozenset()
     """Names of wheels that the image before has: they are not copied."""
     labels: Callable[[Sequence[str]], dict[str, str]] = lambda wheels: {}

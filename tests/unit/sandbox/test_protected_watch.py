@@ -13,14 +13,17 @@ from moat_nb.sandbox import protected_watch
 from moat_nb.sandbox.protected_watch import ProtectedWatch
 
 Told = list[tuple[str, str]]
-Begin = Callable[[], tuple[ProtectedWatch, Told]]
+Begin = Callable[..., tuple[ProtectedWatch, Told]]
 
 
 @pytest.fixture
-def begin(tmp_path: Path) -> Begin:
-    """Watch what a look at the directory finds; ``told`` has the kinds and paths below it."""
+def begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Begin:
+    """Watch what a look at the directory finds, within ``limits`` (the module's names); ``told``
+    has the kinds and paths below it."""
 
-    def start() -> tuple[ProtectedWatch, Told]:
+    def start(**limits: int) -> tuple[ProtectedWatch, Told]:
+        for name, value in limits.items():
+            monkeypatch.setattr(protected_watch, name, value)
         found = Look(top=str(tmp_path))()
         told: Told = []
 
@@ -179,11 +182,8 @@ def test_what_is_allowed_is_not_told(tmp_path: Path) -> None:
     assert told == []
 
 
-def test_the_watch_is_bounded(
-    tmp_path: Path, begin: Begin, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(protected_watch, "MAX_DIRECTORIES", 5)
-    watch, told = begin()
+def test_the_watch_is_bounded(tmp_path: Path, begin: Begin) -> None:
+    watch, told = begin(MAX_DIRECTORIES=5)
     for number in range(20):
         (tmp_path / f"{number}").mkdir()
     watch.look()
@@ -203,11 +203,8 @@ def test_the_watch_is_bounded(
     assert told[1:] == [("protected_made", "room/.envrc")]
 
 
-def test_of_very_many_names_the_first_are_told(
-    tmp_path: Path, begin: Begin, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(protected_watch, "MAX_TOLD", 5)
-    watch, told = begin()
+def test_of_very_many_names_the_first_are_told(tmp_path: Path, begin: Begin) -> None:
+    watch, told = begin(MAX_TOLD=5)
     for look in range(3):
         for number in range(20):
             (tmp_path / f"{look}-{number}.code-workspace").touch()
@@ -215,13 +212,10 @@ def test_of_very_many_names_the_first_are_told(
     assert [kind for kind, _ in told] == ["protected_made"] * 5 + ["protected_full"]
 
 
-def test_what_is_made_beside_very_many_entries_is_told(
-    tmp_path: Path, begin: Begin, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_made_beside_very_many_entries_is_told(tmp_path: Path, begin: Begin) -> None:
     for number in range(9):
         (tmp_path / f"{number}").touch()
-    monkeypatch.setattr(protected_watch, "MAX_ENTRIES", 3)
-    watch, told = begin()
+    watch, told = begin(MAX_ENTRIES=3)
     (tmp_path / ".envrc").touch()
     (tmp_path / ".git/hooks").mkdir(parents=True)
     watch.look()

@@ -4,22 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from moat_nb.jupyter.output.drawings import Drawings
+from moat_nb.jupyter.output.messages import sanitise
 from moat_nb.jupyter.relay.libraries import MOST_ASKED, Libraries
 from moat_nb.jupyter.relay.wire import Message
-
-
-class Wanting:
-    """Drawings that want one library until they are given something for it."""
-
-    def __init__(self) -> None:
-        self.given: list[Any] = []
-
-    def wanted(self) -> tuple[str, str] | None:
-        return None if self.given else ("plotly", "1")
-
-    def give(self, library: str, script: Any) -> list[dict[str, Any]]:
-        self.given.append(script)
-        return []
+from tests.unit.jupyter.output.test_drawings import DISPLAYED, display
 
 
 def reply(asked: Message, **content: Any) -> Message:
@@ -32,11 +21,14 @@ def reply(asked: Message, **content: Any) -> Message:
 
 
 def test_a_kernel_that_always_puts_it_off_is_asked_no_more() -> None:
-    drawings = Wanting()
-    libraries = Libraries(drawings)  # type: ignore[arg-type]
-    for _ in range(MOST_ASKED):
+    drawings = Drawings()
+    libraries = Libraries(drawings)
+    waiting, _ = sanitise("display_data", display(DISPLAYED["plotly"]), drawings=drawings)
+    for number in range(1, MOST_ASKED + 1):
         asked = libraries.request()
         assert asked is not None
-        assert [*libraries.drawn(reply(asked, status="aborted"))] == []
-    assert drawings.given == [None]
+        updates = [*libraries.drawn(reply(asked, status="aborted"))]
+        assert len(updates) == (number == MOST_ASKED)
+    assert waiting is not None
+    assert updates[0].content["transient"] == waiting["transient"]
     assert libraries.request() is None
