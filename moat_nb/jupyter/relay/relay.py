@@ -318,9 +318,9 @@ class Relay:
 
     def _look_at(self, channel: str) -> None:
         """What became of a channel's connection."""
-        if self._kernel is not None and self._kernel.broke(channel):
+        if (kernel := self._kernel) is not None and kernel.broke(channel):
             self._cell.broke(channel)
-            self._kernel.connect_again(channel)
+            kernel.connect_again(channel, lambda socket: self._handlers[socket]())
 
     def _make_up(self) -> None:
         iopub, shell = self._cell.make_up()

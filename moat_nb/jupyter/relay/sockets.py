@@ -7,7 +7,7 @@ import os
 import secrets
 import stat
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -172,12 +172,17 @@ class KernelSockets:
             events.append(int(parse_monitor_message(monitor.recv_multipart())["event"]))
         return events
 
-    def connect_again(self, channel: str) -> None:
-        """ZeroMQ does not, by itself, after a message that was too long."""
+    def connect_again(self, channel: str, hear: Callable[[Socket], object]) -> None:
+        """ZeroMQ does not, by itself, after a message that was too long.
+
+        What came before is heard first, else it is lost. Of output, ZeroMQ has read a message's
+        first part as it was polled, and aborts when the others have gone (libzmq's issue 2163).
+        """
         # The kernel may still have the broken connection, and then hears no other of its name.
         identity = secrets.token_bytes(8)
         for name in ("shell", "stdin") if channel in ("shell", "stdin") else (channel,):
             socket = self._channels[name]
+            hear(socket)
             with contextlib.suppress(zmq.ZMQError):  # it has given the address up
                 socket.disconnect(self._addresses[socket])
             if name != "iopub":

@@ -518,6 +518,26 @@ def test_what_is_full_is_said_in_the_cell_that_found_no_room_before_its_end(
     late.set()
 
 
+def test_what_came_before_a_connection_broke_is_shown(world: World) -> None:
+    """Once it was asked what is full, the relay hears of the break before it reads the output."""
+    world.relay.no_space = lambda: "/tmp is full"
+    kernel = world.start_kernel()
+    first = world.relay.pid
+    _, request = world.asked()
+    assert world.shown("stream", FULL, parent=request)["content"] == FULL
+    assert world.client.next("iopub")[1]["content"]["text"] == "moat: /tmp is full\n"
+    takes_long = {"data": {"text/html": "<p>1 < 2 &amp; <b>3</b></p>" * 200_000}, "metadata": {}}
+    kernel.send("iopub", "display_data", {**takes_long, "transient": {}}, parent=request)
+    for number in range(3):
+        text = {"name": "stdout", "text": str(number)}
+        kernel.send("iopub", "stream", text, parent=request)
+    kernel.sockets.pop("iopub").close(linger=MILLISECONDS)
+    assert world.client.next("iopub")[1]["msg_type"] == "display_data"
+    for number in range(3):
+        assert world.client.next("iopub")[1]["content"]["text"] == str(number)
+    assert world.relay.pid == first
+
+
 def test_a_kernel_that_ends_while_it_is_asked_what_is_full_is_told_of(world: World) -> None:
     late = threading.Event()
     world.relay.no_space = lambda: str(late.wait(MILLISECONDS / 1000))
