@@ -251,7 +251,9 @@ def test_the_quickstart_notebook_runs_to_its_end(project: Project) -> None:
         run_notebook(kernel, directory / "01_quickstart.ipynb")
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda p: p.name)
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "notebooks").rglob("*.ipynb")), ids=lambda p: p.name
+)
 def test_a_notebook_is_kept_without_outputs_and_is_valid(path: Path) -> None:
     notebook = nbformat.read(path, as_version=4)
     nbformat.validate(notebook)
