@@ -1,6 +1,8 @@
 # `make demo` and `make test` work on a fresh Debian or Ubuntu machine with python3 and make.
 SHELL := /bin/sh
 VENV ?= .venv
+# A checkout has no bytecode of its own, and the tests start a thousand interpreters.
+unexport PYTHONDONTWRITEBYTECODE
 PY := $(VENV)/bin/python
 # Tests wait more than they work. `loadgroup` deals them out one by one, so that none queues behind a
 # long one. The slowest are listed at the end.
@@ -21,6 +23,7 @@ test: check
 	MOAT_TEST_ATTACKS=docs/security.md $(VENV)/bin/pytest --ignore=tests/conformance $(PARALLEL)
 
 check: $(VENV)/.test
+	@$(PY) -m compileall -q moat_nb
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
