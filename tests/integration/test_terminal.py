@@ -31,7 +31,9 @@ class Screen:
         argv = [sys.executable, "-m", "moat_nb", *words]
         ends: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), self.follower)
         env = {**os.environ, "TERM": "xterm"}
-        self.process = subprocess.Popen(["setsid", "--ctty", *argv], env=env, **ends)
+        # Whoever runs the tests by nohup has them ignore SIGHUP.
+        words = ["setsid", "--ctty", "env", "--default-signal=HUP", *argv]
+        self.process = subprocess.Popen(words, env=env, **ends)
 
     def resize(self, rows: int, columns: int) -> None:
         fcntl.ioctl(self.leader, termios.TIOCSWINSZ, struct.pack("4H", rows, columns, 0, 0))

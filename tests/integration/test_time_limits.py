@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from moat_nb import Sandbox
 from moat_nb.errors import CellInterrupted, MoatRemoteError, SandboxGone
 from moat_nb.host.run_directory import base_directory
 from moat_nb.jupyter.kernel_manager import Kernel
@@ -127,7 +128,12 @@ def test_a_program_of_the_api_has_the_same_limits(launcher: Launcher) -> None:
         box.run(["true"])
 
 
-COUNT = "ls -d /proc/[0-9]* | wc -l"
+COUNT = "for n in 1 2 3 4 5; do ls -d /proc/[0-9]* | wc -l; sleep 0.3; done"
+
+
+def processes(box: Sandbox) -> int:
+    """That stay: one that comes and goes is in few of the counts."""
+    return min(map(int, box.run(["sh", "-c", COUNT]).stdout.split()))
 
 
 def test_a_spare_kernel_and_the_pool_are_given_up(launcher: Launcher) -> None:
@@ -137,13 +143,13 @@ def test_a_spare_kernel_and_the_pool_are_given_up(launcher: Launcher) -> None:
     try:
         with Kernel.start(box):
             assert box.await_spare()
-            with_spare = int(box.run(["sh", "-c", COUNT]).stdout)
+            with_spare = processes(box)
             assert wait_until(lambda: len(POOL.spares) == 1, 150)
             assert wait_until(lambda: POOL.spares == (), 60)
 
             def one_less() -> bool:
                 time.sleep(16)
-                return int(box.run(["sh", "-c", COUNT]).stdout) == with_spare - 1
+                return processes(box) == with_spare - 1
 
             assert wait_until(one_less, 120)
     finally:

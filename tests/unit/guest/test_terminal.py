@@ -24,14 +24,17 @@ def await_output(guest: Guest, id: str, words: str) -> str:
     while words.encode() not in guest.outputs[id][1] and time.monotonic() < deadline:
         guest.tell("vitals", id="v")
         guest.hear("vitals", "v")
+    assert words.encode() in guest.outputs[id][1]
     return bytes(guest.outputs[id][1]).decode()
 
 
 def test_it_has_a_size_that_follows_and_keys_that_are_signals(guest: Guest) -> None:
     script = (
         "import os, signal, sys, time\n"
-        "signal.signal(signal.SIGWINCH, lambda *_: print(os.get_terminal_size(0), flush=True))\n"
+        "signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGWINCH})\n"
         "print(os.isatty(0), os.isatty(2), os.get_terminal_size(1), flush=True)\n"
+        "signal.sigwait({signal.SIGWINCH})\n"
+        "print(os.get_terminal_size(0), flush=True)\n"
         "print('read', input(), flush=True)\n"
         "try: time.sleep(1000)\n"
         "except KeyboardInterrupt: sys.exit(9)\n"
