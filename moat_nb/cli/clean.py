@@ -41,6 +41,11 @@ def clean(*, images: bool, caches: bool = False) -> int:
         done.append(f"directory {path}")
     done += [f"approval of {name}" for name in Records(Host.current().approvals).remove_gone()]
     done += _clean_caches(base, Host.current(), remove=caches)
+    if copies := _entries(Host.current().workspaces):
+        where = Host.current().workspaces
+        print(
+            f"the copies of {len(copies)} projects stay in {where}; `moat-nb discard` removes one"
+        )
     for socket in _engines():
         done += _clean_engine(socket, base, images)
     print("\n".join(f"removed {one_line(what)}" for what in done) or "nothing to remove")
@@ -50,8 +55,7 @@ def clean(*, images: bool, caches: bool = False) -> int:
 def _clean_caches(base: Path, host: Host, *, remove: bool) -> list[str]:
     """Those of projects without a sandbox; a link in one is removed, and not what it leads to."""
     running = {directory_of(state.project, host).name for _, state in sandbox_states(base) if state}
-    there = sorted(host.caches.iterdir()) if host.caches.is_dir() else []
-    found = [directory for directory in there if directory.name not in running]
+    found = [directory for directory in _entries(host.caches) if directory.name not in running]
     if found and not remove:
         print(f"the caches of {len(found)} projects stay in {host.caches}; --cache removes them")
     done = []
@@ -62,6 +66,10 @@ def _clean_caches(base: Path, host: Host, *, remove: bool) -> list[str]:
         if left:
             print(f"{directory} stays: not all of it can be removed")
     return done
+
+
+def _entries(directory: Path) -> list[Path]:
+    return sorted(directory.iterdir()) if directory.is_dir() else []
 
 
 def unnoted(base: Path, now: float) -> Iterator[Path]:

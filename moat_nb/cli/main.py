@@ -222,6 +222,24 @@ def _changes(arguments: argparse.Namespace) -> int:
     return changes(arguments.which, as_json=arguments.json)
 
 
+def _diff(arguments: argparse.Namespace) -> int:
+    from moat_nb.cli.workspace_copy import diff
+
+    return diff(arguments.project, arguments.paths, names=arguments.names)
+
+
+def _pull(arguments: argparse.Namespace) -> int:
+    from moat_nb.cli.workspace_copy import pull
+
+    return pull(arguments.project, arguments.paths, force=arguments.force)
+
+
+def _discard(arguments: argparse.Namespace) -> int:
+    from moat_nb.cli.workspace_copy import discard
+
+    return discard(arguments.project, yes=arguments.yes)
+
+
 def _open(arguments: argparse.Namespace) -> int:
     from moat_nb.cli.open import open_port
 
@@ -313,6 +331,9 @@ HANDLERS: dict[str, Callable[[argparse.Namespace], int]] = {
     "logs": _logs,
     "trace": _trace,
     "changes": _changes,
+    "diff": _diff,
+    "pull": _pull,
+    "discard": _discard,
     "open": _open,
     "freeze": _freeze,
     "stop": _stop,

@@ -17,7 +17,7 @@ _MEANT = {
     **dict.fromkeys(("ls", "list", "status"), "ps"),
     **dict.fromkeys(("rm", "kill", "down", "end"), "stop"),
     **dict.fromkeys(("prune", "purge", "gc"), "clean"),
-    **dict.fromkeys(("diff",), "changes"),
+    **dict.fromkeys(("fetch", "sync"), "pull"),
     **dict.fromkeys(("approve", "trust"), "allow"),
     **dict.fromkeys(("remove", "delete"), "uninstall"),
     "network": "trace",

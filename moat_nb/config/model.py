@@ -60,6 +60,8 @@ class MountEntry:
     read_only: bool = False
     exclude: tuple[Exclude, ...] = ()
     where: str = ""
+    copy_of: Path | None = None
+    """What ``source`` is, or will be, a copy of; see :mod:`moat_nb.planning.workspace_copy`."""
 
 
 @dataclass(frozen=True, kw_only=True)

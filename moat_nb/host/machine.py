@@ -65,6 +65,11 @@ class Host:
         """Where each project's sandboxes keep what ``kernel.cache`` names."""
         return Path(os.path.realpath(self.data_dir), "caches")
 
+    @property
+    def workspaces(self) -> Path:
+        """Where the copies are that ``workspace.mode: volume`` makes of projects."""
+        return Path(os.path.realpath(self.data_dir), "workspaces")
+
     @classmethod
     def current(cls) -> Host:
         home = Path.home()

@@ -13,7 +13,14 @@ from moat_nb.host.machine import Host
 from moat_nb.planning.mounts import Bind, is_within
 from moat_nb.planning.spec import HOME
 
-__all__ = ["CACHES", "cache_binds", "cache_environment", "cache_problems", "directory_of"]
+__all__ = [
+    "CACHES",
+    "cache_binds",
+    "cache_environment",
+    "cache_problems",
+    "digest_of",
+    "directory_of",
+]
 
 CACHES = {
     "huggingface": f"{HOME}/.cache/huggingface",
@@ -26,8 +33,12 @@ CACHES = {
 
 def directory_of(project: str, host: Host) -> Path:
     """Of the project's directory, whatever the project is called: a name can be anybody's."""
-    digest = hashlib.sha256(os.fsencode(os.path.realpath(project))).hexdigest()
-    return host.caches / digest[:32]
+    return host.caches / digest_of(project)
+
+
+def digest_of(project: str) -> str:
+    """A name for what is kept for a directory."""
+    return hashlib.sha256(os.fsencode(os.path.realpath(project))).hexdigest()[:32]
 
 
 def cache_binds(config: Config, host: Host) -> tuple[Bind, ...]:

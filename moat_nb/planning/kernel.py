@@ -26,6 +26,7 @@ from moat_nb.planning.ports import plan_ports
 from moat_nb.planning.repository import git_variables, with_repository
 from moat_nb.planning.spaces import spaces
 from moat_nb.planning.spec import GUEST_PATH, HOME, VENV, ContainerSpec
+from moat_nb.planning.workspace_copy import copy_notices, copy_problems
 
 __all__ = ["PRELOAD", "KernelPlan", "kernel_user", "plan_kernel", "unsupported"]
 
@@ -58,7 +59,8 @@ def plan_kernel(
 
     ``kernels``: whether the guest imports what they need ahead of the first.
     """
-    problems = [*unsupported(config), *cache_problems(config), *_service_problems(config, runtime)]
+    problems = [*copy_problems(config), *unsupported(config), *cache_problems(config)]
+    problems += _service_problems(config, runtime)
     network = plan_network(
         config, runtime=runtime.name, sockets=runtime.shares_unix_sockets, trust=host.trust
     )
@@ -103,6 +105,7 @@ def plan_kernel(
         notices=(
             *network.notices,
             *mounts.notices,
+            *copy_notices(config),
             *_user_notices(config, user, host),
             *_cpu_notices(config, host),
             *(image.notices if image is not None else ()),
@@ -176,7 +179,7 @@ def kernel_user(config: Config, host: Host) -> User:
 def _workspace(config: Config) -> Path:
     for mount in config.mounts:
         if mount.target == WORKSPACE:
-            return mount.source
+            return mount.copy_of or mount.source
     return config.directory
 
 
@@ -242,7 +245,8 @@ def _user_notices(config: Config, user: User, host: Host) -> Iterator[str]:
     if host.user.uid != 0 or status is None:
         return
     yield f"user: {user}" + ("" if status.st_uid else " (moatuser, as root is refused)")
-    if status.st_uid != user.uid and not status.st_mode & 0o002:
+    copied = config.workspace_mode == "volume"
+    if not copied and status.st_uid != user.uid and not status.st_mode & 0o002:
         workspace = _workspace(config)
         yield (
             f"{workspace} belongs to root: the kernel, {user}, cannot write there; "
@@ -278,7 +282,6 @@ def unsupported(config: Config) -> tuple[Problem, ...]:
     """Valid keys that this version does not honour: refused, never dropped."""
     kernel = config.kernel
     asked = {
-        ("workspace.mode", ": volume"): config.workspace_mode == "volume",
         ("kernel.preload", " beside kernel.argv"): bool(kernel.preload and kernel.argv),
         ("kernel.preload", " beside kernel.transport: tcp"): bool(
             kernel.preload and not kernel.argv and not kernel.forked

@@ -18,20 +18,26 @@ def to_sandbox(path: str, plan: MountPlan) -> str | None:
 
 def can_write(path: str, plan: MountPlan) -> bool:
     """Whether a host path shows inside where it is not read-only."""
-    return any(not bind.read_only for bind, _ in _shown_at(path, plan))
+    return any(not bind.read_only and not bind.copy_of for bind, _ in _shown_at(path, plan))
 
 
 def _shown_at(path: str, plan: MountPlan) -> Iterator[tuple[Bind, str]]:
-    """Where a host path stands inside, by which bind; the bind of most of it first."""
+    """Where a host path stands inside, or a copy of it does, by which bind; the bind of most of it
+    first."""
     host = PurePosixPath(posixpath.normpath(path))
     by_target = _by_target(plan)
     binds = [mount for mount in plan if isinstance(mount, Bind)]
-    for bind in sorted(binds, key=lambda bind: len(bind.source), reverse=True):
-        if host.is_relative_to(bind.source):
-            inside = posixpath.join(bind.target, host.relative_to(bind.source))
+    for bind in sorted(binds, key=lambda bind: len(_known_as(bind)), reverse=True):
+        if host.is_relative_to(_known_as(bind)):
+            inside = posixpath.join(bind.target, host.relative_to(_known_as(bind)))
             inside = posixpath.normpath(inside)
             if _on_top(inside, by_target) is bind:
                 yield bind, inside
+
+
+def _known_as(bind: Bind) -> str:
+    """Users and clients name their own files, whichever copy of them a sandbox has."""
+    return bind.copy_of or bind.source
 
 
 def to_host(path: str, cwd: str, plan: MountPlan) -> str | None:

@@ -58,6 +58,8 @@ class Bind:
     target: str
     read_only: bool = False
     role: Literal["project", "interpreter", "protected", "pin", "git", "cache"] = "project"
+    copy_of: str = ""
+    """The host directory that ``source`` is a copy of, of which nothing acts on the host."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -51,7 +51,11 @@ def protect(
     sources = {mount.target: mount.source if isinstance(mount, Bind) else None for mount in mounts}
     view = View(sources)
     judge = _Judge(view=view, config=config, environment=environment)
-    given = [mount for mount in mounts if isinstance(mount, Bind) and not mount.read_only]
+    given = [
+        mount
+        for mount in mounts
+        if isinstance(mount, Bind) and not mount.read_only and not mount.copy_of
+    ]
     writable = [bind for bind in given if Path(bind.source).is_dir()]
     looks = [(bind, judge.inside(bind)) for bind in writable]
     around = [(bind, judge.around(bind)) for bind in given]

@@ -11,7 +11,7 @@ import os
 import posixpath
 import stat
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from moat_nb.config import exclude_patterns
@@ -82,6 +82,9 @@ def resolve_mounts(
     for mount in mounts:
         sources[mount.target] = None
         with collected(problems):
+            if mount.copy_of is not None:
+                original = replace(mount, source=mount.copy_of)
+                _source(original, project, home, run_directories, approvals)
             sources[mount.target], kinds[mount.target] = _source(
                 mount, project, home, run_directories, approvals
             )
@@ -100,7 +103,12 @@ def resolve_mounts(
     if problems:
         raise ConfigError(dict.fromkeys(problems))
     binds = tuple(
-        Bind(source=str(sources[mount.target]), target=mount.target, read_only=mount.read_only)
+        Bind(
+            source=str(sources[mount.target]),
+            target=mount.target,
+            read_only=mount.read_only,
+            copy_of="" if mount.copy_of is None else os.path.realpath(mount.copy_of),
+        )
         for mount in mounts
     )
     covers = tuple(

@@ -32,7 +32,7 @@ from moat_nb.sandbox.saved_widgets import SAVED_WIDGETS, brings_widgets
 from moat_nb.text.tables import table
 from moat_nb.text.terminal import one_line
 
-__all__ = ["Change", "Changes", "changes", "changes_as_text", "in_a_line"]
+__all__ = ["Change", "Changes", "changes", "changes_as_text", "in_a_line", "judged"]
 
 DANGEROUS = 4
 """Ranks below it are told of at a sandbox's end."""
@@ -159,11 +159,7 @@ class _Look:
                     if path in self.apart or not (is_new or by_its_parents):
                         continue
                     target = os.readlink(entry.name, dir_fd=parent) if entry.is_symlink() else ""
-                    rank, why = _judge(relative, status.st_mode, target, self.names)
-                    if why == LAUNCH and not _starts_kernels(relative, parent):
-                        rank, why = ORDINARY, ""
-                    if rank == ORDINARY and _is_notebook(relative, status.st_mode):
-                        rank, why = _judge_notebook(entry.name, parent)
+                    rank, why = judged(relative, parent, status.st_mode, target, self.names)
                     if rank is None or not (
                         is_new or by_its_parents == "certainly" or _by_place(rank, target)
                     ):
@@ -204,6 +200,20 @@ class _Moved:
 def _by_place(rank: int, target: str) -> bool:
     """Whether a rename alone can make it dangerous; else it was so, and told, where it was."""
     return rank == 0 or (RANKS[rank] == "leads out" and not target.startswith("/"))
+
+
+def judged(
+    relative: str, parent: int, mode: int, target: str, names: Sequence[str] = ()
+) -> tuple[int | None, str]:
+    """The rank of what stands at ``relative``, an entry of the directory open as ``parent``, or
+    None for what is not worth a line; and why. ``mode`` is its ``st_mode``, ``target`` a link's.
+    Raises OSError."""
+    rank, why = _judge(relative, mode, target, names)
+    if why == LAUNCH and not _starts_kernels(relative, parent):
+        return ORDINARY, ""
+    if rank == ORDINARY and _is_notebook(relative, mode):
+        return _judge_notebook(posixpath.basename(relative), parent)
+    return rank, why
 
 
 def _judge(relative: str, mode: int, target: str, names: Sequence[str]) -> tuple[int | None, str]:

@@ -23,6 +23,7 @@ from moat_nb.planning.lacks import Lack, told
 from moat_nb.planning.requirements import with_requirements
 from moat_nb.planning.services import SidecarPlan, plan_services
 from moat_nb.planning.spec import ContainerSpec
+from moat_nb.planning.workspace_copy import with_copy
 from moat_nb.runtimes.base import Runtime
 from moat_nb.runtimes.registry import choose
 
@@ -90,7 +91,7 @@ def plan_project(
     config, problems = file, [*wrong]
     with collected(problems):
         config = override(file, home=host.home, **(overrides or {}))
-        config = with_requirements(config)
+        config = with_copy(with_requirements(config), host)
     chosen, why = _choose(runtime, config, host, environ, problems)
     kernel = plan_kernel(config, host, chosen.capabilities, kernels=kernels)
     problems += [*kernel.problems, *chosen.check(kernel.spec, config)]

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from moat_nb.egress.process import ProxyProcess
-from moat_nb.errors import ProofError, SandboxGone, StartError
+from moat_nb.errors import MoatError, ProofError, SandboxGone, StartError
 from moat_nb.guest import protocol
 from moat_nb.host.reaper import Reaper
 from moat_nb.host.rotating_log import BoundedLog
@@ -35,6 +35,7 @@ from moat_nb.sandbox.protected_watch import ProtectedWatch
 from moat_nb.sandbox.refusals import RefusalNotices, refusal
 from moat_nb.sandbox.sidecars import Sidecars
 from moat_nb.sandbox.workspace import changes_of, watch_of, workspace_of
+from moat_nb.sandbox.workspace_copy import WorkspaceCopy
 from moat_nb.text.progress import Progress
 from moat_nb.text.terminal import one_line
 
@@ -354,3 +355,7 @@ class RunningSandbox:
             found = changes_of(self.run_dir.read_state(), Budget(seconds=LOOK_BACK_SECONDS))
             if words := in_a_line(found):
                 self._hear("changes", words)
+        if (copy := WorkspaceCopy.of(self.plan.config, self.plan.host)) is not None:
+            with contextlib.suppress(MoatError):
+                if words := replace(copy, seconds=LOOK_BACK_SECONDS).in_a_line():
+                    self._hear("changes", words)

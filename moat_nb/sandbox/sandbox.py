@@ -37,6 +37,7 @@ from moat_nb.sandbox.sidecar import Sidecar
 from moat_nb.sandbox.usage import Usage
 from moat_nb.sandbox.view import SandboxView, of_sandbox, view_of
 from moat_nb.sandbox.workspace import changes_of
+from moat_nb.sandbox.workspace_copy import with_fresh_copy
 from moat_nb.text.progress import Progress, for_user
 from moat_nb.text.summary import mimebundle
 from moat_nb.text.terminal import LOGGER, printable
@@ -118,14 +119,15 @@ class Sandbox:
         approved: dict[str, Permissions] = {}  # by the file's digest
 
         def plan(file: Config | None) -> LaunchPlan:
-            made = plan_project(
-                file or path, runtime, overrides=overrides, environ=environ, kernels=kernels
+            planned = partial(
+                plan_project, runtime=runtime, overrides=overrides, environ=environ, kernels=kernels
             )
+            made = planned(file or path)
             if file is None:
                 approved[made.file.digest] = check(made, approve)
             else:
                 check_again(made, approved[file.digest])
-            return made
+            return with_fresh_copy(made, planned, progress)
 
         pooled = pooled and kernels
         return cls(

@@ -49,6 +49,7 @@ def writable(plan: LaunchPlan) -> tuple[str, ...]:
         if isinstance(mount, Bind)
         and mount.role == "project"
         and not mount.read_only
+        and not mount.copy_of
         and mount.source not in spec.mounts.keep
         and Path(mount.source).is_dir()
     }

@@ -16,6 +16,7 @@ from moat_nb.planning.kernel import PRELOAD, kernel_user, plan_kernel, unsupport
 from moat_nb.planning.lacks import Lack
 from moat_nb.planning.limits import MIB, Limits
 from moat_nb.planning.mounts import Bind, EmptyFile, MountPlan, MountPoint, Tmpfs, Volume
+from moat_nb.planning.workspace_copy import with_copy
 from moat_nb.runtimes.apple import Apple
 from moat_nb.runtimes.base import Runtime
 from moat_nb.runtimes.bubblewrap.runtime import Bubblewrap
@@ -207,10 +208,14 @@ kernel:
 def test_all_that_is_not_supported_yet_is_told_at_once_with_its_places(
     config: Make, host: Host
 ) -> None:
+    given = with_copy(config(UNSUPPORTED), host)
+    git = given.directory / ".git"
+    git.write_text("gitdir: elsewhere")
     with pytest.raises(NotSupportedYet) as raised:
-        docker(config(UNSUPPORTED), host)
+        docker(given, host)
     assert str(raised.value).splitlines() == [
-        "moat.yaml:3:1: workspace.mode: volume is not supported yet; take workspace.mode out",
+        "moat.yaml:3:1: workspace.mode: volume copies no worktree and no submodule, and "
+        f"{git} is a file; use the repository's main checkout, or workspace.mode: bind",
         "moat.yaml:5:3: kernel.preload beside kernel.argv is not supported yet; "
         "take kernel.preload out",
     ]
