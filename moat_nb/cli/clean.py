@@ -17,6 +17,7 @@ from moat_nb.host.run_directory import Owner, base_directory, sandbox_states, sw
 from moat_nb.planning.caches import directory_of
 from moat_nb.planning.image import IMAGE_LABEL, REPOSITORY
 from moat_nb.planning.spec import SOCKETS_LABEL
+from moat_nb.planning.workspace_copy import tree_of
 from moat_nb.runtimes.docker.engine import connect, engine_errors
 from moat_nb.runtimes.docker.runtime import Docker
 from moat_nb.sandbox.approval import Records
@@ -41,11 +42,10 @@ def clean(*, images: bool, caches: bool = False) -> int:
         done.append(f"directory {path}")
     done += [f"approval of {name}" for name in Records(Host.current().approvals).remove_gone()]
     done += _clean_caches(base, Host.current(), remove=caches)
-    if copies := _entries(Host.current().workspaces):
-        where = Host.current().workspaces
-        print(
-            f"the copies of {len(copies)} projects stay in {where}; `moat-nb discard` removes one"
-        )
+    workspaces = Host.current().workspaces
+    if copies := [one for one in _entries(workspaces) if tree_of(one).is_dir()]:
+        words = f"the copies of {len(copies)} projects stay in {workspaces}"
+        print(f"{words}; `moat-nb discard` removes that of the project here")
     for socket in _engines():
         done += _clean_engine(socket, base, images)
     print("\n".join(f"removed {one_line(what)}" for what in done) or "nothing to remove")
