@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from moat_nb.host.machine import User
-from moat_nb.planning.walk import Budget, Over, parent_of, walk
+from moat_nb.planning.walk import Budget, Over, open_directory, parent_of, walk
 
 __all__ = ["Entry", "Kind", "Tree", "same_content"]
 
@@ -75,6 +75,9 @@ class Tree:
 
     def __init__(self, top: Path, owner: User | None = None) -> None:
         self.top = top
+        self.closed: set[str] = set()
+        """Directories of which :meth:`entries` could tell nothing, as they cannot be read, or are
+        another file system's."""
         self._owner = owner if os.geteuid() == 0 else None
         self._descriptor = -1
 
@@ -98,15 +101,21 @@ class Tree:
     def entries(
         self, skipped: Callable[[str], bool], budget: Budget
     ) -> Iterator[tuple[str, Entry, bool]]:
-        """Each path, its parents before it, and whether it is ``skipped`` with all below it. What
-        lies on another file system or cannot be read is left out. Raises Over."""
+        """Each path, its parents before it, and whether it is ``skipped`` with all below it. Raises
+        Over."""
+        device = os.fstat(self._descriptor).st_dev
         left: set[str] = set()
+        self.closed = set()
         for path, found, parent in walk(self._descriptor, budget, lambda path: path not in left):
+            entry = Entry.at(found.name, parent)
+            if entry is None:
+                continue
             if skip := skipped(path):
                 left.add(path)
-            entry = Entry.at(found.name, parent)
-            if entry is not None:
-                yield path, entry, skip
+            elif entry.kind == "directory" and not _opens(found.name, parent, device):
+                left.add(path)
+                self.closed.add(path)
+            yield path, entry, skip
         if budget.over:
             raise Over
 
@@ -139,6 +148,11 @@ class Tree:
                 self._write(name, parent, descriptor, entry)
         else:
             self._make(path, entry)
+
+    def remove(self, path: str) -> None:
+        """What is there, if anything is; a directory only if it is empty."""
+        if (entry := self.entry(path)) is not None:
+            self._remove(path, entry)
 
     def make_empty(self, path: str, kind: Kind) -> None:
         """An empty directory or file, where nothing is yet."""
@@ -198,6 +212,19 @@ class Tree:
         if self._owner is not None:
             uid, gid = self._owner.uid, self._owner.gid
             os.chown(name, uid, gid, dir_fd=parent, follow_symlinks=False)
+
+
+def _opens(name: str, parent: int, device: int) -> bool:
+    try:
+        descriptor = open_directory(name, parent)
+    except OSError:
+        return False
+    try:
+        # What is not searchable opens, and none of its entries can be looked at.
+        searchable = os.access(".", os.X_OK, dir_fd=descriptor, effective_ids=True)
+        return searchable and os.fstat(descriptor).st_dev == device
+    finally:
+        os.close(descriptor)
 
 
 def _mode(before: Entry | None, now: Entry) -> int:

@@ -115,7 +115,7 @@ class WorkspaceCopy:
         progress = progress or Silent()
         with self._locked():
             if not self._base.exists():
-                shutil.rmtree(self._tree, ignore_errors=True)  # a copy that did not end
+                _remove(self._tree)  # a copy that did not end
                 self._tree.mkdir(mode=0o755)
                 if self.owner is not None and os.geteuid() == 0:
                     os.chown(self._tree, self.owner.uid, self.owner.gid)
@@ -123,8 +123,12 @@ class WorkspaceCopy:
                 conflicts = compared.conflicts
                 paths = compared.changed_here - conflicts
                 failed = self._bring(paths, compared.host, compared.copy, compared, progress)
+                # A sandbox may have something else on the way to either.
+                for path in compared.no_more:
+                    with suppress(OSError):
+                        compared.copy.remove(path)
                 for path, kind in compared.covered.items():
-                    with suppress(OSError):  # a sandbox has something else on the way there
+                    with suppress(OSError):
                         compared.copy.make_empty(path, kind)
         words = []
         if conflicts:
@@ -182,12 +186,7 @@ class WorkspaceCopy:
         """Forget the copy with all that was changed in it; the next start makes another."""
         with self._locked():
             self._base.unlink(missing_ok=True)
-            try:
-                shutil.rmtree(self._tree)
-            except FileNotFoundError:
-                return
-            except OSError as error:
-                raise MoatError(f"the copy in {self._tree} cannot be removed: {error}") from error
+            _remove(self._tree)
 
     @contextmanager
     def trees(self) -> Iterator[tuple[Tree, Tree]]:
@@ -213,9 +212,6 @@ class WorkspaceCopy:
             with (self.directory / "lock").open("a") as file:
                 fcntl.flock(file, fcntl.LOCK_EX)
                 yield
-        except Over:
-            words = f"{self.source} has more than {MAX_ENTRIES} files, or too deep ones"
-            raise MoatError(f"{words}: exclude what is not needed") from None
         except OSError as error:
             raise MoatError(f"the copy of {self.source}: {error}") from error
 
@@ -289,6 +285,8 @@ class WorkspaceCopy:
             entry, tree = compared.here.get(path), compared.host
         if entry is None:
             return ""
+        if path in compared.copy.closed:
+            return "it cannot be read"
         try:
             with tree.parent(path) as (parent, _):
                 rank, why = judged(path, parent, entry.mode, entry.target, self.protect)
@@ -332,15 +330,38 @@ class _Compared:
     covered: dict[str, Kind] = field(default_factory=dict)
     """What of the project is excluded."""
 
+    no_more: list[str] = field(default_factory=list)
+    """What was copied, and is excluded since; the deepest first."""
+
     def look(self, skipped: _Skipped, seconds: float) -> None:
-        """Raises Over."""
-        for tree, found in ((self.host, self.here), (self.copy, self.there)):
+        """Raises MoatError."""
+        is_skipped = skipped.asked()
+        self.no_more = [path for path in sorted(self.base) if is_skipped(path)][::-1]
+        for path in self.no_more:
+            del self.base[path]
+        for tree, found, hint in (
+            (self.host, self.here, "exclude what is not needed"),
+            (self.copy, self.there, "`moat-nb discard` removes it"),
+        ):
             budget = Budget(entries=MAX_ENTRIES, seconds=seconds)
-            for path, entry, skip in tree.entries(skipped.asked(), budget):
-                if not skip:
-                    found[path] = entry
-                elif tree is self.host and path not in skipped.mounted:
-                    self.covered[path] = entry.kind
+            try:
+                for path, entry, skip in tree.entries(skipped.asked(), budget):
+                    if not skip:
+                        found[path] = entry
+                    elif tree is self.host and path not in skipped.mounted:
+                        self.covered[path] = entry.kind
+            except Over:
+                words = f"{tree.top} has more than {MAX_ENTRIES} files, or too deep ones"
+                raise MoatError(f"{words}: {hint}") from None
+
+    def _is_known(self, path: str) -> bool:
+        """Whether both sides could be looked at there."""
+        above = path.rpartition("/")[0]
+        while above:
+            if above in self.host.closed or above in self.copy.closed:
+                return False
+            above = above.rpartition("/")[0]
+        return True
 
     @cached_property
     def changed_here(self) -> frozenset[str]:
@@ -350,7 +371,7 @@ class _Compared:
             pair = self.base.get(path)
             return _seen(self.here.get(path)) != _seen(pair and pair.host)
 
-        return frozenset(filter(is_changed, {*self.here, *self.base}))
+        return frozenset(filter(is_changed, filter(self._is_known, {*self.here, *self.base})))
 
     @cached_property
     def changed_there(self) -> frozenset[str]:
@@ -359,11 +380,13 @@ class _Compared:
 
         def is_changed(path: str) -> bool:
             pair, now = self.base.get(path), self.there.get(path)
+            if path in self.copy.closed:
+                return True
             if _kept(now) == _kept(pair and pair.copy) or self._same(path):
                 return False
             return now is None or now.kind != "directory" or path not in full
 
-        return frozenset(filter(is_changed, {*self.there, *self.base}))
+        return frozenset(filter(is_changed, filter(self._is_known, {*self.there, *self.base})))
 
     @property
     def conflicts(self) -> frozenset[str]:
@@ -412,8 +435,11 @@ class _Skipped:
             if path in self.mounted:
                 return True
             directory, _, name = path.rpartition("/")
+            if directory not in below:
+                return True  # as what it is in
             matched, states = exclude_patterns.step(below[directory], name)
-            below[path] = states
+            if matched is None:
+                below[path] = states
             return matched is not None
 
         return skipped
@@ -456,6 +482,17 @@ def _entry(words: Any) -> Entry:
         inode=int(inode),
         target=str(target),
     )
+
+
+def _remove(tree: Path) -> None:
+    """All of it, also what a sandbox has closed; none writes to it any more."""
+    if not tree.is_dir():
+        return
+    for directory, names, _ in os.walk(tree):
+        for path in (Path(directory, name) for name in names):
+            if not path.is_symlink():
+                path.chmod(0o700)
+    shutil.rmtree(tree)
 
 
 def _owner_of(directory: Path) -> User:

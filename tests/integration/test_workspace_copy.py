@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,9 +14,11 @@ import pytest
 from moat_nb.cli.bench.kernels import native_kernel
 from moat_nb.host.machine import Host
 from moat_nb.planning.workspace_copy import directory_of
+from tests import ordinary_user
 from tests.integration.conftest import Launcher
 from tests.integration.frontend import FrontEnd
 from tests.integration.snapshot import snapshot
+from tests.served import home_of
 
 VOLUME = {"workspace": {"mode": "volume"}}
 
@@ -126,3 +129,27 @@ def test_changes_of_a_sandbox_on_a_copy_are_none_of_the_projects(
         assert box.changes().found == ()
     record = json.dumps([str(path) for path in copied.iterdir()])
     assert ".vscode" not in record
+
+
+def test_an_ordinary_users_copy_closes_no_directory_of_the_projects(
+    on_bubblewrap: Launcher,
+) -> None:
+    """What a sandbox has made unreadable is not taken for removed."""
+    project = on_bubblewrap.project(**VOLUME)
+    (project / "data").mkdir()
+    (project / "data/in.csv").write_text("1\n")
+    home = home_of(project)
+
+    def done(*words: str) -> str:
+        argv = [sys.executable, "-m", "moat_nb", *words]
+        env = {"HOME": str(home), "PATH": os.environ["PATH"]}
+        ran = ordinary_user.run(argv, env=env, cwd=project)
+        return str(ran.stdout + ran.stderr)
+
+    script = "echo 2 >> data/in.csv; chmod 0 data; echo new > new"
+    assert "2 paths differ" in done("run", "--runtime", "bubblewrap", "--", "sh", "-c", script)
+    assert "changed  it cannot be read  data\n" in done("diff", "--names")
+    assert "added        new\n" in done("pull")
+    assert (project / "data/in.csv").read_text() == "1\n"
+    assert (project / "new").read_text() == "new\n"
+    assert "removed the copy" in done("discard", "--yes")

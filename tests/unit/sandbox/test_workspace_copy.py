@@ -264,3 +264,24 @@ def test_names_that_are_no_text_are_kept(copy: WorkspaceCopy, project: Path, ins
     assert (project / name).read_text() == "x"
     copy.refresh()
     assert copy.differences() == ()
+
+
+def test_what_is_excluded_later_is_in_the_copy_no_longer(
+    copy: WorkspaceCopy, project: Path, inside: Path
+) -> None:
+    (inside / "src/theirs").write_text("theirs")
+    later = replace(copy, patterns=(*copy.patterns, "src", ".git"))
+    assert later.differences() == ()
+    assert later.refresh() == ()
+    assert names(inside / "src") == {"theirs", "__pycache__"}
+    assert (inside / ".git/HEAD").exists()
+    assert names(project / "src") == {"a.py", "__pycache__", "__pycache__/a.pyc"}
+    assert later.refresh() == ()
+
+
+def test_a_tree_that_is_too_deep_is_told_with_what_to_do(copy: WorkspaceCopy, inside: Path) -> None:
+    (inside / "/".join("d" * 70)).mkdir(parents=True)
+    with pytest.raises(MoatError, match="too deep ones: `moat-nb discard` removes it"):
+        copy.refresh()
+    copy.discard()
+    assert copy.refresh() == ()
