@@ -28,7 +28,7 @@ from moat_nb.planning.spaces import spaces
 from moat_nb.planning.spec import GUEST_PATH, HOME, VENV, ContainerSpec
 from moat_nb.planning.workspace_copy import copy_notices, copy_problems
 
-__all__ = ["PRELOAD", "KernelPlan", "kernel_user", "plan_kernel", "unsupported"]
+__all__ = ["PRELOAD", "KernelPlan", "kernel_user", "plan_kernel", "unsupported", "unwritable"]
 
 
 PRELOAD = (
@@ -245,8 +245,14 @@ def _user_notices(config: Config, user: User, host: Host) -> Iterator[str]:
     if host.user.uid != 0 or status is None:
         return
     yield f"user: {user}" + ("" if status.st_uid else " (moatuser, as root is refused)")
-    copied = config.workspace_mode == "volume"
-    if not copied and status.st_uid != user.uid and not status.st_mode & 0o002:
+
+
+def unwritable(config: Config, host: Host) -> Iterator[str]:
+    """That the workspace is root's, and no kernel is."""
+    status, user = _workspace_status(config), kernel_user(config, host)
+    if host.user.uid != 0 or status is None or config.workspace_mode == "volume":
+        return
+    if status.st_uid != user.uid and not status.st_mode & 0o002:
         workspace = _workspace(config)
         yield (
             f"{workspace} belongs to root: the kernel, {user}, cannot write there; "

@@ -18,7 +18,7 @@ from moat_nb.config.reader import load_with_problems
 from moat_nb.errors import Problem, RuntimeUnavailable, collected, refusal_of
 from moat_nb.host.machine import Host
 from moat_nb.planning.image import ImagePlan
-from moat_nb.planning.kernel import plan_kernel
+from moat_nb.planning.kernel import plan_kernel, unwritable
 from moat_nb.planning.lacks import Lack, told
 from moat_nb.planning.requirements import with_requirements
 from moat_nb.planning.services import SidecarPlan, plan_services
@@ -46,7 +46,8 @@ class LaunchPlan:
     """None on a runtime without images."""
     sidecars: tuple[SidecarPlan, ...] = ()
     without: tuple[str, ...] = ()
-    """What the kernel is started without, in sentences; the notices have them too."""
+    """What the kernel is started without, in sentences, as the right to write to the workspace; the
+    notices have them too."""
     host: Host
     environ: Mapping[str, str] = field(repr=False)
     """The launcher's; it may hold secrets, so no repr has it."""
@@ -105,7 +106,8 @@ def plan_project(
     if problems:
         raise refusal_of(problems)
     beside = (notice for sidecar in sidecars for notice in sidecar.spec.mounts.notices)
-    without, own = told(lacks), chosen.notices(kernel.spec, kernel.image)
+    without = (*told(lacks), *unwritable(config, host))
+    own = chosen.notices(kernel.spec, kernel.image)
     words = (why, *without, *kernel.spec.notices, *beside, *own)
     notices = tuple(dict.fromkeys(words))
     return LaunchPlan(
