@@ -182,6 +182,7 @@ def _install(arguments: argparse.Namespace) -> int:
         name=arguments.name,
         prefix=arguments.prefix,
         trust_output=arguments.trust_output,
+        workspace=arguments.workspace,
         before=tell,
         approve=on_terminal(),
     )

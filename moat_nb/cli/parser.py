@@ -247,6 +247,12 @@ def _add_kernelspec_commands(commands: Commands) -> None:
         action="store_true",
         help="let scripts and widgets of the sandbox act in your page, with your rights there",
     )
+    parser.add_argument(
+        "--workspace",
+        choices=("project", "notebook"),
+        help="what /workspace is: the project, or the directory of each notebook, wherever that is "
+        "(default: as kernel.workspace says)",
+    )
     place = parser.add_mutually_exclusive_group()
     place.add_argument("--user", action="store_true", help="for this user (the default)")
     place.add_argument(

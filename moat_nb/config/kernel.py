@@ -28,6 +28,7 @@ from moat_nb.config.yaml_nodes import shown
 __all__ = ["KernelKeys", "kernel"]
 
 _Transport: TypeAlias = Literal["auto", "ipc", "tcp"]
+_Workspace: TypeAlias = Literal["project", "notebook"]
 
 _CONNECTION_FILE = "{connection_file}"
 _MODULE = Word(
@@ -60,6 +61,11 @@ class KernelKeys(Keys):
         Choice(options=("auto", "docker", "podman", "bubblewrap", "apple", "kubernetes")),
         "What runs the sandbox; auto takes what answers on this machine.",
         default="auto",
+    )
+    workspace = key(
+        Choice[_Workspace](options=get_args(_Workspace)),
+        "notebook: /workspace is the directory that a kernel is started in, and nothing above it.",
+        default=KernelOptions.workspace,
     )
     packages = key(ListOf(item=Text()), "Requirements that pip installs, such as numpy>=2.")
     requirements = key(
@@ -161,6 +167,7 @@ def kernel(cursor: Cursor, dependencies: Sequence[Dependency]) -> KernelOptions:
     runtime = fields.read(KernelKeys.runtime)
     return KernelOptions(
         runtime=None if runtime == "auto" else runtime,
+        workspace=fields.read(KernelKeys.workspace),
         packages=_requirements(fields.at(KernelKeys.packages)),
         requirements=fields.read(KernelKeys.requirements),
         argv=_argv(fields.at(KernelKeys.argv)),

@@ -184,6 +184,8 @@ class KernelOptions:
     """Our own keys, under ``kernel:``; the defaults are moat-yaml's."""
 
     runtime: str | None = None
+    workspace: Literal["project", "notebook"] = "project"
+    """Whether each kernel has the project's workspace, or the directory that it is started in."""
     packages: tuple[str, ...] = ()
     requirements: str | None = None
     """A file of the project, relative to its directory, that names packages as pip has them."""

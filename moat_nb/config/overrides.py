@@ -16,7 +16,7 @@ from moat_nb.errors import ConfigError, Problem, collected
 
 __all__ = ["OPTIONS", "override"]
 
-OPTIONS = frozenset({"image", "memory_mb", "cpus", "env", "mounts", "pool"})
+OPTIONS = frozenset({"image", "memory_mb", "cpus", "env", "mounts", "pool", "workspace"})
 """The keywords of :func:`override`."""
 
 
@@ -30,6 +30,7 @@ def override(
     env: Mapping[str, str] | None = None,
     mounts: Sequence[str] = (),
     pool: int | None = None,
+    workspace: str | None = None,
 ) -> Config:
     """``config`` with these in place of the file's; ``env`` and ``mounts`` are added to it.
 
@@ -42,6 +43,7 @@ def override(
         "memory_mb": ("container: {{memory: {}}}", memory_mb),
         "cpus": ("container: {{cpus: {}}}", cpus),
         "pool": ("kernel: {{pool: {}}}", pool),
+        "workspace": ("kernel: {{workspace: {}}}", workspace),
         "env": ("env: {}", env or None),
     }
     read: dict[str, Config] = {}
@@ -89,6 +91,8 @@ def _with(config: Config, read: Mapping[str, Config]) -> Config:
         container = replace(container, cpus=read["cpus"].container.cpus)
     if "pool" in read:
         kernel = replace(kernel, pool=read["pool"].kernel.pool)
+    if "workspace" in read:
+        kernel = replace(kernel, workspace=read["workspace"].kernel.workspace)
     if "env" in read:
         config = replace(config, env=tuple({**dict(config.env), **dict(read["env"].env)}.items()))
     return replace(config, container=container, kernel=kernel)

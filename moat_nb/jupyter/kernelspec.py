@@ -34,11 +34,17 @@ LOGOS = Path(__file__).parent / "logos"
 
 
 def kernel_json(
-    config: Config, *, runtime: str | None, executable: str, trust_output: bool = False
+    config: Config,
+    *,
+    runtime: str | None,
+    executable: str,
+    trust_output: bool = False,
+    workspace: str | None = None,
 ) -> dict[str, Any]:
     """The kernelspec of ``config``'s project; ``executable`` is a python that has moat_nb.
 
     ``trust_output``: clients get what the kernel sends as it is, and its name says so.
+    ``workspace``: "notebook", as ``kernel.workspace``, for notebooks anywhere.
     """
     project = str(config.directory)
     language = language_of(config.kernel.argv)
@@ -52,6 +58,9 @@ def kernel_json(
         shim += ["--trust-output"]
         name += ", trusted output"
         provisioner["trust_output"] = True
+    if workspace is not None:
+        shim += ["--workspace", workspace]
+        provisioner["workspace"] = workspace
     return {
         "argv": [*shim, "-f", "{connection_file}"],
         "display_name": f"{title} (moat: {name})",
@@ -91,27 +100,33 @@ def install(
     name: str | None = None,
     prefix: str | None = None,
     trust_output: bool = False,
+    workspace: str | None = None,
     before: Callable[[LaunchPlan], None] = lambda plan: None,
     approve: Approve | None = None,
 ) -> tuple[str, str]:
     """Install the kernelspec of the project at ``directory``: its name, and where it is now.
 
-    ``prefix`` is a Python environment's; None is for this user. ``trust_output``: see
-    :func:`kernel_json`; ``before`` is called with what would be started; ``approve``: see
+    ``prefix`` is a Python environment's; None is for this user. ``trust_output`` and ``workspace``:
+    see :func:`kernel_json`; ``before`` is called with what would be started; ``approve``: see
     :meth:`Sandbox.launch`. Raises what a plan of the
     project raises, and MoatError when the name is another kernel's or cannot be written.
     """
     from jupyter_client.kernelspec import KernelSpecManager
 
     host = Host.current()
-    plan = plan_project(directory, runtime, host=host)  # what cannot start is not offered
+    # What cannot start is not offered.
+    plan = plan_project(directory, runtime, host=host, overrides={"workspace": workspace})
     before(plan)
     check(plan, approve)
     config = plan.config
     name = (name or f"{PREFIX}{config.name}").lower()
     _refuse_taken(name, str(config.directory))
     words = kernel_json(
-        config, runtime=runtime, executable=host.executable, trust_output=trust_output
+        config,
+        runtime=runtime,
+        executable=host.executable,
+        trust_output=trust_output,
+        workspace=workspace,
     )
     with tempfile.TemporaryDirectory(prefix="moat-nb-") as temporary:
         source = Path(temporary, "kernelspec")

@@ -64,6 +64,7 @@ class MoatProvisioner(KernelProvisionerBase):
         "", config=True, help="The directory of moat.yaml; empty: sought from the cwd upward."
     )
     runtime = Unicode("", config=True, help="docker, podman, bubblewrap or apple; empty: auto.")
+    workspace = Unicode("", help="notebook, as kernel.workspace; a kernelspec says so.")
     trust_output = Bool(
         False, help="Whether clients get what the kernel sends as it is; a kernelspec says so."
     )
@@ -204,7 +205,11 @@ class MoatProvisioner(KernelProvisionerBase):
             return sandbox
         if sandbox is None:
             sandbox = self._sandbox = Sandbox.launch(
-                self.project or self._cwd or ".", self.runtime or None, on_event=self._hear
+                self.project or self._cwd or ".",
+                self.runtime or None,
+                on_event=self._hear,
+                directory=self._cwd,
+                workspace=self.workspace or None,
             )
         elif self._owns_sandbox:
             sandbox.relaunch()

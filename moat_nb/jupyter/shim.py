@@ -63,6 +63,9 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--trust-output", action="store_true", help="give the client all that the kernel sends"
     )
+    parser.add_argument(
+        "--workspace", default="", help="notebook: the directory where the client starts it"
+    )
     return parser.parse_args(argv)
 
 
@@ -107,8 +110,9 @@ def _start_keeper(address: Path, arguments: argparse.Namespace) -> socket.socket
     return ours
 
 
-def _keeper_words(arguments: argparse.Namespace) -> tuple[str, str, str]:
-    return arguments.project, arguments.runtime, "trusted" if arguments.trust_output else ""
+def _keeper_words(arguments: argparse.Namespace) -> tuple[str, str, str, str]:
+    trusted = "trusted" if arguments.trust_output else ""
+    return arguments.project, arguments.runtime, trusted, arguments.workspace
 
 
 def send(control: socket.socket, message: dict[str, Any]) -> None:

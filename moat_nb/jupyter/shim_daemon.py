@@ -38,7 +38,8 @@ a machine that has much else to do."""
 
 
 class Keeper:
-    def __init__(self, project: str, runtime: str, *, trust_output: bool) -> None:
+    def __init__(self, project: str, runtime: str, *, trust_output: bool, workspace: str) -> None:
+        self._workspace = workspace
         self._trust_output = trust_output
         self._project = project
         self._runtime = runtime
@@ -110,7 +111,12 @@ class Keeper:
         outdated = sandbox.outdated() if sandbox is not None else None
         if sandbox is None:
             sandbox = Sandbox.launch(
-                self._project, self._runtime or None, pooled=False, on_event=self._hear
+                self._project,
+                self._runtime or None,
+                pooled=False,
+                on_event=self._hear,
+                directory=start["cwd"],
+                workspace=self._workspace or None,
             )
             self._sandbox, self._news = sandbox, sandbox.notices
         elif sandbox.gone is not None:
@@ -243,12 +249,13 @@ def _shell_code(how: Exit) -> int:
 
 
 def main() -> None:
-    descriptor, address, project, runtime, trust_output = sys.argv[1:]
+    descriptor, address, project, runtime, trust_output, workspace = sys.argv[1:]
     first = socket.socket(fileno=int(descriptor))
     os.set_inheritable(first.fileno(), False)
     Path(address).unlink(missing_ok=True)  # of a keeper that was killed
     try:
-        asyncio.run(Keeper(project, runtime, trust_output=bool(trust_output)).run(first, address))
+        keeper = Keeper(project, runtime, trust_output=bool(trust_output), workspace=workspace)
+        asyncio.run(keeper.run(first, address))
     finally:
         Path(address).unlink(missing_ok=True)
 

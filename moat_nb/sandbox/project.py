@@ -20,6 +20,7 @@ from moat_nb.host.machine import Host
 from moat_nb.planning.image import ImagePlan
 from moat_nb.planning.kernel import plan_kernel, unwritable
 from moat_nb.planning.lacks import Lack, told
+from moat_nb.planning.notebook_directory import directory_notices, in_directory
 from moat_nb.planning.requirements import with_requirements
 from moat_nb.planning.services import SidecarPlan, plan_services
 from moat_nb.planning.spec import ContainerSpec
@@ -80,11 +81,13 @@ def plan_project(
     host: Host | None = None,
     environ: Mapping[str, str] | None = None,
     kernels: bool = True,
+    directory: Path | None = None,
 ) -> LaunchPlan:
     """As :func:`plan`, of a Config or of the nearest moat.yaml at or above a path.
 
     ``overrides`` are :func:`~moat_nb.config.overrides.override`'s. ``kernels=False``: for commands
-    alone, so nothing is imported ahead of kernels to come.
+    alone, so nothing is imported ahead of kernels to come. ``directory``: where a kernel is
+    started, for ``kernel.workspace: notebook``; None where nothing is started yet.
     """
     host = host or Host.current()
     environ = os.environ if environ is None else environ
@@ -92,6 +95,8 @@ def plan_project(
     config, problems = file, [*wrong]
     with collected(problems):
         config = override(file, home=host.home, **(overrides or {}))
+        asked = (overrides or {}).get("workspace") == "notebook"
+        config = in_directory(config, directory, anywhere=asked)
         config = with_copy(with_requirements(config), host)
     chosen, why = _choose(runtime, config, host, environ, problems)
     kernel = plan_kernel(config, host, chosen.capabilities, kernels=kernels)
@@ -108,7 +113,8 @@ def plan_project(
     beside = (notice for sidecar in sidecars for notice in sidecar.spec.mounts.notices)
     without = (*told(lacks), *unwritable(config, host))
     own = chosen.notices(kernel.spec, kernel.image)
-    words = (why, *without, *kernel.spec.notices, *beside, *own)
+    where = directory_notices(config, directory)
+    words = (why, *without, *kernel.spec.notices, *where, *beside, *own)
     notices = tuple(dict.fromkeys(words))
     return LaunchPlan(
         config=config,

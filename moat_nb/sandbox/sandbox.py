@@ -21,15 +21,15 @@ from moat_nb.egress.records import Record, read
 from moat_nb.errors import CommandError, SandboxGone
 from moat_nb.host.rotating_log import BoundedLog
 from moat_nb.planning.spec import ContainerSpec
-from moat_nb.sandbox.approval import Approve, check, check_again
+from moat_nb.sandbox.approval import Approve
 from moat_nb.sandbox.changes import Changes
 from moat_nb.sandbox.clock import Clock
 from moat_nb.sandbox.guest_client import GuestClient, MountProof, Output, Process
 from moat_nb.sandbox.hooks import run_hooks
 from moat_nb.sandbox.kernels import spawn_kernel
-from moat_nb.sandbox.permissions import Permissions
+from moat_nb.sandbox.planner import Planner
 from moat_nb.sandbox.pool import POOL
-from moat_nb.sandbox.project import LaunchPlan, plan_project
+from moat_nb.sandbox.project import LaunchPlan
 from moat_nb.sandbox.protected_watch import PROTECTED
 from moat_nb.sandbox.running import CAME_UNDONE, RunningSandbox
 from moat_nb.sandbox.secrets import fetch
@@ -37,7 +37,6 @@ from moat_nb.sandbox.sidecar import Sidecar
 from moat_nb.sandbox.usage import Usage
 from moat_nb.sandbox.view import SandboxView, of_sandbox, view_of
 from moat_nb.sandbox.workspace import changes_of
-from moat_nb.sandbox.workspace_copy import with_fresh_copy
 from moat_nb.text.progress import Progress, for_user
 from moat_nb.text.summary import mimebundle
 from moat_nb.text.terminal import LOGGER, printable
@@ -90,13 +89,16 @@ class Sandbox:
         pooled: bool = True,
         before_start: Callable[[LaunchPlan], None] = lambda plan: None,
         approve: Approve | None = None,
+        directory: Path | str | None = None,
         **overrides: Any,
     ) -> Self:
         """Start the sandbox of the nearest ``moat.yaml`` at or above ``path``.
 
         ``overrides`` change the file's settings for this start: ``image`` (a tag), ``memory_mb``,
         ``cpus``, ``env`` (a mapping, added), ``mounts`` (``"source:target[:ro]"`` strings, added),
-        ``pool`` (the spares to keep, whatever ``kernel.pool`` says).
+        ``pool`` (the spares to keep, whatever ``kernel.pool`` says), ``workspace`` ("notebook", as
+        ``kernel.workspace``, for any ``directory``).
+        ``directory`` is where a kernel's client starts it; ``path`` unless given.
         ``progress`` makes the display of a start that takes long; by default a bar on a terminal
         or in a notebook, after 2 s.
 
@@ -115,20 +117,16 @@ class Sandbox:
             there = ", ".join(sorted(OPTIONS))
             raise TypeError(f"Sandbox.launch() has no option {unknown[0]!r}; there are {there}")
         path = Path(path).absolute()  # the process may have another directory at a reset
-        environ = dict(os.environ if environ is None else environ)
-        approved: dict[str, Permissions] = {}  # by the file's digest
-
-        def plan(file: Config | None) -> LaunchPlan:
-            planned = partial(
-                plan_project, runtime=runtime, overrides=overrides, environ=environ, kernels=kernels
-            )
-            made = planned(file or path)
-            if file is None:
-                approved[made.file.digest] = check(made, approve)
-            else:
-                check_again(made, approved[file.digest])
-            return with_fresh_copy(made, planned, progress)
-
+        plan = Planner(
+            path=path,
+            runtime=runtime,
+            directory=Path(directory or (path if path.is_dir() else path.parent)).absolute(),
+            overrides=overrides,
+            environ=dict(os.environ if environ is None else environ),
+            kernels=kernels,
+            approve=approve,
+            progress=progress,
+        )
         pooled = pooled and kernels
         return cls(
             plan, progress=progress, on_event=on_event, pooled=pooled, before_start=before_start

@@ -120,6 +120,8 @@ def test_no_output_gets_what_is_typed_elsewhere(
     if guarded:  # until it is removed, it may hear a key before the page gives the focus back
         nb.page.keyboard.type("1, ", delay=50)
         expect(output).to_contain_text("took the keyboard")
+    else:
+        nb.page.wait_for_function("document.activeElement.tagName == 'IFRAME'")
     nb.page.keyboard.type("6 * 7", delay=50)
     frame = output.frame_locator("iframe").frame_locator("iframe").locator("body")
     if guarded:

@@ -147,7 +147,6 @@ def test_who_has_a_class_runs_what_was_handed_in_and_can_leave(newcomer: Newcome
     assert len(commands.splitlines()) == 3
     handed_in = newcomer.directory / "handed-in"
     handed_in.mkdir()
-    (newcomer.directory / ".env").rename(handed_in / ".env")
     cells = nbformat.read(newcomer.directory / "ada.ipynb", as_version=4).cells
     cells[0].source += "; open('/tmp/mine', 'x')"  # fails in a sandbox that had one before
     mean = "<script>document.title = 'mean'</script>"
@@ -155,13 +154,15 @@ def test_who_has_a_class_runs_what_was_handed_in_and_can_leave(newcomer: Newcome
     for name in ("ada", "bob"):
         made = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(mean), *cells, wrong])
         made.metadata["kernelspec"] = {"name": "python3", "display_name": "not this"}
-        nbformat.write(made, handed_in / f"{name}.ipynb")
+        (handed_in / name).mkdir()
+        (handed_in / name / ".env").write_text("x")
+        nbformat.write(made, handed_in / name / "ps1.ipynb")
     (handed_in / "jupyter_nbconvert_config.py").write_text("open('/tmp/obeyed-them', 'x')\n")
-    for path in (handed_in, *handed_in.iterdir()):
+    for path in (handed_in, *handed_in.rglob("*")):
         give(path)
     newcomer.types(commands)
     for name in ("ada", "bob"):
-        page = (handed_in / f"{name}.html").read_text()
+        page = (newcomer.directory / f"results/handed-in/{name}/ps1.html").read_text()
         assert "42 /workspace 0\n" in page and mean not in page
     assert not Path("/tmp/obeyed-them").exists()
     replace(newcomer, directory=handed_in).types(part("To leave"))
