@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
 import os
+import subprocess
 import sys
+import tempfile
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from moat_nb.cli.user_terminal import asked, is_there
 from moat_nb.config.reader import load
-from moat_nb.errors import MoatError
+from moat_nb.errors import ConfigError, MoatError
 from moat_nb.host.machine import Host
 from moat_nb.host.run_directory import base_directory, sandbox_states
 from moat_nb.sandbox.tree import Tree
@@ -23,6 +24,11 @@ __all__ = ["diff", "discard", "pull"]
 LONGEST = 1 << 20
 """Bytes of a file whose text is shown."""
 
+SHOWN, MAX_LINES = 1000, 20_000
+"""Paths, and lines of their texts, that are shown."""
+
+DIFF_SECONDS = 10.0
+
 CONFLICT = "you changed it too"
 
 
@@ -33,24 +39,29 @@ def diff(project: str, paths: Sequence[str], *, names: bool) -> int:
         print(f"the copy has what {copy.source} has")
         return 0
     print(_as_table(found))
-    if not names:
-        with copy.trees() as (host, inside):
-            for one in found:
-                for line in _texts(one, host, inside):
-                    print(line)
+    left = MAX_LINES
+    with copy.trees() as (host, inside):
+        for one in () if names else found[:SHOWN]:
+            for line in _texts(one, host, inside):
+                if (left := left - 1) < 0:
+                    print(f"(more than {MAX_LINES} lines; `moat-nb diff PATH` shows some)")
+                    return 0
+                print(line)
     return 0
 
 
 def pull(project: str, paths: Sequence[str], *, force: bool) -> int:
     copy = _copy(project)
-    pulled = copy.pull(_below(copy, paths), force=force)
+    mask = os.umask(0o077)
+    os.umask(mask)
+    pulled = copy.pull(_below(copy, paths), force=force, mask=mask)
     if pulled.done:
         print(_as_table(pulled.done))
     if pulled.left:
         print(f"left in the copy:\n{_as_table(pulled.left)}", file=sys.stderr)
-        print("`moat-nb diff` shows them; " + " and ".join(_ways(pulled.left)), file=sys.stderr)
-    for path, why in pulled.failed:
-        print(printable(f"{path}: {why}").replace("\n", " "), file=sys.stderr)
+        print("; ".join(("`moat-nb diff` shows them", *_ways(pulled.left))), file=sys.stderr)
+    for path, why in pulled.failed[:SHOWN]:
+        print(_one_line(f"{path}: {why}"), file=sys.stderr)
     if not (pulled.done or pulled.left or pulled.failed):
         print(f"the copy has what {copy.source} has")
     return 1 if pulled.left or pulled.failed else 0
@@ -58,15 +69,12 @@ def pull(project: str, paths: Sequence[str], *, force: bool) -> int:
 
 def discard(project: str, *, yes: bool) -> int:
     copy = _copy(project)
-    states = sandbox_states(base_directory(os.environ, os.getuid()))
-    if any(state and Path(state.project) == copy.project for _, state in states):
-        raise MoatError(f"a sandbox of {copy.project} runs; `moat-nb stop .` ends it")
-    found = copy.differences()
-    if found and not yes:
+    if _in_use(copy):
+        raise MoatError(f"a sandbox works on the copy of {copy.source}; `moat-nb stop` ends it")
+    if not yes and (lost := _lost(copy)):
         if not is_there():
-            raise MoatError(f"{copy.in_a_line()}; --yes removes the copy with it")
-        print(_as_table(found))
-        if not asked("Remove the copy with these?"):
+            raise MoatError(f"{lost.splitlines()[0]}; --yes removes the copy with it")
+        if not asked(f"{lost}\nRemove the copy with this?"):
             print("nothing was removed", file=sys.stderr)
             return 1
     copy.discard()
@@ -74,36 +82,71 @@ def discard(project: str, *, yes: bool) -> int:
     return 0
 
 
+def _lost(copy: WorkspaceCopy) -> str:
+    """What would be lost, in a line and then each; empty when nothing would."""
+    try:
+        found = copy.differences()
+    except MoatError as error:  # as a sandbox has left it
+        return f"what sandboxes changed in the copy cannot be told: {error}"
+    return f"{copy.in_a_line(found)}\n{_as_table(found)}" if found else ""
+
+
 def _copy(project: str) -> WorkspaceCopy:
     host = Host.current()
     config = load(project, home=host.home)
-    copy = WorkspaceCopy.of(config, host)
+    copy = WorkspaceCopy.of(config, host, anyway=True)
     if copy is None:
         why = "its sandboxes work on the project's own files"
         raise MoatError(f"{config.path}: {why}; `workspace: {{mode: volume}}` gives them a copy")
     return copy
 
 
+def _in_use(copy: WorkspaceCopy) -> bool:
+    host = Host.current()
+    for _, state in sandbox_states(base_directory(os.environ, os.getuid())):
+        if state is None:
+            continue
+        try:
+            other = WorkspaceCopy.of(load(state.project, home=host.home), host)
+        except ConfigError:  # it has changed since
+            return True
+        if other is not None and other.directory == copy.directory:
+            return True
+    return False
+
+
 def _below(copy: WorkspaceCopy, paths: Sequence[str]) -> Collection[str]:
-    """Relative to the project, of paths as they were typed here. Raises MoatError."""
-    found = []
+    """Relative to the project, of paths as they were typed here; none for all of it. Raises
+    MoatError."""
+    found: list[str] = []
+    everything = False
     for path in paths:
         # Of the directory alone the links are followed: the name itself may be one.
         whole = Path(os.path.abspath(path))  # noqa: PTH100
         whole = whole.parent.resolve() / whole.name
-        if whole != copy.source and not whole.is_relative_to(copy.source):
-            raise MoatError(f"{path} is not in {copy.source}")
-        if whole != copy.source:
+        if whole == copy.source:
+            everything = True
+        elif whole.is_relative_to(copy.source):
             found.append(str(whole.relative_to(copy.source)))
+        else:
+            raise MoatError(f"{path} is not in {copy.source}")
+    if everything and found:
+        raise MoatError("name the project or some of its paths, not both")
+    if found and copy.is_there:
+        with copy.trees() as trees:
+            for path in found:
+                if not any(tree.entry(path) for tree in trees):
+                    raise MoatError(f"{path}: neither {copy.source} nor its copy has it")
     return found
 
 
 def _as_table(found: Sequence[Difference]) -> str:
-    rows = (
+    rows = [
         (one.what, "; ".join(filter(None, (CONFLICT * one.conflict, one.danger))), one.path)
-        for one in found
-    )
-    return table([("WHAT", "NOTE", "PATH"), *rows])
+        for one in found[:SHOWN]
+    ]
+    more = f"\nand {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+    return table([("WHAT", "NOTE", "PATH"), *rows]) + more if rows else ""
 
 
 def _ways(left: Sequence[Difference]) -> Iterator[str]:
@@ -114,25 +157,45 @@ def _ways(left: Sequence[Difference]) -> Iterator[str]:
 
 
 def _texts(one: Difference, host: Tree, inside: Tree) -> Iterator[str]:
-    before, after = _lines(one.path, host), _lines(one.path, inside)
+    """How a text differs, by the program `diff`, which is quick whatever stands in it."""
+    before, after = _text(one.path, host), _text(one.path, inside)
     if before is None or after is None or before == after:
         return
-    name = printable(one.path).replace("\n", " ")
-    for line in difflib.unified_diff(before, after, f"a/{name}", f"b/{name}", lineterm=""):
-        yield printable(line)
+    with tempfile.TemporaryDirectory(prefix="moat-nb-") as directory:
+        names = []
+        for name, text in (("a", before), ("b", after)):
+            names.append(Path(directory, name))
+            names[-1].write_bytes(text)
+        labels = [word for side in "ab" for word in ("--label", f"{side}/{_one_line(one.path)}")]
+        words = ["diff", "-u", "--text", *labels, *map(str, names)]
+        try:
+            done = subprocess.run(
+                words, capture_output=True, check=False, timeout=DIFF_SECONDS, env={"LC_ALL": "C"}
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            yield f"{_one_line(one.path)}: its text is not shown ({type(error).__name__})"
+            return
+    for line in done.stdout.decode(errors="replace").removesuffix("\n").split("\n"):
+        yield _one_line(line)
 
 
-def _lines(path: str, tree: Tree) -> list[str] | None:
-    """Of a text; none where nothing is, None for what is no short text."""
+def _text(path: str, tree: Tree) -> bytes | None:
+    """Of a file; none where nothing is, None for what is no short text."""
     entry = tree.entry(path)
     if entry is None:
-        return []
+        return b""
     if entry.kind == "link":
-        return [f"a link to {entry.target}"]
+        return os.fsencode(f"a link to {entry.target}\n")
     if entry.kind != "file" or entry.size > LONGEST:
         return None
     try:
         with tree.reading(path) as descriptor:
-            return os.read(descriptor, LONGEST).decode().splitlines()
+            text = os.read(descriptor, LONGEST)
+            text.decode()
     except (OSError, UnicodeDecodeError):
         return None
+    return text if text.endswith(b"\n") or not text else text + b"\n"
+
+
+def _one_line(text: str) -> str:
+    return printable(text.replace("\r", "\x00")).replace("\n", " ")

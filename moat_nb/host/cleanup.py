@@ -43,6 +43,11 @@ LINGER_SECONDS = 2.0
 may appear after the reaper first asked for it."""
 
 
+GIVE_UP_SECONDS = 300.0
+"""For an engine that answers and does not remove a container: a busy one says for a while that
+its file system is in use."""
+
+
 def clean(tasks: list[dict[str, Any]], linger: float) -> None:
     """Carry out ``tasks``, the last first; a failed removal does not stop the rest."""
     settled = time.monotonic() + linger
@@ -84,7 +89,7 @@ def remove_container(engine: str, name: str, settled: float) -> None:
     ``settled`` of the monotonic clock; OSError when it does not answer as an engine."""
     import http.client  # see connect_http()
 
-    give_up = settled + 30
+    give_up = settled + GIVE_UP_SECONDS
     while time.monotonic() < give_up:
         connection = connect_http(engine, timeout=30)
         try:

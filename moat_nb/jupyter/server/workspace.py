@@ -15,6 +15,7 @@ import threading
 from collections.abc import Mapping
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -25,6 +26,8 @@ from moat_nb.sandbox.approval import check_again
 from moat_nb.sandbox.permissions import Permissions
 from moat_nb.sandbox.project import LaunchPlan, plan_project
 from moat_nb.sandbox.sandbox import Sandbox
+from moat_nb.sandbox.workspace_copy import with_fresh_copy
+from moat_nb.text.progress import Silent
 from moat_nb.text.untrusted import number
 
 __all__ = ["MAX_FILE", "Facts", "Workspace", "inside"]
@@ -114,9 +117,10 @@ class Workspace:
             return self._box
 
     def _plan(self, file: Config | None) -> LaunchPlan:
-        made = plan_project(bare(file or self._config), self._runtime, kernels=False)
+        planned = partial(plan_project, runtime=self._runtime, kernels=False)
+        made = planned(bare(file or self._config))
         check_again(made, self._approved)
-        return made
+        return with_fresh_copy(made, planned, Silent)
 
     @property
     def excludes(self) -> frozenset[str]:

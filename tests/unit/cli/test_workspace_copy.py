@@ -91,7 +91,7 @@ def test_what_is_left_is_told_with_the_way_to_have_it(
     told = capsys.readouterr().err
     assert "you changed it too" in told and "host programs run it" in told
     assert told.splitlines()[-1] == (
-        "`moat-nb diff` shows them; `moat-nb pull PATH` takes one whose path you give and "
+        "`moat-nb diff` shows them; `moat-nb pull PATH` takes one whose path you give; "
         "--force takes the copy's in place of yours"
     )
     assert main(["pull", "--force", "src", ".vscode/tasks.json"]) == 0

@@ -5,12 +5,17 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
+from math import inf
 from pathlib import Path
 
 import pytest
 
 from moat_nb.planning.walk import Budget, Over
 from moat_nb.sandbox.tree import Entry, Tree, same_content
+
+
+def bring(into: Tree, path: str, source: Tree) -> None:
+    into.bring(path, source, source.entry(path), into.entry(path))
 
 
 @pytest.fixture
@@ -32,15 +37,15 @@ def test_a_file_comes_with_its_bytes_its_time_and_its_right_to_run(
     file.write_bytes(bytes(range(256)) * 9000)
     file.chmod(0o4755)
     os.utime(file, ns=(1, 1_500_000_000_123_456_789))
-    into.bring("a/b/run.sh", source)
+    bring(into, "a/b/run.sh", source)
     brought = into.top / "a/b/run.sh"
     assert brought.read_bytes() == file.read_bytes()
     assert stat.S_IMODE(brought.stat().st_mode) == 0o755
     assert brought.stat().st_mtime_ns == file.stat().st_mtime_ns
-    assert same_content("a/b/run.sh", source, into)
+    assert same_content("a/b/run.sh", source, into, inf)
     brought.chmod(0o640)
     file.chmod(0o600)
-    into.bring("a/b/run.sh", source)
+    bring(into, "a/b/run.sh", source)
     assert stat.S_IMODE(brought.stat().st_mode) == 0o640
 
 
@@ -58,13 +63,13 @@ def test_whatever_is_there_becomes_whatever_comes(
         elif kind == "link":
             path.symlink_to(f"{tree.top.name}-target")
     source, into = trees
-    into.bring("x", source)
+    bring(into, "x", source)
     entry = into.entry("x")
     assert (entry.kind if entry else "nothing") == now
     if now == "link":
         assert (into.top / "x").readlink() == Path("from-target")
     if now == "file":
-        assert same_content("x", source, into)
+        assert same_content("x", source, into, inf)
 
 
 def test_no_link_is_followed_on_either_side(trees: tuple[Tree, Tree], tmp_path: Path) -> None:
@@ -78,26 +83,28 @@ def test_no_link_is_followed_on_either_side(trees: tuple[Tree, Tree], tmp_path: 
     (source.top / "way/new").write_text("new")
     (into.top / "way").symlink_to(elsewhere)
     with pytest.raises(OSError):
-        into.bring("way/new", source)
+        bring(into, "way/new", source)
     (source.top / "file").write_text("new")
     (into.top / "file").symlink_to(elsewhere / "secret")
-    into.bring("file", source)
+    bring(into, "file", source)
     assert not (into.top / "file").is_symlink()
     assert sorted(path.name for path in elsewhere.iterdir()) == ["secret"]
     assert (elsewhere / "secret").read_text() == "secret"
 
 
-def test_neither_a_pipe_nor_what_is_larger_than_the_disk_comes(trees: tuple[Tree, Tree]) -> None:
+def test_neither_a_pipe_nor_what_fills_the_disk_comes(
+    trees: tuple[Tree, Tree], monkeypatch: pytest.MonkeyPatch
+) -> None:
     source, into = trees
     os.mkfifo(source.top / "pipe")
     with pytest.raises(OSError, match="neither a file"):
-        into.bring("pipe", source)
+        bring(into, "pipe", source)
     with pytest.raises(OSError, match="no file any more"), source.reading("pipe"):
         pass
-    with (source.top / "huge").open("wb") as file:
-        file.truncate(1 << 42)
+    (source.top / "huge").write_bytes(bytes(8192))
+    monkeypatch.setattr("moat_nb.sandbox.tree.RESERVE", 1 << 60)
     with pytest.raises(OSError, match="no room"):
-        into.bring("huge", source)
+        bring(into, "huge", source)
     assert list(into.top.iterdir()) == []
 
 
@@ -106,7 +113,7 @@ def test_a_directory_that_is_not_empty_stays(trees: tuple[Tree, Tree]) -> None:
     (into.top / "d").mkdir()
     (into.top / "d/mine").write_text("mine")
     with pytest.raises(OSError):
-        into.bring("d", source)
+        bring(into, "d", source)
     assert (into.top / "d/mine").read_text() == "mine"
 
 

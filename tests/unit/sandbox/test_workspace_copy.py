@@ -201,7 +201,9 @@ def test_a_link_that_leads_out_comes_only_by_its_own_name_and_is_not_followed(
     assert [(one.path, one.danger[:9]) for one in pulled.left] == [
         ("link", "leads out"),
         ("src", "leads out"),
+        ("src/a.py", ""),  # gone for what is left
     ]
+    assert (project / "src/a.py").exists()
     # A project's start does not go through it either.
     (project / "src/b.py").write_text("b")
     copy.refresh()
@@ -226,7 +228,7 @@ def test_a_directory_of_the_projects_that_became_a_link_takes_nothing(
 def test_a_copy_that_did_not_end_is_begun_anew(
     copy: WorkspaceCopy, project: Path, inside: Path
 ) -> None:
-    (copy.directory / "base.json").unlink()
+    (copy.directory / "known.json").unlink()
     (inside / "half").write_text("half")
     assert copy.differences() == ()
     assert copy.pull().done == ()
@@ -238,8 +240,8 @@ def test_a_copy_that_did_not_end_is_begun_anew(
 def test_what_is_kept_and_cannot_be_read_is_an_error_that_says_what_to_do(
     copy: WorkspaceCopy,
 ) -> None:
-    (copy.directory / "base.json").write_text('{"a": 1}')
-    with pytest.raises(MoatError, match="`moat-nb discard`"):
+    (copy.directory / "known.json").write_text('{"a": 1}')
+    with pytest.raises(MoatError, match="`moat-nb discard --yes`"):
         copy.refresh()
     copy.discard()
     copy.refresh()
