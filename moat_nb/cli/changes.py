@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 from moat_nb.cli.chosen import chosen
 from moat_nb.errors import MoatError
@@ -17,6 +18,9 @@ def changes(which: str | None, *, as_json: bool) -> int:
     one = chosen(which, "what it changed")
     if one.sandbox_state is None:
         raise MoatError(f"{one.title}: it is starting, and has changed nothing")
+    if not one.sandbox_state.writable:
+        words = "it can write to no directory of the host's; `moat-nb diff` tells of a copy"
+        print(words, file=sys.stderr)
     found = changes_of(one.sandbox_state)
     print(json.dumps(_record(found), indent=2) if as_json else changes_as_text(found))
     return 0
