@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, settings
 from moat_nb.host.machine import User
 from tests.integration import table
 from tests.ordinary_user import ORDINARY
+from tests.service_images import ServiceImages
 from tests.shared import Ask, Owner
 
 Project = Callable[..., Path]
@@ -140,6 +141,12 @@ def engine(ask: Ask) -> Iterator[Engine]:
         os.environ.pop("DOCKER_HOST")
         if before is not None:
             os.environ["DOCKER_HOST"] = before
+
+
+@pytest.fixture(scope="session")
+def services(ask: Ask, engine: Engine) -> ServiceImages:
+    """Images of real PostgreSQL, MariaDB and Redis servers."""
+    return ServiceImages(**ask("services"))
 
 
 @pytest.fixture(scope="session")

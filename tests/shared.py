@@ -165,6 +165,6 @@ def remove_images(client: docker.DockerClient, directory: Path, names: set[str])
         projects = (image["Labels"] or {}).get(PROJECT_LABEL, "")
         if image["Id"] in bases or str(directory) in projects:
             for tag in image["RepoTags"] or ():
-                # Those with a run's number are removed by that run.
-                if re.match(r"moat-nb/test-(?![0-9a-f]{8}:)", tag):
+                # Those with a run's number are removed by that run; bakery is a notebook's project.
+                if re.match(r"moat-nb/(test-(?![0-9a-f]{8}:)|bakery:)", tag):
                     client.images.remove(tag)

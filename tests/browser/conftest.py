@@ -125,12 +125,16 @@ class Notebook:
         """Run ``code`` to its end; returns the outputs."""
         return self.wait(self.start(code))
 
+    def choose(self, *items: str) -> None:
+        """Click on a menu of Lab's, and on what it opens."""
+        for item in items:
+            labels = self.page.locator(".lm-MenuBar-itemLabel, .lm-Menu-itemLabel")
+            labels.filter(has_text=re.compile(f"^{item}$")).click()
+
     def themes(self) -> Iterator[str]:
         """Yield ``dark``, then ``light``, which further notebooks find, with Lab shown in it."""
         for theme in ("Dark", "Light"):
-            for item in ("Settings", "Theme", f"JupyterLab {theme}"):
-                labels = self.page.locator(".lm-MenuBar-itemLabel, .lm-Menu-itemLabel")
-                labels.filter(has_text=re.compile(f"^{item}$")).click()
+            self.choose("Settings", "Theme", f"JupyterLab {theme}")
             light = str(theme == "Light").lower()
             expect(self.page.locator(f"body[data-jp-theme-light={light}]")).to_be_attached()
             yield theme.lower()
@@ -171,16 +175,21 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture(scope="package")
-def lab(run_directory: Path) -> Iterator[Lab]:
-    home = run_directory / "lab"
-    data = home / "share" / "jupyter"
-    settings = home / "settings"
+def quiet(settings: Path) -> Path:
+    """Write :data:`QUIET` to a directory of Lab's settings, which is made; returns it."""
     settings.mkdir(parents=True)
     for name, values in QUIET.items():
         package, plugin = name.split(":")
         (settings / package).mkdir(parents=True)
         (settings / package / f"{plugin}.jupyterlab-settings").write_text(json.dumps(values))
+    return settings
+
+
+@pytest.fixture(scope="package")
+def lab(run_directory: Path) -> Iterator[Lab]:
+    home = run_directory / "lab"
+    data = home / "share" / "jupyter"
+    settings = quiet(home / "settings")
     env = {
         **os.environ,
         "JUPYTER_CONFIG_DIR": str(home / "config"),

@@ -19,8 +19,6 @@ from moat_nb.host.machine import User
 from tests.conftest import Engine, Project
 from tests.egress.internet import Internet, internet
 from tests.integration.leftovers import Watch
-from tests.service_images import ServiceImages
-from tests.shared import Ask
 
 UNCLOSED_LOOPS = pytest.mark.filterwarnings(
     r"ignore:Exception ignored in. (<socket.socket|.*BaseEventLoop)"
@@ -108,12 +106,6 @@ def on_docker(engine: Engine, project: Project, owner: User) -> Iterator[Launche
     made = Launcher(runtime="docker", owner=owner, engine=engine, _project=project)
     yield made
     made.end()
-
-
-@pytest.fixture(scope="session")
-def services(ask: Ask, engine: Engine) -> ServiceImages:
-    """Images of real PostgreSQL, MariaDB and Redis servers."""
-    return ServiceImages(**ask("services"))
 
 
 @pytest.fixture(scope="module")

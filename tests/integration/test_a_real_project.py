@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import os
 import shutil
 import sys
@@ -12,6 +13,7 @@ from typing import Any
 import nbformat
 import pytest
 import yaml
+from filelock import FileLock
 
 import moat_nb
 from tests import ordinary_user
@@ -20,7 +22,7 @@ from tests.served import give, home_of
 
 SOURCE = Path(moat_nb.__file__).parent.parent / "notebooks" / "a_real_project"
 NOTEBOOK = "04_a_real_project.ipynb"
-KERNEL = "moat-test-bakery"
+KERNEL = "moat-bakery"
 KEY = "sourdough-for-the-mill"
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -44,24 +46,22 @@ class Bakery:
         return str(done.stdout + done.stderr)
 
 
-def bakery(project: Project, runtime: str, **keys: Any) -> Bakery:
+def bakery(project: Project, runtime: str, lock: str, **keys: Any) -> Bakery:
     """The project with ``keys`` in its moat.yaml, approved and installed for ``runtime``."""
     directory = project("", name="bakery")
-    shutil.copytree(SOURCE, directory, dirs_exist_ok=True)
-    text = yaml.safe_load((SOURCE / "moat.yaml").read_text())
-    # The run removes the images of such names.
-    text |= {"name": KERNEL.removeprefix("moat-"), **keys}
-    (directory / "moat.yaml").write_text(yaml.safe_dump(text))
-    notebook = nbformat.read(directory / NOTEBOOK, as_version=4)
-    notebook.metadata["kernelspec"]["name"] = KERNEL
-    nbformat.write(notebook, directory / NOTEBOOK)
+    made_by_hand = shutil.ignore_patterns("forecast.csv", ".ipynb_checkpoints", "__pycache__")
+    shutil.copytree(SOURCE, directory, dirs_exist_ok=True, ignore=made_by_hand)
+    if keys:
+        text = yaml.safe_load((SOURCE / "moat.yaml").read_text())
+        (directory / "moat.yaml").write_text(yaml.safe_dump(text | keys))
     home = home_of(directory)
     for path in directory.rglob("*"):
         give(path)
     made = Bakery(directory=directory, home=home)
     made("moat_nb", "allow", "--yes")
     if runtime != "bubblewrap":
-        made("moat_nb", "build", "--runtime", runtime)
+        with FileLock(lock):  # who comes second finds the image
+            made("moat_nb", "build", "--runtime", runtime)
     assert f"installed {KERNEL} in " in made("moat_nb", "install", "--runtime", runtime)
     return made
 
@@ -73,7 +73,8 @@ def on(runtime: str, request: pytest.FixtureRequest) -> Bakery:
         services = request.getfixturevalue("services")
         keys["base_image"] = request.getfixturevalue("engine").kernel_image
         keys["services"] = {"postgres": {"image": services.postgres}}
-    return bakery(request.getfixturevalue("project"), runtime, **keys)
+    lock = f"{request.getfixturevalue('ask').directory}/bakery.lock"
+    return bakery(request.getfixturevalue("project"), runtime, lock, **keys)
 
 
 @pytest.mark.timeout(900)
@@ -82,7 +83,7 @@ def on(runtime: str, request: pytest.FixtureRequest) -> Bakery:
 )
 def test_it_runs_to_its_end(request: pytest.FixtureRequest, runtime: str, database: str) -> None:
     made = on(runtime, request)
-    before = {path: path.read_bytes() for path in made.directory.rglob("*") if path.is_file()}
+    before = files_below(made.directory)
     options = ("--to", "notebook", "--execute", "--output", "ran.ipynb")
     made("jupyter", "nbconvert", *options, NOTEBOOK)
     ran = nbformat.read(made.directory / "ran.ipynb", as_version=4)
@@ -92,13 +93,18 @@ def test_it_runs_to_its_end(request: pytest.FixtureRequest, runtime: str, databa
     assert "R² on the last eight weeks: 0.9" in said["model"]
     assert said["database"].startswith(f"{database}\n")
     assert said["excluded"] == "customers: []\ncustomers: ['guess.csv']\n"
-    assert "forecast.csv is signed: " in said["secret"]
+    signed = hmac.digest(KEY.encode(), (made.directory / "forecast.csv").read_bytes(), "sha256")
+    assert said["secret"] == f"forecast.csv is signed: {signed.hex()[:16]}\n"
     shows_its_plot_and_widget(ran)
-    files = {path: path.read_bytes() for path in made.directory.rglob("*") if path.is_file()}
-    added = {path.name for path in {*files} - {*before}}
-    assert added == {"ran.ipynb", "forecast.csv"}
-    assert files.items() >= before.items()
-    assert not [path for path, data in files.items() if KEY.encode() in data]
+    after = files_below(made.directory)
+    assert {path.name for path in {*after} - {*before}} == {"ran.ipynb", "forecast.csv"}
+    assert after.items() >= before.items()
+    everything = {**after, **files_below(made.home)}
+    assert not [path for path, data in everything.items() if KEY.encode() in data]
+
+
+def files_below(directory: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()}
 
 
 def shows_its_plot_and_widget(ran: Any) -> None:
@@ -108,7 +114,10 @@ def shows_its_plot_and_widget(ran: Any) -> None:
     model = view["data"][WIDGET]["model_id"]
     state = ran.metadata.widgets[STATE]["state"]
     assert state[model]["model_name"] == "VBoxModel"
-    assert "IntSliderModel" in {one["model_name"] for one in state.values()}
+    parts = {one["model_name"]: one["state"] for one in state.values()}
+    assert parts["IntSliderModel"]["value"] == 18
+    (said,) = parts["OutputModel"]["outputs"]
+    assert said["text"].startswith("On a Saturday with 18 °C: ")
 
 
 def output_of(ran: Any, name: str) -> list[Any]:
