@@ -5,8 +5,6 @@ docs/a-real-project.png is the picture of it on Docker.
 
 from __future__ import annotations
 
-import re
-
 import pytest
 from playwright.sync_api import Page, expect
 
@@ -17,7 +15,7 @@ from tests.served import plain
 
 pytestmark = pytest.mark.timeout(900)  # Lab, on a busy machine of two cores
 
-LOOK = {"width": 1200, "height": 1120}
+LOOK = {"width": 1200, "height": 1240}
 ALL = {"width": 1200, "height": 3000}
 """Cells that are out of sight are not in the page."""
 
@@ -40,7 +38,7 @@ def test_all_cells_run_and_the_slider_asks_the_model(
         expect(plot.locator("img")).to_be_visible()
         handle = widget.get_by_role("slider")
         expect(handle).to_have_attribute("aria-valuetext", "18")
-        said = widget.get_by_text(re.compile("On a Saturday"))
+        said = widget.locator(".widget-label", has_text="On a Saturday")
         expect(said).to_contain_text("18 °C")
         handle.press("ArrowRight")
         expect(said).to_contain_text("19 °C")

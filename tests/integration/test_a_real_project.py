@@ -84,6 +84,7 @@ def on(runtime: str, request: pytest.FixtureRequest) -> Bakery:
 def test_it_runs_to_its_end(request: pytest.FixtureRequest, runtime: str, database: str) -> None:
     made = on(runtime, request)
     before = files_below(made.directory)
+    # No `interact` in it: nbclient misses replies while it serves an Output widget, of any kernel.
     options = ("--to", "notebook", "--execute", "--output", "ran.ipynb")
     made("jupyter", "nbconvert", *options, NOTEBOOK)
     ran = nbformat.read(made.directory / "ran.ipynb", as_version=4)
@@ -116,13 +117,12 @@ def shows_its_plot_and_widget(ran: Any) -> None:
     assert state[model]["model_name"] == "VBoxModel"
     parts = {one["model_name"]: one["state"] for one in state.values()}
     assert parts["IntSliderModel"]["value"] == 18
-    (said,) = parts["OutputModel"]["outputs"]
-    assert said["text"].startswith("On a Saturday with 18 °C: ")
+    assert parts["LabelModel"]["value"].startswith("On a Saturday with 18 °C: ")
 
 
 def output_of(ran: Any, name: str) -> list[Any]:
     (cell,) = (cell for cell in ran.cells if cell.id == name)
-    return [output for output in cell.outputs if output.output_type == "display_data"]
+    return [output for output in cell.outputs if "data" in output]
 
 
 def texts(cell: Any) -> str:
