@@ -53,7 +53,9 @@ def _fetch(
 def _fetch_one(secret: Secret, environ: Mapping[str, str]) -> str:
     if secret.scheme == "env":
         if secret.reference not in environ:
-            raise LookupError(f"the launcher's environment has no {secret.reference}; export it")
+            name = secret.reference
+            words = f"{name} is not set where Jupyter or moat-nb was started"
+            raise LookupError(f"{words}; `export {name}=...` and start it again")
         return environ[secret.reference]
     if secret.scheme == "op":
         return _ask(["op", "read", "--no-newline", f"op://{secret.reference}"], environ)

@@ -51,8 +51,8 @@ def test_an_empty_variable_is_a_value_and_a_missing_one_is_none(environ: dict[st
     secret = Secret(name="KEY", scheme="env", reference="OTHER", where="moat.yaml:2:3")
     assert fetch((secret,), {"OTHER": ""}) == {"KEY": ""}
     assert problem(secret, environ) == (
-        "moat.yaml:2:3: secret KEY (env://OTHER): the launcher's environment has no OTHER; "
-        "export it"
+        "moat.yaml:2:3: secret KEY (env://OTHER): OTHER is not set where Jupyter or moat-nb "
+        "was started; `export OTHER=...` and start it again"
     )
 
 
