@@ -136,6 +136,7 @@ ELSEWHERE = {
     "excludes/nodes.py": "tests/unit/excludes/test_edit.py",
     "cli/freeze.py": "tests/integration/test_installing.py",
     "planning/protected_names.py": "tests/unit/planning/test_protected.py",
+    "sandbox/comparison.py": "tests/unit/sandbox/test_workspace_copy_races.py",
     "sandbox/demands.py": "tests/unit/sandbox/test_permissions.py",
     "runtimes/base.py": "tests/unit/runtimes/test_registry.py",
 }

@@ -19,8 +19,9 @@ from moat_nb.cli.bench.kernels import first_reply
 from moat_nb.jupyter.kernel_manager import Kernel
 from moat_nb.runtimes.bubblewrap.runtime import Bubblewrap
 from moat_nb.runtimes.docker.runtime import Docker
-from moat_nb.sandbox import kernels, running, sandbox
+from moat_nb.sandbox import kernels, planner, running
 from moat_nb.sandbox.guest_client import GuestClient
+from moat_nb.sandbox.sandbox import Sandbox
 from moat_nb.text.progress import Silent
 from moat_nb.text.tables import table
 
@@ -29,7 +30,7 @@ __all__ = ["main", "steps"]
 RUNS = 15
 
 ENDS: tuple[tuple[Any, str, str], ...] = (
-    (sandbox, "plan_project", "moat.yaml is read and planned"),
+    (planner, "plan_project", "moat.yaml is read and planned"),
     (running, "make_mount_points", "run directory, image looked up, mount points"),
     (Docker, "start", "the container: create and start"),
     (Bubblewrap, "start", "the container: create and start"),
@@ -73,9 +74,7 @@ def _one(project: Path | str, runtime: str) -> list[tuple[str, float]]:
     with ExitStack() as stack:
         for owner, name, label in ENDS:
             stack.enter_context(_watched(owner, name, functools.partial(ended, label)))
-        box = stack.enter_context(
-            sandbox.Sandbox.launch(project, runtime, progress=Silent, pooled=False)
-        )
+        box = stack.enter_context(Sandbox.launch(project, runtime, progress=Silent, pooled=False))
         kernel = stack.enter_context(Kernel.launch(box))
         ended(REST[0])
         first_reply(kernel.kc, begin)

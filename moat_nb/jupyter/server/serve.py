@@ -40,10 +40,10 @@ def serve(
     host = Host.current()
     config = load(directory, home=host.home)
     _require("jupyter_server", EXTENSIONS[front_end])
-    plan = plan_project(config, runtime, host=host)
-    if plan.config.kernel.workspace == "notebook":
+    if config.kernel.workspace == "notebook":
         words = "kernel.workspace: notebook is for kernels that other clients start"
         raise MoatError(f"{config.path}: {words}; this server has one workspace")
+    plan = plan_project(config, runtime, host=host)
     before(plan)
     approved = check(plan, approve)
     with scratch_directory("moat-nb-lab-") as run:
