@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
+from moat_nb.cli.copy_commands import add_copy_commands
 from moat_nb.cli.machine_commands import add_machine_commands
 from moat_nb.cli.options import (
     DOCKERFILE,
@@ -52,6 +53,7 @@ def parser() -> argparse.ArgumentParser:
     _add_server_commands(commands)
     _add_kernelspec_commands(commands)
     _add_sandbox_commands(commands)
+    add_copy_commands(commands)
     _add_commands_on_a_sandbox(commands)
     add_machine_commands(commands)
     return top
@@ -318,11 +320,6 @@ def _add_sandbox_commands(commands: Commands) -> None:
     add_json(parser)
 
 
-def _add_copy_paths(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("paths", nargs="*", metavar="PATH", help="of the project (default: all)")
-    add_project(parser)
-
-
 def _add_commands_on_a_sandbox(commands: Commands) -> None:
     parser = add(
         commands,
@@ -339,38 +336,6 @@ def _add_commands_on_a_sandbox(commands: Commands) -> None:
         help="a port of the project here, a sandbox, or a sandbox and its port",
     )
     parser.add_argument("--print", "-p", action="store_true", help="only print the URL")
-
-    parser = add(
-        commands,
-        "diff",
-        "show what sandboxes changed in the copy of a project (workspace.mode: volume)",
-        "What a host program would run, a link that leads out, and what you changed too are said\n"
-        "to be so. Texts are shown as they differ; nothing is written.",
-        "moat-nb diff src",
-    )
-    _add_copy_paths(parser)
-    parser.add_argument("--names", action="store_true", help="only which paths, and how")
-
-    parser = add(
-        commands,
-        "pull",
-        "bring what sandboxes changed in the copy back into the project",
-        "Neither what you changed too, nor what a host program would run or a link that leads\n"
-        "out, unless --force and its own path ask for it.",
-        "moat-nb pull results",
-    )
-    _add_copy_paths(parser)
-    parser.add_argument("--force", action="store_true", help="also over what you changed yourself")
-
-    parser = add(
-        commands,
-        "discard",
-        "remove the copy of a project with all that sandboxes changed in it",
-        "The next start copies the project anew.",
-        "moat-nb discard --yes",
-    )
-    add_project(parser)
-    parser.add_argument("--yes", "-y", action="store_true", help="without a question")
 
     parser = add(
         commands,
