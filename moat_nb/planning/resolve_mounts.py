@@ -82,9 +82,6 @@ def resolve_mounts(
     for mount in mounts:
         sources[mount.target] = None
         with collected(problems):
-            if mount.copy_of is not None:
-                original = replace(mount, source=mount.copy_of)
-                _source(original, project, home, run_directories, approvals)
             sources[mount.target], kinds[mount.target] = _source(
                 mount, project, home, run_directories, approvals
             )
@@ -102,15 +99,7 @@ def resolve_mounts(
     excluded = found.kinds
     if problems:
         raise ConfigError(dict.fromkeys(problems))
-    binds = tuple(
-        Bind(
-            source=str(sources[mount.target]),
-            target=mount.target,
-            read_only=mount.read_only,
-            copy_of="" if mount.copy_of is None else os.path.realpath(mount.copy_of),
-        )
-        for mount in mounts
-    )
+    binds = tuple(_bind(mount, str(sources[mount.target])) for mount in mounts)
     covers = tuple(
         Tmpfs(target=target, size=exclude_size) if kind == "directory" else EmptyFile(target=target)
         for target, kind in sorted(excluded.items())
@@ -119,6 +108,15 @@ def resolve_mounts(
         mounts=(*binds, *covers),
         missing=missing_points(binds, {**kinds, **excluded}),
         notices=tuple(found.notices),
+    )
+
+
+def _bind(mount: MountEntry, source: str) -> Bind:
+    return Bind(
+        source=source,
+        target=mount.target,
+        read_only=mount.read_only,
+        copy_of="" if mount.copy_of is None else os.path.realpath(mount.copy_of),
     )
 
 
@@ -146,7 +144,11 @@ def _source(
     run_directories: Sequence[Path],
     approvals: Path | None,
 ) -> tuple[str, Kind]:
-    """The source without a link in it, and what it is; ConfigError when it is refused."""
+    """The source without a link in it, and what it is; ConfigError when it is refused, or what it
+    is a copy of."""
+    if mount.copy_of is not None:
+        original = replace(mount, source=mount.copy_of, copy_of=None)
+        _source(original, project, home, run_directories, approvals)
     source, where = mount.source, mount.where
     below = source.relative_to(project).parts if source.is_relative_to(project) else ()
     for length in range(1, len(below)):
