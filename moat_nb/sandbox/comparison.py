@@ -171,7 +171,7 @@ class Comparison:
 
         return frozenset(filter(is_changed, self._paths(self.there)))
 
-    @property
+    @cached_property
     def conflicts(self) -> frozenset[str]:
         return self.changed_here & self.changed_there
 
