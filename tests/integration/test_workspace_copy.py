@@ -18,7 +18,7 @@ from tests import ordinary_user
 from tests.integration.conftest import Launcher
 from tests.integration.frontend import FrontEnd
 from tests.integration.snapshot import snapshot
-from tests.served import home_of
+from tests.served import home_of, served
 
 VOLUME = {"workspace": {"mode": "volume"}}
 
@@ -153,3 +153,23 @@ def test_an_ordinary_users_copy_closes_no_directory_of_the_projects(
     assert (project / "data/in.csv").read_text() == "1\n"
     assert (project / "new").read_text() == "new\n"
     assert "removed the copy" in done("discard", "--yes")
+
+
+def test_a_lab_serves_the_copy(on_bubblewrap: Launcher) -> None:
+    project = on_bubblewrap.project(python=True, **VOLUME)
+    (project / "in.txt").write_text("the project's")
+    home = home_of(project)
+    words = ["-m", "moat_nb", "lab", str(project), "--no-browser", "--runtime", "bubblewrap"]
+    with served(words, home=home, cwd=home) as ours:
+        code, found = ours("GET", "/api/contents/in.txt")
+        assert (code, found["content"]) == (200, "the project's")
+        text = {"type": "file", "format": "text", "content": "written in Lab"}
+        for name in ("in.txt", "new.txt"):
+            assert ours("PUT", f"/api/contents/{name}", text)[0] in (200, 201)
+    assert (project / "in.txt").read_text() == "the project's"
+    assert not (project / "new.txt").exists()
+    argv = [sys.executable, "-m", "moat_nb", "pull"]
+    env = {"HOME": str(home), "PATH": os.environ["PATH"]}
+    assert ordinary_user.run(argv, env=env, cwd=project).returncode == 0
+    assert (project / "in.txt").read_text() == "written in Lab"
+    assert (project / "new.txt").read_text() == "written in Lab"
