@@ -25,8 +25,8 @@ def add_copy_commands(commands: Commands) -> None:
         commands,
         "pull",
         "bring what sandboxes changed in the copy back into the project",
-        "Neither what you changed too, nor what a host program would run or a link that leads\n"
-        "out, unless --force and its own path ask for it.",
+        "What a host program would run, and a link that leads out, only by its own path; what\n"
+        "you changed too only with --force; a repository that both changed only by both.",
         "moat-nb pull results",
     )
     _add_copy_paths(parser)

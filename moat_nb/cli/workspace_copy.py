@@ -14,6 +14,8 @@ from moat_nb.config.reader import load
 from moat_nb.errors import ConfigError, MoatError
 from moat_nb.host.machine import Host
 from moat_nb.host.run_directory import base_directory, sandbox_states
+from moat_nb.planning.mounts import is_within
+from moat_nb.sandbox.comparison import GIT
 from moat_nb.sandbox.tree import Tree
 from moat_nb.sandbox.workspace_copy import Difference, WorkspaceCopy
 from moat_nb.text.tables import table
@@ -36,7 +38,7 @@ def diff(project: str, paths: Sequence[str], *, names: bool) -> int:
     copy = _copy(project)
     found = copy.differences(_below(copy, paths))
     if not found:
-        print(f"the copy has what {copy.source} has")
+        print(_nothing(copy, paths))
         return 0
     print(_as_table(found))
     left = MAX_LINES
@@ -63,12 +65,15 @@ def pull(project: str, paths: Sequence[str], *, force: bool) -> int:
     for path, why in pulled.failed[:SHOWN]:
         print(_one_line(f"{path}: {why}"), file=sys.stderr)
     if not (pulled.done or pulled.left or pulled.failed):
-        print(f"the copy has what {copy.source} has")
+        print(_nothing(copy, paths))
     return 1 if pulled.left or pulled.failed else 0
 
 
 def discard(project: str, *, yes: bool) -> int:
     copy = _copy(project)
+    if not copy.directory.is_dir() or not copy.tree.is_dir():
+        print(_nothing(copy, ()))
+        return 0
     if _in_use(copy):
         raise MoatError(f"a sandbox works on the copy of {copy.source}; `moat-nb stop` ends it")
     if not yes and (lost := _lost(copy)):
@@ -80,6 +85,12 @@ def discard(project: str, *, yes: bool) -> int:
     copy.discard()
     print("removed the copy; the next start makes another")
     return 0
+
+
+def _nothing(copy: WorkspaceCopy, paths: Sequence[str]) -> str:
+    if not copy.is_there:
+        return f"there is no copy of {copy.source} yet; the first start makes it"
+    return f"the copy has what {copy.source} has" + (f" of {', '.join(paths)}" if paths else "")
 
 
 def _lost(copy: WorkspaceCopy) -> str:
@@ -152,8 +163,10 @@ def _as_table(found: Sequence[Difference]) -> str:
 def _ways(left: Sequence[Difference]) -> Iterator[str]:
     if any(one.danger for one in left):
         yield "`moat-nb pull PATH` takes one whose path you give"
-    if any(one.conflict for one in left):
+    if any(one.conflict and not is_within(one.path, GIT) for one in left):
         yield "--force takes the copy's in place of yours"
+    if any(one.conflict and is_within(one.path, GIT) for one in left):
+        yield "both changed the repository, and `moat-nb pull --force .git` takes the copy's whole"
 
 
 def _texts(one: Difference, host: Tree, inside: Tree) -> Iterator[str]:

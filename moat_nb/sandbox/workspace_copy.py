@@ -165,7 +165,8 @@ class WorkspaceCopy:
         """Bring back what the sandboxes changed: all, or paths and what lies below them.
 
         What is dangerous comes only when it is named itself, and what the project changed too only
-        with ``force``. ``mask`` are the permissions that a new file has not.
+        with ``force``. A repository that both changed comes whole, or not at all: with ``force``
+        and when it is named. ``mask`` are the permissions that a new file has not.
         """
         if not self.is_there:
             return Pulled()
@@ -176,6 +177,11 @@ class WorkspaceCopy:
                 for one in found
                 if (force or not one.conflict) and (not one.danger or one.path in below)
             }
+            if any(is_within(path, GIT) for path in compared.conflicts) and not (
+                force and any(is_within(path, GIT) for path in below)
+            ):
+                # Commits without what names them, or the other way round, lose somebody's work.
+                wanted = {path: one for path, one in wanted.items() if not is_within(path, GIT)}
             left = {one.path for one in found} - wanted.keys()
             for path in [path for path, one in wanted.items() if one.what == "removed"]:
                 if left & {str(above) for above in PurePosixPath(path).parents}:

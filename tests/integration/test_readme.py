@@ -157,6 +157,7 @@ def test_who_has_a_class_runs_what_was_handed_in_and_can_leave(newcomer: Newcome
         (handed_in / name).mkdir()
         (handed_in / name / ".env").write_text("x")
         nbformat.write(made, handed_in / name / "ps1.ipynb")
+    (handed_in / "bob/ps2.ipynb").symlink_to("../ada/ps1.ipynb")
     (handed_in / "jupyter_nbconvert_config.py").write_text("open('/tmp/obeyed-them', 'x')\n")
     for path in (handed_in, *handed_in.rglob("*")):
         give(path)
@@ -165,6 +166,7 @@ def test_who_has_a_class_runs_what_was_handed_in_and_can_leave(newcomer: Newcome
         page = (newcomer.directory / f"results/handed-in/{name}/ps1.html").read_text()
         assert "42 /workspace 0\n" in page and mean not in page
     assert not Path("/tmp/obeyed-them").exists()
+    assert not (newcomer.directory / "results/handed-in/bob/ps2.html").exists()
     replace(newcomer, directory=handed_in).types(part("To leave"))
     left = {path.name for path in newcomer.home.rglob("*") if path.is_file()}
     assert "kernel.json" not in left, left

@@ -207,6 +207,28 @@ def test_no_object_of_a_repository_is_removed(
     assert git(project, "cat-file", "-p", "keep:work").stdout == "my work"
 
 
+def test_a_repository_that_both_changed_comes_whole_or_not_at_all(
+    copy: WorkspaceCopy, project: Path, inside: Path
+) -> None:
+    shutil.rmtree(project / ".git")
+    git(project, "init", "-q", "-b", "main")
+    git(project, "add", "src/a.py")
+    git(project, "commit", "-qm", "1")
+    copy.refresh()
+    (inside / "src/a.py").write_text("a = 2\n")
+    git(inside, "commit", "-qam", "theirs")
+    (project / "mine").write_text("mine")
+    git(project, "add", "mine")
+    git(project, "commit", "-qm", "mine")
+    for pulled in (copy.pull(), copy.pull(force=True), copy.pull([".git"])):
+        assert not any(one.path.startswith(".git/") for one in pulled.done)
+    assert git(project, "log", "--format=%s").stdout == "mine\n1\n"
+    assert (project / "src/a.py").read_text() == "a = 2\n"
+    copy.pull([".git"], force=True)
+    assert git(project, "log", "--format=%s").stdout == "theirs\n1\n"
+    assert git(project, "fsck").returncode == 0
+
+
 def test_an_exclude_that_is_taken_out_is_copied(
     copy: WorkspaceCopy, project: Path, inside: Path
 ) -> None:
