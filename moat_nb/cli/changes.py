@@ -18,9 +18,8 @@ def changes(which: str | None, *, as_json: bool) -> int:
     one = chosen(which, "what it changed")
     if one.sandbox_state is None:
         raise MoatError(f"{one.title}: it is starting, and has changed nothing")
-    if not one.sandbox_state.writable:
-        words = "it can write to no directory of the host's; `moat-nb diff` tells of a copy"
-        print(words, file=sys.stderr)
+    if one.sandbox_state.copy:
+        print("it works on a copy of the project: `moat-nb diff` tells of that", file=sys.stderr)
     found = changes_of(one.sandbox_state)
     print(json.dumps(_record(found), indent=2) if as_json else changes_as_text(found))
     return 0

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from moat_nb.cli.user_terminal import asked, is_there
 from moat_nb.config.reader import load
-from moat_nb.errors import ConfigError, MoatError
+from moat_nb.errors import MoatError
 from moat_nb.host.machine import Host
 from moat_nb.host.run_directory import base_directory, sandbox_states
 from moat_nb.planning.mounts import is_within
@@ -71,7 +71,7 @@ def pull(project: str, paths: Sequence[str], *, force: bool) -> int:
 
 def discard(project: str, *, yes: bool) -> int:
     copy = _copy(project)
-    if not copy.directory.is_dir() or not copy.tree.is_dir():
+    if not copy.tree.is_dir():
         print(_nothing(copy, ()))
         return 0
     if _in_use(copy):
@@ -113,17 +113,8 @@ def _copy(project: str) -> WorkspaceCopy:
 
 
 def _in_use(copy: WorkspaceCopy) -> bool:
-    host = Host.current()
-    for _, state in sandbox_states(base_directory(os.environ, os.getuid())):
-        if state is None:
-            continue
-        try:
-            other = WorkspaceCopy.of(load(state.project, home=host.home), host)
-        except ConfigError:  # it has changed since
-            return True
-        if other is not None and other.directory == copy.directory:
-            return True
-    return False
+    states = sandbox_states(base_directory(os.environ, os.getuid()))
+    return any(state and state.copy == str(copy.tree) for _, state in states)
 
 
 def _below(copy: WorkspaceCopy, paths: Sequence[str]) -> Collection[str]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import secrets
 from collections.abc import Callable
 from pathlib import Path
+
+from moat_nb.host.whole_file import write_whole
 
 __all__ = ["remembered"]
 
@@ -19,9 +20,7 @@ def remembered(directory: Path, key: str, ask: Callable[[], tuple[str, ...]]) ->
         return tuple(map(str, json.loads(path.read_text())))
     found = ask()
     # Without it the next start asks again. Others read it at any time, so it appears whole.
-    new = directory / f"{path.name}.{secrets.token_hex(4)}"
     with contextlib.suppress(OSError):
         directory.mkdir(mode=0o700, exist_ok=True)
-        new.write_text(json.dumps(found))
-        new.replace(path)
+        write_whole(path, json.dumps(found))
     return found

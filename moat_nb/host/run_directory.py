@@ -133,6 +133,8 @@ class SandboxState:
     """Names beside the usual ones that are protected, relative to each of ``writable``."""
     held: tuple[str, ...] = ()
     """Host paths in ``writable`` that mounts of their own keep it from renaming."""
+    copy: str = ""
+    """The host directory of the copy that it works on; empty where it has the project's own."""
     file: str = ""
     """The moat.yaml that it was started from."""
     digest: str = ""

@@ -17,8 +17,8 @@ KEY = "kernel.workspace"
 
 
 def in_directory(config: Config, directory: Path | None, *, anywhere: bool) -> Config:
-    """The config for a kernel that is started in ``directory``, with what the file mounts as the
-    workspace excluded there; None where it is not known yet. Others are as they are.
+    """The config for a kernel that is started in ``directory``, where the workspace's excludes
+    hold; None where it is not known yet. A config without the key is as it is.
 
     ``anywhere``: the user has said that it may lie outside of the project, which a file cannot.
     Raises ConfigError.

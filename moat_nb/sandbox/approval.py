@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Any, NamedTuple
 from moat_nb.config.model import Config
 from moat_nb.errors import ApprovalNeeded, MoatError
 from moat_nb.host.file_identity import Identity, identity, is_still
+from moat_nb.host.whole_file import write_whole
 from moat_nb.planning.mounts import is_within
 from moat_nb.planning.secret_places import secret_place
 from moat_nb.sandbox.demands import Demand, difference
@@ -107,15 +107,7 @@ class Records:
             "permissions": as_words(record.permissions),
             "written": record.written,
         }
-        temporary = file.with_name(f".{secrets.token_hex(8)}")
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            with os.fdopen(descriptor, "w") as stream:
-                json.dump(words, stream, indent=1)
-            temporary.replace(file)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+        write_whole(file, json.dumps(words, indent=1))
 
     def remove(self, project: str) -> bool:
         """Whether there was one."""

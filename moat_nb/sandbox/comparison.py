@@ -189,6 +189,11 @@ class Comparison:
         for path in [path for path in self.known.pairs if self._is_gone(path)]:
             del self.known.pairs[path]
 
+    def remove_leftovers(self) -> None:
+        for tree, path in self.leftovers:
+            with suppress(OSError):
+                tree.remove(path)
+
     def take_out_excluded(self) -> list[str]:
         """Take out of the copy what is excluded since, the deepest first, and what stood for what
         is excluded no longer. Returns what a sandbox has made something of, which stays."""

@@ -25,6 +25,7 @@ def workspace_of(plan: LaunchPlan, since: float) -> dict[str, Any]:
         "unseen": hidden(plan.spec.mounts),
         "protect": plan.config.kernel.protect,
         "held": _held(plan),
+        "copy": next((m.source for m in plan.spec.mounts if isinstance(m, Bind) and m.copy_of), ""),
     }
 
 

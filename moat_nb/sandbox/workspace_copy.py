@@ -11,10 +11,9 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import secrets
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -23,6 +22,7 @@ from moat_nb.config.model import WORKSPACE, Config
 from moat_nb.errors import MoatError
 from moat_nb.host.cleanup import remove_tree
 from moat_nb.host.machine import Host, User
+from moat_nb.host.whole_file import write_whole
 from moat_nb.planning.kernel import kernel_user
 from moat_nb.planning.mounts import Bind, is_below, is_within
 from moat_nb.planning.walk import Over
@@ -30,7 +30,7 @@ from moat_nb.planning.workspace_copy import directory_of, tree_of
 from moat_nb.sandbox.changes import DANGEROUS, RANKS, judged
 from moat_nb.sandbox.comparison import GIT, Comparison, Known, Pair, Skipped
 from moat_nb.sandbox.project import LaunchPlan
-from moat_nb.sandbox.tree import Entry, Tree
+from moat_nb.sandbox.tree import Tree
 from moat_nb.text.progress import Progress, Silent
 from moat_nb.text.terminal import LOGGER
 
@@ -38,8 +38,10 @@ __all__ = ["Difference", "Pulled", "WorkspaceCopy", "with_fresh_copy"]
 
 
 WAITED_SECONDS = 60.0
+"""Who has less waits for no other moat-nb either."""
 
 ALTERNATES = "objects/info/alternates"
+"""In a repository: where else it has objects."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,10 +186,9 @@ class WorkspaceCopy:
                 wanted = {path: one for path, one in wanted.items() if not is_within(path, GIT)}
             left = {one.path for one in found} - wanted.keys()
             for path in [path for path, one in wanted.items() if one.what == "removed"]:
-                if left & {str(above) for above in PurePosixPath(path).parents}:
+                if not left.isdisjoint(_above(path)):
                     del wanted[path]  # it is gone for what is left
             brought = self._bring(compared, wanted, Silent(), to_copy=False)
-            self._write(compared.known)
         done = tuple(one for one in found if one.path in brought.done)
         lost = {path for path, _ in brought.failed}
         rest = tuple(one for one in found if one.path not in brought.done | lost)
@@ -257,45 +258,34 @@ class WorkspaceCopy:
             raise MoatError(f"{words}; `moat-nb discard --yes` removes the copy") from error
 
     def _write(self, known: Known) -> None:
-        temporary = self.directory / f".{secrets.token_hex(8)}"
-        try:
-            temporary.write_text(json.dumps(known.to_words()))
-            temporary.replace(self._known)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_whole(self._known, json.dumps(known.to_words()))
 
     def _bring(
         self, compared: Comparison, paths: Iterable[str], progress: Progress, *, to_copy: bool
-    ) -> _Brought:
+    ) -> _Bringing:
         """Have some paths on the other side too. Nothing is removed where something else failed:
         it may have been moved there."""
         compared.settle()
-        for tree, path in compared.leftovers:
-            with suppress(OSError):
-                tree.remove(path)
-        sides = (compared.host, compared.here), (compared.copy, compared.there)
-        (source, wanted), (into, before) = sides if to_copy else sides[::-1]
+        compared.remove_leftovers()
+        bringing = _Bringing(compared=compared, to_copy=to_copy)
         ordered = sorted(paths)
+        come = [path for path in ordered if path in bringing.wanted]
+        gone = [path for path in reversed(ordered) if path not in bringing.wanted]
+        # What stood in a directory goes before something else takes the directory's place.
+        replaced = {path for path in come if bringing.wanted[path].kind != "directory"}
+        in_the_way = [path for path in gone if not replaced.isdisjoint(_above(path))]
         if ordered:
             progress.stage(f"copying {self.source}")
-        gone = [path for path in ordered if path not in wanted]
-        replaced = {path for path in ordered if path in wanted and _is_no_directory(wanted, path)}
-        first = [path for path in gone if replaced & _above(path)]
-        kept = set(first)
-        brought = _Brought()
         try:
-            for number, path in enumerate(
-                (*first[::-1], *(path for path in ordered if path in wanted))
-            ):
+            for number, path in enumerate((*in_the_way, *come)):
                 progress.update(number, len(ordered))
-                brought.attempt(compared, path, source, wanted, into, before, to_copy)
-            for path in () if brought.failed else gone[::-1]:
-                if path not in kept:
-                    brought.attempt(compared, path, source, wanted, into, before, to_copy)
-        except BaseException:
+                bringing.bring(path)
+            if not bringing.failed:
+                for path in (path for path in gone if path not in bringing.done):
+                    bringing.bring(path)
+        finally:
             self._write(compared.known)
-            raise
-        return brought
+        return bringing
 
     def _differences(self, compared: Comparison, below: Collection[str]) -> Iterator[Difference]:
         for path in sorted(compared.changed_there):
@@ -334,35 +324,35 @@ class WorkspaceCopy:
 
 
 @dataclass(kw_only=True)
-class _Brought:
+class _Bringing:
+    """Paths on their way from one side of a comparison to the other."""
+
+    compared: Comparison
+    to_copy: bool
     done: set[str] = field(default_factory=set)
     failed: tuple[tuple[str, str], ...] = ()
 
-    def attempt(
-        self,
-        compared: Comparison,
-        path: str,
-        source: Tree,
-        wanted: Mapping[str, Entry],
-        into: Tree,
-        before: Mapping[str, Entry],
-        to_copy: bool,
-    ) -> None:
-        seen = wanted.get(path)
+    def __post_init__(self) -> None:
+        host = self.compared.host, self.compared.here
+        copy = self.compared.copy, self.compared.there
+        (self._source, self.wanted), (self._into, self._before) = (
+            (host, copy) if self.to_copy else (copy, host)
+        )
+
+    def bring(self, path: str) -> None:
+        seen = self.wanted.get(path)
         try:
-            made = into.bring(path, source, seen, before.get(path))
+            made = self._into.bring(path, self._source, seen, self._before.get(path))
         except OSError as error:
             self.failed = (*self.failed, (path, error.strerror or str(error)))
             return
         self.done.add(path)
         if seen is None or made is None:
-            compared.known.pairs.pop(path, None)
+            self.compared.known.pairs.pop(path, None)
         else:
-            compared.known.pairs[path] = Pair(*((seen, made) if to_copy else (made, seen)))
-
-
-def _is_no_directory(entries: Mapping[str, Entry], path: str) -> bool:
-    return entries[path].kind != "directory"
+            self.compared.known.pairs[path] = Pair(
+                *((seen, made) if self.to_copy else (made, seen))
+            )
 
 
 def _above(path: str) -> set[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -127,8 +126,7 @@ def test_changes_of_a_sandbox_on_a_copy_are_none_of_the_projects(
     with launcher.launch(copied) as box:
         box.run(["sh", "-c", "mkdir .vscode; echo {} > .vscode/tasks.json"], check=True)
         assert box.changes().found == ()
-    record = json.dumps([str(path) for path in copied.iterdir()])
-    assert ".vscode" not in record
+    assert not (copied / ".vscode").exists()
 
 
 def test_an_ordinary_users_copy_closes_no_directory_of_the_projects(

@@ -14,6 +14,7 @@ import pytest
 
 from moat_nb.host import cleanup
 from moat_nb.host.cleanup import clean, remove_mount_point, remove_tree
+from tests.unit.deep import nest
 
 
 def identity(path: Path) -> tuple[int, int]:
@@ -176,13 +177,7 @@ def test_a_tree_with_closed_directories_is_removed_by_its_owner(run_directory: P
 def test_a_tree_nested_deeper_than_any_recursion_is_removed(tmp_path: Path) -> None:
     run = tmp_path / "run"
     run.mkdir()
-    directory = os.open(run, os.O_RDONLY)
-    for _ in range(3000):
-        os.mkdir("d", dir_fd=directory)
-        below = os.open("d", os.O_RDONLY, dir_fd=directory)
-        os.close(directory)
-        directory = below
-    os.close(directory)
+    nest(run, "d", 3000)
     clean([{"kind": "directory", "path": str(run)}], linger=0)
     assert not run.exists()
 
