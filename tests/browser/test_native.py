@@ -34,24 +34,35 @@ FULL = "/tmp is full: it can hold 16 MiB, which kernel.tmp_size raises"
 WHO = "import os; print(os.getuid(), os.getcwd(), os.listdir('node_modules'))"
 
 
-def installed(directory: Path, runtime: str, home: Path) -> str:
-    """The name of the kernelspec that the user has installed."""
+def moat(home: Path, *words: object) -> str:
+    """What the user's command prints."""
     env = {"PATH": os.environ["PATH"], "HOME": str(home)}
     env |= {name: os.environ[name] for name in ("DOCKER_HOST",) if name in os.environ}
-    argv = [sys.executable, "-m", "moat_nb", "install", str(directory), "--runtime", runtime]
+    argv = [sys.executable, "-m", "moat_nb", *(str(word) for word in words)]
     done = ordinary_user.run(argv, env=env)
     assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def installed(directory: Path, runtime: str, home: Path) -> str:
+    """The name of the kernelspec that the user has installed."""
+    moat(home, "install", directory, "--runtime", runtime)
     (kernel,) = (home / ".local/share/jupyter/kernels").iterdir()
     return kernel.name
+
+
+def image_of(runtime: str, request: pytest.FixtureRequest) -> str:
+    """The line of moat.yaml that the runtime needs."""
+    if runtime != "docker":
+        return ""
+    return f"base_image: {request.getfixturevalue('engine').kernel_image}"
 
 
 @pytest.mark.parametrize("runtime", ["docker", "bubblewrap"])
 def test_an_ordinary_users_lab_starts_restarts_and_ends_the_kernel(
     page: Page, project: Project, request: pytest.FixtureRequest, runtime: str
 ) -> None:
-    image = ""
-    if runtime == "docker":
-        image = f"base_image: {request.getfixturevalue('engine').kernel_image}"
+    image = image_of(runtime, request)
     directory = project(MOAT_YAML.format(image=image, kernel="tmp_size: 16"))
     (directory / "node_modules").mkdir()
     (directory / "node_modules/host.txt").write_text("the host's own")
@@ -72,6 +83,31 @@ def test_an_ordinary_users_lab_starts_restarts_and_ends_the_kernel(
         assert served("DELETE", f"/api/kernels/{id}")[0] == 204
         log = served.log.read_text()
         assert "the relay of a kernel's output ended" not in log, log
+
+
+@pytest.mark.parametrize("runtime", ["docker", "bubblewrap"])
+def test_an_ordinary_users_lab_works_on_a_copy_that_is_pulled(
+    page: Page, project: Project, request: pytest.FixtureRequest, runtime: str
+) -> None:
+    text = MOAT_YAML.format(image=image_of(runtime, request), kernel="")
+    directory = project(f"{text}workspace: {{mode: volume}}\n")
+    (directory / "node_modules").mkdir()
+    (directory / "data.txt").write_text("1")
+    home = home_of(directory)
+    kernel = installed(directory, runtime, home)
+    change = "open('data.txt', 'a').write('2'); open('new.txt', 'w').write('3')"
+    with plain("lab", directory, home) as served:
+        notebook = opened(page, served, "lab", directory, kernel)
+        expect(notebook.run(f"{change}; print(open('data.txt').read())")).to_contain_text("12")
+        assert (directory / "data.txt").read_text() == "1"
+        assert not (directory / "new.txt").exists()
+        notebook.shoot(f"native-copy-{runtime}")
+        shown = moat(home, "diff", "--project", directory)
+        assert "data.txt" in shown
+        assert "new.txt" in shown
+        moat(home, "pull", "--project", directory)
+    assert (directory / "data.txt").read_text() == "12"
+    assert (directory / "new.txt").read_text() == "3"
 
 
 def test_an_idle_end_is_told_below_the_last_cell_and_the_next_cell_starts_another(
