@@ -182,7 +182,10 @@ class KernelSockets:
         identity = secrets.token_bytes(8)
         for name in ("shell", "stdin") if channel in ("shell", "stdin") else (channel,):
             socket = self._channels[name]
-            hear(socket)
+            # No more than there was: a kernel that is there again may say more and more.
+            for _ in range(2 * UNREAD):
+                if not hear(socket):
+                    break
             with contextlib.suppress(zmq.ZMQError):  # it has given the address up
                 socket.disconnect(self._addresses[socket])
             if name != "iopub":
