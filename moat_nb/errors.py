@@ -204,7 +204,12 @@ class MoatRemoteError(MoatError):
 
 
 class CellInterrupted(MoatError):
-    pass
+    """A cell took too long, or was cancelled. ``stopped``: it has ended; else it goes on, or its
+    kernel was ended for it."""
+
+    def __init__(self, what: str, *, stopped: bool = True) -> None:
+        super().__init__(what)
+        self.stopped = stopped
 
 
 class ValueRefused(MoatError):

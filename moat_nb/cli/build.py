@@ -8,17 +8,24 @@ from moat_nb.cli.allow import on_terminal
 from moat_nb.errors import MoatError
 from moat_nb.host.reaper import Reaper
 from moat_nb.sandbox.approval import check
-from moat_nb.sandbox.project import plan_project
+from moat_nb.sandbox.project import LaunchPlan, plan_project
 from moat_nb.sandbox.sidecars import Sidecars
 from moat_nb.text.progress import for_user
 
-__all__ = ["build", "build_for_later"]
+__all__ = ["build", "build_for_later", "build_images"]
 
 
 def build(directory: str, runtime: str | None) -> int:
     """Raises what a start would, of the file, the runtime and the image."""
     plan = plan_project(directory, runtime)  # a file that cannot start builds nothing
     check(plan, on_terminal())
+    name = plan.runtime.capabilities.name
+    print(build_images(plan) or f"nothing to build: {name} runs on the host's own files")
+    return 0
+
+
+def build_images(plan: LaunchPlan) -> str | None:
+    """Have all images of ``plan`` ready; the kernels' tag. Raises ImageError."""
     reaper, progress = Reaper(), for_user()
     try:
         image = plan.runtime.prepare(plan.image, progress, reaper)
@@ -26,9 +33,7 @@ def build(directory: str, runtime: str | None) -> int:
     finally:
         progress.close()
         reaper.finish()
-    name = plan.runtime.capabilities.name
-    print(image or f"nothing to build: {name} runs on the host's own files")
-    return 0
+    return image
 
 
 def build_for_later(directory: str, runtime: str | None) -> None:

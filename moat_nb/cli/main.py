@@ -103,6 +103,12 @@ def split(argv: Sequence[str]) -> tuple[list[str], bool, list[str]]:
     return words[:at], True, words[at + 1 :]
 
 
+def _grade(arguments: argparse.Namespace) -> int:
+    from moat_nb.cli.grade import grade
+
+    return grade(arguments)
+
+
 def _init(arguments: argparse.Namespace) -> int:
     from moat_nb.cli.init import init
 
@@ -337,6 +343,7 @@ HANDLERS: dict[str, Callable[[argparse.Namespace], int]] = {
     "discard": _discard,
     "open": _open,
     "freeze": _freeze,
+    "grade": _grade,
     "stop": _stop,
     "clean": _clean,
     "doctor": _doctor,

@@ -6,6 +6,7 @@ import argparse
 import sys
 
 from moat_nb.cli.copy_commands import add_copy_commands
+from moat_nb.cli.grade_command import add_grade_command
 from moat_nb.cli.machine_commands import add_machine_commands
 from moat_nb.cli.options import (
     DOCKERFILE,
@@ -54,6 +55,7 @@ def parser() -> argparse.ArgumentParser:
     _add_kernelspec_commands(commands)
     _add_sandbox_commands(commands)
     add_copy_commands(commands)
+    add_grade_command(commands)
     _add_commands_on_a_sandbox(commands)
     add_machine_commands(commands)
     return top

@@ -16,7 +16,7 @@ from moat_nb.errors import ConfigError, Problem, collected
 
 __all__ = ["OPTIONS", "override"]
 
-OPTIONS = frozenset({"image", "memory_mb", "cpus", "env", "mounts", "pool", "workspace"})
+OPTIONS = frozenset({"image", "memory_mb", "cpus", "env", "mounts", "pool", "spare", "workspace"})
 """The keywords of :func:`override`."""
 
 
@@ -30,6 +30,7 @@ def override(
     env: Mapping[str, str] | None = None,
     mounts: Sequence[str] = (),
     pool: int | None = None,
+    spare: bool | None = None,
     workspace: str | None = None,
 ) -> Config:
     """``config`` with these in place of the file's; ``env`` and ``mounts`` are added to it.
@@ -43,6 +44,7 @@ def override(
         "memory_mb": ("container: {{memory: {}}}", memory_mb),
         "cpus": ("container: {{cpus: {}}}", cpus),
         "pool": ("kernel: {{pool: {}}}", pool),
+        "spare": ("kernel: {{spare: {}}}", spare),
         "workspace": ("kernel: {{workspace: {}}}", workspace),
         "env": ("env: {}", env or None),
     }
@@ -91,6 +93,8 @@ def _with(config: Config, read: Mapping[str, Config]) -> Config:
         container = replace(container, cpus=read["cpus"].container.cpus)
     if "pool" in read:
         kernel = replace(kernel, pool=read["pool"].kernel.pool)
+    if "spare" in read:
+        kernel = replace(kernel, spare=read["spare"].kernel.spare)
     if "workspace" in read:
         kernel = replace(kernel, workspace=read["workspace"].kernel.workspace)
     if "env" in read:

@@ -54,7 +54,7 @@ class DisplayIds:
 
 
 class Replay:
-    """Shows one cell's output messages; ``show`` is a :data:`moat_nb.notebook.cells.Show`.
+    """Shows one cell's output messages; ``show`` is a :data:`moat_nb.jupyter.cells.Show`.
 
     ``trust`` lets active content through. ``hint`` is given what the user should know, once each.
     """

@@ -18,8 +18,8 @@ from IPython.core.magic import Magics, cell_magic, line_magic, magics_class
 from IPython.core.magic_arguments import argument, magic_arguments
 
 from moat_nb.errors import MoatRemoteError
+from moat_nb.jupyter.cells import Options, run_cell
 from moat_nb.notebook.background import CellHandle
-from moat_nb.notebook.cells import Options, run_cell
 from moat_nb.notebook.completion import Matcher
 from moat_nb.notebook.display import Replay
 from moat_nb.notebook.imports import Guard, import_all

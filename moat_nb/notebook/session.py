@@ -12,9 +12,9 @@ from typing import Any
 from moat_nb.config.file import find
 from moat_nb.config.reader import load
 from moat_nb.errors import CellInterrupted, MoatError, SandboxGone
+from moat_nb.jupyter.cells import connect
 from moat_nb.jupyter.kernel_manager import Kernel
 from moat_nb.jupyter.output.drawings import Drawings
-from moat_nb.notebook.cells import connect
 from moat_nb.notebook.display import DisplayIds
 from moat_nb.sandbox.project import LaunchPlan
 from moat_nb.sandbox.sandbox import Sandbox
@@ -61,9 +61,24 @@ class Session:
             if self._kernel is None:
                 raise SandboxGone(self._why_no_kernel())
             self.sandbox.begin_cell()
-            yield self._kernel
+            with self._hints():
+                yield self._kernel
         finally:
             self._turn.release()
+
+    @contextmanager
+    def _hints(self) -> Iterator[None]:
+        """Have errors say what the user can do."""
+        restart = "`%moat restart` starts another kernel"
+        try:
+            yield
+        except SandboxGone as error:
+            hint = restart if self.sandbox.gone is None else "`%moat reset` starts it again"
+            raise SandboxGone(f"{error}\n{hint}") from error
+        except CellInterrupted as error:
+            if error.stopped:
+                raise
+            raise CellInterrupted(f"{error}; {restart}", stopped=False) from error
 
     def _take_turn(self) -> bool:
         if not (self._settled.wait(TURN_SECONDS) and self._turn.acquire(timeout=TURN_SECONDS)):

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from moat_nb.errors import MoatRemoteError, ValueRefused
+from moat_nb.jupyter.cells import Options, run_cell
 from moat_nb.jupyter.kernel_manager import Kernel
-from moat_nb.notebook.cells import Options, run_cell
 from moat_nb.notebook.values import codec
 from moat_nb.notebook.values.arrow_check import check_stream
 from moat_nb.notebook.values.codec import FORMS

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from moat_nb.jupyter.cells import json_without_halves
 from moat_nb.jupyter.output.safe import HANDLED, PASSIVE, sanitise_mimebundle
-from moat_nb.notebook.cells import json_without_halves
 from moat_nb.text.terminal import for_terminal
 
 

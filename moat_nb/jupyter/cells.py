@@ -82,16 +82,17 @@ def run_cell(kernel: Kernel, code: str, show: Show, options: Options) -> dict[st
         raise
     if not ended:
         stopped = conversation.interrupt()
-        why, goes_on = "the cell was cancelled", "but it goes on; `%moat restart` ends it"
+        why, goes_on = "the cell was cancelled", "but it goes on"
         if not options.cancelled.is_set():
             assert timeout is not None
             why = f"the cell took longer than {timeout:g} s"
             if timeout == limit:
                 why = overtime(limit)
-                goes_on = "and its kernel ended, as it did not stop; `%moat restart` starts another"
+                goes_on = "and its kernel ended, as it did not stop"
                 if not stopped:
                     kernel.signal_kernel(signal.SIGKILL)
-        raise CellInterrupted(f"{why}, so it was interrupted{'' if stopped else f', {goes_on}'}")
+        words = f"{why}, so it was interrupted{'' if stopped else f', {goes_on}'}"
+        raise CellInterrupted(words, stopped=stopped)
     return conversation.result()
 
 
@@ -182,10 +183,7 @@ class _Conversation:
     def _look_after_kernel(self) -> None:
         why = self._kernel.why_ended()
         if why is not None:
-            hint = "`%moat restart` starts another kernel"
-            if self._kernel.sandbox.gone is not None:
-                hint = "`%moat reset` starts the sandbox again"
-            raise SandboxGone(f"{why}\n{hint}")
+            raise SandboxGone(why)
 
     # -------- what arrives
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from moat_nb.jupyter.cells import json_without_halves
 from moat_nb.jupyter.output.safe import sanitise_mimebundle
-from moat_nb.notebook.cells import json_without_halves
 
 
 def shown(data: dict[str, Any], metadata: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""Notebooks that others wrote, run and graded: what ``moat-nb grade`` does."""

@@ -1,0 +1,190 @@
+"""The tests of an assignment, as its teacher has written them.
+
+They are read from the teacher's own file and never from a submission.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from moat_nb.errors import MoatError
+from moat_nb.text.untrusted import as_dict
+
+__all__ = ["NO_TESTS", "Assignment", "Case", "read"]
+
+HIDDEN = "### BEGIN HIDDEN TESTS"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    name: str
+    source: str
+    form: Literal["code", "doctest"]
+    points: float
+    hidden: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assignment:
+    cases: tuple[Case, ...]
+    prepared: tuple[str, ...] = ()
+    """What tests stand on: imports and functions of the teacher's own."""
+    notebook: str | None = None
+    """The name of the notebook that is handed in, where the tests stand in one."""
+    by_hand: tuple[tuple[str, float], ...] = ()
+    """Answers that a person has to read, and their points."""
+    digest: str = ""
+
+    @property
+    def points(self) -> float:
+        return sum(case.points for case in self.cases)
+
+
+NO_TESTS = Assignment(cases=())
+
+
+def read(path: Path) -> Assignment:
+    """Of a notebook with nbgrader's test cells, of a ``.py`` file with functions ``test_...``, or
+    of otter-grader's test files, one or a directory. Raises MoatError."""
+    try:
+        files = sorted(path.glob("*.py")) if path.is_dir() else [path]
+        texts = {file: file.read_text(encoding="utf-8") for file in files}
+    except (OSError, UnicodeDecodeError) as error:
+        raise MoatError(f"{path}: {error}") from error
+    made: list[Assignment] = []
+    for file, text in texts.items():
+        made.append(_notebook(file, text) if file.suffix == ".ipynb" else _python(file, text))
+    cases = tuple(case for assignment in made for case in assignment.cases)
+    if not cases:
+        raise MoatError(
+            f"{path}: no test is there: neither a cell that nbgrader calls a test, nor a function "
+            "test_..., nor otter-grader's `test = {...}`"
+        )
+    names = [case.name for case in cases]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise MoatError(f"{path}: two tests are called {sorted(twice)[0]}")
+    return Assignment(
+        cases=cases,
+        prepared=tuple(source for assignment in made for source in assignment.prepared),
+        notebook=path.name if path.suffix == ".ipynb" else None,
+        by_hand=tuple(answer for assignment in made for answer in assignment.by_hand),
+        digest=hashlib.sha256(repr(sorted(texts.items())).encode()).hexdigest(),
+    )
+
+
+# ---------------------------------------------------------------- nbgrader's
+
+
+def _notebook(path: Path, text: str) -> Assignment:
+    try:
+        cells = json.loads(text)["cells"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise MoatError(f"{path}: this is no notebook: {error}") from error
+    cases, prepared, by_hand = [], [], []
+    for cell in cells:
+        source = cell.get("source", "")
+        source = source if isinstance(source, str) else "".join(source)
+        about = as_dict(as_dict(cell.get("metadata")).get("nbgrader"))
+        graded, solved = about.get("grade") is True, about.get("solution") is True
+        points = float(about.get("points") or 0)
+        name = str(about.get("grade_id"))
+        if graded and solved:
+            by_hand.append((name, points))
+        if cell.get("cell_type") != "code":
+            continue
+        if graded and not solved:
+            case = Case(
+                name=name, source=source, form="code", points=points, hidden=HIDDEN in source
+            )
+            cases.append(case)
+        else:
+            locked = about.get("locked") is True and not solved
+            prepared.append(_stands_on(source, functions=locked))
+    return Assignment(
+        cases=tuple(cases),
+        prepared=tuple(filter(None, prepared)),
+        by_hand=tuple(by_hand),
+    )
+
+
+def _stands_on(source: str, *, functions: bool) -> str:
+    """The imports of a cell, and where it is locked its functions; both are the teacher's."""
+    plain = "\n".join("" if line.startswith(("%", "!")) else line for line in source.splitlines())
+    try:
+        body = ast.parse(plain).body
+    except SyntaxError:
+        return ""
+    kinds: tuple[type[ast.stmt], ...] = (ast.Import, ast.ImportFrom)
+    kinds += (ast.FunctionDef,) if functions else ()
+    return "\n".join(ast.unparse(node) for node in body if isinstance(node, kinds))
+
+
+# ---------------------------------------------------------------- Python files
+
+
+def _python(path: Path, text: str) -> Assignment:
+    try:
+        body = ast.parse(text, str(path)).body
+    except SyntaxError as error:
+        raise MoatError(f"{path}:{error.lineno}: {error.msg}") from error
+    constants = dict(_constants(body))
+    if "test" in constants:
+        return Assignment(cases=tuple(_otter(path, constants["test"])))
+    points = as_dict(constants.get("POINTS"))
+    cases = []
+    for node in body:
+        if not (isinstance(node, ast.FunctionDef) and node.name.startswith("test_")):
+            continue
+        if node.args.args or node.args.posonlyargs or node.args.kwonlyargs or node.decorator_list:
+            raise MoatError(
+                f"{path}:{node.lineno}: {node.name} has arguments or a decorator, and there is no "
+                "pytest here; write a test as a function of none"
+            )
+        worth = points.get(node.name, 1)
+        if not isinstance(worth, (int, float)) or isinstance(worth, bool) or worth < 0:
+            raise MoatError(f"{path}: POINTS[{node.name!r}] is no number of points: {worth!r}")
+        source = ast.get_source_segment(text, node) or ""
+        call = f"{source}\n{node.name}()\n"
+        cases.append(Case(name=node.name, source=call, form="code", points=float(worth)))
+    if unknown := sorted(set(points) - {case.name for case in cases}):
+        raise MoatError(f"{path}: POINTS names {unknown[0]}, which is no test of this file")
+    return Assignment(cases=tuple(cases), prepared=(text,))
+
+
+def _constants(body: list[ast.stmt]) -> Iterator[tuple[str, Any]]:
+    for node in body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            try:
+                yield node.targets[0].id, ast.literal_eval(node.value)
+            except ValueError:
+                continue
+
+
+def _otter(path: Path, test: Any) -> Iterator[Case]:
+    """The cases of ``test = {"name": ..., "points": ..., "suites": [{"cases": [...]}]}``."""
+    try:
+        name = str(test["name"])
+        cases = [case for suite in test["suites"] for case in suite["cases"]]
+        worth = test.get("points")
+        shares = worth if isinstance(worth, list) else [None] * len(cases)
+        own = [case.get("points") for case in cases]
+        given = sum(float(one) for one in own if one is not None)
+        open_ones = own.count(None) or 1
+        total = float(worth) if isinstance(worth, (int, float)) else given or 1.0
+        for at, (case, share) in enumerate(zip(cases, shares, strict=True)):
+            points = share if share is not None else case.get("points")
+            yield Case(
+                name=f"{name} - {at + 1}",
+                source=str(case["code"]),
+                form="doctest",
+                points=float((total - given) / open_ones if points is None else points),
+                hidden=case.get("hidden", False) is True,
+            )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise MoatError(f"{path}: this is no test of otter-grader's: {error!r}") from error

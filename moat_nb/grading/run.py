@@ -1,0 +1,301 @@
+"""One submission: its cells in a sandbox of its own, then the tests over what they left."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from moat_nb.api import Sandbox
+from moat_nb.errors import CellInterrupted, MoatError, MoatRemoteError, SandboxGone
+from moat_nb.grading.assignment import Assignment, Case
+from moat_nb.grading.exchange import Exchange
+from moat_nb.grading.outputs import Outputs
+from moat_nb.grading.submissions import Cell, Submission, Unreadable, cells_of, copy_for
+from moat_nb.grading.verdict import CellRun, Ended, Run, TestRun
+from moat_nb.jupyter.cells import Options, connect, run_cell
+from moat_nb.jupyter.kernel_manager import Kernel
+from moat_nb.sandbox.project import LaunchPlan
+from moat_nb.sandbox.sandbox import Sandbox as AnySandbox
+from moat_nb.text.progress import Silent
+from moat_nb.text.terminal import one_line
+
+__all__ = ["Limits", "Live", "Material", "run_submission"]
+
+LONGEST_WHY = 2000
+MAX_LISTED = 200
+"""Files that a submission left, of which a result has the names."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """In seconds."""
+
+    cell: float = 60.0
+    test: float = 30.0
+    """Of each test, and of each call of the submission's in it."""
+    whole: float = 600.0
+
+
+class Live:
+    """The sandboxes that run, which can all be ended from another thread."""
+
+    def __init__(self) -> None:
+        self._sandboxes: set[AnySandbox] = set()
+        self._lock = threading.Lock()
+        self.cancelled = False
+
+    @contextlib.contextmanager
+    def kept(self, sandbox: AnySandbox) -> Iterator[None]:
+        """Have this one be ended too. Raises SandboxGone where all were ended before."""
+        with self._lock:
+            if self.cancelled:
+                raise SandboxGone("grading was interrupted")
+            self._sandboxes.add(sandbox)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._sandboxes.discard(sandbox)
+
+    def stop(self) -> None:
+        """End them all; no other can begin."""
+        with self._lock:
+            self.cancelled = True
+            running = tuple(self._sandboxes)
+        for sandbox in running:
+            sandbox.stop()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Material:
+    """What all submissions have in common."""
+
+    project: Path
+    runtime: str | None
+    assignment: Assignment
+    beside: tuple[Path, ...] = ()
+    """The teacher's own files and directories that lie in each workspace."""
+    limits: Limits = field(default_factory=Limits)
+    live: Live = field(default_factory=Live)
+
+
+def run_submission(
+    submission: Submission, material: Material, scratch: Path
+) -> tuple[Run, tuple[Cell, ...], Outputs]:
+    """What was seen, its cells, and what they showed. ``scratch`` is an empty directory.
+
+    Nothing of the run is left but what it wrote below ``scratch``.
+    """
+    outputs = Outputs()
+    try:
+        cells = cells_of(submission)
+    except Unreadable as error:
+        return Run(unreadable=str(error)), (), outputs
+    try:
+        copy_for(submission, material.beside, scratch / "work")
+    except Unreadable as error:
+        return Run(unreadable=str(error)), cells, outputs
+    except OSError as error:
+        return Run(unreadable=f"it cannot be copied: {error}"), cells, outputs
+    (scratch / "tests").mkdir()
+    return _Runner(material, scratch, outputs).run(cells), cells, outputs
+
+
+class _Runner:
+    def __init__(self, material: Material, scratch: Path, outputs: Outputs) -> None:
+        self._material, self._scratch, self._outputs = material, scratch, outputs
+        self._give_up = time.monotonic() + material.limits.whole
+        self._outside: list[str] = []
+
+    def run(self, cells: tuple[Cell, ...]) -> Run:
+        cases = self._material.assignment.cases
+        with ThreadPoolExecutor(1, thread_name_prefix="moat-tester") as thread:
+            # It takes as long to start as the submission's own, so both start at once.
+            tester = thread.submit(self._started, "tests") if cases else None
+            try:
+                return self._run(cells, tester)
+            except MoatError as error:
+                return Run(not_started=str(error))
+            finally:
+                if tester is not None:
+                    with contextlib.suppress(MoatError):
+                        _close(tester.result())
+
+    def _started(self, directory: str) -> Kernel:
+        workspace = self._scratch / directory
+        sandbox = Sandbox.launch(
+            self._material.project,
+            self._material.runtime,
+            directory=workspace,
+            workspace="notebook",
+            spare=False,
+            pooled=False,
+            progress=Silent,
+            on_event=lambda kind, text: self._hear(kind, text, directory),
+            before_start=lambda plan: _give(workspace, plan),
+        )
+        kernel = None
+        try:
+            with self._material.live.kept(sandbox):
+                kernel = Kernel.launch(sandbox, times_cells=False, cwd=str(workspace))
+                connect(kernel)
+        except BaseException:
+            if kernel is not None:
+                kernel.close()
+            sandbox.stop()
+            raise
+        return kernel
+
+    def _hear(self, kind: str, text: str, directory: str) -> None:
+        if kind in ("protected_made", "protected_changed") and directory == "work":
+            self._outside.append(one_line(text))
+
+    def _run(self, cells: tuple[Cell, ...], tester: Future[Kernel] | None) -> Run:
+        kernel = self._started("work")
+        try:
+            with self._material.live.kept(kernel.sandbox):
+                ran, too_long = self._run_cells(kernel, [one for one in cells if not one.is_test])
+                tests: tuple[TestRun, ...] = ()
+                if tester is not None:
+                    tests = tuple(self._run_tests(kernel, tester.result()))
+                return self._seen(kernel, tuple(ran), tests, too_long)
+        finally:
+            _close(kernel)
+
+    # -------- its cells
+
+    def _run_cells(self, kernel: Kernel, cells: list[Cell]) -> tuple[list[CellRun], str]:
+        ran: list[CellRun] = []
+        too_long = ""
+        for cell in cells:
+            if too_long or self._outputs.too_much or kernel.why_ended() or self._is_over():
+                ran.append(CellRun(number=cell.number, outcome="not run"))
+                continue
+            run, too_long = self._run_cell(kernel, cell)
+            ran.append(run)
+        if not too_long and self._left() <= 0:
+            too_long = f"the whole took longer than {self._material.limits.whole:g} s"
+        return ran, too_long
+
+    def _run_cell(self, kernel: Kernel, cell: Cell) -> tuple[CellRun, str]:
+        """How it went, and why no other is run after it."""
+        limits = self._material.limits
+        seconds = min(limits.cell, self._left())
+        options = Options(timeout=seconds)
+        self._outputs.begin(cell.number, options.cancelled)
+        made = CellRun(number=cell.number, outcome="ran")
+        try:
+            run_cell(kernel, cell.source, self._outputs.show, options)
+        except MoatRemoteError as error:
+            words = one_line(f"{error.ename}: {error.evalue}"[:LONGEST_WHY])
+            made = CellRun(number=cell.number, outcome="raised", error=words)
+        except CellInterrupted as error:
+            made = CellRun(number=cell.number, outcome="timed out")
+            if options.cancelled.is_set():
+                return made, ""
+            limit = f"{limits.cell:g} s"
+            if seconds < limits.cell:
+                limit = f"the {limits.whole:g} s for the whole"
+            goes_on = "" if error.stopped else ", and did not stop"
+            return made, f"cell {cell.number} took longer than {limit}{goes_on}"
+        except SandboxGone:
+            made = CellRun(number=cell.number, outcome="raised", error="")
+        except MoatError as error:
+            made = CellRun(number=cell.number, outcome="raised", error=one_line(str(error)))
+        return made, ""
+
+    def _left(self) -> float:
+        return self._give_up - time.monotonic()
+
+    def _is_over(self) -> bool:
+        return self._left() <= 0 or self._material.live.cancelled
+
+    # -------- the tests
+
+    def _run_tests(self, kernel: Kernel, tester: Kernel) -> Iterator[TestRun]:
+        assignment, limits = self._material.assignment, self._material.limits
+        ready = False
+        with Exchange(tester, kernel, seconds=limits.test) as exchange:
+            for case in assignment.cases:
+                why = "the time for the whole was over" if self._is_over() else _why_not(kernel)
+                if not why and not ready:
+                    exchange.prepare(assignment.prepared)
+                    ready = True
+                result = {"passed": False, "why": why} if why else exchange.run(case)
+                yield _test_run(case, passed=result.get("passed") is True, why=result.get("why"))
+
+    # -------- what was seen
+
+    def _seen(
+        self, kernel: Kernel, cells: tuple[CellRun, ...], tests: tuple[TestRun, ...], too_long: str
+    ) -> Run:
+        sandbox = kernel.sandbox
+        ended, how = None, kernel.ended()
+        if how is not None or sandbox.gone is not None:
+            words = one_line(sandbox.gone or str(how))
+            oom = (how is not None and how.oom) or "out of memory" in words
+            ended = Ended(words=words, out_of_memory=oom)
+        refused = dict.fromkeys(
+            f"{record.host} {record.reason}"
+            for record in sandbox.requests()
+            if record.outcome == "refused"
+        )
+        work = f"{self._scratch / 'work'}{os.sep}"
+        changes = sandbox.changes()
+        dangerous = [f"{_below(c.path, work)} ({c.why})" for c in changes.dangerous]
+        written = [_below(change.path, work) for change in changes.found[:MAX_LISTED]]
+        return Run(
+            cells=cells,
+            tests=tests,
+            ended=ended,
+            too_long=too_long,
+            too_much=self._outputs.too_much,
+            refused=tuple(refused),
+            outside=tuple(dict.fromkeys(dangerous or self._outside)),
+            written=tuple(written),
+        )
+
+
+def _below(path: str, top: str) -> str:
+    return one_line(path.removeprefix(top))
+
+
+def _why_not(kernel: Kernel) -> str:
+    why = kernel.why_ended()
+    return "" if why is None else f"its kernel had ended: {why}"
+
+
+def _test_run(case: Case, *, passed: bool, why: object) -> TestRun:
+    return TestRun(
+        name=case.name,
+        passed=passed,
+        points=case.points if passed else 0.0,
+        of=case.points,
+        why="" if passed else str(why or "")[:LONGEST_WHY],
+        hidden=case.hidden,
+    )
+
+
+def _give(directory: Path, plan: LaunchPlan) -> None:
+    """Have a copy be its sandbox's to write, where root makes it."""
+    user = plan.spec.user
+    if os.getuid() != 0:
+        return
+    for path, names, files in os.walk(directory):
+        os.chown(path, user.uid, user.gid)
+        for name in (*names, *files):
+            os.chown(Path(path, name), user.uid, user.gid, follow_symlinks=False)
+
+
+def _close(kernel: Kernel) -> None:
+    """End it with its sandbox."""
+    try:
+        kernel.close()
+    finally:
+        kernel.sandbox.stop()

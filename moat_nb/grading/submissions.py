@@ -1,0 +1,206 @@
+"""What was handed in: which notebook, its cells, and a copy for its sandbox to work in.
+
+All of it is somebody else's: files may be anything, and no link is followed.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import stat
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from moat_nb.errors import MoatError
+from moat_nb.text.terminal import without_halves
+from moat_nb.text.untrusted import as_dict
+
+__all__ = ["Cell", "Submission", "Unreadable", "cells_of", "copy_for", "find", "read_regular"]
+
+MAX_NOTEBOOK = 50 << 20
+MAX_CELLS = 2000
+MAX_COPY = 2 << 30
+"""Bytes of the files that lie beside a notebook."""
+MAX_FILES = 20_000
+LONGEST_NAME = 100
+
+LEFT_OUT = frozenset({".ipynb_checkpoints", ".git", "__pycache__"})
+
+
+class Unreadable(Exception):
+    """What was handed in is nothing that could be run; says why."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Submission:
+    name: str
+    """Its student, or whatever its directory is called; no other has the same."""
+    notebook: Path | None
+    """None where there is none, or more than one that it could be: ``problem`` says which."""
+    directory: Path | None
+    """What is shown to its sandbox; None for a notebook that lies among those of others."""
+    problem: str = ""
+
+    def digest(self, *others: str) -> str:
+        """Of what a grade depends on: its files, and ``others``. Raises OSError, Unreadable."""
+        known = hashlib.sha256("\0".join(others).encode())
+        root = self.directory
+        paths = [self.notebook] if root is None else [path for path, _ in _files(root)]
+        for path in sorted(path for path in paths if path is not None):
+            content = hashlib.sha256(read_regular(path, MAX_COPY)).hexdigest()
+            known.update(f"{path}\0{content}\0".encode("utf-8", "surrogateescape"))
+        return known.hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    number: int
+    """As the notebook has it, from 1 on, text cells counted."""
+    source: str
+    is_test: bool
+    """The assignment's own test cell; it is run in another place."""
+
+
+def find(paths: Sequence[Path], notebook: str | None) -> list[Submission]:
+    """A submission for each directory, and each notebook, of ``paths``, in their order.
+
+    Of a directory with several notebooks ``notebook`` is the name of the one that is meant.
+    Raises MoatError for a path that is not there, and where two would have one name.
+    """
+    found = [_at(path, notebook) for path in paths]
+    named: dict[str, Path] = {}
+    for submission, path in zip(found, paths, strict=True):
+        other = named.setdefault(submission.name, path)
+        if other != path:
+            raise MoatError(
+                f"{path} and {other} would both be graded as {submission.name}; give the "
+                "directories of the students, each once"
+            )
+    if not found:
+        raise MoatError("no submission was given; name the directories of what was handed in")
+    return found
+
+
+def _at(path: Path, notebook: str | None) -> Submission:
+    try:
+        status = path.lstat()
+    except OSError as error:
+        raise MoatError(f"{path}: {error.strerror}") from error
+    name = without_halves(path.absolute().name)[:LONGEST_NAME]
+    if stat.S_ISREG(status.st_mode):
+        name = without_halves(path.stem)[:LONGEST_NAME]
+        return Submission(name=name, notebook=path, directory=None)
+    if stat.S_ISLNK(status.st_mode):
+        raise MoatError(f"{path} is a link; name what it leads to, if it is to be graded")
+    if not stat.S_ISDIR(status.st_mode):
+        raise MoatError(f"{path} is neither a directory nor a notebook")
+    there = sorted(entry.name for entry in os.scandir(path) if _is_notebook(entry))
+    wanted = [one for one in there if one == notebook] or there
+    if len(wanted) == 1:
+        return Submission(name=name, notebook=path / wanted[0], directory=path)
+    problem = "no notebook is there"
+    if wanted:
+        listed = ", ".join(wanted[:5])
+        problem = f"more than one notebook is there ({listed}); --notebook NAME says which"
+    elif any(entry.name.endswith(".ipynb") for entry in os.scandir(path)):
+        problem = "its notebook is no regular file"
+    return Submission(name=name, notebook=None, directory=path, problem=problem)
+
+
+def _is_notebook(entry: os.DirEntry[str]) -> bool:
+    return entry.name.endswith(".ipynb") and entry.is_file(follow_symlinks=False)
+
+
+def read_regular(path: Path, limit: int) -> bytes:
+    """The content of a file that is no link. Raises OSError, and Unreadable where it is longer."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as stream:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "no regular file", str(path))
+        content = stream.read(limit + 1)
+    if len(content) > limit:
+        raise Unreadable(f"{path.name} is longer than {limit >> 20} MiB")
+    return content
+
+
+def cells_of(submission: Submission) -> tuple[Cell, ...]:
+    """The code cells of its notebook. Raises Unreadable."""
+    if submission.notebook is None:
+        raise Unreadable(submission.problem)
+    try:
+        content = json.loads(read_regular(submission.notebook, MAX_NOTEBOOK))
+    except (ValueError, RecursionError) as error:
+        raise Unreadable(f"its notebook is no JSON: {error}") from None
+    except OSError as error:
+        raise Unreadable(f"its notebook cannot be read: {error.strerror}") from None
+    return tuple(_cells(as_dict(content)))
+
+
+def _cells(content: dict[str, Any]) -> Iterator[Cell]:
+    cells = content.get("cells")
+    if not isinstance(cells, list) or content.get("nbformat") != 4:
+        raise Unreadable("its notebook is not of nbformat 4, which Jupyter has written since 2015")
+    if len(cells) > MAX_CELLS:
+        raise Unreadable(f"its notebook has more than {MAX_CELLS} cells")
+    for number, cell in enumerate(map(as_dict, cells), 1):
+        source = cell.get("source")
+        if isinstance(source, list):
+            source = "".join(line for line in source if isinstance(line, str))
+        if cell.get("cell_type") != "code" or not isinstance(source, str):
+            continue
+        about = as_dict(as_dict(cell.get("metadata")).get("nbgrader"))
+        is_test = about.get("grade") is True and about.get("solution") is not True
+        yield Cell(number=number, source=without_halves(source), is_test=is_test)
+
+
+# ---------------------------------------------------------------- its workspace
+
+
+def copy_for(submission: Submission, beside: Iterable[Path], target: Path) -> None:
+    """Make ``target`` the workspace: what was handed in, then ``beside``, the teacher's own.
+
+    Links and special files are left out. Raises OSError, Unreadable.
+    """
+    target.mkdir()
+    if submission.directory is not None:
+        for path, relative in _files(submission.directory):
+            _copy(path, target / relative)
+    elif submission.notebook is not None:
+        _copy(submission.notebook, target / submission.notebook.name)
+    for given in beside:
+        into = target / given.name
+        if into.is_dir():
+            shutil.rmtree(into)
+        if given.is_dir():
+            shutil.copytree(given, into)
+        else:
+            into.unlink(missing_ok=True)
+            shutil.copyfile(given, into)
+
+
+def _files(root: Path) -> Iterator[tuple[Path, str]]:
+    """Its regular files, each with its path below. Raises Unreadable where there are too many."""
+    count, size = 0, 0
+    for directory, names, files in os.walk(root):  # follows no link
+        names[:] = sorted(name for name in names if name not in LEFT_OUT)
+        for name in sorted(files):
+            path = Path(directory, name)
+            status = path.lstat()
+            if not stat.S_ISREG(status.st_mode):
+                continue
+            count, size = count + 1, size + status.st_size
+            if count > MAX_FILES or size > MAX_COPY:
+                raise Unreadable(
+                    f"more than {MAX_FILES} files, or {MAX_COPY >> 30} GiB, were handed in"
+                )
+            yield path, os.path.relpath(path, root)
+
+
+def _copy(path: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(read_regular(path, MAX_COPY))

@@ -1,0 +1,169 @@
+"""From what was seen of a submission's run to one verdict on it; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+__all__ = ["WORDS", "CellRun", "Ended", "Run", "TestRun", "Verdict", "verdict_of"]
+
+Kind = Literal[
+    "passed",
+    "failed",
+    "out of memory",
+    "timed out",
+    "died",
+    "refused network",
+    "wrote outside",
+    "too much output",
+    "unreadable",
+    "not graded",
+]
+
+WORDS: dict[Kind, str] = {
+    "passed": "every test passed; without tests, every cell ran",
+    "failed": "a test did not pass; without tests, a cell raised",
+    "out of memory": "it needed more memory than the sandbox may have",
+    "timed out": "a cell, or the whole, took longer than it was given",
+    "died": "its kernel ended",
+    "refused network": "it asked for a host that the network's rules do not allow",
+    "wrote outside": "it tried to write where it may not",
+    "too much output": "it printed more than is kept",
+    "unreadable": "what was handed in is no notebook that can be run",
+    "not graded": "its sandbox did not start, which is no fault of the submission's",
+}
+
+NETWORK_ERRORS = frozenset(
+    {"gaierror", "URLError", "ConnectionRefusedError", "ConnectError", "ConnectTimeout"}
+    | {"NewConnectionError", "MaxRetryError", "ProxyError", "RemoteDisconnected"}
+)
+WRITE_ERRORS = ("[Errno 30]", "[Errno 13]", "[Errno 1]")
+"""EROFS, EACCES and EPERM, as Python's own errors begin."""
+WRITERS = frozenset({"OSError", "PermissionError"})
+
+Outcome = Literal["ran", "raised", "timed out", "not run"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellRun:
+    number: int
+    outcome: Outcome
+    error: str = ""
+    """``NAME: text``, where it raised."""
+
+    @property
+    def error_name(self) -> str:
+        return self.error.partition(":")[0].rpartition(".")[2]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TestRun:
+    name: str
+    passed: bool
+    points: float
+    """What it gives; 0 unless it passed."""
+    of: float
+    why: str = ""
+    hidden: bool = False
+
+    __test__ = False  # pytest takes it for a class of tests
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """How a kernel, or its sandbox, ended before it was asked to."""
+
+    words: str
+    out_of_memory: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """What was seen."""
+
+    cells: tuple[CellRun, ...] = ()
+    tests: tuple[TestRun, ...] = ()
+    ended: Ended | None = None
+    too_long: str = ""
+    """Which time was over, in words."""
+    too_much: bool = False
+    refused: tuple[str, ...] = ()
+    """What the network's rules refused, each in words."""
+    outside: tuple[str, ...] = ()
+    """What it wrote, or made, where it may not."""
+    unreadable: str = ""
+    not_started: str = ""
+    written: tuple[str, ...] = field(default=())
+    """What it left in its workspace, by path."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    kind: Kind
+    detail: str = ""
+
+
+def verdict_of(run: Run) -> Verdict:
+    """The gravest of what was seen, with the details that a teacher needs to answer a student."""
+    return next(_verdicts(run))
+
+
+def _verdicts(run: Run) -> Iterator[Verdict]:
+    if run.not_started:
+        yield Verdict(kind="not graded", detail=run.not_started)
+    if run.unreadable:
+        yield Verdict(kind="unreadable", detail=run.unreadable)
+    if run.ended is not None and run.ended.out_of_memory:
+        yield Verdict(kind="out of memory", detail=_where(run, run.ended.words))
+    if memory := _raised(run, {"MemoryError"}):
+        yield Verdict(kind="out of memory", detail=memory)
+    if run.too_long:
+        yield Verdict(kind="timed out", detail=run.too_long)
+    if run.too_much:
+        yield Verdict(kind="too much output", detail=_where(run, ""))
+    if run.ended is not None:
+        yield Verdict(kind="died", detail=_where(run, run.ended.words))
+    if run.outside:
+        yield Verdict(kind="wrote outside", detail="; ".join(run.outside))
+    if outside := _raised(run, WRITERS, WRITE_ERRORS):
+        yield Verdict(kind="wrote outside", detail=outside)
+    if run.refused:
+        yield Verdict(kind="refused network", detail="; ".join(run.refused))
+    if network := _raised(run, NETWORK_ERRORS):
+        yield Verdict(kind="refused network", detail=network)
+    yield _by_tests(run)
+
+
+def _by_tests(run: Run) -> Verdict:
+    failed = [test.name for test in run.tests if not test.passed]
+    raised = [cell for cell in run.cells if cell.outcome != "ran"]
+    words = []
+    if failed:
+        words.append(f"{len(failed)} of {len(run.tests)} tests: {_list(failed)}")
+    if raised:
+        words += [f"cell {cell.number}: {cell.error or cell.outcome}" for cell in raised[:3]]
+    bad = bool(failed) if run.tests else bool(raised)
+    return Verdict(kind="failed" if bad else "passed", detail="; ".join(words))
+
+
+def _raised(
+    run: Run, names: frozenset[str] | set[str], starts: tuple[str, ...] = ("",)
+) -> str | None:
+    """The first cell that raised one of these errors, in words."""
+    for cell in run.cells:
+        text = cell.error.partition(":")[2].strip()
+        if cell.error_name in names and text.startswith(starts):
+            return f"cell {cell.number}: {cell.error}"
+    return None
+
+
+def _where(run: Run, words: str) -> str:
+    last = next((cell for cell in reversed(run.cells) if cell.outcome != "not run"), None)
+    place = "" if last is None or run.tests else f"cell {last.number}"
+    return ": ".join(filter(None, (place, words)))
+
+
+def _list(names: list[str]) -> str:
+    shown = ", ".join(names[:5])
+    return f"{shown}, ..." if len(names) > 5 else shown
