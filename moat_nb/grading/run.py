@@ -11,6 +11,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from jupyter_core.utils import ensure_event_loop
+
 from moat_nb.api import Sandbox
 from moat_nb.errors import CellInterrupted, MoatError, MoatRemoteError, SandboxGone
 from moat_nb.grading.assignment import Assignment, Case
@@ -104,7 +106,17 @@ def run_submission(
     except OSError as error:
         return Run(unreadable=f"it cannot be copied: {error}"), cells, outputs
     (scratch / "tests").mkdir()
-    return _Runner(material, scratch, outputs).run(cells), cells, outputs
+    with own_event_loop():
+        return _Runner(material, scratch, outputs).run(cells), cells, outputs
+
+
+@contextlib.contextmanager
+def own_event_loop() -> Iterator[None]:
+    """jupyter_client runs what it awaits in a loop of the thread's, which it does not close."""
+    try:
+        yield
+    finally:
+        ensure_event_loop().close()
 
 
 class _Runner:
@@ -117,7 +129,7 @@ class _Runner:
         cases = self._material.assignment.cases
         with ThreadPoolExecutor(1, thread_name_prefix="moat-tester") as thread:
             # It takes as long to start as the submission's own, so both start at once.
-            tester = thread.submit(self._started, "tests") if cases else None
+            tester = thread.submit(self._tester) if cases else None
             try:
                 return self._run(cells, tester)
             except MoatError as error:
@@ -126,6 +138,10 @@ class _Runner:
                 if tester is not None:
                     with contextlib.suppress(MoatError):
                         _close(tester.result())
+
+    def _tester(self) -> Kernel:
+        with own_event_loop():
+            return self._started("tests")
 
     def _started(self, directory: str) -> Kernel:
         workspace = self._scratch / directory

@@ -31,6 +31,7 @@ README = (ROOT / "README.md").read_text()
 
 
 USAGE = (ROOT / "docs" / "usage.md").read_text()
+TEACHING = (ROOT / "docs" / "teaching.md").read_text()
 
 
 def blocks(language: str, page: str = USAGE) -> list[str]:
@@ -142,9 +143,40 @@ def test_who_has_a_notebook_has_a_kernel_after_three_commands(newcomer: Newcomer
     assert "\n    42 /workspace 0\n" in said
 
 
-def test_who_has_a_class_runs_what_was_handed_in_and_can_leave(newcomer: Newcomer) -> None:
-    commands = part("You have a class").replace("\\\n", "")
+def test_who_has_a_class_grades_it_after_three_commands(newcomer: Newcomer) -> None:
+    commands = part("You have a class")
     assert len(commands.splitlines()) == 3
+    (newcomer.directory / "square.py").write_text(python_below("You have a class"))
+    answers = {
+        "ada": "square = lambda n: n * n",
+        "bob": "class Yes:\n    __eq__ = lambda s, o: True\nsquare = lambda n: Yes()",
+    }
+    hand_in(newcomer.directory / "handed-in", answers)
+    said = newcomer.types(commands)
+    assert re.search(r"ada +1/1 +passed\n", said) and re.search(r"bob +0/1 +failed ", said)
+    assert "2 submissions: 1 passed, 1 failed\n" in said
+    assert "what each notebook showed: grades/report.html\n" in said
+
+
+def python_below(title: str, page: str = README) -> str:
+    return blocks("python", page[page.index(f"## {title}\n") :])[0]
+
+
+def hand_in(directory: Path, answers: dict[str, str]) -> None:
+    """A directory for each student, with a notebook of one cell."""
+    for name, source in answers.items():
+        (directory / name).mkdir(parents=True)
+        made = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
+        nbformat.write(made, directory / name / "ps1.ipynb")
+    for path in (directory, *directory.rglob("*")):
+        give(path)
+
+
+def test_a_teacher_may_run_what_was_handed_in_with_nbconvert_and_can_leave(
+    newcomer: Newcomer,
+) -> None:
+    page = TEACHING
+    commands = blocks("sh", page[page.index("## Only run them\n") :])[0].replace("\\\n", "")
     handed_in = newcomer.directory / "handed-in"
     handed_in.mkdir()
     cells = nbformat.read(newcomer.directory / "ada.ipynb", as_version=4).cells
@@ -163,8 +195,8 @@ def test_who_has_a_class_runs_what_was_handed_in_and_can_leave(newcomer: Newcome
         give(path)
     newcomer.types(commands)
     for name in ("ada", "bob"):
-        page = (newcomer.directory / f"results/handed-in/{name}/ps1.html").read_text()
-        assert "42 /workspace 0\n" in page and mean not in page
+        shown = (newcomer.directory / f"results/handed-in/{name}/ps1.html").read_text()
+        assert "42 /workspace 0\n" in shown and mean not in shown
     assert not Path("/tmp/obeyed-them").exists()
     assert not (newcomer.directory / "results/handed-in/bob/ps2.html").exists()
     replace(newcomer, directory=handed_in).types(part("To leave"))
