@@ -14,13 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from moat_nb.errors import MoatError
+from moat_nb.grading.outputs import Outputs
 from moat_nb.grading.run import Material, run_submission
-from moat_nb.grading.submissions import Submission, Unreadable
+from moat_nb.grading.submissions import Cell, Submission, Unreadable
 from moat_nb.grading.verdict import Run, verdict_of
 from moat_nb.host.cleanup import remove_tree
 from moat_nb.host.scratch import scratch_directory
 from moat_nb.host.whole_file import write_whole
 from moat_nb.sandbox.project import LaunchPlan
+from moat_nb.text.terminal import LOGGER
 
 __all__ = ["Batch", "Grade"]
 
@@ -106,8 +108,13 @@ class Batch:
         began = time.monotonic()
         own = scratch / hashlib.sha256(submission.name.encode()).hexdigest()[:16]
         own.mkdir(mode=0o755)
+        cells: tuple[Cell, ...] = ()
+        outputs = Outputs()
         try:
             run, cells, outputs = run_submission(submission, self.material, own)
+        except Exception as error:  # a fault of ours, which one submission found: others go on
+            LOGGER.exception("grading %s", submission.name)
+            run = Run(not_started=f"{type(error).__name__}: {error}")
         finally:
             remove_tree(str(own))
         if self.material.live.cancelled:

@@ -99,7 +99,12 @@ def _at(path: Path, notebook: str | None) -> Submission:
         raise MoatError(f"{path} is a link; name what it leads to, if it is to be graded")
     if not stat.S_ISDIR(status.st_mode):
         raise MoatError(f"{path} is neither a directory nor a notebook")
-    there = sorted(entry.name for entry in os.scandir(path) if _is_notebook(entry))
+    try:
+        entries = list(os.scandir(path))
+    except OSError as error:
+        problem = f"its directory cannot be read: {error.strerror}"
+        return Submission(name=name, notebook=None, directory=None, problem=problem)
+    there = sorted(entry.name for entry in entries if _is_notebook(entry))
     wanted = [one for one in there if one == notebook] or there
     if len(wanted) == 1:
         return Submission(name=name, notebook=path / wanted[0], directory=path)
@@ -107,7 +112,7 @@ def _at(path: Path, notebook: str | None) -> Submission:
     if wanted:
         listed = ", ".join(wanted[:5])
         problem = f"more than one notebook is there ({listed}); --notebook NAME says which"
-    elif any(entry.name.endswith(".ipynb") for entry in os.scandir(path)):
+    elif any(entry.name.endswith(".ipynb") for entry in entries):
         problem = "its notebook is no regular file"
     return Submission(name=name, notebook=None, directory=path, problem=problem)
 
