@@ -24,7 +24,7 @@ from moat_nb.sandbox.project import LaunchPlan, plan_project
 from moat_nb.text.progress import for_user
 from moat_nb.text.terminal import LOGGER, one_line
 
-__all__ = ["grade"]
+__all__ = ["grade", "jobs_of", "prepared"]
 
 INTERRUPTED = 130
 
@@ -36,7 +36,7 @@ def grade(arguments: argparse.Namespace) -> int:
     for path in beside:
         if not path.exists():
             raise MoatError(f"{path}: no such file or directory")
-    plan = _plan(arguments)
+    plan = prepared(arguments.project, arguments.runtime)
     # What a sandbox does is in its verdict; the log would say it between the lines of the table.
     LOGGER.addHandler(logging.NullHandler())
     batch = Batch(
@@ -51,7 +51,7 @@ def grade(arguments: argparse.Namespace) -> int:
         ),
         plan=plan,
         directory=arguments.out,
-        jobs=min(len(submissions), arguments.jobs or _jobs(plan)),
+        jobs=min(len(submissions), arguments.jobs or jobs_of(plan)),
         resume=arguments.resume,
     )
     grades, whole = _graded(batch, submissions)
@@ -62,11 +62,11 @@ def grade(arguments: argparse.Namespace) -> int:
     return 1 if any(grade.verdict == "not graded" for grade in grades) else 0
 
 
-def _plan(arguments: argparse.Namespace) -> LaunchPlan:
-    """What each sandbox is started by, checked before the first is."""
+def prepared(project: str, runtime: str | None) -> LaunchPlan:
+    """What each sandbox is started by, checked and built before the first is."""
     plan = plan_project(
-        Path(arguments.project).absolute(),
-        arguments.runtime,
+        Path(project).absolute(),
+        runtime,
         overrides={"workspace": "notebook", "spare": False},
     )
     check(plan, on_terminal())
@@ -74,7 +74,7 @@ def _plan(arguments: argparse.Namespace) -> LaunchPlan:
     return plan
 
 
-def _jobs(plan: LaunchPlan) -> int:
+def jobs_of(plan: LaunchPlan) -> int:
     """As many as there are CPUs, and as the machine's memory holds."""
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     memory = plan.spec.limits.memory

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from moat_nb.cli.options import Commands, add, add_directory, add_json
+from moat_nb.cli.options import Commands, add, add_directory, add_json, add_runtime
 
 __all__ = ["add_machine_commands"]
 
@@ -55,6 +55,10 @@ def add_machine_commands(commands: Commands) -> None:
         action="store_true",
         help="beside dockernel, gateway-provisioners and autogen too; pip installs them for that",
     )
+    parser.add_argument(
+        "--grade", action="store_true", help="instead: a class of 40, graded, beside plain kernels"
+    )
+    add_runtime(parser)
     add_json(parser)
 
     add(

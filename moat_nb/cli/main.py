@@ -305,10 +305,15 @@ def _doctor(arguments: argparse.Namespace) -> int:
 
 
 def _bench(arguments: argparse.Namespace) -> int:
+    if arguments.grade:
+        from moat_nb.cli.bench.grading import main as grading
+
+        return grading(arguments.directory, runtime=arguments.runtime, runs=arguments.runs)
     from moat_nb.cli.bench import main as bench
 
     return bench(
         arguments.directory,
+        runtime=arguments.runtime,
         runs=arguments.runs,
         as_json=arguments.json,
         with_peers=arguments.peers,

@@ -11,8 +11,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from jupyter_core.utils import ensure_event_loop
-
 from moat_nb.api import Sandbox
 from moat_nb.errors import CellInterrupted, MoatError, MoatRemoteError, SandboxGone
 from moat_nb.grading.assignment import Assignment, Case
@@ -21,7 +19,7 @@ from moat_nb.grading.outputs import Outputs
 from moat_nb.grading.submissions import Cell, Submission, Unreadable, cells_of, copy_for
 from moat_nb.grading.verdict import CellRun, Ended, Run, TestRun
 from moat_nb.jupyter.cells import Options, connect, run_cell
-from moat_nb.jupyter.kernel_manager import Kernel
+from moat_nb.jupyter.kernel_manager import Kernel, own_event_loop
 from moat_nb.sandbox.project import LaunchPlan
 from moat_nb.sandbox.sandbox import Sandbox as AnySandbox
 from moat_nb.text.progress import Silent
@@ -108,15 +106,6 @@ def run_submission(
     (scratch / "tests").mkdir()
     with own_event_loop():
         return _Runner(material, scratch, outputs).run(cells), cells, outputs
-
-
-@contextlib.contextmanager
-def own_event_loop() -> Iterator[None]:
-    """jupyter_client runs what it awaits in a loop of the thread's, which it does not close."""
-    try:
-        yield
-    finally:
-        ensure_event_loop().close()
 
 
 class _Runner:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import uuid
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.channels import ZMQSocketChannel
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import KernelManager
+from jupyter_core.utils import ensure_event_loop
 
 from moat_nb.errors import SandboxGone
 from moat_nb.jupyter.bounds import BoundedSockets
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
     from moat_nb.sandbox.guest_client import Exit
     from moat_nb.sandbox.sandbox import Sandbox
 
-__all__ = ["Kernel"]
+__all__ = ["Kernel", "own_event_loop"]
 
 READY_TIMEOUT = 60.0
 
@@ -118,6 +121,16 @@ class Kernel(BoundedSockets, KernelManager):
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+@contextlib.contextmanager
+def own_event_loop() -> Iterator[None]:
+    """For a thread that has kernels: jupyter_client's blocking calls make a loop for each thread,
+    and close none."""
+    try:
+        yield
+    finally:
+        ensure_event_loop().close()
 
 
 def counting(clock: Clock, timer: CellTimer | None) -> type[ZMQSocketChannel]:

@@ -102,10 +102,13 @@ class Report:
         return f"{table(rows)}\n\n{table(floors)}\n\nmedians of {self.runs}, taken in turns"
 
 
-def main(directory: str, *, runs: int, as_json: bool, with_peers: bool) -> int:
-    """Measure every runtime that is usable here, on the project at ``directory``."""
+def main(
+    directory: str, *, runtime: str | None, runs: int, as_json: bool, with_peers: bool
+) -> int:
+    """Measure ``runtime``, or every one that is usable here, on the project at ``directory``."""
     config = load(directory)
-    images = {name: _image(config, name) for name in ("bubblewrap", "docker")}
+    names = [name for name in ("bubblewrap", "docker") if runtime in (None, name)]
+    images = {name: _image(config, name) for name in names}
     usable = {name: image for name, image in images.items() if image is not None}
     if not usable:
         raise MoatError("nothing to measure: no runtime is usable; `moat-nb doctor` says why")

@@ -14,11 +14,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from jupyter_core.utils import ensure_event_loop
-
 from moat_nb.cli.bench.kernels import first_reply
 from moat_nb.host.run_directory import base_directory, sandbox_states
-from moat_nb.jupyter.kernel_manager import Kernel
+from moat_nb.jupyter.kernel_manager import Kernel, own_event_loop
 from moat_nb.sandbox.sandbox import Sandbox
 from moat_nb.text.progress import Silent
 
@@ -63,6 +61,7 @@ def at_once(project: Path | str, runtime: str, count: int = AT_ONCE) -> list[flo
     def one(number: int) -> float:
         try:
             with (
+                own_event_loop(),
                 Sandbox.launch(project, runtime, progress=Silent, pooled=False) as box,
                 Kernel.launch(box) as kernel,
             ):
@@ -72,9 +71,6 @@ def at_once(project: Path | str, runtime: str, count: int = AT_ONCE) -> list[flo
         except BaseException:
             all_run.abort()
             raise
-        finally:
-            # jupyter_client's blocking calls make one for each thread, and close none.
-            ensure_event_loop().close()
 
     with ThreadPoolExecutor(count) as pool:
         return sorted(pool.map(one, range(count)))
