@@ -201,16 +201,16 @@ class _Runner:
             words = one_line(f"{error.ename}: {error.evalue}"[:LONGEST_WHY])
             made = CellRun(number=cell.number, outcome="raised", error=words)
         except CellInterrupted as error:
-            made = CellRun(number=cell.number, outcome="timed out")
             if options.cancelled.is_set():
-                return made, ""
+                return CellRun(number=cell.number, outcome="stopped"), ""
+            made = CellRun(number=cell.number, outcome="timed out")
             limit = f"{limits.cell:g} s"
             if seconds < limits.cell:
                 limit = f"the {limits.whole:g} s for the whole"
             goes_on = "" if error.stopped else ", and did not stop"
             return made, f"cell {cell.number} took longer than {limit}{goes_on}"
         except SandboxGone:
-            made = CellRun(number=cell.number, outcome="raised", error="")
+            made = CellRun(number=cell.number, outcome="ended")
         except MoatError as error:
             made = CellRun(number=cell.number, outcome="raised", error=one_line(str(error)))
         return made, ""

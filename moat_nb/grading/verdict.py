@@ -42,7 +42,8 @@ WRITE_ERRORS = ("[Errno 30]", "[Errno 13]", "[Errno 1]")
 """EROFS, EACCES and EPERM, as Python's own errors begin."""
 WRITERS = frozenset({"OSError", "PermissionError"})
 
-Outcome = Literal["ran", "raised", "timed out", "not run"]
+Outcome = Literal["ran", "raised", "timed out", "ended", "stopped", "not run"]
+"""``ended``: its kernel did. ``stopped``: it was, for too much output."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +122,7 @@ def _verdicts(run: Run) -> Iterator[Verdict]:
     if run.too_long:
         yield Verdict(kind="timed out", detail=run.too_long)
     if run.too_much:
-        yield Verdict(kind="too much output", detail=_where(run, ""))
+        yield Verdict(kind="too much output", detail=_where(run, "more than is kept"))
     if run.ended is not None:
         yield Verdict(kind="died", detail=_where(run, run.ended.words))
     if run.outside:
@@ -159,9 +160,8 @@ def _raised(
 
 
 def _where(run: Run, words: str) -> str:
-    last = next((cell for cell in reversed(run.cells) if cell.outcome != "not run"), None)
-    place = "" if last is None or run.tests else f"cell {last.number}"
-    return ": ".join(filter(None, (place, words)))
+    last = next((cell for cell in run.cells if cell.outcome in ("ended", "stopped")), None)
+    return f"{'a test' if last is None else f'cell {last.number}'}: {words}"
 
 
 def _list(names: list[str]) -> str:
