@@ -189,7 +189,8 @@ CHEATS: dict[str, tuple[str, str]] = {
         "Stack().push(1)\nassert answer(3) == 9",
     ),
     "a class that the test names": (
-        "class Meta(type):\n    __eq__ = lambda s, o: True\n    __hash__ = type.__hash__\n"
+        "class Meta(type):\n    __eq__ = lambda s, o: type(o) is int\n"
+        "    __hash__ = type.__hash__\n"
         "class Stack(metaclass=Meta):\n    pass\ndef answer(n): return Stack",
         "Stack()\nassert answer(3) == 9",
     ),
