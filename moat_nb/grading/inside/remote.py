@@ -19,10 +19,25 @@ UNARY = {
 PREDICATES = frozenset(
     {name for kind in (str, set, float) for name in dir(kind) if name.startswith("is")}
     | {"startswith", "endswith", "all", "any", "equals", "empty", "eq", "ne", "lt", "le", "gt"}
-    | {"ge", "between", "isin", "isna", "isnull", "notna", "notnull", "duplicated", "hasnans"}
+    | {
+        "find",
+        "rfind",
+        "index",
+        "rindex",
+        "count",
+        "ge",
+        "between",
+        "isin",
+        "isna",
+        "isnull",
+        "notna",
+        "notnull",
+        "duplicated",
+        "hasnans",
+    }
     | {f"__{name}__" for name in ("eq", "ne", "lt", "le", "gt", "ge", "bool", "contains")}
 )
-"""What plain values, arrays and tables are asked that is then true or not."""
+"""What plain values, arrays and tables are asked about another, or for a truth."""
 
 DECIDES = (
     "{what} of an object of the submission's ({type}) is for the submission to decide: a test "

@@ -82,7 +82,7 @@ PLAIN = st.recursive(
 )
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(PLAIN)
 def test_any_nest_of_plain_values_is_the_same_after_it(value: Any) -> None:
     assert same(again(value), value)
@@ -537,7 +537,7 @@ def is_plain(value: Any) -> bool:
 
 
 @pytest.mark.filterwarnings("ignore")
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(JSON)
 def test_whatever_is_read_is_a_plain_value_or_an_error(about: Any) -> None:
     try:

@@ -160,6 +160,14 @@ CHEATS: dict[str, tuple[str, str]] = {
         gives("class X:\n    class equals:\n        __new__ = lambda c, o: True"),
         EQUALS,
     ),
+    "a text in which all is found": (
+        gives("class X:\n    find = lambda s, o: 0"),
+        "assert answer('ab').find('ba') >= 0",
+    ),
+    "a text in which all is counted": (
+        gives("class X(str):\n    count = lambda s, o: 1"),
+        "assert answer('ab').count('ba')",
+    ),
     "a table whose comparison is plain": (
         gives("class X:\n    eq = lambda s, o: pandas.Series([True])"),
         "assert answer().eq(3).all()",
