@@ -32,7 +32,8 @@ INTERRUPTED = 130
 def grade(arguments: argparse.Namespace) -> int:
     assignment = NO_TESTS if arguments.tests is None else assignments.read(arguments.tests)
     submissions = find(arguments.submissions, arguments.notebook or assignment.notebook)
-    beside = tuple(path.absolute() for path in arguments.beside)
+    # Each by its own name, which `..` is not.
+    beside = tuple(Path(os.path.abspath(path)) for path in arguments.beside)  # noqa: PTH100
     for path in beside:
         if not path.exists():
             raise MoatError(f"{path}: no such file or directory")

@@ -6,8 +6,10 @@ They are read from the teacher's own file and never from a submission.
 from __future__ import annotations
 
 import ast
+import contextlib
 import hashlib
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,16 +85,18 @@ def read(path: Path) -> Assignment:
 
 def _notebook(path: Path, text: str) -> Assignment:
     try:
-        cells = json.loads(text)["cells"]
-    except (ValueError, KeyError, TypeError) as error:
+        cells = as_dict(json.loads(text)).get("cells")
+    except (ValueError, RecursionError) as error:
         raise MoatError(f"{path}: this is no notebook: {error}") from error
+    if not isinstance(cells, list):
+        raise MoatError(f"{path}: this is no notebook: it has no cells")
     cases, prepared, by_hand = [], [], []
-    for cell in cells:
+    for number, cell in enumerate(map(as_dict, cells), 1):
         source = cell.get("source", "")
-        source = source if isinstance(source, str) else "".join(source)
+        source = source if isinstance(source, str) else "".join(map(str, source))
         about = as_dict(as_dict(cell.get("metadata")).get("nbgrader"))
         graded, solved = about.get("grade") is True, about.get("solution") is True
-        points = float(about.get("points") or 0)
+        points = _worth(about.get("points") or 0, f"{path}: cell {number}")
         name = str(about.get("grade_id"))
         if graded and solved:
             by_hand.append((name, points))
@@ -118,7 +122,7 @@ def _stands_on(source: str, *, functions: bool) -> str:
     plain = "\n".join("" if line.startswith(("%", "!")) else line for line in source.splitlines())
     try:
         body = ast.parse(plain).body
-    except SyntaxError:
+    except (SyntaxError, ValueError):
         return ""
     kinds: tuple[type[ast.stmt], ...] = (ast.Import, ast.ImportFrom)
     kinds += (ast.FunctionDef,) if functions else ()
@@ -133,10 +137,14 @@ def _python(path: Path, text: str) -> Assignment:
         body = ast.parse(text, str(path)).body
     except SyntaxError as error:
         raise MoatError(f"{path}:{error.lineno}: {error.msg}") from error
+    except ValueError as error:  # null bytes, before Python 3.12
+        raise MoatError(f"{path}: {error}") from error
     constants = dict(_constants(body))
-    if "test" in constants:
+    if isinstance(constants.get("test"), dict):
         return Assignment(cases=tuple(_otter(path, constants["test"])))
-    points = as_dict(constants.get("POINTS"))
+    points = constants.get("POINTS", {})
+    if not isinstance(points, dict):
+        raise MoatError(f"{path}: POINTS is no dict of names and numbers, each written out")
     cases = []
     for node in body:
         if not (isinstance(node, ast.FunctionDef) and node.name.startswith("test_")):
@@ -146,24 +154,37 @@ def _python(path: Path, text: str) -> Assignment:
                 f"{path}:{node.lineno}: {node.name} has arguments or a decorator, and there is no "
                 "pytest here; write a test as a function of none"
             )
-        worth = points.get(node.name, 1)
-        if not isinstance(worth, (int, float)) or isinstance(worth, bool) or worth < 0:
-            raise MoatError(f"{path}: POINTS[{node.name!r}] is no number of points: {worth!r}")
+        worth = _worth(points.get(node.name, 1), f"{path}: POINTS[{node.name!r}]")
         source = ast.get_source_segment(text, node) or ""
         call = f"{source}\n{node.name}()\n"
-        cases.append(Case(name=node.name, source=call, form="code", points=float(worth)))
-    if unknown := sorted(set(points) - {case.name for case in cases}):
+        cases.append(Case(name=node.name, source=call, form="code", points=worth))
+    if unknown := sorted(map(str, set(points) - {case.name for case in cases})):
         raise MoatError(f"{path}: POINTS names {unknown[0]}, which is no test of this file")
     return Assignment(cases=tuple(cases), prepared=(text,))
 
 
+def _worth(value: Any, place: str) -> float:
+    """A number of points. Raises MoatError."""
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not (is_number and 0 <= value < math.inf):
+        raise MoatError(f"{place} is no number of points: {value!r}")
+    return float(value)
+
+
 def _constants(body: list[ast.stmt]) -> Iterator[tuple[str, Any]]:
+    """The names that are set, each with its value; None where that is not written out."""
     for node in body:
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-            try:
-                yield node.targets[0].id, ast.literal_eval(node.value)
-            except ValueError:
-                continue
+        if isinstance(node, ast.Assign):
+            target = node.targets[0]
+        elif isinstance(node, ast.AnnAssign):
+            target = node.target
+        else:
+            continue
+        if isinstance(target, ast.Name):
+            value = None
+            with contextlib.suppress(ValueError, TypeError):
+                value = ast.literal_eval(node.value or target)
+            yield target.id, value
 
 
 def _otter(path: Path, test: Any) -> Iterator[Case]:
@@ -179,11 +200,14 @@ def _otter(path: Path, test: Any) -> Iterator[Case]:
         total = float(worth) if isinstance(worth, (int, float)) else given or 1.0
         for at, (case, share) in enumerate(zip(cases, shares, strict=True)):
             points = share if share is not None else case.get("points")
+            points = (total - given) / open_ones if points is None else points
+            if not isinstance(case["code"], str):
+                raise TypeError("its code is no text")
             yield Case(
                 name=f"{name} - {at + 1}",
-                source=str(case["code"]),
+                source=case["code"],
                 form="doctest",
-                points=float((total - given) / open_ones if points is None else points),
+                points=_worth(points, f"{path}: case {at + 1}"),
                 hidden=case.get("hidden", False) is True,
             )
     except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -138,7 +138,9 @@ class Batch:
     def _digest(self) -> str:
         material = self.material
         beside = sorted(
-            f"{path} {path.lstat().st_mtime_ns} {path.lstat().st_size}" for path in material.beside
+            f"{path} {path.lstat().st_mtime_ns} {path.lstat().st_size}"
+            for top in material.beside
+            for path in (top, *top.rglob("*"))
         )
         parts = (self.plan.file.digest, material.assignment.digest, material.limits, beside)
         return repr((*parts, self.plan.runtime.capabilities.name))

@@ -136,6 +136,7 @@ _MODULE = """\
 def _moat_module(name, text):
     import sys, types
     module = sys.modules[name] = types.ModuleType(name)
+    module.__package__ = name.rpartition(".")[0]
     exec(compile(text, name, "exec"), module.__dict__)
     return module
 """
@@ -158,6 +159,8 @@ def _of_tester() -> str:
     return (
         f"{_MODULE}"
         f"_moat_values = _moat_module('_moat_values', {_text('plain_values.py')!r})\n"
-        f"_moat_tests = _moat_module('_moat_tests', {_text('tester.py')!r})\n"
+        "_moat_module('_moat_inside', '')\n"
+        f"_moat_module('_moat_inside.remote', {_text('remote.py')!r})\n"
+        f"_moat_tests = _moat_module('_moat_inside.tester', {_text('tester.py')!r})\n"
         f"_moat = _moat_tests.Tester({ASK}, _moat_values, get_ipython().transform_cell)\n"
     )

@@ -49,6 +49,7 @@ class Submission:
     def digest(self, *others: str) -> str:
         """Of what a grade depends on: its files, and ``others``. Raises OSError, Unreadable."""
         known = hashlib.sha256("\0".join(others).encode())
+        known.update(f"{self.notebook}\0".encode("utf-8", "surrogateescape"))
         root = self.directory
         paths = [self.notebook] if root is None else [path for path, _ in _files(root)]
         for path in sorted(path for path in paths if path is not None):
@@ -75,12 +76,12 @@ def find(paths: Sequence[Path], notebook: str | None) -> list[Submission]:
     found = [_at(path, notebook) for path in paths]
     named: dict[str, Path] = {}
     for submission, path in zip(found, paths, strict=True):
-        other = named.setdefault(submission.name, path)
-        if other != path:
+        if submission.name in named:
             raise MoatError(
-                f"{path} and {other} would both be graded as {submission.name}; give the "
-                "directories of the students, each once"
+                f"{path} and {named[submission.name]} would both be graded as {submission.name}; "
+                "give the directories of the students, each once"
             )
+        named[submission.name] = path
     if not found:
         raise MoatError("no submission was given; name the directories of what was handed in")
     return found
@@ -181,10 +182,10 @@ def copy_for(submission: Submission, beside: Iterable[Path], target: Path) -> No
         into = target / given.name
         if into.is_dir():
             shutil.rmtree(into)
+        into.unlink(missing_ok=True)
         if given.is_dir():
             shutil.copytree(given, into)
         else:
-            into.unlink(missing_ok=True)
             shutil.copyfile(given, into)
 
 

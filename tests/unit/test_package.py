@@ -139,6 +139,9 @@ ELSEWHERE = {
     "sandbox/comparison.py": "tests/unit/sandbox/test_workspace_copy_races.py",
     "sandbox/demands.py": "tests/unit/sandbox/test_permissions.py",
     "runtimes/base.py": "tests/unit/runtimes/test_registry.py",
+    # Two kernels, each in a sandbox.
+    "grading/exchange.py": "tests/integration/test_grading.py",
+    "grading/run.py": "tests/integration/test_grading.py",
 }
 """Where the tests are of a module that has no test file of its own."""
 

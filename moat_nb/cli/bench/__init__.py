@@ -102,9 +102,7 @@ class Report:
         return f"{table(rows)}\n\n{table(floors)}\n\nmedians of {self.runs}, taken in turns"
 
 
-def main(
-    directory: str, *, runtime: str | None, runs: int, as_json: bool, with_peers: bool
-) -> int:
+def main(directory: str, *, runtime: str | None, runs: int, as_json: bool, with_peers: bool) -> int:
     """Measure ``runtime``, or every one that is usable here, on the project at ``directory``."""
     config = load(directory)
     names = [name for name in ("bubblewrap", "docker") if runtime in (None, name)]

@@ -41,7 +41,7 @@ class Submission:
         self._values = plain_values
         self._do = {name: getattr(operator, name) for name in OPERATORS}
         self._do.update((name, getattr(builtins, name)) for name in BUILTINS)
-        self._do["call"] = lambda function, *args, **kwargs: function(*args, **kwargs)
+        self._do["call"] = lambda function, /, *args, **kwargs: function(*args, **kwargs)
         self._do["global"] = self._global
         self._do["enter"] = lambda manager: type(manager).__enter__(manager)
         self._do["exit"] = lambda manager: type(manager).__exit__(manager, None, None, None)
@@ -52,17 +52,21 @@ class Submission:
         reader, writer = self._values.Reader(self._named), self._values.Writer(self._name)
         try:
             request = json.loads(text)
-            given = [(item, reader.read(item)) for item in request["args"]]
-            arguments = [value for _, value in given]
-            named = {name: reader.read(value) for name, value in request["kwargs"].items()}
+            args, kwargs = request["args"], request["kwargs"]
+            arguments = [reader.read(item) for item in args]
+            named = {name: reader.read(item) for name, item in kwargs.items()}
             with contextlib.redirect_stdout(printed):
                 value = self._do[request["do"]](*arguments, **named)
+            given = [(at, item, arguments[at]) for at, item in enumerate(args)]
+            given += [(name, item, named[name]) for name, item in kwargs.items()]
             answer = {"value": writer.write(value), "changed": self._changed(given)}
         except BaseException as error:
             answer = {"raised": self._raised(error)}
         answer["printed"] = printed.getvalue()[:MAX_PRINTED]
         try:
             text = json.dumps(answer)
+            if len(text) >= self._values.LONGEST:
+                raise ValueError("the value is larger than a test can look at")
         except ValueError as error:
             text = json.dumps({"raised": self._raised(error), "printed": ""})
         self._ask("D" + text)
@@ -75,7 +79,7 @@ class Submission:
     def _changed(self, given: Any) -> Any:
         """What became of the lists and the like that a call was given."""
         changed = []
-        for at, (before, value) in enumerate(given):
+        for at, before, value in given:
             if isinstance(value, (list, dict, set, bytearray)) or hasattr(value, "shape"):
                 after = self._values.Writer(self._name).write(value)
                 if after != before:
@@ -85,7 +89,9 @@ class Submission:
     def _raised(self, error: Any) -> Any:
         kind = type(error)
         bases = [base.__name__ for base in kind.__mro__ if base.__module__ == "builtins"]
-        text = str(error)[:MAX_WORDS]
+        # A KeyError's text is what its argument is written as, and is made of it again there.
+        is_text = isinstance(error, KeyError) and [type(one) for one in error.args] == [str]
+        text = str(error.args[0] if is_text else error)[:MAX_WORDS]
         own = None if kind.__module__ == "builtins" else self._name(kind)
         return {"type": kind.__name__, "bases": bases, "text": text, "own": own}
 

@@ -15,21 +15,11 @@ import json
 import traceback
 from typing import Any
 
+from .remote import Function, Remote, Unfair
+
 MAX_WORDS = 4000
 MAX_PRINTED = 20_000
 
-FORWARD = (
-    *("add", "sub", "mul", "matmul", "truediv", "floordiv", "mod", "pow", "lshift", "rshift"),
-    *("lt", "le", "gt", "ge"),
-    *("iadd", "isub", "imul", "imatmul", "itruediv", "ifloordiv", "imod", "ipow"),
-)
-BACKWARD = ("add", "sub", "mul", "matmul", "truediv", "floordiv", "mod", "pow")
-NAMED_OTHERWISE = {"and": "and_", "or": "or_", "xor": "xor"}
-UNARY = {
-    **{name: name for name in ("neg", "pos", "invert", "len", "iter", "next", "reversed")},
-    **{name: name for name in ("repr", "str", "int", "float", "complex", "round", "abs")},
-    **{name: name for name in ("bytes", "dir", "enter", "index")},
-}
 RESULTS = {
     **{"repr": str, "str": str, "format": str, "int": int, "float": float, "complex": complex},
     **{"bytes": bytes, "len": int, "index": int, "contains": bool, "isinstance": bool},
@@ -37,19 +27,8 @@ RESULTS = {
 }
 """What Python itself insists on."""
 
-DECIDES = (
-    "{what} of an object of the submission's ({type}) is for the submission to decide: a test "
-    "looks at plain values (numbers, texts, lists, arrays, tables), and at objects of classes that "
-    "it names"
-)
-"""Such an object could say yes to whatever it is asked."""
 
-
-class Unfair(Exception):
-    """What a test cannot decide by itself."""
-
-
-class Names(dict[str, Any]):
+class Names(dict):  # type: ignore[type-arg]  # nor has Python 3.8 it
     """A test's globals, which fetch from the submission what they have not."""
 
     def __init__(self, submission: Any) -> None:
@@ -70,21 +49,44 @@ class Submission:
         self._values = plain_values
         self._functions: list[Any] = []
         self._objects: dict[int, Any] = {}
-        self._classes: set[int] = set()
-        """Numbers of those that the assignment's own code names."""
+        self._unfair: Any = None
+        """What a function of the test's met, which the submission called and may have caught."""
+        self.begin()
+
+    def begin(self) -> None:
+        """Have a test begin: what another was about is not what this one is about."""
+        self._classes: set[Any] = set()
+        """Numbers of those that the test's own code names."""
+        self._made: set[Any] = set()
+        """Numbers of their objects that the test has by a call of theirs, or from one of these."""
+        self._unfair = None
 
     def named(self, name: str) -> Any:
         """What the submission has under a name that a test's own code says."""
         value = self.ask("global", name)
-        if isinstance(value, Remote) and value._moat_class is not None:
+        # A class under the name of a function would make objects that decide.
+        is_class = isinstance(value, Remote) and value._moat_class is not None
+        if is_class and name[:1].isupper():
             self._classes.add(value._moat_class)
         return value
 
-    def may_decide(self, remote: Any) -> Any:
+    def may_decide(self, remote: Any) -> bool:
         """Whether it is an object that a test is about."""
-        return bool({remote._moat_class, remote._moat_instance_of} & self._classes - {None})
+        return remote._moat_number in self._made
 
-    def ask(self, do: Any, *args: Any, **kwargs: Any) -> Any:
+    def may_say(self, remote: Any) -> bool:
+        """Whether what its methods say is what a test is about."""
+        return self.may_decide(remote) or remote._moat_class in self._classes
+
+    def _note(self, source: Any, value: Any) -> None:
+        """``value`` is what the test got from ``source``, an object of the submission's."""
+        if not (isinstance(source, Remote) and isinstance(value, Remote)):
+            return
+        source = source if source._moat_of is None else source._moat_of
+        if self.may_say(source) and value._moat_instance_of in self._classes:
+            self._made.add(value._moat_number)
+
+    def ask(self, do: Any, /, *args: Any, **kwargs: Any) -> Any:
         writer = self._values.Writer(self._name)
         request = {
             "do": do,
@@ -92,11 +94,14 @@ class Submission:
             "kwargs": {name: writer.write(value) for name, value in kwargs.items()},
         }
         answer = self._answer(json.dumps(request))
+        if self._unfair is not None:
+            raise self._unfair
         print(str(answer.get("printed", "")), end="")
         if "raised" in answer:
             raise self._error(answer["raised"])
-        self._renew(args, answer.get("changed", ()))
+        self._renew({**dict(enumerate(args)), **kwargs}, answer.get("changed", ()))
         value = self._read(answer["value"])
+        self._note(args[0], value)
         if do in RESULTS and type(value) is not RESULTS[do]:
             raise TypeError(f"{do}() of the submission's object gave no {RESULTS[do].__name__}")
         return value
@@ -107,6 +112,8 @@ class Submission:
             text = self._exchange("A" + self._called_back(text[1:]))
         if text[:1] != "D":
             raise Unfair(text[1:])
+        if len(text) > self._values.LONGEST:
+            raise Unfair("the submission's answer is larger than a test can look at")
         answer = json.loads(text[1:])
         if not isinstance(answer, dict):
             raise Unfair("the submission gave no answer")
@@ -115,15 +122,13 @@ class Submission:
     def _read(self, value: Any) -> Any:
         try:
             return self._values.Reader(self._named).read(value)
-        except Unfair:
-            raise
         except Exception as error:
             raise Unfair(f"the submission gave no value that can be read: {error}") from None
 
-    def _renew(self, args: Any, changed: Any) -> None:
+    def _renew(self, given: Any, changed: Any) -> None:
         """Have what was given to a call be what the submission made of it."""
         for at, written in changed:
-            value, after = args[at], self._read(written)
+            value, after = given[at], self._read(written)
             if type(after) is not type(value):
                 continue
             if isinstance(value, (list, bytearray)):
@@ -133,6 +138,8 @@ class Submission:
                 value.update(after)
             elif type(value).__name__ == "ndarray" and value.shape == after.shape:
                 value[...] = after.astype(value.dtype)
+            elif type(value).__name__ in ("DataFrame", "Series"):
+                value._update_inplace(after)
 
     def _called_back(self, text: str) -> str:
         try:
@@ -142,7 +149,9 @@ class Submission:
             kwargs = {name: read(value) for name, value in request["kwargs"].items()}
             value = self._functions[request["function"]](*args, **kwargs)
             answer = {"value": self._values.Writer(self._name).write(value)}
-        except Exception as error:
+        except (Exception, Unfair) as error:
+            if isinstance(error, Unfair):
+                self._unfair = error
             answer = {"raised": {"type": type(error).__name__, "text": str(error)[:MAX_WORDS]}}
         return json.dumps(answer)
 
@@ -176,6 +185,7 @@ class Submission:
     def _error_class(self, name: str, bases: Any, number: Any) -> Any:
         remote = Function(self, {"number": number, "type": "type"})
         body = {"moat_remote": remote, "__new__": lambda cls, *args: _base(bases).__new__(cls)}
+        body["__module__"] = "__main__"
         return type(name, (_base(bases),), body)
 
     def _error(self, raised: Any) -> Any:
@@ -200,146 +210,25 @@ def _base(names: Any) -> Any:
     return Unfair
 
 
-class Remote:
-    """An object of the submission's."""
-
-    def __init__(self, submission: Any, about: Any, of: Any = None) -> None:
-        is_class = isinstance(about.get("class"), str)
-        self.__dict__.update(
-            _moat_submission=submission,
-            _moat_about=about,
-            _moat_number=about["number"],
-            _moat_type=str(about["type"])[:100],
-            _moat_class=about["number"] if is_class else None,
-            _moat_instance_of=about.get("instance_of"),
-            _moat_of=of,
-        )
-
-    def _moat_ask(self, do: Any, *args: Any, **kwargs: Any) -> Any:
-        return self._moat_submission.ask(do, *args, **kwargs)
-
-    def _moat_must_be_plain(self, what: Any) -> None:
-        if not self._moat_submission.may_decide(self):
-            raise Unfair(DECIDES.format(what=what, type=self._moat_type))
-
-    def _moat_operator(self, name: str, args: Any, what: Any) -> Any:
-        if not all(isinstance(other, Remote) for other in args):
-            self._moat_must_be_plain(what)
-        return self._moat_ask(name, *args)
-
-    def _moat_from(self, value: Any, what: Any) -> Any:
-        """What an attribute, or a method, of an object gives."""
-        if type(value) is bool:
-            self._moat_must_be_plain(what)
-        if isinstance(value, Remote) and value._moat_class is None:
-            # A method asks for its object, whatever the submission says that it is.
-            return type(value)(value._moat_submission, value._moat_about, of=self)
-        return value
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("_moat_") or name == "moat_remote":
-            raise AttributeError(name)
-        return self._moat_from(self._moat_ask("getattr", self, name), f".{name}")
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        self._moat_ask("setattr", self, name, value)
-
-    def __delattr__(self, name: str) -> None:
-        self._moat_ask("delattr", self, name)
-
-    def __eq__(self, other: Any) -> bool:
-        return _decided(self._moat_operator("eq", (self, other), "a comparison"))
-
-    def __ne__(self, other: Any) -> bool:
-        return _decided(self._moat_operator("ne", (self, other), "a comparison"))
-
-    def __hash__(self) -> int:
-        return hash(self._moat_number)
-
-    def __bool__(self) -> bool:
-        self._moat_must_be_plain("the truth")
-        return bool(self._moat_ask("bool", self))
-
-    def __contains__(self, item: Any) -> bool:
-        self._moat_must_be_plain("`in`")
-        return bool(self._moat_ask("contains", self, item))
-
-    def __getitem__(self, key: Any) -> Any:
-        return self._moat_from(self._moat_ask("getitem", self, key), "an item")
-
-    def __setitem__(self, key: Any, value: Any) -> None:
-        self._moat_ask("setitem", self, key, value)
-
-    def __delitem__(self, key: Any) -> None:
-        self._moat_ask("delitem", self, key)
-
-    def __format__(self, how: Any) -> str:
-        return str(self._moat_ask("format", self, how))
-
-    def __instancecheck__(self, value: Any) -> bool:
-        return isinstance(value, Remote) and self._moat_ask("isinstance", value, self)
-
-    def __subclasscheck__(self, value: Any) -> bool:
-        return isinstance(value, Remote) and self._moat_ask("issubclass", value, self)
-
-    def __exit__(self, *how: Any) -> None:
-        self._moat_ask("exit", self)
-
-
-class Function(Remote):
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        value = self._moat_ask("call", self, *args, **kwargs)
-        return value if self._moat_of is None else self._moat_of._moat_from(value, "a method")
-
-
-def _decided(value: Any) -> bool:
-    if type(value) is not bool:
-        raise TypeError("a comparison of the submission's objects gave no bool")
-    return value
-
-
-def _forward(name: str) -> Any:
-    if name in ("lt", "le", "gt", "ge"):
-        return lambda self, other: _decided(
-            self._moat_operator(name, (self, other), "a comparison")
-        )
-    do = NAMED_OTHERWISE.get(name, name)
-    return lambda self, other: self._moat_operator(do, (self, other), "an operator")
-
-
-def _backward(name: str) -> Any:
-    return lambda self, other: self._moat_operator(name, (other, self), "an operator")
-
-
-def _unary(name: str) -> Any:
-    return lambda self, *args: self._moat_ask(name, self, *args)
-
-
-for _name in (*FORWARD, *NAMED_OTHERWISE):
-    setattr(Remote, f"__{_name}__", _forward(_name))
-for _name in BACKWARD:
-    setattr(Remote, f"__r{_name}__", _backward(_name))
-for _name in UNARY:
-    setattr(Remote, f"__{_name}__", _unary(_name))
-
-
 class Tester:
     """``ask(text)`` hands a text to whoever runs this, and gives the answer."""
 
     def __init__(self, ask: Any, plain_values: Any, transform: Any) -> None:
         self._ask = ask
         self._transform = transform
-        self.names = Names(Submission(ask, plain_values))
+        self._submission = Submission(ask, plain_values)
+        self.names = Names(self._submission)
 
     def prepare(self, sources: Any) -> None:
         """Run what tests stand on, such as imports; what fails is found out by the test."""
         for source in sources:
-            with contextlib.suppress(Exception), contextlib.redirect_stdout(io.StringIO()):
+            with contextlib.suppress(Exception, Unfair), contextlib.redirect_stdout(io.StringIO()):
                 exec(compile(self._transform(source), "<assignment>", "exec"), self.names)
 
     def run(self, name: str, source: str, form: Any) -> None:
         """Run one test; says whether it came to its end, and if not why."""
         printed = io.StringIO()
+        self._submission.begin()
         why = ""
         try:
             with contextlib.redirect_stdout(printed):
