@@ -8,6 +8,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from moat_nb.cli.bench import grading
 from moat_nb.cli.main import main
 from tests.integration.conftest import Launcher
 
@@ -102,3 +103,15 @@ def test_without_tests_a_submission_passes_whose_cells_run(
         ("ada", "passed"),
         ("bob", "failed"),
     ]
+
+
+def test_a_class_is_measured_beside_plain_kernels(
+    launcher: Launcher,
+    course: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(grading, "STUDENTS", 2)
+    assert main(["bench", "--grade", "--runs", "1", "--runtime", launcher.runtime]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith(f"2 submissions, 2 at a time, {launcher.runtime}:\nplain kernels ")

@@ -140,6 +140,7 @@ ELSEWHERE = {
     "sandbox/demands.py": "tests/unit/sandbox/test_permissions.py",
     "runtimes/base.py": "tests/unit/runtimes/test_registry.py",
     # Two kernels, each in a sandbox.
+    "cli/bench/grading.py": "tests/integration/test_grading.py",
     "grading/exchange.py": "tests/integration/test_grading.py",
     "grading/run.py": "tests/integration/test_grading.py",
 }
