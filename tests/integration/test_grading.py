@@ -114,4 +114,4 @@ def test_a_class_is_measured_beside_plain_kernels(
     monkeypatch.setattr(grading, "STUDENTS", 2)
     assert main(["bench", "--grade", "--runs", "1", "--runtime", launcher.runtime]) == 0
     shown = capsys.readouterr().out
-    assert shown.startswith(f"2 submissions, 2 at a time, {launcher.runtime}:\nplain kernels ")
+    assert shown.startswith("2 submissions, ") and f"{launcher.runtime}:\nplain kernels " in shown
