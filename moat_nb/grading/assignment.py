@@ -6,6 +6,7 @@ They are read from the teacher's own file and never from a submission.
 from __future__ import annotations
 
 import ast
+import builtins
 import contextlib
 import hashlib
 import json
@@ -21,6 +22,10 @@ from moat_nb.text.untrusted import as_dict
 __all__ = ["NO_TESTS", "Assignment", "Case", "read"]
 
 HIDDEN = "### BEGIN HIDDEN TESTS"
+DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+IMPORTS = (ast.Import, ast.ImportFrom)
+OURS = (*IMPORTS, *DEFINITIONS, ast.Assign, ast.AnnAssign, ast.AugAssign)
+"""Of a locked cell, which is the teacher's; not the calls that show something."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +42,10 @@ class Assignment:
     cases: tuple[Case, ...]
     prepared: tuple[str, ...] = ()
     """What tests stand on: imports and functions of the teacher's own."""
+    asked: tuple[str, ...] = ()
+    """Names of Python's own that the submission is to define: exercises such as "write a max()"."""
+    bound: tuple[str, ...] = ()
+    """Names that the tests themselves bind, for which no submission is asked."""
     notebook: str | None = None
     """The name of the notebook that is handed in, where the tests stand in one."""
     by_hand: tuple[tuple[str, float], ...] = ()
@@ -74,6 +83,8 @@ def read(path: Path) -> Assignment:
     return Assignment(
         cases=cases,
         prepared=tuple(source for assignment in made for source in assignment.prepared),
+        asked=tuple(name for assignment in made for name in assignment.asked),
+        bound=tuple(name for assignment in made for name in assignment.bound),
         notebook=path.name if path.suffix == ".ipynb" else None,
         by_hand=tuple(answer for assignment in made for answer in assignment.by_hand),
         digest=hashlib.sha256(repr(sorted(texts.items())).encode()).hexdigest(),
@@ -90,7 +101,10 @@ def _notebook(path: Path, text: str) -> Assignment:
         raise MoatError(f"{path}: this is no notebook: {error}") from error
     if not isinstance(cells, list):
         raise MoatError(f"{path}: this is no notebook: it has no cells")
-    cases, prepared, by_hand = [], [], []
+    cases, by_hand, asked = [], [], []
+    prepared: list[ast.stmt] = []
+    bound: set[str] = set()
+    theirs: set[str] = set()
     for number, cell in enumerate(map(as_dict, cells), 1):
         source = cell.get("source", "")
         source = source if isinstance(source, str) else "".join(map(str, source))
@@ -98,7 +112,7 @@ def _notebook(path: Path, text: str) -> Assignment:
         graded, solved = about.get("grade") is True, about.get("solution") is True
         points = _worth(about.get("points") or 0, f"{path}: cell {number}")
         name = str(about.get("grade_id"))
-        if graded and solved:
+        if (graded and solved) or about.get("task") is True:
             by_hand.append((name, points))
         if cell.get("cell_type") != "code":
             continue
@@ -107,26 +121,50 @@ def _notebook(path: Path, text: str) -> Assignment:
                 name=name, source=source, form="code", points=points, hidden=HIDDEN in source
             )
             cases.append(case)
-        else:
-            locked = about.get("locked") is True and not solved
-            prepared.append(_stands_on(source, functions=locked))
+        body = _statements(source)
+        if solved:
+            theirs |= set(_bound([node for node in body if not isinstance(node, IMPORTS)]))
+            names = [node.name for node in body if isinstance(node, DEFINITIONS)]
+            asked += [name for name in names if hasattr(builtins, name)]
+        elif graded or about.get("locked") is True:
+            bound |= set(_bound(body))
+        if not graded:
+            kinds = OURS if about.get("locked") is True and not solved else IMPORTS
+            prepared += [node for node in body if isinstance(node, kinds)]
     return Assignment(
         cases=tuple(cases),
-        prepared=tuple(filter(None, prepared)),
+        # What a solution binds anew is the submission's.
+        prepared=tuple(ast.unparse(one) for one in prepared if not theirs & set(_bound([one]))),
         by_hand=tuple(by_hand),
+        asked=tuple(asked),
+        bound=tuple(sorted(bound - theirs)),
     )
 
 
-def _stands_on(source: str, *, functions: bool) -> str:
-    """The imports of a cell, and where it is locked its functions; both are the teacher's."""
+def _statements(source: str) -> list[ast.stmt]:
+    """Of a cell, without its magics; none where it is no Python."""
     plain = "\n".join("" if line.startswith(("%", "!")) else line for line in source.splitlines())
     try:
-        body = ast.parse(plain).body
+        return ast.parse(plain).body
     except (SyntaxError, ValueError):
-        return ""
-    kinds: tuple[type[ast.stmt], ...] = (ast.Import, ast.ImportFrom)
-    kinds += (ast.FunctionDef,) if functions else ()
-    return "\n".join(ast.unparse(node) for node in body if isinstance(node, kinds))
+        return []
+
+
+def _bound(body: list[ast.stmt]) -> Iterator[str]:
+    """The names that statements bind in their own scope."""
+    waiting: list[ast.AST] = [*body]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, DEFINITIONS):
+            yield node.name
+            continue
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
+        elif isinstance(node, (ast.Import, ast.ImportFrom)):
+            yield from (one.asname or one.name.partition(".")[0] for one in node.names)
+        elif isinstance(node, (ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp)):
+            continue
+        waiting += ast.iter_child_nodes(node)
 
 
 # ---------------------------------------------------------------- Python files
@@ -145,14 +183,17 @@ def _python(path: Path, text: str) -> Assignment:
     points = constants.get("POINTS", {})
     if not isinstance(points, dict):
         raise MoatError(f"{path}: POINTS is no dict of names and numbers, each written out")
+    asked = constants.get("FROM_SUBMISSION", [])
+    if not isinstance(asked, (list, tuple)) or not all(isinstance(one, str) for one in asked):
+        raise MoatError(f"{path}: FROM_SUBMISSION is no list of names, each written out")
     cases = []
     for node in body:
-        if not (isinstance(node, ast.FunctionDef) and node.name.startswith("test_")):
+        if not (isinstance(node, DEFINITIONS) and _is_test(node)):
             continue
-        if node.args.args or node.args.posonlyargs or node.args.kwonlyargs or node.decorator_list:
+        if not isinstance(node, ast.FunctionDef) or not _is_plain(node):
             raise MoatError(
-                f"{path}:{node.lineno}: {node.name} has arguments or a decorator, and there is no "
-                "pytest here; write a test as a function of none"
+                f"{path}:{node.lineno}: {node.name} is a class, async, or has arguments or a "
+                "decorator, which only pytest knows; a test here is a function without them"
             )
         worth = _worth(points.get(node.name, 1), f"{path}: POINTS[{node.name!r}]")
         source = ast.get_source_segment(text, node) or ""
@@ -160,7 +201,21 @@ def _python(path: Path, text: str) -> Assignment:
         cases.append(Case(name=node.name, source=call, form="code", points=worth))
     if unknown := sorted(map(str, set(points) - {case.name for case in cases})):
         raise MoatError(f"{path}: POINTS names {unknown[0]}, which is no test of this file")
-    return Assignment(cases=tuple(cases), prepared=(text,))
+    return Assignment(
+        cases=tuple(cases), prepared=(text,), asked=tuple(asked), bound=tuple(sorted(_bound(body)))
+    )
+
+
+def _is_test(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> bool:
+    """Whether pytest would take it for one, or for a class of some."""
+    if not isinstance(node, ast.ClassDef):
+        return node.name.startswith("test_")
+    return any(isinstance(one, ast.FunctionDef) and _is_test(one) for one in node.body)
+
+
+def _is_plain(node: ast.FunctionDef) -> bool:
+    given = (node.args.args, node.args.posonlyargs, node.args.kwonlyargs, node.decorator_list)
+    return not any(given)
 
 
 def _worth(value: Any, place: str) -> float:

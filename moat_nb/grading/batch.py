@@ -9,6 +9,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,8 @@ class Grade:
     """Of all that the grade depends on."""
     tests: list[dict[str, Any]]
     cells: list[dict[str, Any]]
-    """``number``, ``source``, ``outcome``, ``error`` and ``outputs``, which are harmless."""
+    """``number``, ``source``, ``outcome`` (``text`` where nothing is run), ``error`` and
+    ``outputs``, which are harmless."""
     written: list[str]
 
     def summary(self) -> dict[str, Any]:
@@ -51,7 +53,9 @@ class Grade:
         fields = dataclasses.asdict(self)
         del fields["digest"]
         fields["cells"] = [
-            {name: cell[name] for name in ("number", "outcome", "error")} for cell in self.cells
+            {name: cell[name] for name in ("number", "outcome", "error")}
+            for cell in self.cells
+            if cell["outcome"] != "text"
         ]
         return fields
 
@@ -98,6 +102,7 @@ class Batch:
         return [done[one.name] for one in submissions if one.name in done], whole
 
     def _graded(self, submission: Submission, scratch: Path) -> Grade:
+        began = time.monotonic()
         try:
             digest = submission.digest(self._digest())
         except (OSError, Unreadable):
@@ -105,33 +110,31 @@ class Batch:
         kept = self._kept(submission, digest) if self.resume and digest else None
         if kept is not None:
             return kept
-        began = time.monotonic()
-        own = scratch / hashlib.sha256(submission.name.encode()).hexdigest()[:16]
-        own.mkdir(mode=0o755)
-        cells: tuple[Cell, ...] = ()
-        outputs = Outputs()
-        try:
-            run, cells, outputs = run_submission(submission, self.material, own)
-        except Exception as error:  # a fault of ours, which one submission found: others go on
-            LOGGER.exception("grading %s", submission.name)
-            run = Run(not_started=f"{type(error).__name__}: {error}")
-        finally:
-            remove_tree(str(own))
+        run, cells, outputs = self._run(submission, scratch)
         if self.material.live.cancelled:
             raise MoatError("grading was interrupted")
-        sources = {cell.number: cell.source for cell in cells}
         grade = _grade_of(
             submission,
             run,
+            shown=list(_shown(run, cells, outputs)),
             of=self.material.assignment.points,
             seconds=time.monotonic() - began,
             digest=digest,
         )
-        for cell in grade.cells:
-            number = cell["number"]
-            cell.update(source=sources[number], outputs=outputs.of(number))
-        self._keep(grade)
+        with suppress(OSError):  # the report says so, if there is no room
+            self._keep(grade)
         return grade
+
+    def _run(self, submission: Submission, scratch: Path) -> tuple[Run, tuple[Cell, ...], Outputs]:
+        own = scratch / hashlib.sha256(submission.name.encode()).hexdigest()[:16]
+        try:
+            own.mkdir(mode=0o755)
+            return run_submission(submission, self.material, own)
+        except Exception as error:  # a fault of ours, which one submission found: others go on
+            LOGGER.exception("grading %s", submission.name)
+            return Run(not_started=f"{type(error).__name__}: {error}"), (), Outputs()
+        finally:
+            remove_tree(str(own))
 
     # -------- what is kept
 
@@ -147,7 +150,7 @@ class Batch:
 
     def _file(self, name: str) -> Path:
         if not PLAIN_NAME.fullmatch(name):
-            name = hashlib.sha256(name.encode()).hexdigest()[:32]
+            name = f"-{hashlib.sha256(name.encode()).hexdigest()[:32]}"  # no plain name's
         return self.directory / "submissions" / f"{name}.json"
 
     def _keep(self, grade: Grade) -> None:
@@ -164,7 +167,15 @@ class Batch:
         return grade if same and grade.verdict != "not graded" else None
 
 
-def _grade_of(submission: Submission, run: Run, *, of: float, seconds: float, digest: str) -> Grade:
+def _grade_of(
+    submission: Submission,
+    run: Run,
+    *,
+    shown: list[dict[str, Any]],
+    of: float,
+    seconds: float,
+    digest: str,
+) -> Grade:
     verdict = verdict_of(run)
     return Grade(
         submission=submission.name,
@@ -175,11 +186,14 @@ def _grade_of(submission: Submission, run: Run, *, of: float, seconds: float, di
         seconds=round(seconds, 2),
         digest=digest,
         tests=[dataclasses.asdict(test) for test in run.tests],
-        cells=list(_cells(run)),
+        cells=shown,
         written=list(run.written),
     )
 
 
-def _cells(run: Run) -> Iterator[dict[str, Any]]:
-    for cell in run.cells:
-        yield {**dataclasses.asdict(cell), "source": "", "outputs": []}
+def _shown(run: Run, cells: tuple[Cell, ...], outputs: Outputs) -> Iterator[dict[str, Any]]:
+    ran = {cell.number: dataclasses.asdict(cell) for cell in run.cells}
+    for cell in cells:
+        if cell.number in ran or not cell.is_code:
+            how = ran.get(cell.number, {"number": cell.number, "outcome": "text", "error": ""})
+            yield {**how, "source": cell.source, "outputs": outputs.of(cell.number)}

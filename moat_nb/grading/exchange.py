@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import json
 import queue
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -21,7 +22,7 @@ from typing import Any
 
 from moat_nb.errors import CellInterrupted, MoatError, MoatRemoteError
 from moat_nb.grading import inside
-from moat_nb.grading.assignment import Case
+from moat_nb.grading.assignment import Assignment, Case
 from moat_nb.jupyter.cells import Options, run_cell
 from moat_nb.jupyter.kernel_manager import Kernel
 from moat_nb.text.untrusted import as_dict
@@ -31,7 +32,44 @@ __all__ = ["Exchange"]
 CALL_SECONDS = 1.0
 """Beyond the time that a call may take: for the words that it took too long."""
 
+LOST_SECONDS = 30.0
+"""Beyond the time of a call and of one that it makes: for a kernel to be interrupted."""
+
+LONGEST = 1 << 24
+"""Characters of an answer."""
+
 _END = "E"
+
+
+class _Call:
+    """One request to the submission, until it is answered or given up."""
+
+    def __init__(self) -> None:
+        self.said: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._answers: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._closed = threading.Event()
+
+    def give(self, answer: str) -> None:
+        """What a function of the test's has returned, which the submission has called."""
+        self._answers.put(answer)
+
+    def call_back(self, text: str, seconds: float) -> str:
+        """Have the test call its function. Raises EOFError where no answer comes."""
+        if self._closed.is_set():
+            raise EOFError
+        self.said.put(text)
+        try:
+            answer = self._answers.get(timeout=seconds)
+        except queue.Empty:
+            raise EOFError from None
+        if self._closed.is_set():
+            raise EOFError
+        return answer
+
+    def close(self) -> None:
+        """From now on no function of the test's is called."""
+        self._closed.set()
+        self._answers.put(_END)
 
 
 class Exchange:
@@ -43,8 +81,7 @@ class Exchange:
     def __init__(self, tester: Kernel, kernel: Kernel, *, seconds: float) -> None:
         self._tester, self._kernel, self._seconds = tester, kernel, seconds
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="moat-answer")
-        self._from_submission: queue.SimpleQueue[str] = queue.SimpleQueue()
-        self._to_submission: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._call = _Call()
         self._result: dict[str, Any] = {}
         self._gone = ""
 
@@ -52,17 +89,26 @@ class Exchange:
         return self
 
     def __exit__(self, *how: object) -> None:
-        self._to_submission.put(_END)
+        self._call.close()
         self._thread.shutdown()
 
-    def prepare(self, sources: tuple[str, ...]) -> None:
-        """Make both sides ready. Raises MoatError where the test's cannot be."""
+    def prepare(self, assignment: Assignment) -> None:
+        """Make both sides ready. Raises MoatError where the tests' cannot be."""
         with contextlib.suppress(MoatError):  # each test finds out, and its words are better
             self._run(self._kernel, _of_submission())
-        self._run(self._tester, f"{_of_tester()}\n_moat.prepare({list(sources)!r})", self._ask)
+        words = (list(assignment.prepared), assignment.asked, assignment.bound)
+        code = f"{_of_tester()}\n_moat.prepare(*{words!r})"
+        with contextlib.suppress(CellInterrupted):  # by a call of the submission's
+            self._run(self._tester, code, self._ask)
+        self._call.close()
+        if why := self._result.get("why"):
+            raise MoatError(f"the tests cannot be prepared: {why}")
 
     def run(self, case: Case) -> dict[str, Any]:
-        """``passed``, ``why`` and ``printed``; the last two are words of the submission's too."""
+        """``passed``, ``why`` and ``printed``; the last two are words of the submission's too.
+
+        Raises MoatError when the tests' own kernel has ended.
+        """
         self._result = {}
         code = f"_moat.run({case.name!r}, {case.source!r}, {case.form!r})"
         try:
@@ -71,6 +117,8 @@ class Exchange:
             return {"passed": False, "why": f"the test took longer than {self._seconds:g} s"}
         except MoatRemoteError as error:
             return {"passed": False, "why": str(error)}
+        finally:
+            self._call.close()
         return self._result or {"passed": False, "why": "the test did not come to its end"}
 
     def _run(
@@ -89,24 +137,26 @@ class Exchange:
         if self._gone:
             return _END + self._gone
         if kind == "Q":
-            self._thread.submit(self._have_answered, words)
+            self._call.close()
+            self._call = _Call()
+            self._thread.submit(self._have_answered, words, self._call)
         else:
-            self._to_submission.put(words)
-        return self._from_submission.get()
+            self._call.give(words)
+        try:
+            return self._call.said.get(timeout=2 * self._seconds + LOST_SECONDS)
+        except queue.Empty:
+            self._gone = "the submission gave no answer"
+            return _END + self._gone
 
-    def _have_answered(self, request: str) -> None:
+    def _have_answered(self, request: str, call: _Call) -> None:
         """In a thread, as the submission may call back before it answers."""
         answers: list[str] = []
 
         def hear(text: str, secret: bool) -> str:
-            if text[:1] == "C" and not answers:
-                self._from_submission.put(text)
-                answer = self._to_submission.get()
-                if answer == _END:
-                    raise EOFError
-                return answer
-            if text[:1] != "D":
+            if len(text) > LONGEST or answers or text[:1] not in ("C", "D"):
                 raise EOFError  # input() has nobody to ask
+            if text[:1] == "C":
+                return call.call_back(text, self._seconds)
             answers.append(text)
             return ""
 
@@ -124,7 +174,7 @@ class Exchange:
             why = f"the submission gave no answer: {error}"
         except MoatError as error:
             why = self._gone = f"the submission's kernel has ended: {error}"
-        self._from_submission.put(answers[0] if answers else _END + why)
+        call.said.put(answers[0] if answers else _END + why)
 
 
 @cache

@@ -32,7 +32,7 @@ IMAGES = ("image/png", "image/jpeg", "image/gif", "image/webp")
 def as_table(grades: Sequence[Grade]) -> str:
     rows = [("SUBMISSION", "POINTS", "VERDICT", "WHY")]
     for grade in grades:
-        detail = one_line(grade.detail.replace("\n", " "))
+        detail = one_line(" ".join(grade.detail.split()))  # which could look like another row
         if len(detail) > LONGEST_DETAIL:
             detail = f"{detail[:LONGEST_DETAIL]}..."
         rows.append((grade.submission, points(grade), grade.verdict, detail))

@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from moat_nb.api import Sandbox
 from moat_nb.errors import CellInterrupted, MoatError, MoatRemoteError, SandboxGone
 from moat_nb.grading.assignment import Assignment, Case
 from moat_nb.grading.exchange import Exchange
 from moat_nb.grading.outputs import Outputs
-from moat_nb.grading.submissions import Cell, Submission, Unreadable, cells_of, copy_for
+from moat_nb.grading.submissions import (
+    Cell,
+    Submission,
+    Unreadable,
+    cells_of,
+    copy_beside,
+    copy_for,
+)
 from moat_nb.grading.verdict import CellRun, Ended, Run, TestRun
 from moat_nb.jupyter.cells import Options, connect, run_cell
 from moat_nb.jupyter.kernel_manager import Kernel, own_event_loop
@@ -104,6 +113,7 @@ def run_submission(
     except OSError as error:
         return Run(unreadable=f"it cannot be copied: {error}"), cells, outputs
     (scratch / "tests").mkdir()
+    copy_beside(material.beside, scratch / "tests")
     with own_event_loop():
         return _Runner(material, scratch, outputs).run(cells), cells, outputs
 
@@ -165,7 +175,9 @@ class _Runner:
         kernel = self._started("work")
         try:
             with self._material.live.kept(kernel.sandbox):
-                ran, too_long = self._run_cells(kernel, [one for one in cells if not one.is_test])
+                theirs = self._material.assignment.notebook is None
+                own = [one for one in cells if one.is_code and (theirs or not one.is_test)]
+                ran, too_long = self._run_cells(kernel, own)
                 tests: tuple[TestRun, ...] = ()
                 if tester is not None:
                     tests = tuple(self._run_tests(kernel, tester.result()))
@@ -177,19 +189,18 @@ class _Runner:
 
     def _run_cells(self, kernel: Kernel, cells: list[Cell]) -> tuple[list[CellRun], str]:
         ran: list[CellRun] = []
-        too_long = ""
+        too_long: list[str] = []
         for cell in cells:
-            if too_long or self._outputs.too_much or kernel.why_ended() or self._is_over():
+            if self._outputs.too_much or kernel.why_ended() or self._is_over():
                 ran.append(CellRun(number=cell.number, outcome="not run"))
                 continue
-            run, too_long = self._run_cell(kernel, cell)
+            run, why = self._run_cell(kernel, cell)
             ran.append(run)
-        if not too_long and self._left() <= 0:
-            too_long = f"the whole took longer than {self._material.limits.whole:g} s"
-        return ran, too_long
+            too_long += [why] if why else []
+        return ran, "; ".join(too_long[:3])
 
     def _run_cell(self, kernel: Kernel, cell: Cell) -> tuple[CellRun, str]:
-        """How it went, and why no other is run after it."""
+        """How it went, and which time it took longer than."""
         limits = self._material.limits
         seconds = min(limits.cell, self._left())
         options = Options(timeout=seconds)
@@ -207,7 +218,10 @@ class _Runner:
             limit = f"{limits.cell:g} s"
             if seconds < limits.cell:
                 limit = f"the {limits.whole:g} s for the whole"
-            goes_on = "" if error.stopped else ", and did not stop"
+            goes_on = ""
+            if not error.stopped:
+                goes_on = ", and did not stop, so its kernel was ended"
+                kernel.signal_kernel(signal.SIGKILL)
             return made, f"cell {cell.number} took longer than {limit}{goes_on}"
         except SandboxGone:
             made = CellRun(number=cell.number, outcome="ended")
@@ -230,9 +244,14 @@ class _Runner:
             for case in assignment.cases:
                 why = "the time for the whole was over" if self._is_over() else _why_not(kernel)
                 if not why and not ready:
-                    exchange.prepare(assignment.prepared)
+                    exchange.prepare(assignment)
                     ready = True
-                result = {"passed": False, "why": why} if why else exchange.run(case)
+                result: dict[str, Any] = {"why": why}
+                if not why:
+                    try:
+                        result = exchange.run(case)
+                    except MoatError as error:  # it was given more than it could look at
+                        result = {"why": f"the tests' own kernel has ended: {error}"}
                 yield _test_run(case, passed=result.get("passed") is True, why=result.get("why"))
 
     # -------- what was seen
@@ -241,6 +260,8 @@ class _Runner:
         self, kernel: Kernel, cells: tuple[CellRun, ...], tests: tuple[TestRun, ...], too_long: str
     ) -> Run:
         sandbox = kernel.sandbox
+        if not too_long and self._left() <= 0:
+            too_long = f"the whole took longer than {self._material.limits.whole:g} s"
         ended, how = None, kernel.ended()
         if how is not None or sandbox.gone is not None:
             words = one_line(sandbox.gone or str(how))

@@ -14,20 +14,31 @@ import stat
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from moat_nb.errors import MoatError
 from moat_nb.text.terminal import without_halves
 from moat_nb.text.untrusted import as_dict
 
-__all__ = ["Cell", "Submission", "Unreadable", "cells_of", "copy_for", "find", "read_regular"]
+__all__ = [
+    "Cell",
+    "Submission",
+    "Unreadable",
+    "cells_of",
+    "copy_beside",
+    "copy_for",
+    "find",
+    "read_regular",
+]
 
 MAX_NOTEBOOK = 50 << 20
 MAX_CELLS = 2000
 MAX_COPY = 2 << 30
 """Bytes of the files that lie beside a notebook."""
 MAX_FILES = 20_000
-LONGEST_NAME = 100
+LONGEST_NAME = 255
+MAX_DEPTH = 100
+PIECE = 1 << 20
 
 LEFT_OUT = frozenset({".ipynb_checkpoints", ".git", "__pycache__"})
 
@@ -53,8 +64,10 @@ class Submission:
         root = self.directory
         paths = [self.notebook] if root is None else [path for path, _ in _files(root)]
         for path in sorted(path for path in paths if path is not None):
-            content = hashlib.sha256(read_regular(path, MAX_COPY)).hexdigest()
-            known.update(f"{path}\0{content}\0".encode("utf-8", "surrogateescape"))
+            known.update(f"{path}\0".encode("utf-8", "surrogateescape"))
+            with open_regular(path) as stream:
+                while piece := stream.read(PIECE):
+                    known.update(hashlib.sha256(piece).digest())
         return known.hexdigest()
 
 
@@ -65,6 +78,7 @@ class Cell:
     source: str
     is_test: bool
     """The assignment's own test cell; it is run in another place."""
+    is_code: bool = True
 
 
 def find(paths: Sequence[Path], notebook: str | None) -> list[Submission]:
@@ -110,6 +124,9 @@ def _at(path: Path, notebook: str | None) -> Submission:
     if len(wanted) == 1:
         return Submission(name=name, notebook=path / wanted[0], directory=path)
     problem = "no notebook is there"
+    below = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+    if below and not wanted:
+        problem += f", but {len(below)} directories are: name those, as {path}/*"
     if wanted:
         listed = ", ".join(wanted[:5])
         problem = f"more than one notebook is there ({listed}); --notebook NAME says which"
@@ -122,12 +139,19 @@ def _is_notebook(entry: os.DirEntry[str]) -> bool:
     return entry.name.endswith(".ipynb") and entry.is_file(follow_symlinks=False)
 
 
+def open_regular(path: Path) -> BinaryIO:
+    """A file that is no link, to read. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    stream = os.fdopen(descriptor, "rb")
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return stream
+    stream.close()
+    raise OSError(errno.EINVAL, "no regular file", str(path))
+
+
 def read_regular(path: Path, limit: int) -> bytes:
     """The content of a file that is no link. Raises OSError, and Unreadable where it is longer."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as stream:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(errno.EINVAL, "no regular file", str(path))
+    with open_regular(path) as stream:
         content = stream.read(limit + 1)
     if len(content) > limit:
         raise Unreadable(f"{path.name} is longer than {limit >> 20} MiB")
@@ -135,7 +159,7 @@ def read_regular(path: Path, limit: int) -> bytes:
 
 
 def cells_of(submission: Submission) -> tuple[Cell, ...]:
-    """The code cells of its notebook. Raises Unreadable."""
+    """The cells of its notebook. Raises Unreadable."""
     if submission.notebook is None:
         raise Unreadable(submission.problem)
     try:
@@ -157,11 +181,13 @@ def _cells(content: dict[str, Any]) -> Iterator[Cell]:
         source = cell.get("source")
         if isinstance(source, list):
             source = "".join(line for line in source if isinstance(line, str))
-        if cell.get("cell_type") != "code" or not isinstance(source, str):
+        if not isinstance(source, str):
             continue
         about = as_dict(as_dict(cell.get("metadata")).get("nbgrader"))
         is_test = about.get("grade") is True and about.get("solution") is not True
-        yield Cell(number=number, source=without_halves(source), is_test=is_test)
+        is_code = cell.get("cell_type") == "code"
+        source = without_halves(source)
+        yield Cell(number=number, source=source, is_code=is_code, is_test=is_test)
 
 
 # ---------------------------------------------------------------- its workspace
@@ -178,6 +204,11 @@ def copy_for(submission: Submission, beside: Iterable[Path], target: Path) -> No
             _copy(path, target / relative)
     elif submission.notebook is not None:
         _copy(submission.notebook, target / submission.notebook.name)
+    copy_beside(beside, target)
+
+
+def copy_beside(beside: Iterable[Path], target: Path) -> None:
+    """Put the teacher's own there, in place of what has their names. Raises OSError."""
     for given in beside:
         into = target / given.name
         if into.is_dir():
@@ -194,6 +225,8 @@ def _files(root: Path) -> Iterator[tuple[Path, str]]:
     count, size = 0, 0
     for directory, names, files in os.walk(root):  # follows no link
         names[:] = sorted(name for name in names if name not in LEFT_OUT)
+        if directory.count(os.sep) - str(root).count(os.sep) > MAX_DEPTH:
+            raise Unreadable(f"its directories are nested deeper than {MAX_DEPTH}")
         for name in sorted(files):
             path = Path(directory, name)
             status = path.lstat()
@@ -209,4 +242,5 @@ def _files(root: Path) -> Iterator[tuple[Path, str]]:
 
 def _copy(path: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_bytes(read_regular(path, MAX_COPY))
+    with open_regular(path) as source, target.open("xb") as copy:
+        shutil.copyfileobj(source, copy, PIECE)

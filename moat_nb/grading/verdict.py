@@ -35,7 +35,8 @@ WORDS: dict[Kind, str] = {
 }
 
 NETWORK_ERRORS = frozenset(
-    {"gaierror", "URLError", "ConnectionRefusedError", "ConnectError", "ConnectTimeout"}
+    {"gaierror", "URLError", "ConnectionError", "ConnectionRefusedError", "ConnectError"}
+    | {"ConnectTimeout", "NameResolutionError"}
     | {"NewConnectionError", "MaxRetryError", "ProxyError", "RemoteDisconnected"}
 )
 WRITE_ERRORS = ("[Errno 30]", "[Errno 13]", "[Errno 1]")

@@ -52,7 +52,7 @@ HONEST = [
 LOOK = """\
 import os
 found = [os.path.join(top, name) for top, _, names in os.walk('/') for name in names
-         if name in ('secret.txt', 'tests.py') or 'ps1' in name]
+         if name in ('secret.txt', 'tests.py') or name == 'ps1.ipynb']
 seen = [name for name in found if not name.startswith(('/proc/', '/usr/', '/opt/'))
         and 'site-packages' not in name]
 """
@@ -163,9 +163,43 @@ def test_each_gets_its_verdict_and_nothing_of_another_is_touched(
     assert wrong == {}
     (looked,) = (cell for cell in grades["looks-around"]["cells"])
     assert looked["outcome"] == "raised" and "/workspace/ps1.ipynb'" in looked["error"]
-    assert "secret" not in looked["error"] and looked["error"].count("ps1") == 1
+    assert "secret" not in looked["error"] and looked["error"].count("ps1.ipynb") == 1
     page = (course.directory.parent / "grades/report.html").read_text()
     assert "Content-Security-Policy" in page and "<script" not in page
+
+
+HANGS = """\
+import json
+kernel = get_ipython().kernel
+def square(n):
+    items = [{"k": "fraction", "v": "1/3"}] * 200000
+    text = "C" + json.dumps({"function": 0, "args": [items], "kwargs": {}})
+    while True:
+        try:
+            kernel.raw_input(text)
+        except BaseException:
+            pass
+"""
+
+
+def test_none_holds_up_the_others(course: Course) -> None:
+    """By calls of a function that it was not given, nor by directories that none walks down."""
+    (course.directory / "tests.py").write_text(TESTS)
+    late = ["import time\ntime.sleep(99)", HONEST[0], STACK]
+    course.hand_in({"a-hangs": [HANGS], "b-honest": [HONEST[0], STACK], "c-deep": ["1"], "d": late})
+    deep = course.directory / "handed-in/c-deep/d"
+    for _ in range(150):
+        deep.mkdir()
+        deep = deep / "d"
+    course.give(course.directory / "handed-in/c-deep")
+    limits = ("--test-timeout", "4", "--cell-timeout", "4", "--timeout", "60", "--jobs", "1")
+    grades = course.grade(*limits)
+    assert {name: (grade["verdict"], grade["points"]) for name, grade in grades.items()} == {
+        "a-hangs": ("failed", 0),
+        "b-honest": ("passed", 3),
+        "c-deep": ("unreadable", 0),
+        "d": ("timed out", 3),
+    }
 
 
 def test_an_interrupt_keeps_what_was_graded_and_resume_does_the_rest(course: Course) -> None:

@@ -240,7 +240,10 @@ class Reader:
         return array.reshape(value["shape"]).copy()
 
     def _scalar(self, inner: Any, value: Any) -> Any:
-        return self._array(inner, value)[()]
+        array = self._array(inner, value)
+        # What is compared with a number of little precision is rounded to it first.
+        precise = {"f": "float64", "c": "complex128"}.get(array.dtype.kind)
+        return (array if precise is None else array.astype(precise))[()]
 
     def _objects(self, inner: Any, value: Any) -> Any:
         import numpy

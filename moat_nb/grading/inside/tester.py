@@ -12,6 +12,7 @@ import contextlib
 import doctest
 import io
 import json
+import sys
 import traceback
 from typing import Any
 
@@ -34,10 +35,16 @@ class Names(dict):  # type: ignore[type-arg]  # nor has Python 3.8 it
     def __init__(self, submission: Any) -> None:
         super().__init__(__name__="__main__", __builtins__=builtins)
         self._submission = submission
+        self.asked: Any = ()
+        """Names of Python's own that are nevertheless the submission's."""
+        self.bound: Any = ()
+        """Names that the tests bind themselves: no submission is asked for them."""
 
     def __missing__(self, name: str) -> Any:
-        if hasattr(builtins, name):
+        if hasattr(builtins, name) and name not in self.asked:
             raise KeyError(name)
+        if name in self.bound:
+            raise NameError(f"{name} is not there: what makes it, in the tests, has not run")
         return self._submission.named(name)
 
 
@@ -46,6 +53,7 @@ class Submission:
 
     def __init__(self, exchange: Any, plain_values: Any) -> None:
         self._exchange = exchange
+        self.requests = 0
         self._values = plain_values
         self._functions: list[Any] = []
         self._objects: dict[int, Any] = {}
@@ -60,6 +68,7 @@ class Submission:
         self._made: set[Any] = set()
         """Numbers of their objects that the test has by a call of theirs, or from one of these."""
         self._unfair = None
+        self._functions = []
 
     def named(self, name: str) -> Any:
         """What the submission has under a name that a test's own code says."""
@@ -96,10 +105,11 @@ class Submission:
         answer = self._answer(json.dumps(request))
         if self._unfair is not None:
             raise self._unfair
-        print(str(answer.get("printed", "")), end="")
+        sys.stdout.write(str(answer.get("printed", "")))
         if "raised" in answer:
             raise self._error(answer["raised"])
-        self._renew({**dict(enumerate(args)), **kwargs}, answer.get("changed", ()))
+        if do == "call":
+            self._renew({**dict(enumerate(args)), **kwargs}, answer.get("changed", ()))
         value = self._read(answer["value"])
         self._note(args[0], value)
         if do in RESULTS and type(value) is not RESULTS[do]:
@@ -107,6 +117,7 @@ class Submission:
         return value
 
     def _answer(self, request: Any) -> Any:
+        self.requests += 1
         text = self._exchange("Q" + request)
         while text[:1] == "C":
             text = self._exchange("A" + self._called_back(text[1:]))
@@ -219,11 +230,20 @@ class Tester:
         self._submission = Submission(ask, plain_values)
         self.names = Names(self._submission)
 
-    def prepare(self, sources: Any) -> None:
-        """Run what tests stand on, such as imports; what fails is found out by the test."""
+    def prepare(self, sources: Any, asked: Any = (), bound: Any = ()) -> None:
+        """Run what tests stand on, such as imports; say what failed for no fault of the
+        submission's, which was not asked: what fails for its is found out by the test."""
+        why = ""
+        self.names.asked, self.names.bound = frozenset(asked), frozenset(bound)
         for source in sources:
-            with contextlib.suppress(Exception, Unfair), contextlib.redirect_stdout(io.StringIO()):
-                exec(compile(self._transform(source), "<assignment>", "exec"), self.names)
+            requests = self._submission.requests
+            try:
+                with contextlib.redirect_stdout(io.StringIO()):
+                    self._code("assignment", source)
+            except BaseException as error:
+                if self._submission.requests == requests:
+                    why = why or _words(error, "assignment", source)
+        self._ask("R" + json.dumps({"passed": not why, "why": why[:MAX_WORDS]}))
 
     def run(self, name: str, source: str, form: Any) -> None:
         """Run one test; says whether it came to its end, and if not why."""
@@ -254,6 +274,8 @@ class Tester:
 def _words(error: Any, name: str, source: str) -> str:
     """What went wrong, and in which line of the test."""
     said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    if isinstance(error, Unfair):  # our own words, and no reproach
+        said = str(error)
     lines = source.splitlines()
     at = None
     for frame, line in traceback.walk_tb(error.__traceback__):

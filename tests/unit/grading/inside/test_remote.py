@@ -262,7 +262,7 @@ def test_what_one_test_is_about_is_not_what_another_is_about() -> None:
 
 def test_the_words_say_what_a_test_may_look_at() -> None:
     said = why(YES, SQUARE)
-    assert said.startswith(f"line 1: {SQUARE}\nUnfair: a comparison of an object of the submission")
+    assert said.startswith(f"line 1: {SQUARE}\na comparison of an object of the submission")
     assert "(Yes) is for the submission to decide" in said
 
 

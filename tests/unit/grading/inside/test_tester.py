@@ -311,3 +311,19 @@ def test_a_doctest_passes_where_all_its_lines_come_out(test: str, passes: bool) 
 def test_a_doctest_that_fails_shows_what_was_expected_and_what_came() -> None:
     said = why(HONEST, ">>> square(3)\n10\n", "doctest")
     assert "Expected:\n    10\nGot:\n    9" in said
+
+
+def test_what_tests_stand_on_is_never_the_submissions_own() -> None:
+    kernel = Kernel("close = lambda *a: True\nTOL = 1e9\ndef f(): raise ValueError")
+    graded = Graded(kernel.exchange)
+    graded.prepare(["f()", "x = 1 / 0"], bound=["close", "TOL"])
+    assert graded.said["why"] == "line 1: x = 1 / 0\nZeroDivisionError: division by zero"
+    for test in ("assert close(1, 2)", "assert TOL"):
+        assert "is not there: what makes it, in the tests, has not run" in graded.run(test)["why"]
+
+
+def test_a_name_of_pythons_own_may_be_the_submissions() -> None:
+    graded = Graded(Kernel("def max(items): return -1").exchange)
+    graded.prepare([], asked=["max"])
+    assert not graded.run("assert max([1, 2]) == 2")["passed"]
+    assert graded.run("assert min([1, 2]) == 1")["passed"]
