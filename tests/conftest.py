@@ -17,7 +17,6 @@ from filelock import FileLock
 from hypothesis import HealthCheck, settings
 
 from moat_nb.host.machine import User
-from tests import order
 from tests.integration import table
 from tests.ordinary_user import ORDINARY
 from tests.service_images import ServiceImages
@@ -50,7 +49,6 @@ class Engine:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(table)
-    config.pluginmanager.register(order)
     given = getattr(config, "workerinput", {}).get("moat_run")
     if given is None:
         config.stash[OWNER] = Owner()
@@ -65,18 +63,13 @@ MACHINE = {"engine", "net", "bubblewrap"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark those that ``make unit`` leaves out."""
+    """Mark those that ``make unit`` leaves out, and have the longest begin first."""
     for item in items:
         elsewhere = TESTS / "unit" not in item.path.parents
         skipped = item.get_closest_marker("skipif") is not None  # for want of a right
         if elsewhere or skipped or MACHINE & {*getattr(item, "fixturenames", ())}:
             item.add_marker(pytest.mark.machine)
-
-
-def pytest_collection_finish(session: pytest.Session) -> None:
-    """Images take minutes: they are made while tests run that need none."""
-    if not session.config.option.collectonly:
-        order.begin(session.config.stash[ASK], session.items)
+    items.sort(key=lambda item: item.path.name != "test_scale.py")
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -1,9 +1,8 @@
 """What a run makes once for all of its workers: a directory, an engine, and images on it.
 
 The run's first process owns them: pytest itself, or pytest-xdist's controller, whose workers ask
-it over a socket. Each is made once a test is collected that wants it and is gone after the last
-test, also when the run is killed: the engine dies with its owner, and the directory's remover sees
-to that.
+it over a socket. Each is made when the first test wants it and is gone after the last test, also
+when the run is killed: the engine dies with its owner, and the directory's remover sees to that.
 """
 
 from __future__ import annotations
@@ -31,9 +30,6 @@ from tests.machine import Machine
 from tests.service_images import service_images
 
 Facts = Mapping[str, str]
-
-BEGIN = "begin "
-"""Before the name of what nobody waits for yet."""
 
 _REMOVER = """
 import os, shutil, sys, time
@@ -67,12 +63,6 @@ class Ask:
             raise RuntimeError(answer)
         found: Facts = answer
         return found
-
-    def begin(self, name: str) -> None:
-        """Have it made, and wait for nothing."""
-        with Client(self.address, authkey=bytes.fromhex(self.key)) as connection:
-            connection.send(f"{BEGIN}{name}")
-            connection.recv()
 
     def fields(self) -> dict[str, str]:
         return asdict(self)
@@ -116,17 +106,15 @@ class Owner:
     def _answer(self, connection: Connection) -> None:
         with connection, contextlib.suppress(EOFError, OSError):
             try:
-                name = connection.recv()
-                begun = self._begin(name.removeprefix(BEGIN))
-                connection.send({} if name.startswith(BEGIN) else begun.result())
+                connection.send(self._get(connection.recv()))
             except Exception as error:
                 connection.send(f"{type(error).__name__}: {error}")
 
-    def _begin(self, name: str) -> Future[Facts]:
+    def _get(self, name: str) -> Facts:
         with self._lock:
             if name not in self._made:
                 self._made[name] = self._threads.submit(self._makers[name])
-        return self._made[name]
+        return self._made[name].result()
 
     def _engine(self) -> Facts:
         path, private = find_or_start(self.directory / "engine")
@@ -139,7 +127,7 @@ class Owner:
         return {"url": f"unix://{path}", "base": images.plain, "kernel": images.kernel}
 
     def _services(self) -> Facts:
-        self._begin("engine").result()
+        self._get("engine")
         images = self._undo.enter_context(service_images(self._client, self._cache))
         return asdict(images)
 

@@ -56,7 +56,6 @@ def on_own(
     url = f"unix://{own.socket}"
     monkeypatch.setenv("DOCKER_HOST", url)
     client = docker.DockerClient(base_url=url, timeout=300)
-    ask("engine")  # whose root filesystem is made by then
     cache = Path(os.environ.get("MOAT_TEST_CACHE") or Path(ask.directory, "image"))
     with base_images(client, cache) as images:
         engine = Engine(url=url, client=client, base_image=images.plain, kernel_image=images.kernel)
