@@ -4,9 +4,6 @@ A test asks for ``notebook`` and opens one: ``nb = notebook(project)`` (an ordin
 ``notebook(project, kernel=NAME)``. ``nb.run(code)`` types a cell, runs it, waits until it has
 ended and gives its output's Locator; ``nb.start(code)`` does not wait. Screenshots (``nb.shoot``)
 and what was on the page when a test failed are kept in ``artifacts/`` at the checkout's top.
-
-Lab's page takes six seconds of a processor to load, so a test opens its notebook in the page of the
-test before it. One that does something to the page itself says ``notebook(..., own_page=True)``.
 """
 
 from __future__ import annotations
@@ -30,7 +27,6 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 import moat_nb
-from tests.conftest import Project
 from tests.served import NO_LSP, address, noted
 
 ARTIFACTS = Path(moat_nb.__file__).parent.parent / "artifacts"
@@ -41,20 +37,13 @@ PAGE_SECONDS = 30
 CELL_SECONDS = 60
 """For one cell, the start of its sandbox included."""
 
-# Lab would ask the network for news and for updates. A cursor that blinks is drawn at each frame.
-QUIET: dict[str, dict[str, Any]] = {
+# Lab would ask the network for news and for updates.
+QUIET = {
     "@jupyterlab/apputils-extension:notification": {
         "fetchNews": "false",
         "checkForUpdates": False,
-    },
-    "@jupyterlab/codemirror-extension:plugin": {"defaultConfig": {"cursorBlinkRate": 0}},
+    }
 }
-
-CLOSE_ALL = "for (const one of [...jupyterapp.shell.widgets('main')]) one.dispose()"
-OPEN = """async path => {
-  await jupyterapp.serviceManager.kernelspecs.refreshSpecs();
-  await jupyterapp.commands.execute('docmanager:open', {path});
-}"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,20 +81,11 @@ class Lab:
         where = f"lab/workspaces/{secrets.token_hex(4)}/tree" if app == "lab" else "notebooks"
         return f"{self.url}{where}/{below}?token={self.token}"
 
-    def sessions(self, page: Page) -> list[dict[str, Any]]:
-        answer = page.request.get(f"{self.url}api/sessions?token={self.token}")
-        return list(answer.json())
-
-    def end_kernels(self, page: Page) -> None:
-        """Those of all notebooks."""
-        for one in self.sessions(page):
-            page.request.delete(f"{self.url}api/sessions/{one['id']}?token={self.token}")
-
     def wait_for_kernel(self, page: Page, path: Path) -> None:
         """Until the notebook's kernel is idle and the page connected to it."""
         give_up = time.monotonic() + CELL_SECONDS
         while time.monotonic() < give_up:
-            sessions = self.sessions(page)
+            sessions = page.request.get(f"{self.url}api/sessions?token={self.token}").json()
             kernels = [one["kernel"] for one in sessions if one["name"] == path.name]
             if any(k["connections"] and k["execution_state"] == "idle" for k in kernels):
                 return
@@ -228,7 +208,7 @@ def lab(run_directory: Path) -> Iterator[Lab]:
             f"--ServerApp.root_dir={run_directory}",
         ),
         *(f"--IdentityProvider.token={token}", "--LabApp.extension_manager=readonly"),
-        *("--LabApp.expose_app_in_browser=True", NO_LSP),
+        NO_LSP,
     ]
     log = home / "log"
     with log.open("wb") as stream:
@@ -250,92 +230,31 @@ def pytest_runtest_makereport(item: pytest.Item) -> Any:
     return report
 
 
-def new_page(browser: Browser) -> Page:
-    """In a context of its own."""
-    page = browser.new_context(viewport={"width": 1200, "height": 900}).new_page()
-    page.set_default_timeout(PAGE_SECONDS * 1000)
-    return page
-
-
-def failed(request: pytest.FixtureRequest, page: Page) -> bool:
-    """Whether the test failed; what is on the page is kept then."""
-    report = getattr(request.node, "report_call", None)
-    if report is None or not report.failed:
-        return False
-    page.screenshot(path=ARTIFACTS / f"failed-{request.node.name}.png", full_page=True)
-    return True
-
-
 @pytest.fixture
 def page(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Page]:
-    """One of the test's own."""
-    page = new_page(browser)
+    context = browser.new_context(viewport={"width": 1200, "height": 900})
+    page = context.new_page()
+    page.set_default_timeout(PAGE_SECONDS * 1000)
     yield page
-    failed(request, page)
-    page.context.close()
-
-
-@dataclass(kw_only=True)
-class SharedPage:
-    """Lab's page, which one test after the other opens its notebook in."""
-
-    browser: Browser
-    lab: Lab
-    _page: Page | None = None
-
-    def open(self, path: Path) -> Page:
-        if self._page is None:
-            self._page = new_page(self.browser)
-            # Its file browser stays at the top: a project's directory goes with its test.
-            where = f"{self.lab.url}lab/workspaces/{secrets.token_hex(4)}"
-            self._page.goto(f"{where}?token={self.lab.token}")
-            self._page.wait_for_function("() => window.jupyterapp")
-            self._page.evaluate("() => jupyterapp.restored")
-        self._page.evaluate(OPEN, str(path.relative_to(self.lab.root)))
-        return self._page
-
-    def clear(self, request: pytest.FixtureRequest) -> None:
-        """Close what the test opened; after one that failed, the next has another page."""
-        page, self._page = self._page, None
-        if page is None:
-            return
-        if failed(request, page):
-            self.lab.end_kernels(page)
-            page.context.close()
-            return
-        page.evaluate(CLOSE_ALL)
-        expect(page.locator(".jp-Notebook")).to_have_count(0)
-        self.lab.end_kernels(page)
-        self._page = page
-
-
-@pytest.fixture(scope="package")
-def shared_page(browser: Browser, lab: Lab) -> SharedPage:
-    return SharedPage(browser=browser, lab=lab)
+    report = getattr(request.node, "report_call", None)
+    if report is not None and report.failed:
+        page.screenshot(path=ARTIFACTS / f"failed-{request.node.name}.png", full_page=True)
+    context.close()
 
 
 @pytest.fixture
-def notebook(
-    lab: Lab, shared_page: SharedPage, project: Project, request: pytest.FixtureRequest
-) -> Iterator[Callable[..., Notebook]]:
-    """``notebook(project, kernel="python3", app="lab", own_page=False)``: a new one, opened, its
-    kernel idle.
+def notebook(lab: Lab, page: Page) -> Callable[..., Notebook]:
+    """``notebook(project, kernel="python3", app="lab")``: a new one, opened, its kernel idle.
 
     ``app="notebook"`` is Notebook 7, which the same server has.
     """
 
-    def open_new(
-        project: Path, kernel: str = "python3", app: str = "lab", own_page: bool = False
-    ) -> Notebook:
+    def open_new(project: Path, kernel: str = "python3", app: str = "lab") -> Notebook:
         path = project / f"{secrets.token_hex(4)}.ipynb"
         made = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell()])
         made.metadata["kernelspec"] = {"name": kernel, "display_name": kernel}
         nbformat.write(made, path)
-        if app == "lab" and not own_page:
-            page = shared_page.open(path)
-        else:
-            page = request.getfixturevalue("page")
-            page.goto(lab.address(path, app))
+        page.goto(lab.address(path, app))
         nb = Notebook(page=page, path=path)
         expect(nb.cells).to_have_count(1)
         if app == "lab":
@@ -346,5 +265,4 @@ def notebook(
             lab.wait_for_kernel(page, path)
         return nb
 
-    yield open_new
-    shared_page.clear(request)
+    return open_new

@@ -128,14 +128,6 @@ def nb(notebook: Callable[..., Notebook], project: Project) -> Notebook:
     return opened
 
 
-@pytest.fixture
-def nb_of_its_own(notebook: Callable[..., Notebook], project: Project) -> Notebook:
-    """In a page that no other test has: what runs in it stays in it."""
-    opened = notebook(project(MOAT_YAML), own_page=True)
-    opened.run("%load_ext moat_nb\n%moat run")
-    return opened
-
-
 def test_a_long_start_is_one_display_that_goes_and_the_sandbox_is_shown_after_it(
     notebook: Callable[..., Notebook], project: Project
 ) -> None:
@@ -204,8 +196,7 @@ def test_no_request_leaves_a_frame(nb: Notebook, server: Server) -> None:
     assert server.asked == {"GET /control HTTP/1.1"}
 
 
-def test_markdown_of_the_sandbox_does_nothing_in_the_page(nb_of_its_own: Notebook) -> None:
-    nb = nb_of_its_own
+def test_markdown_of_the_sandbox_does_nothing_in_the_page(nb: Notebook) -> None:
     dialogs: list[str] = []
     nb.page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
     title = nb.page.title()
@@ -253,9 +244,8 @@ def test_a_figure_of_plotlys_is_drawn_in_a_frame(nb: Notebook) -> None:
     expect(page.frame_locator("iframe").frame_locator("iframe").get_by_text("cat")).to_be_visible()
 
 
-def test_a_script_runs_in_the_page_where_the_user_says_so(nb_of_its_own: Notebook) -> None:
+def test_a_script_runs_in_the_page_where_the_user_says_so(nb: Notebook) -> None:
     """The mirror: what --trust lets through is what the frame keeps out."""
-    nb = nb_of_its_own
     script = "<script>document.title = 'reached'</script>"
     frame = nb.run(f"%%moat\nfrom IPython.display import HTML\nHTML({script!r})").locator("iframe")
     expect(frame).to_be_visible()

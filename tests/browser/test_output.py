@@ -65,17 +65,16 @@ def sandboxed(
 ) -> Callable[..., Notebook]:
     """``sandboxed(app)``: a notebook whose kernel the server starts in a sandbox."""
 
-    def opened(app: str = "lab", own_page: bool = False) -> Notebook:
+    def opened(app: str = "lab") -> Notebook:
         directory = project(MOAT_YAML.format(name=f"output-{secrets.token_hex(4)}"))
-        kernel = lab.install(directory, "bubblewrap")
-        return notebook(directory, kernel=kernel, app=app, own_page=own_page)
+        return notebook(directory, kernel=lab.install(directory, "bubblewrap"), app=app)
 
     return opened
 
 
 @pytest.mark.parametrize("app", ["lab", "notebook"])
 def test_nothing_of_it_acts_in_the_page(sandboxed: Callable[..., Notebook], app: str) -> None:
-    nb = sandboxed(app, own_page=True)
+    nb = sandboxed(app)
     nb.run(BEGIN)
     for name, attack in ATTACKS.items():
         nb.run(f"{names(name)}{attack}")
@@ -89,7 +88,7 @@ def test_nothing_of_it_acts_in_the_page(sandboxed: Callable[..., Notebook], app:
 def test_each_acts_where_nothing_stands_between(
     notebook: Callable[..., Notebook], project: Project
 ) -> None:
-    nb = notebook(project(MOAT_YAML.format(name="control")), own_page=True)
+    nb = notebook(project(MOAT_YAML.format(name="control")))
     nb.run(BEGIN)
     for name, attack in ATTACKS.items():
         nb.run(f"{names(name)}{attack}")
@@ -111,7 +110,7 @@ setInterval(() => {focus(); document.getElementById('i').focus()}, 50)</script>'
 def test_no_output_gets_what_is_typed_elsewhere(
     sandboxed: Callable[..., Notebook], shown: str, guarded: bool
 ) -> None:
-    nb = sandboxed(own_page=not guarded)
+    nb = sandboxed()
     nb.run(TAKES_KEYS)
     if not guarded:
         nb.page.evaluate("window.moatGuard = frame => {}")
@@ -142,7 +141,7 @@ def test_an_output_that_is_clicked_at_has_the_keyboard(sandboxed: Callable[..., 
 
 
 def test_widgets_look_and_act_as_ever(sandboxed: Callable[..., Notebook]) -> None:
-    nb = sandboxed(own_page=True)  # it loads the page again
+    nb = sandboxed()
     nb.run(BEGIN)
     shown = nb.run(
         """
