@@ -24,9 +24,6 @@ from tests.ordinary_user import ORDINARY, command
 START_SECONDS = 300
 END_SECONDS = 120
 
-NO_LSP = "--LanguageServerManager.autodetect=False"
-"""Each server would start npm to look for language servers."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Served:
@@ -143,7 +140,6 @@ def plain(front_end: str, project: Path, home: Path, **extra: str) -> Any:
         *("-m", "jupyter", front_end, "--no-browser", "--ServerApp.port=0"),
         *("--ServerApp.ip=127.0.0.1", f"--ServerApp.root_dir={project}"),
         *("--ContentsManager.allow_hidden=True", "--ServerApp.terminals_enabled=True"),
-        NO_LSP,
     ]
     return served(words, home=home, cwd=project, **extra)
 

@@ -27,7 +27,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 import moat_nb
-from tests.served import NO_LSP, address, noted
+from tests.served import address, noted
 
 ARTIFACTS = Path(moat_nb.__file__).parent.parent / "artifacts"
 
@@ -208,7 +208,6 @@ def lab(run_directory: Path) -> Iterator[Lab]:
             f"--ServerApp.root_dir={run_directory}",
         ),
         *(f"--IdentityProvider.token={token}", "--LabApp.extension_manager=readonly"),
-        NO_LSP,
     ]
     log = home / "log"
     with log.open("wb") as stream:
