@@ -42,15 +42,13 @@ def grade(arguments: argparse.Namespace) -> int:
     LOGGER.addHandler(logging.NullHandler())
     batch = Batch(
         material=Material(
-            project=plan.file.path,
-            runtime=plan.runtime.capabilities.name,
+            plan=plan,
             assignment=assignment,
             beside=beside,
             limits=Limits(
                 cell=arguments.cell_timeout, test=arguments.test_timeout, whole=arguments.timeout
             ),
         ),
-        plan=plan,
         directory=arguments.out,
         jobs=min(len(submissions), arguments.jobs or jobs_of(plan)),
         resume=arguments.resume,

@@ -39,6 +39,18 @@ def add_machine_commands(commands: Commands) -> None:
     )
     parser.add_argument("shell", choices=("bash", "zsh"), help="which shell")
 
+    _add_bench_command(commands)
+
+    add(
+        commands,
+        "demo",
+        "run the quickstart notebook in a sandbox and show what was proved",
+        "",
+        "moat-nb demo",
+    )
+
+
+def _add_bench_command(commands: Commands) -> None:
     parser = add(
         commands,
         "bench",
@@ -60,11 +72,3 @@ def add_machine_commands(commands: Commands) -> None:
     )
     add_runtime(parser)
     add_json(parser)
-
-    add(
-        commands,
-        "demo",
-        "run the quickstart notebook in a sandbox and show what was proved",
-        "",
-        "moat-nb demo",
-    )

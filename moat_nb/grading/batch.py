@@ -22,7 +22,6 @@ from moat_nb.grading.verdict import Run, verdict_of
 from moat_nb.host.cleanup import remove_tree
 from moat_nb.host.scratch import scratch_directory
 from moat_nb.host.whole_file import write_whole
-from moat_nb.sandbox.project import LaunchPlan
 from moat_nb.text.terminal import LOGGER
 
 __all__ = ["Batch", "Grade"]
@@ -63,8 +62,6 @@ class Grade:
 @dataclass(frozen=True, kw_only=True)
 class Batch:
     material: Material
-    plan: LaunchPlan
-    """What each sandbox is started by, but for its workspace."""
     directory: Path
     """Where the results are kept."""
     jobs: int
@@ -145,8 +142,8 @@ class Batch:
             for top in material.beside
             for path in (top, *top.rglob("*"))
         )
-        parts = (self.plan.file.digest, material.assignment.digest, material.limits, beside)
-        return repr((*parts, self.plan.runtime.capabilities.name))
+        file, runtime = material.plan.file.digest, material.plan.runtime.capabilities.name
+        return repr((file, material.assignment.digest, material.limits, beside, runtime))
 
     def _file(self, name: str) -> Path:
         if not PLAIN_NAME.fullmatch(name):

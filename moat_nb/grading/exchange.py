@@ -23,6 +23,7 @@ from typing import Any
 from moat_nb.errors import CellInterrupted, MoatError, MoatRemoteError
 from moat_nb.grading import inside
 from moat_nb.grading.assignment import Assignment, Case
+from moat_nb.grading.inside import plain_values
 from moat_nb.jupyter.cells import Options, run_cell
 from moat_nb.jupyter.kernel_manager import Kernel
 from moat_nb.text.untrusted import as_dict
@@ -34,9 +35,6 @@ CALL_SECONDS = 1.0
 
 LOST_SECONDS = 30.0
 """Beyond the time of a call and of one that it makes: for a kernel to be interrupted."""
-
-LONGEST = 1 << 24
-"""Characters of an answer."""
 
 _END = "E"
 
@@ -153,7 +151,7 @@ class Exchange:
         answers: list[str] = []
 
         def hear(text: str, secret: bool) -> str:
-            if len(text) > LONGEST or answers or text[:1] not in ("C", "D"):
+            if len(text) > plain_values.LONGEST or answers or text[:1] not in ("C", "D"):
                 raise EOFError  # input() has nobody to ask
             if text[:1] == "C":
                 return call.call_back(text, self._seconds)

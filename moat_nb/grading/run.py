@@ -7,13 +7,12 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from moat_nb.api import Sandbox
 from moat_nb.errors import CellInterrupted, MoatError, MoatRemoteError, SandboxGone
 from moat_nb.grading.assignment import Assignment, Case
 from moat_nb.grading.exchange import Exchange
@@ -30,7 +29,7 @@ from moat_nb.grading.verdict import CellRun, Ended, Run, TestRun
 from moat_nb.jupyter.cells import Options, connect, run_cell
 from moat_nb.jupyter.kernel_manager import Kernel, own_event_loop
 from moat_nb.sandbox.project import LaunchPlan
-from moat_nb.sandbox.sandbox import Sandbox as AnySandbox
+from moat_nb.sandbox.sandbox import Sandbox
 from moat_nb.text.progress import Silent
 from moat_nb.text.terminal import one_line
 
@@ -55,12 +54,12 @@ class Live:
     """The sandboxes that run, which can all be ended from another thread."""
 
     def __init__(self) -> None:
-        self._sandboxes: set[AnySandbox] = set()
+        self._sandboxes: set[Sandbox] = set()
         self._lock = threading.Lock()
         self.cancelled = False
 
     @contextlib.contextmanager
-    def kept(self, sandbox: AnySandbox) -> Iterator[None]:
+    def kept(self, sandbox: Sandbox) -> Iterator[None]:
         """Have this one be ended too. Raises SandboxGone where all were ended before."""
         with self._lock:
             if self.cancelled:
@@ -85,8 +84,8 @@ class Live:
 class Material:
     """What all submissions have in common."""
 
-    project: Path
-    runtime: str | None
+    plan: LaunchPlan
+    """What each sandbox is started by, but for its workspace."""
     assignment: Assignment
     beside: tuple[Path, ...] = ()
     """The teacher's own files and directories that lie in each workspace."""
@@ -143,10 +142,10 @@ class _Runner:
             return self._started("tests")
 
     def _started(self, directory: str) -> Kernel:
-        workspace = self._scratch / directory
+        plan, workspace = self._material.plan, self._scratch / directory
         sandbox = Sandbox.launch(
-            self._material.project,
-            self._material.runtime,
+            plan.file.path,
+            plan.runtime.capabilities.name,
             directory=workspace,
             workspace="notebook",
             spare=False,
@@ -180,7 +179,8 @@ class _Runner:
                 ran, too_long = self._run_cells(kernel, own)
                 tests: tuple[TestRun, ...] = ()
                 if tester is not None:
-                    tests = tuple(self._run_tests(kernel, tester.result()))
+                    with self._material.live.kept(tester.result().sandbox):
+                        tests = tuple(self._run_tests(kernel, tester.result()))
                 return self._seen(kernel, tuple(ran), tests, too_long)
         finally:
             _close(kernel)
@@ -252,7 +252,7 @@ class _Runner:
                         result = exchange.run(case)
                     except MoatError as error:  # it was given more than it could look at
                         result = {"why": f"the tests' own kernel has ended: {error}"}
-                yield _test_run(case, passed=result.get("passed") is True, why=result.get("why"))
+                yield _test_run(case, result)
 
     # -------- what was seen
 
@@ -297,22 +297,26 @@ def _why_not(kernel: Kernel) -> str:
     return "" if why is None else f"its kernel had ended: {why}"
 
 
-def _test_run(case: Case, *, passed: bool, why: object) -> TestRun:
+def _test_run(case: Case, result: Mapping[str, Any]) -> TestRun:
+    passed = result.get("passed") is True
+    why = str(result.get("why"))[:LONGEST_WHY]
+    if printed := str(result.get("printed") or "")[:LONGEST_WHY]:
+        why += f"\nprinted:\n{printed}"
     return TestRun(
         name=case.name,
         passed=passed,
         points=case.points if passed else 0.0,
         of=case.points,
-        why="" if passed else str(why or "")[:LONGEST_WHY],
+        why="" if passed else why,
         hidden=case.hidden,
     )
 
 
 def _give(directory: Path, plan: LaunchPlan) -> None:
     """Have a copy be its sandbox's to write, where root makes it."""
-    user = plan.spec.user
     if os.getuid() != 0:
         return
+    user = plan.spec.user
     for path, names, files in os.walk(directory):
         os.chown(path, user.uid, user.gid)
         for name in (*names, *files):

@@ -5,7 +5,6 @@ All of it is somebody else's: files may be anything, and no link is followed.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
@@ -14,9 +13,10 @@ import stat
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from moat_nb.errors import MoatError
+from moat_nb.host.regular_file import open_regular
 from moat_nb.text.terminal import without_halves
 from moat_nb.text.untrusted import as_dict
 
@@ -36,7 +36,6 @@ MAX_CELLS = 2000
 MAX_COPY = 2 << 30
 """Bytes of the files that lie beside a notebook."""
 MAX_FILES = 20_000
-LONGEST_NAME = 255
 MAX_DEPTH = 100
 PIECE = 1 << 20
 
@@ -106,9 +105,9 @@ def _at(path: Path, notebook: str | None) -> Submission:
         status = path.lstat()
     except OSError as error:
         raise MoatError(f"{path}: {error.strerror}") from error
-    name = without_halves(path.absolute().name)[:LONGEST_NAME]
+    name = without_halves(path.absolute().name)
     if stat.S_ISREG(status.st_mode):
-        name = without_halves(path.stem)[:LONGEST_NAME]
+        name = without_halves(path.stem)
         return Submission(name=name, notebook=path, directory=None)
     if stat.S_ISLNK(status.st_mode):
         raise MoatError(f"{path} is a link; name what it leads to, if it is to be graded")
@@ -137,16 +136,6 @@ def _at(path: Path, notebook: str | None) -> Submission:
 
 def _is_notebook(entry: os.DirEntry[str]) -> bool:
     return entry.name.endswith(".ipynb") and entry.is_file(follow_symlinks=False)
-
-
-def open_regular(path: Path) -> BinaryIO:
-    """A file that is no link, to read. Raises OSError."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    stream = os.fdopen(descriptor, "rb")
-    if stat.S_ISREG(os.fstat(descriptor).st_mode):
-        return stream
-    stream.close()
-    raise OSError(errno.EINVAL, "no regular file", str(path))
 
 
 def read_regular(path: Path, limit: int) -> bytes:

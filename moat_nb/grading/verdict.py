@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 __all__ = ["WORDS", "CellRun", "Ended", "Run", "TestRun", "Verdict", "verdict_of"]
@@ -96,7 +96,7 @@ class Run:
     """What it wrote, or made, where it may not."""
     unreadable: str = ""
     not_started: str = ""
-    written: tuple[str, ...] = field(default=())
+    written: tuple[str, ...] = ()
     """What it left in its workspace, by path."""
 
 

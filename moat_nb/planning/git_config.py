@@ -8,11 +8,12 @@ from __future__ import annotations
 import os
 import posixpath
 import re
-import stat
 from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+
+from moat_nb.host.regular_file import open_regular
 
 __all__ = ["GitConfig", "git_config", "pairs", "pointed", "read_text", "settings"]
 
@@ -112,12 +113,7 @@ def pointed(directory: str, name: str) -> str:
 
 def read_text(path: str) -> str:
     """The beginning of a regular file; what is not one could make the reader wait for ever."""
-    with suppress(OSError, ValueError):
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        try:
-            if stat.S_ISREG(os.fstat(descriptor).st_mode):
-                # No path can hold a zero.
-                return os.read(descriptor, MAX_TEXT).decode(errors="replace").replace("\0", "")
-        finally:
-            os.close(descriptor)
+    with suppress(OSError, ValueError), open_regular(path) as stream:
+        # No path can hold a zero.
+        return stream.read(MAX_TEXT).decode(errors="replace").replace("\0", "")
     return ""

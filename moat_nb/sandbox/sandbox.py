@@ -96,9 +96,8 @@ class Sandbox:
 
         ``overrides`` change the file's settings for this start: ``image`` (a tag), ``memory_mb``,
         ``cpus``, ``env`` (a mapping, added), ``mounts`` (``"source:target[:ro]"`` strings, added),
-        ``pool`` (the spares to keep, whatever ``kernel.pool`` says), ``spare`` (as
-        ``kernel.spare``), ``workspace`` ("notebook", as ``kernel.workspace``, for any
-        ``directory``).
+        ``pool`` and ``spare`` (as ``kernel.pool``, ``kernel.spare``), ``workspace`` ("notebook", as
+        ``kernel.workspace``, for any ``directory``).
         ``directory`` is where a kernel's client starts it; ``path`` unless given.
         ``progress`` makes the display of a start that takes long; by default a bar on a terminal
         or in a notebook, after 2 s.

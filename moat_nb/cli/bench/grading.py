@@ -41,12 +41,7 @@ def main(directory: str, *, runtime: str | None, runs: int) -> int:
         case = Case(name="squares", source=TEST, form="code", points=1)
         for turn in range(runs):
             batch = Batch(
-                material=Material(
-                    project=plan.file.path,
-                    runtime=plan.runtime.capabilities.name,
-                    assignment=Assignment(cases=(case,)),
-                ),
-                plan=plan,
+                material=Material(plan=plan, assignment=Assignment(cases=(case,))),
                 directory=scratch / f"grades-{turn}",
                 jobs=jobs,
             )

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
 import re
-import stat
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from packaging.specifiers import InvalidSpecifier
 from packaging.utils import canonicalize_name
 
 from moat_nb.config.requirement import requirement
+from moat_nb.host.regular_file import open_regular
 
 __all__ = ["Wanted", "look"]
 
@@ -80,15 +80,10 @@ def _key(dependency: str) -> str:
 
 def _text(path: Path) -> str | None:
     """None where there is no such file, or one that is not to be read."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError:
-        return None
-    with os.fdopen(descriptor, "rb") as stream:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_BYTES:
-            return None
-        return stream.read(MAX_BYTES).decode(errors="replace")
+    with suppress(OSError), open_regular(path) as stream:
+        data = stream.read(MAX_BYTES + 1)
+        return None if len(data) > MAX_BYTES else data.decode(errors="replace")
+    return None
 
 
 # ---------------------------------------------------------------- pip's

@@ -18,23 +18,9 @@ UNARY = {
 }
 PREDICATES = frozenset(
     {name for kind in (str, set, float) for name in dir(kind) if name.startswith("is")}
-    | {"startswith", "endswith", "all", "any", "equals", "empty", "eq", "ne", "lt", "le", "gt"}
-    | {
-        "find",
-        "rfind",
-        "index",
-        "rindex",
-        "count",
-        "ge",
-        "between",
-        "isin",
-        "isna",
-        "isnull",
-        "notna",
-        "notnull",
-        "duplicated",
-        "hasnans",
-    }
+    | {*("startswith", "endswith", "find", "rfind", "index", "rindex", "count")}
+    | {*("all", "any", "equals", "empty", "eq", "ne", "lt", "le", "gt", "ge", "between")}
+    | {*("isin", "isna", "isnull", "notna", "notnull", "duplicated", "hasnans")}
     | {f"__{name}__" for name in ("eq", "ne", "lt", "le", "gt", "ge", "bool", "contains")}
 )
 """What plain values, arrays and tables are asked about another, or for a truth."""

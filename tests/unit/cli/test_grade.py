@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +17,9 @@ from moat_nb.cli.parser import parser
 from moat_nb.errors import MoatError
 from moat_nb.grading.assignment import NO_TESTS, Assignment
 from moat_nb.grading.batch import Grade
+from tests.unit.grading import test_report
 
-GRADE = Grade(
-    submission="ada",
-    verdict="passed",
-    detail="",
-    points=2.0,
-    of=2.0,
-    seconds=1.0,
-    digest="",
-    tests=[],
-    cells=[],
-    written=[],
-)
+GRADE = replace(test_report.GRADE, verdict="passed", detail="", points=2.0, tests=[], cells=[])
 
 
 def parsed(*words: str) -> argparse.Namespace:
@@ -94,8 +85,6 @@ def test_what_is_not_there_is_said_before_anything_starts(
 def test_the_exit_code_says_whether_all_were_graded(
     directory: Path, monkeypatch: pytest.MonkeyPatch, kinds: list[str], whole: bool, code: int
 ) -> None:
-    from dataclasses import replace
-
     names = [f"s{number}" for number in range(len(kinds))]
     for name in names:
         (directory / name).mkdir()

@@ -62,8 +62,8 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> Runs:
 def batch(tmp_path: Path, host: Host, config: Make) -> Batch:
     plan = plan_project(config(), "docker", host=host, environ=NO_ENGINE)
     assignment = Assignment(cases=CASES, digest="tests")
-    material = Material(project=plan.file.path, runtime="docker", assignment=assignment)
-    return Batch(material=material, plan=plan, directory=tmp_path / "grades", jobs=2)
+    material = Material(plan=plan, assignment=assignment)
+    return Batch(material=material, directory=tmp_path / "grades", jobs=2)
 
 
 @pytest.fixture

@@ -4,22 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from tests.grading.cheats import YES as ALWAYS
 from tests.unit.grading.inside.joined import Graded, Kernel, why
 
-YES = """\
-class Yes:
-    def __getattr__(self, name): return self
-    def __call__(self, *a, **k): return self
-    def __eq__(self, other): return True
-    def __ne__(self, other): return False
-    def __lt__(self, other): return True
-    __gt__ = __le__ = __ge__ = __contains__ = __lt__
-    def __bool__(self): return True
-    def __sub__(self, other): return self
-    __rsub__ = __add__ = __mul__ = __abs__ = __getitem__ = __sub__
+YES = f"""\
+{ALWAYS}
     def __repr__(self): return "True"
     def __float__(self): return 0.0
-    __hash__ = object.__hash__
 yes = Yes()
 def answer(*a, **k): return yes
 """
