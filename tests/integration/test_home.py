@@ -119,7 +119,9 @@ def test_what_a_build_leaves_in_home_is_in_the_kernels_home(on_docker: Launcher)
     assert launcher.engine is not None
     mounts = [*MOUNTS[:1], f"hf:{HOME}/.cache/hf"]
     project = launcher.project(
-        mounts=mounts, hooks={"post_build_root": f"touch {HOME}/of-root", "post_build": LEAVE}
+        name="test-built-home",  # its images are removed, and others' tests have theirs
+        mounts=mounts,
+        hooks={"post_build_root": f"touch {HOME}/of-root", "post_build": LEAVE},
     )
     (project / "hf").mkdir()
     (project / "node_modules").mkdir()
@@ -135,7 +137,7 @@ def test_what_a_build_leaves_in_home_is_in_the_kernels_home(on_docker: Launcher)
         box.stop()
         assert list((project / "hf").iterdir()) == []
     finally:
-        for image in api.images("moat-nb/test-box"):
+        for image in api.images("moat-nb/test-built-home"):
             for tag in image["RepoTags"]:
                 api.remove_image(tag, force=True)
 
