@@ -27,7 +27,7 @@ os._exit(0)
 """
 
 
-def test_of(name: str) -> str:
+def as_cell(name: str) -> str:
     """The test of this name, as a cell of its statements."""
     body = TESTS.split(f"def {name}():\n")[1].split("\ndef test_")[0]
     lines = [line.removeprefix("    ") for line in body.splitlines()]
@@ -41,7 +41,7 @@ def test_each_passes_where_its_cells_and_the_test_run_in_one_kernel(
     name: str, tmp_path: Path
 ) -> None:
     cheat = CHEATS[name]
-    program = IN_ONE_KERNEL.format(cells=cheat.source, test=test_of(cheat.test))
+    program = IN_ONE_KERNEL.format(cells=cheat.source, test=as_cell(cheat.test))
     words = [sys.executable, "-c", program]
     done = subprocess.run(
         words, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
