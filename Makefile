@@ -38,8 +38,8 @@ test-engines: $(VENV)/.test
 	MOAT_TEST_TABLE=docs/engines.md $(VENV)/bin/pytest tests/engines/matrix.py
 
 # A class of forty, and ways to earn points without an answer, on each runtime.
-test-grading: $(VENV)/.test
-	@sh .ci/need bwrap:bubblewrap dockerd:docker.io mmdebstrap:mmdebstrap slirp4netns:slirp4netns ip:iproute2
+test-grading: $(VENV)/.test $(VENV)/.nbgrader
+	@sh .ci/need bwrap:bubblewrap chromium:chromium dockerd:docker.io mmdebstrap:mmdebstrap slirp4netns:slirp4netns ip:iproute2
 	$(VENV)/bin/pytest tests/grading --numprocesses=2
 
 # Leaks that 60 kernels one after another do not show.
@@ -61,6 +61,11 @@ $(VENV)/.demo: $(PY) pyproject.toml
 
 $(VENV)/.test: $(PY) pyproject.toml
 	$(PY) -m pip install --quiet --editable '.[test]'
+	@touch $@
+
+# Beside the environment and not in it: its extensions would be those of every JupyterLab there.
+$(VENV)/.nbgrader: $(VENV)/.test
+	$(PY) -m pip install --quiet --upgrade --no-deps --target $(VENV)/nbgrader 'nbgrader>=0.9.5' alembic mako rapidfuzz
 	@touch $@
 
 lint: $(VENV)/.test

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import builtins
 import contextlib
+import dataclasses
 import hashlib
 import json
 import math
@@ -19,7 +20,7 @@ from typing import Any, Literal
 from moat_nb.errors import MoatError
 from moat_nb.text.untrusted import as_dict
 
-__all__ = ["NO_TESTS", "Assignment", "Case", "read"]
+__all__ = ["NO_TESTS", "Assignment", "Case", "of_nbgrader", "read"]
 
 HIDDEN = "### BEGIN HIDDEN TESTS"
 DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
@@ -32,7 +33,8 @@ OURS = (*IMPORTS, *DEFINITIONS, ast.Assign, ast.AnnAssign, ast.AugAssign)
 class Case:
     name: str
     source: str
-    form: Literal["code", "doctest"]
+    form: Literal["code", "cell", "doctest"]
+    """A ``cell`` may end in a number: the points that it gives."""
     points: float
     hidden: bool = False
 
@@ -46,6 +48,9 @@ class Assignment:
     """Names of Python's own that the submission is to define: exercises such as "write a max()"."""
     bound: tuple[str, ...] = ()
     """Names that the tests themselves bind, for which no submission is asked."""
+    solved: tuple[str, ...] = ()
+    """Names that the teacher's own solution binds: a test may put another function there, or take
+    it away, to see whether the submission uses it."""
     notebook: str | None = None
     """The name of the notebook that is handed in, where the tests stand in one."""
     by_hand: tuple[tuple[str, float], ...] = ()
@@ -85,6 +90,7 @@ def read(path: Path) -> Assignment:
         prepared=tuple(source for assignment in made for source in assignment.prepared),
         asked=tuple(name for assignment in made for name in assignment.asked),
         bound=tuple(name for assignment in made for name in assignment.bound),
+        solved=tuple(name for assignment in made for name in assignment.solved),
         notebook=path.name if path.suffix == ".ipynb" else None,
         by_hand=tuple(answer for assignment in made for answer in assignment.by_hand),
         digest=hashlib.sha256(repr(sorted(texts.items())).encode()).hexdigest(),
@@ -92,6 +98,17 @@ def read(path: Path) -> Assignment:
 
 
 # ---------------------------------------------------------------- nbgrader's
+
+
+def of_nbgrader(source: Path, content: dict[str, Any]) -> Assignment:
+    """The tests that nbgrader has put back into the notebook ``content``, with what they stand on
+    in the teacher's own, ``source``. Raises MoatError."""
+    try:
+        text = source.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise MoatError(f"{source}: {error}; the imports of the tests are read there") from error
+    cases = _notebook(source, json.dumps(content)).cases
+    return dataclasses.replace(_notebook(source, text), cases=cases, notebook=source.name)
 
 
 def _notebook(path: Path, text: str) -> Assignment:
@@ -118,7 +135,7 @@ def _notebook(path: Path, text: str) -> Assignment:
             continue
         if graded and not solved:
             case = Case(
-                name=name, source=source, form="code", points=points, hidden=HIDDEN in source
+                name=name, source=source, form="cell", points=points, hidden=HIDDEN in source
             )
             cases.append(case)
         body = _statements(source)
@@ -138,6 +155,7 @@ def _notebook(path: Path, text: str) -> Assignment:
         by_hand=tuple(by_hand),
         asked=tuple(asked),
         bound=tuple(sorted(bound - theirs)),
+        solved=tuple(sorted(theirs)),
     )
 
 

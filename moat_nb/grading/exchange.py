@@ -94,8 +94,8 @@ class Exchange:
         """Make both sides ready. Raises MoatError where the tests' cannot be."""
         with contextlib.suppress(MoatError):  # each test finds out, and its words are better
             self._run(self._kernel, _of_submission())
-        words = (list(assignment.prepared), assignment.asked, assignment.bound)
-        code = f"{_of_tester()}\n_moat.prepare(*{words!r})"
+        names = (assignment.asked, assignment.bound, assignment.solved)
+        code = f"{_of_tester()}\n_moat.prepare({assignment.prepared!r}, *{names!r})"
         with contextlib.suppress(CellInterrupted):  # by a call of the submission's
             self._run(self._tester, code, self._ask)
         self._call.close()
@@ -103,7 +103,7 @@ class Exchange:
             raise MoatError(f"the tests cannot be prepared: {why}")
 
     def run(self, case: Case) -> dict[str, Any]:
-        """``passed``, ``why`` and ``printed``; the last two are words of the submission's too.
+        """``passed``, ``value``, and of the submission's words too: ``why`` and ``printed``.
 
         Raises MoatError when the tests' own kernel has ended.
         """

@@ -8,11 +8,13 @@ from typing import Any
 from moat_nb.jupyter.output import messages
 from moat_nb.jupyter.output.effort import bounded
 
-__all__ = ["MAX_KEPT", "Outputs"]
+__all__ = ["IMAGES", "MAX_KEPT", "Outputs", "still"]
 
 MAX_KEPT = 10 << 20
 """Characters of all outputs of one submission."""
 MAX_OUTPUTS = 10_000
+MAX_HTML = 200_000
+IMAGES = ("image/png", "image/jpeg", "image/gif", "image/webp")
 
 
 class Outputs:
@@ -58,6 +60,18 @@ class Outputs:
             last["text"] += shown["text"]
             return
         kept.append({"output_type": kind, **shown})
+
+
+def still(data: dict[str, Any]) -> dict[str, str]:
+    """The forms of a display that a page can show without its scripts, by their types; always
+    ``text/plain`` among them."""
+    kept = {name: "".join(data[name].split()) for name in IMAGES if isinstance(data.get(name), str)}
+    page = data.get("text/html")
+    if isinstance(page, str) and "<iframe" not in page and len(page) < MAX_HTML:
+        kept["text/html"] = page
+    text = data.get("text/plain")
+    kept["text/plain"] = text if isinstance(text, str) else "(shown in no form of this page's)"
+    return kept
 
 
 def _size(value: Any) -> int:

@@ -16,6 +16,7 @@ from typing import Any
 from moat_nb.errors import MoatError
 from moat_nb.grading.assignment import Assignment
 from moat_nb.grading.batch import Grade
+from moat_nb.grading.outputs import IMAGES, still
 from moat_nb.grading.verdict import WORDS
 from moat_nb.host.whole_file import write_whole
 from moat_nb.text.tables import table
@@ -26,7 +27,6 @@ __all__ = ["as_json", "as_table", "counted", "points", "write"]
 LONGEST_DETAIL = 160
 MAX_SHOWN = 200_000
 """Characters of one output in the page."""
-IMAGES = ("image/png", "image/jpeg", "image/gif", "image/webp")
 
 
 def as_table(grades: Sequence[Grade]) -> str:
@@ -102,17 +102,13 @@ def _shown(output: dict[str, Any]) -> dict[str, str]:
         return {"text": _plain(output.get("text", ""))}
     if kind == "error":
         return {"error": _plain("\n".join(output.get("traceback") or [output.get("evalue", "")]))}
-    data = output.get("data", {})
+    data = still(output.get("data", {}))
     for image in IMAGES:
-        if isinstance(data.get(image), str):
-            encoded = "".join(data[image].split())
-            return {"image": f"data:{image};base64,{encoded}"}
-    page = data.get("text/html")
-    # A frame would need its scripts, which this page does not run.
-    if isinstance(page, str) and "<iframe" not in page and len(page) < MAX_SHOWN:
-        return {"html": page}
-    text = data.get("text/plain")
-    return {"text": _plain(text if isinstance(text, str) else "(shown in no form of this page's)")}
+        if image in data:
+            return {"image": f"data:{image};base64,{data[image]}"}
+    if "text/html" in data:
+        return {"html": data["text/html"]}
+    return {"text": _plain(data["text/plain"])}
 
 
 def _plain(text: str) -> str:

@@ -25,7 +25,7 @@ from moat_nb.grading.submissions import (
     copy_beside,
     copy_for,
 )
-from moat_nb.grading.verdict import CellRun, Ended, Run, TestRun
+from moat_nb.grading.verdict import LONGEST_WHY, CellRun, Ended, Run, TestRun, earned
 from moat_nb.jupyter.cells import Options, connect, run_cell
 from moat_nb.jupyter.kernel_manager import Kernel, own_event_loop
 from moat_nb.sandbox.project import LaunchPlan
@@ -33,9 +33,8 @@ from moat_nb.sandbox.sandbox import Sandbox
 from moat_nb.text.progress import Silent
 from moat_nb.text.terminal import one_line
 
-__all__ = ["Limits", "Live", "Material", "run_submission"]
+__all__ = ["Limits", "Live", "Material", "run_cells", "run_submission"]
 
-LONGEST_WHY = 2000
 MAX_LISTED = 200
 """Files that a submission left, of which a result has the names."""
 
@@ -100,21 +99,29 @@ def run_submission(
 
     Nothing of the run is left but what it wrote below ``scratch``.
     """
-    outputs = Outputs()
     try:
         cells = cells_of(submission)
     except Unreadable as error:
-        return Run(unreadable=str(error)), (), outputs
+        return Run(unreadable=str(error)), (), Outputs()
+    run, outputs = run_cells(cells, submission, material, scratch)
+    return run, cells, outputs
+
+
+def run_cells(
+    cells: tuple[Cell, ...], submission: Submission, material: Material, scratch: Path
+) -> tuple[Run, Outputs]:
+    """The same of these cells, where the submission's files lie beside them."""
+    outputs = Outputs()
     try:
         copy_for(submission, material.beside, scratch / "work")
     except Unreadable as error:
-        return Run(unreadable=str(error)), cells, outputs
+        return Run(unreadable=str(error)), outputs
     except OSError as error:
-        return Run(unreadable=f"it cannot be copied: {error}"), cells, outputs
+        return Run(unreadable=f"it cannot be copied: {error}"), outputs
     (scratch / "tests").mkdir()
     copy_beside(material.beside, scratch / "tests")
     with own_event_loop():
-        return _Runner(material, scratch, outputs).run(cells), cells, outputs
+        return _Runner(material, scratch, outputs).run(cells), outputs
 
 
 class _Runner:
@@ -298,14 +305,14 @@ def _why_not(kernel: Kernel) -> str:
 
 
 def _test_run(case: Case, result: Mapping[str, Any]) -> TestRun:
-    passed = result.get("passed") is True
-    why = str(result.get("why"))[:LONGEST_WHY]
+    points, why = earned(case.points, result)
+    passed = not why
     if printed := str(result.get("printed") or "")[:LONGEST_WHY]:
         why += f"\nprinted:\n{printed}"
     return TestRun(
         name=case.name,
         passed=passed,
-        points=case.points if passed else 0.0,
+        points=points,
         of=case.points,
         why="" if passed else why,
         hidden=case.hidden,

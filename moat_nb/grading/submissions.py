@@ -24,6 +24,7 @@ __all__ = [
     "Cell",
     "Submission",
     "Unreadable",
+    "cells_in",
     "cells_of",
     "copy_beside",
     "copy_for",
@@ -157,7 +158,12 @@ def cells_of(submission: Submission) -> tuple[Cell, ...]:
         raise Unreadable(f"its notebook is no JSON: {error}") from None
     except OSError as error:
         raise Unreadable(f"its notebook cannot be read: {error.strerror}") from None
-    return tuple(_cells(as_dict(content)))
+    return cells_in(as_dict(content))
+
+
+def cells_in(content: dict[str, Any]) -> tuple[Cell, ...]:
+    """The cells of a notebook. Raises Unreadable."""
+    return tuple(_cells(content))
 
 
 def _cells(content: dict[str, Any]) -> Iterator[Cell]:
@@ -197,16 +203,23 @@ def copy_for(submission: Submission, beside: Iterable[Path], target: Path) -> No
 
 
 def copy_beside(beside: Iterable[Path], target: Path) -> None:
-    """Put the teacher's own there, in place of what has their names. Raises OSError."""
+    """Put the teacher's own there, in place of files that have their names. Raises OSError."""
     for given in beside:
-        into = target / given.name
-        if into.is_dir():
-            shutil.rmtree(into)
-        into.unlink(missing_ok=True)
-        if given.is_dir():
-            shutil.copytree(given, into)
-        else:
-            shutil.copyfile(given, into)
+        _put(given, target / given.name)
+
+
+def _put(given: Path, into: Path) -> None:
+    is_directory = given.is_dir()
+    if into.is_dir() and not is_directory:
+        shutil.rmtree(into)
+    elif into.exists() and not (into.is_dir() and is_directory):
+        into.unlink()
+    if not is_directory:
+        shutil.copy(given, into)
+        return
+    into.mkdir(exist_ok=True)
+    for inner in given.iterdir():
+        _put(inner, into / inner.name)
 
 
 def _files(root: Path) -> Iterator[tuple[Path, str]]:

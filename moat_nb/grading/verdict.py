@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-__all__ = ["WORDS", "CellRun", "Ended", "Run", "TestRun", "Verdict", "verdict_of"]
+__all__ = [
+    "LONGEST_WHY",
+    "WORDS",
+    "CellRun",
+    "Ended",
+    "Run",
+    "TestRun",
+    "Verdict",
+    "earned",
+    "verdict_of",
+]
+
+LONGEST_WHY = 2000
 
 Kind = Literal[
     "passed",
@@ -70,6 +82,22 @@ class TestRun:
     hidden: bool = False
 
     __test__ = False  # pytest takes it for a class of tests
+
+
+def earned(of: float, result: Mapping[str, Any]) -> tuple[float, str]:
+    """How many points ``of`` so many a test gives, and why not all.
+
+    ``result`` is what a test came to. A number that it ended in is its points, as in nbgrader;
+    unlike there, one beyond ``of`` gives none, as a submission may have had a part in it.
+    """
+    if result.get("passed") is not True:
+        return 0.0, str(result.get("why"))[:LONGEST_WHY] or "failed"
+    value = result.get("value")
+    if not isinstance(value, float) or value == of:
+        return of, ""
+    if 0 <= value < of:
+        return value, f"{value:g} of its {of:g} points"
+    return 0.0, f"it ended in {value:g}, which is no number of points from 0 to {of:g}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -117,6 +117,8 @@ ELSEWHERE = {
     "jupyter/server/kernels.py": "tests/integration/test_attacks_server.py",
     "notebook/magics.py": "tests/integration/test_magics.py",
     "notebook/subcommands.py": "tests/integration/test_magics.py",
+    # nbgrader, which is installed for these alone.
+    "grading/nbgrader.py": "tests/grading/test_nbgrader.py",
     "cli/interactive.py": "tests/integration/test_terminal.py",
     "cli/demo.py": "tests/integration/test_readme.py",
     "cli/bench/__init__.py": "tests/integration/test_bench.py",

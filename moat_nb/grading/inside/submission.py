@@ -43,6 +43,8 @@ class Submission:
         self._do.update((name, getattr(builtins, name)) for name in BUILTINS)
         self._do["call"] = lambda function, /, *args, **kwargs: function(*args, **kwargs)
         self._do["global"] = self._global
+        self._do["set_global"] = names.__setitem__
+        self._do["delete_global"] = self._delete_global
         self._do["enter"] = lambda manager: type(manager).__enter__(manager)
         self._do["exit"] = lambda manager: type(manager).__exit__(manager, None, None, None)
 
@@ -75,6 +77,10 @@ class Submission:
         if name not in self._globals:
             raise NameError(f"the submission has no {name}")
         return self._globals[name]
+
+    def _delete_global(self, name: str) -> None:
+        self._global(name)
+        del self._globals[name]
 
     def _changed(self, given: Any) -> Any:
         """What became of the lists and the like that a call was given."""

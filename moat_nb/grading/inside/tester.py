@@ -7,19 +7,24 @@ back is plain again. So a test compares, counts and ends in a Python that no sub
 
 from __future__ import annotations
 
+import ast
 import builtins
 import contextlib
 import doctest
 import io
 import json
+import numbers
 import sys
 import traceback
+import types
 from typing import Any
 
 from .remote import Function, Remote, Unfair
 
 MAX_WORDS = 4000
 MAX_PRINTED = 20_000
+
+FUNCTIONS = (types.FunctionType, types.BuiltinFunctionType, types.MethodType)
 
 RESULTS = {
     **{"repr": str, "str": str, "format": str, "int": int, "float": float, "complex": complex},
@@ -39,6 +44,8 @@ class Names(dict):  # type: ignore[type-arg]  # nor has Python 3.8 it
         """Names of Python's own that are nevertheless the submission's."""
         self.bound: Any = ()
         """Names that the tests bind themselves: no submission is asked for them."""
+        self.solved: Any = ()
+        """Names that a submission is to bind, and that tests change there."""
 
     def __missing__(self, name: str) -> Any:
         if hasattr(builtins, name) and name not in self.asked:
@@ -46,6 +53,22 @@ class Names(dict):  # type: ignore[type-arg]  # nor has Python 3.8 it
         if name in self.bound:
             raise NameError(f"{name} is not there: what makes it, in the tests, has not run")
         return self._submission.named(name)
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        """A function goes to the submission too, in place of its own; no plain value does, as that
+        may be what is expected of it."""
+        super().__setitem__(name, value)
+        if name in self.solved and isinstance(value, (Remote, *FUNCTIONS)):
+            self._submission.ask("set_global", name, value)
+
+    def __delitem__(self, name: str) -> None:
+        had = self.pop(name, self) is not self
+        if name not in self.solved:
+            if not had:
+                raise KeyError(name)
+            return
+        with contextlib.suppress(*(NameError,) if had else ()):
+            self._submission.ask("delete_global", name)
 
 
 class Submission:
@@ -230,11 +253,12 @@ class Tester:
         self._submission = Submission(ask, plain_values)
         self.names = Names(self._submission)
 
-    def prepare(self, sources: Any, asked: Any = (), bound: Any = ()) -> None:
+    def prepare(self, sources: Any, asked: Any = (), bound: Any = (), solved: Any = ()) -> None:
         """Run what tests stand on, such as imports; say what failed for no fault of the
         submission's, which was not asked: what fails for its is found out by the test."""
         why = ""
         self.names.asked, self.names.bound = frozenset(asked), frozenset(bound)
+        self.names.solved = frozenset(solved)
         for source in sources:
             requests = self._submission.requests
             try:
@@ -246,20 +270,30 @@ class Tester:
         self._ask("R" + json.dumps({"passed": not why, "why": why[:MAX_WORDS]}))
 
     def run(self, name: str, source: str, form: Any) -> None:
-        """Run one test; says whether it came to its end, and if not why."""
+        """Run one test; says whether it came to its end, and if not why; and the number that a
+        cell ended in, which is the points that it gives."""
         printed = io.StringIO()
         self._submission.begin()
-        why = ""
+        why, value = "", None
         try:
             with contextlib.redirect_stdout(printed):
-                getattr(self, f"_{form}")(name, source)
+                value = _number(getattr(self, f"_{form}")(name, source))
         except BaseException as error:
             why = _words(error, name, source) or "failed"
-        said = {"passed": not why, "why": why[:MAX_WORDS]}
+        said = {"passed": not why, "why": why[:MAX_WORDS], "value": value}
         self._ask("R" + json.dumps({**said, "printed": printed.getvalue()[:MAX_PRINTED]}))
 
     def _code(self, name: str, source: str) -> None:
         exec(compile(self._transform(source), f"<{name}>", "exec"), self.names)
+
+    def _cell(self, name: str, source: str) -> Any:
+        """The value that a notebook would show below it."""
+        body = ast.parse(self._transform(source), f"<{name}>").body
+        if not (body and isinstance(body[-1], ast.Expr)) or source.rstrip().endswith(";"):
+            return self._code(name, source)
+        before = ast.Module(body=body[:-1], type_ignores=[])
+        exec(compile(before, f"<{name}>", "exec"), self.names)
+        return eval(compile(ast.Expression(body[-1].value), f"<{name}>", "eval"), self.names)
 
     def _doctest(self, name: str, source: str) -> None:
         test = doctest.DocTestParser().get_doctest(source, {}, name, None, 0)
@@ -269,6 +303,12 @@ class Tester:
         failed, _ = runner.run(test, out=out.write, clear_globs=False)
         if failed:
             raise AssertionError(out.getvalue())
+
+
+def _number(value: Any) -> Any:
+    """Itself where it is one of Python's or numpy's; None for all else."""
+    kind = type(value)  # what stands for a submission's object may not say what it is
+    return float(value) if issubclass(kind, numbers.Real) and value is not bool(value) else None
 
 
 def _words(error: Any, name: str, source: str) -> str:

@@ -50,9 +50,9 @@ def test_a_notebooks_test_cells_are_its_cases(write: Any) -> None:
         test_cell("assert 1", "third", None),
     )
     assert [(case.name, case.points, case.hidden, case.form) for case in made.cases] == [
-        ("first", 2.0, False, "code"),
-        ("second", 1.5, True, "code"),
-        ("third", 0.0, False, "code"),
+        ("first", 2.0, False, "cell"),
+        ("second", 1.5, True, "cell"),
+        ("third", 0.0, False, "cell"),
     ]
     assert (made.points, made.notebook, made.cases[1].source) == (3.5, "ps1.ipynb", hidden)
 

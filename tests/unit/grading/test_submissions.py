@@ -239,7 +239,8 @@ def test_what_is_given_takes_the_place_of_the_students(
     handed_in(given if mine == DIRECTORY else given.parent, **{"data": "mine"})
     copy_for(only(ada), [given], tmp_path / "copy")
     where = "data/data" if mine == DIRECTORY else "data"
-    assert listed(tmp_path / "copy") == {"a.ipynb": "{}", "other": "x", where: "mine"}
+    kept = {"data/deep/x": "theirs"} if theirs == mine == DIRECTORY else {}
+    assert listed(tmp_path / "copy") == {"a.ipynb": "{}", "other": "x", where: "mine", **kept}
     assert listed(outside) == {"kept": "kept"}
 
 

@@ -8,7 +8,16 @@ from typing import Any
 
 import pytest
 
-from moat_nb.grading.verdict import WORDS, CellRun, Ended, Run, TestRun, Verdict, verdict_of
+from moat_nb.grading.verdict import (
+    WORDS,
+    CellRun,
+    Ended,
+    Run,
+    TestRun,
+    Verdict,
+    earned,
+    verdict_of,
+)
 
 RAN = CellRun(number=1, outcome="ran")
 PASSED = TestRun(name="a", passed=True, points=1, of=1)
@@ -125,3 +134,28 @@ def test_an_errors_name_and_its_first_words_say_what_it_means(error: str, kind: 
 
 def test_each_kind_has_words_for_people() -> None:
     assert {kind for kind, _ in GRAVEST_FIRST} | {"passed"} == set(WORDS)
+
+
+@pytest.mark.parametrize(
+    ("result", "points", "why"),
+    [
+        ({"passed": True}, 2.0, ""),
+        ({"passed": True, "value": None}, 2.0, ""),
+        ({"passed": True, "value": 2.0}, 2.0, ""),
+        ({"passed": True, "value": 0.5}, 0.5, "0.5 of its 2 points"),
+        ({"passed": True, "value": 0.0}, 0.0, "0 of its 2 points"),
+        ({"passed": True, "value": 9.0}, 0.0, "it ended in 9, which is no number of points"),
+        ({"passed": True, "value": -1.0}, 0.0, "it ended in -1, which is no number of points"),
+        ({"passed": True, "value": float("nan")}, 0.0, "it ended in nan, which is no number"),
+        ({"passed": True, "value": "2"}, 2.0, ""),
+        ({"passed": False, "value": 2.0, "why": "no"}, 0.0, "no"),
+        ({"passed": "yes", "why": ""}, 0.0, "failed"),
+        ({}, 0.0, "None"),
+    ],
+)
+def test_points_are_all_or_the_number_that_a_cell_ended_in(
+    result: dict[str, Any], points: float, why: str
+) -> None:
+    found, said = earned(2.0, result)
+    assert found == points
+    assert said.startswith(why) and bool(said) == bool(why)

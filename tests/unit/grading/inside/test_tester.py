@@ -260,7 +260,12 @@ def test_what_stands_beside_the_tests_comes_before_the_submissions() -> None:
         "print('not shown')\ndef expected(n):\n    return n * n\n",
     )
     assert "AssertionError" in graded.run("assert square(3) == expected(3)")["why"]
-    assert graded.run("assert expected(3) == 9") == {"passed": True, "why": "", "printed": ""}
+    assert graded.run("assert expected(3) == 9") == {
+        "passed": True,
+        "why": "",
+        "value": None,
+        "printed": "",
+    }
 
 
 def test_a_later_test_sees_the_names_of_an_earlier_and_runs_after_its_failure() -> None:
@@ -271,7 +276,7 @@ def test_a_later_test_sees_the_names_of_an_earlier_and_runs_after_its_failure() 
 
 def test_what_was_printed_is_told() -> None:
     found = result(HONEST, "greet('Ada')\nprint('mine')")
-    assert found == {"passed": True, "why": "", "printed": "Hello, Ada!\nmine\n"}
+    assert found == {"passed": True, "why": "", "value": None, "printed": "Hello, Ada!\nmine\n"}
 
 
 def test_what_is_told_is_bounded() -> None:
@@ -327,3 +332,100 @@ def test_a_name_of_pythons_own_may_be_the_submissions() -> None:
     graded.prepare([], asked=["max"])
     assert not graded.run("assert max([1, 2]) == 2")["passed"]
     assert graded.run("assert min([1, 2]) == 1")["passed"]
+
+
+@pytest.mark.parametrize(
+    ("cell", "value"),
+    [
+        ("square(2) / 8", 0.5),
+        ("points = 1\npoints + 1", 2.0),
+        ("import numpy\nnumpy.float32(1.5)", 1.5),
+        ("1;", None),
+        ("points = 1", None),
+        ("None", None),
+        ("True", None),
+        ("'1'", None),
+        ("square", None),
+        ("pass", None),
+        ("# nothing", None),
+    ],
+)
+def test_a_cell_may_end_in_a_number(cell: str, value: float | None) -> None:
+    assert result(HONEST, cell, "cell") == {
+        **{"passed": True, "why": "", "printed": ""},
+        "value": value,
+    }
+
+
+def test_no_object_of_a_submissions_is_a_number_of_points() -> None:
+    source = "class Points(float): pass\npoints = Points(2)"
+    assert result(source, "points", "cell")["value"] is None
+    assert result(source, "points + 1", "cell")["value"] is None
+
+
+def test_a_cell_says_which_line_failed() -> None:
+    assert why(HONEST, "x = 1\n1 / 0", "cell").startswith("line 2: 1 / 0")
+    assert why(HONEST, "x = 1\n1 / 0\nx = 2", "cell").startswith("line 2: 1 / 0")
+    assert "SyntaxError" in why(HONEST, "x = = 1", "cell")
+
+
+USES = """\
+def squares(n):
+    return [k * k for k in range(1, n + 1)]
+def total(n):
+    return sum(squares(n))
+"""
+
+USED = {
+    "taken away": """\
+kept = squares
+del squares
+try:
+    total(1)
+except NameError:
+    pass
+else:
+    raise AssertionError("it does not use squares")
+finally:
+    squares = kept
+""",
+    "replaced": """\
+kept = squares
+calls = []
+def squares(n):
+    calls.append(n)
+    return [1, 1]
+try:
+    assert total(5) == 2 and calls == [5]
+finally:
+    squares = kept
+""",
+    "replaced by a lambda": """\
+kept, squares = squares, lambda n: [7]
+assert total(5) == 7
+squares = kept
+""",
+}
+
+
+@pytest.mark.parametrize("test", USED.values(), ids=USED)
+def test_a_test_sees_whether_a_function_of_the_submissions_is_used(test: str) -> None:
+    for source, passes in (
+        (USES, True),
+        (USES.replace("sum(squares(n))", "sum(k * k for k in range(n + 1))"), False),
+    ):
+        graded = Graded(Kernel(source).exchange)
+        graded.prepare([], solved=["squares", "total"])
+        assert graded.run(test, "cell")["passed"] is passes, graded.said
+        if passes:
+            assert graded.run("assert squares(2) == [1, 4] and total(2) == 5")["passed"]
+
+
+def test_no_plain_value_of_a_test_goes_to_the_submission() -> None:
+    graded = Graded(Kernel("def total(n):\n    return expected").exchange)
+    graded.prepare([], solved=["total", "expected"])
+    found = graded.run("expected = 5\nassert total(2) == expected")
+    assert not found["passed"] and "NameError" in found["why"]
+    assert graded.run("del expected")["passed"]
+    for name in ("expected", "other"):
+        assert "NameError" in graded.run(f"del {name}")["why"]

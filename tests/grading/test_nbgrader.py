@@ -1,0 +1,238 @@
+"""A whole course with the real nbgrader: release, hand in, autograde, feedback, formgrader.
+
+nbgrader lies in a directory of its own, which ``make test-grading`` installs: its extensions would
+be every other test's too.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from playwright.sync_api import sync_playwright
+
+from tests import ordinary_user
+from tests.grading.conftest import as_root, give_all
+from tests.grading.test_course import HOSTILE, RAW, manifest
+from tests.integration.conftest import Launcher
+
+NBGRADER = Path(sys.prefix, "nbgrader")
+ENV = {"PYTHONPATH": str(NBGRADER), "PATH": f"{NBGRADER / 'bin'}:{os.environ['PATH']}"}
+
+LOWEST = "def squares(n):\n    if n < 1:\n        raise ValueError(n)\n"
+HONEST = [
+    f"{LOWEST}    return [k * k for k in range(1, n + 1)]",
+    f"{LOWEST}    return list(map(lambda k: k**2, range(1, n + 1)))",
+    f"import math\n{LOWEST}    return [int(math.pow(k, 2)) for k in range(1, n + 1)]",
+]
+SUM = "def sum_of_squares(n):\n    return sum(squares(n))"
+FULL = 3.0
+SCRIPT = "<script>document.title = 'taken'; alert('taken')</script>"
+
+CHEATS = {
+    "always": "class Yes:\n    __eq__ = lambda self, other: True\n"
+    "    __call__ = lambda self, *a: self\nsquares = sum_of_squares = Yes()",
+    "patches-assert": "import sys\nsys.excepthook = sys.exit\nimport builtins\n"
+    "builtins.AssertionError = builtins.Exception = ValueError\nsquares = sum_of_squares = abs",
+    "deletes-outputs": "get_ipython().run_cell = lambda *a, **k: None\nimport sys\n"
+    "sys.stdout = sys.stderr = None",
+    "says-points": "print('1.0')\n1.0",
+    "exits-at-import": "raise SystemExit(0)",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Taught:
+    """A course of nbgrader's quickstart, with its first notebook alone."""
+
+    directory: Path
+    launcher: Launcher
+    root: bool
+
+    def __call__(self, *words: str, code: int = 0) -> str:
+        """What ``nbgrader WORDS`` says."""
+        give_all(self.directory.parent, self.launcher.owner)
+        env = {**ENV, "HOME": str(self.directory.parent / "home")}
+        env |= {name: os.environ[name] for name in ("DOCKER_HOST",) if name in os.environ}
+        run = as_root if self.root else ordinary_user.run
+        argv = [sys.executable, "-m", *words]
+        done = run(argv, env=env, timeout=1200, cwd=str(self.directory))
+        assert done.returncode == code, done.stdout + done.stderr
+        return str(done.stdout + done.stderr)
+
+    def hand_in(self, student: str, answers: Mapping[str, str] | bytes) -> Path:
+        """The released notebook with these answers to the cells of these names."""
+        place = self.directory / "submitted" / student / "ps1"
+        place.mkdir(parents=True)
+        notebook = place / "problem1.ipynb"
+        if isinstance(answers, bytes):
+            notebook.write_bytes(answers)
+            return place
+        content = nbformat.read(self.directory / "release/ps1/problem1.ipynb", 4)
+        for cell in content.cells:
+            name = cell.metadata.get("nbgrader", {}).get("grade_id")
+            cell.source = answers.get(name, cell.source)
+        nbformat.write(content, notebook)
+        return place
+
+    def scores(self) -> dict[str, float | None]:
+        """What each student has by the tests alone."""
+        return dict(
+            self.ask(
+                "SELECT submitted_assignment.student_id, SUM(grade.auto_score) FROM grade"
+                " JOIN submitted_notebook ON grade.notebook_id = submitted_notebook.id"
+                " JOIN submitted_assignment"
+                " ON submitted_notebook.assignment_id = submitted_assignment.id"
+                " GROUP BY submitted_assignment.student_id"
+            )
+        )
+
+    def comments(self) -> dict[str, str]:
+        """What nbgrader says below the first answer of each."""
+        return {
+            student: comment or ""
+            for student, comment in self.ask(
+                "SELECT submitted_assignment.student_id, comment.auto_comment FROM comment"
+                " JOIN base_cell ON comment.cell_id = base_cell.id AND base_cell.name = 'squares'"
+                " JOIN submitted_notebook ON comment.notebook_id = submitted_notebook.id"
+                " JOIN submitted_assignment"
+                " ON submitted_notebook.assignment_id = submitted_assignment.id"
+            )
+        }
+
+    def ask(self, query: str) -> list[tuple[Any, ...]]:
+        with sqlite3.connect(self.directory / "gradebook.db") as gradebook:
+            return gradebook.execute(query).fetchall()
+
+
+@pytest.fixture
+def taught(launcher: Launcher, request: pytest.FixtureRequest) -> Iterator[Taught]:
+    made = launcher.project(python=True, container={"memory": 1024})
+    course = Taught(directory=made, launcher=launcher, root=getattr(request, "param", False))
+    (made.parent / "home").mkdir()
+    course("nbgrader", "quickstart", "course")
+    for path in (made / "course").iterdir():
+        path.rename(made / path.name)
+    (made / "course").rmdir()
+    (made / "source/ps1/problem2.ipynb").unlink()
+    with (made / "nbgrader_config.py").open("a") as config:
+        config.write(
+            "from moat_nb.grading.nbgrader import use_sandboxes\n"
+            "use_sandboxes(c, kernel='course')\n"
+            f"c.SandboxedExecute.runtime = {launcher.runtime!r}\n"
+            "c.Execute.timeout = c.SandboxedExecute.test_timeout = 12\n"
+        )
+    course("nbgrader", "generate_assignment", "ps1")
+    yield course
+    shutil.rmtree(made.parent / "home", ignore_errors=True)
+
+
+ROOT = pytest.mark.skipif(os.getuid() != 0, reason="only root can be root")
+
+
+@pytest.mark.timeout(1500)
+def test_a_course_is_graded_and_nobody_earns_what_they_did_not(taught: Taught) -> None:
+    honest = {
+        f"honest-{n}": {"squares": source, "sum_of_squares": SUM}
+        for n, source in enumerate(HONEST * 3)
+    }
+    hostile = {name: {"squares": source} for name, (source, _) in HOSTILE.items()}
+    cheats = {name: {"squares": source} for name, source in CHEATS.items()}
+    for student, answers in {**honest, **hostile, **cheats, **RAW}.items():
+        taught.hand_in(student, answers)
+    linked = taught.hand_in("linked", {"squares": HONEST[0]})
+    (linked / "problem1.ipynb").unlink()
+    (linked / "problem1.ipynb").symlink_to(taught.directory / "source/ps1/problem1.ipynb")
+    kept = {"source", "submitted", "release", "moat.yaml"}
+    before = {name: manifest(taught.directory / name) for name in kept}
+    said = taught("nbgrader", "autograde", "ps1", code=1)  # of those that are no notebooks
+    assert {name: manifest(taught.directory / name) for name in kept} == before
+    assert "linked/ps1/problem1.ipynb is a link" in said
+    scores, comments = taught.scores(), taught.comments()
+    wrong = {
+        student: (scores.get(student), comments.get(student))
+        for student in {*honest, *hostile, *cheats, *RAW, "linked"}
+        if (scores.get(student) or 0.0) != (FULL if student in honest else 0.0)
+        or (student in HOSTILE and not comments[student].startswith(tuple(HOSTILE[student][1])))
+        or (student in CHEATS and not comments[student])
+        or (student in honest and comments[student])
+    }
+    assert wrong == {}
+    taught("nbgrader", "generate_feedback", "ps1")
+    pages = {
+        path.parent.parent.name: path.read_text()
+        for path in (taught.directory / "feedback").glob("*/ps1/problem1.html")
+    }
+    assert pages.keys() == {*honest, *hostile, *cheats}
+    assert "died: " in pages["crashes"]
+
+
+@pytest.mark.parametrize("taught", [pytest.param(True, marks=ROOT)], indirect=True)
+def test_root_grades_too(taught: Taught) -> None:
+    taught.hand_in("ada", {"squares": HONEST[0], "sum_of_squares": SUM})
+    taught.hand_in("bob", {})
+    taught("nbgrader", "autograde", "ps1")
+    assert taught.scores() == {"ada": FULL, "bob": 0.0}
+    assert "No response" in taught.comments()["bob"]
+
+
+def test_what_a_submission_shows_acts_in_no_page(taught: Taught) -> None:
+    """Nor with --no-execute, where the outputs are those that were handed in."""
+    show = f"from IPython.display import HTML, display\ndisplay(HTML({SCRIPT!r}))\n"
+    show += f"raise ValueError({SCRIPT!r})"
+    place = taught.hand_in("eve", {"squares": show, "sum_of_squares_equation": f"$x$ {SCRIPT}"})
+    path = place / "problem1.ipynb"
+    content = nbformat.read(path, 4)
+    content.cells += [
+        nbformat.v4.new_markdown_cell(f"{SCRIPT} and <b>more</b>"),
+        nbformat.v4.new_raw_cell(SCRIPT, metadata={"raw_mimetype": "text/html"}),
+        nbformat.v4.new_code_cell(
+            "2",
+            outputs=[
+                nbformat.v4.new_output("display_data", {"text/html": SCRIPT}),
+                nbformat.v4.new_output(
+                    "display_data", {"application/javascript": "alert('taken')"}
+                ),
+            ],
+        ),
+    ]
+    content.metadata["title"] = SCRIPT
+    nbformat.write(content, path)
+    config = taught.directory / "nbgrader_config.py"
+    ours = config.read_text()
+    plain = ours.replace("use_sandboxes(c, kernel='course')", "")
+    for settings, options, does in (
+        (plain, ("--no-execute",), True),  # the control
+        (ours, ("--no-execute",), False),
+        (ours, (), False),
+    ):
+        config.write_text(settings)
+        taught("nbgrader", "autograde", "ps1", "--force", *options)
+        taught("nbgrader", "generate_feedback", "ps1", "--force")
+        page = (taught.directory / "feedback/eve/ps1/problem1.html").read_text()
+        assert bool(opened(page)) is does, options
+
+
+def opened(page: str) -> list[str]:
+    """What a page does that a submission has had a part in."""
+    done: list[str] = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path="/usr/bin/chromium", args=["--no-sandbox"]
+        )
+        tab = browser.new_page()
+        tab.on("dialog", lambda dialog: (done.append(dialog.message), dialog.dismiss()))
+        tab.route("**/*", lambda route: route.abort())
+        tab.set_content(page)
+        if "taken" in tab.title():
+            done.append(tab.title())
+        browser.close()
+    return done
