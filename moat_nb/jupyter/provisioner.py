@@ -103,7 +103,9 @@ class MoatProvisioner(KernelProvisionerBase):
         given = dict(kwargs.pop("env", os.environ))
         kwargs = await super().pre_launch(env=given, **kwargs)
         self._env = meant_for_kernel(kwargs["env"], os.environ, self.kernel_spec.env)
-        self._cwd = kwargs.get("cwd")
+        self._cwd = kwargs.get("cwd") or self._cwd
+        if self._cwd is None and self._owns_sandbox:
+            self._cwd = str(Path.cwd())  # where a kernel without a sandbox would start
         kwargs["cmd"] = self._command(kwargs.pop("extra_arguments", []))
         return kwargs
 

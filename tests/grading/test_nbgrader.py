@@ -23,6 +23,7 @@ from tests import ordinary_user
 from tests.grading.conftest import as_root, give_all
 from tests.grading.test_course import HOSTILE, RAW, manifest
 from tests.integration.conftest import Launcher
+from tests.served import home_of, served
 
 NBGRADER = Path(sys.prefix, "nbgrader")
 ENV = {"PYTHONPATH": str(NBGRADER), "PATH": f"{NBGRADER / 'bin'}:{os.environ['PATH']}"}
@@ -236,3 +237,42 @@ def opened(page: str) -> list[str]:
             done.append(tab.title())
         browser.close()
     return done
+
+
+def test_formgrader_grades_and_shows(taught: Taught) -> None:
+    """By its own button, in a server that has an event loop of its own."""
+    taught.hand_in("ada", {"squares": HONEST[0], "sum_of_squares": SUM})
+    taught.hand_in("eve", {"squares": f"1 / 0 # {SCRIPT}", "sum_of_squares_equation": SCRIPT})
+    home = home_of(taught.directory)
+    give_all(taught.directory, taught.launcher.owner)
+    words = ["-m", "jupyter", "server", "--no-browser", "--ServerApp.port=0"]
+    words += [f"--ServerApp.root_dir={taught.directory}", "--ServerApp.ip=127.0.0.1"]
+    words += ["--ServerApp.jpserver_extensions={'nbgrader.server_extensions.formgrader': True}"]
+    with served(words, home=home, cwd=taught.directory, **ENV) as server:
+        for student in ("ada", "eve"):
+            status, said = server("POST", f"/formgrader/api/submission/ps1/{student}/autograde")
+            assert (status, said["success"]) == (200, True), said
+        _, listed = server("GET", "/formgrader/api/submissions/ps1")
+        scores = {one["student"]: (one["autograded"], one["score"]) for one in listed}
+        assert scores == {"ada": (True, FULL), "eve": (True, 0)}
+        _, notebooks = server("GET", "/formgrader/api/submitted_notebooks/ps1/problem1")
+        for one in notebooks:
+            status, page = server("GET", f"/formgrader/submissions/{one['id']}/")
+            assert status == 200 and b"squares" in page
+            assert opened(page.decode()) == []
+
+
+def test_a_notebook_is_validated_in_the_sandbox_whichever_kernel_it_names(taught: Taught) -> None:
+    course = str(taught.directory)
+    named = ("--name", "course", "--workspace", "notebook", "--runtime", taught.launcher.runtime)
+    taught("moat_nb", "install", course, *named)
+    look = f"import os\nseen = os.path.exists({course!r})\n{HONEST[0]}"
+    check = "if seen:\n    raise SystemExit('it runs outside')\n"
+    others = {"sum_of_squares_equation": "$x$", "sum_of_squares_application": "answer = 1"}
+    place = taught.hand_in("ada", {"squares": look, "sum_of_squares": f"{check}{SUM}", **others})
+    where = f"{place}/problem1.ipynb"
+    assert "Success! Your notebook passes all the tests" in taught("nbgrader", "validate", where)
+    (place / "problem1.ipynb").write_text(
+        (place / "problem1.ipynb").read_text().replace("if seen:", "if not seen:")
+    )
+    assert "VALIDATION FAILED ON 1 CELL" in taught("nbgrader", "validate", where)

@@ -44,12 +44,11 @@ def jupyter_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pa
     yield tmp_path
 
 
-def executed(directory: Path, kernel: str) -> list[str]:
-    """What a notebook in that directory prints."""
+def executed(directory: Path | None, kernel: str) -> list[str]:
+    """What a notebook in that directory prints; None for a client that names none."""
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(LOOK)])
-    client = NotebookClient(
-        notebook, kernel_name=kernel, resources={"metadata": {"path": str(directory)}}
-    )
+    resources = {"metadata": {"path": str(directory)}} if directory is not None else {}
+    client = NotebookClient(notebook, kernel_name=kernel, resources=resources)
     client.execute()
     return "".join(output.text for output in notebook.cells[0].outputs).splitlines()
 
@@ -65,6 +64,15 @@ def test_each_notebook_sees_its_own_directory_and_nothing_above(
         assert (course / student / "hidden/tests.py").read_text() == "assert True"
     with pytest.raises(ConfigError, match="start it below, in the directory of a notebook"):
         executed(course, name)
+
+
+def test_a_client_that_names_no_directory_means_its_own(
+    launcher: Launcher, course: Path, jupyter_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As nbgrader's `validate` does."""
+    name, _ = install(str(course), runtime=launcher.runtime, prefix=str(jupyter_path))
+    monkeypatch.chdir(course / "ada")
+    assert executed(None, name) == ["['hidden', 'ps1.txt'] /workspace", "[]"]
 
 
 def test_a_kernelspec_takes_notebooks_of_anywhere(
