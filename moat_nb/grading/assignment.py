@@ -37,13 +37,15 @@ class Case:
     """A ``cell`` may end in a number: the points that it gives."""
     points: float
     hidden: bool = False
+    needs: int | None = None
+    """How many of what tests stand on come before it; None for all."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Assignment:
     cases: tuple[Case, ...]
     prepared: tuple[str, ...] = ()
-    """What tests stand on: imports and functions of the teacher's own."""
+    """What tests stand on, in its order: imports and functions of the teacher's own."""
     asked: tuple[str, ...] = ()
     """Names of Python's own that the submission is to define: exercises such as "write a max()"."""
     bound: tuple[str, ...] = ()
@@ -107,8 +109,11 @@ def of_nbgrader(source: Path, content: dict[str, Any]) -> Assignment:
         text = source.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise MoatError(f"{source}: {error}; the imports of the tests are read there") from error
+    made = _notebook(source, text)
+    needs = {case.name: case.needs for case in made.cases}
     cases = _notebook(source, json.dumps(content)).cases
-    return dataclasses.replace(_notebook(source, text), cases=cases, notebook=source.name)
+    cases = tuple(dataclasses.replace(case, needs=needs.get(case.name)) for case in cases)
+    return dataclasses.replace(made, cases=cases, notebook=source.name)
 
 
 def _notebook(path: Path, text: str) -> Assignment:
@@ -137,7 +142,7 @@ def _notebook(path: Path, text: str) -> Assignment:
             case = Case(
                 name=name, source=source, form="cell", points=points, hidden=HIDDEN in source
             )
-            cases.append(case)
+            cases.append((case, len(prepared)))
         body = _statements(source)
         if solved:
             theirs |= set(_bound([node for node in body if not isinstance(node, IMPORTS)]))
@@ -148,10 +153,11 @@ def _notebook(path: Path, text: str) -> Assignment:
         if not graded:
             kinds = OURS if about.get("locked") is True and not solved else IMPORTS
             prepared += [node for node in body if isinstance(node, kinds)]
+    # What a solution binds anew is the submission's.
+    kept = [not theirs & set(_bound([one])) for one in prepared]
     return Assignment(
-        cases=tuple(cases),
-        # What a solution binds anew is the submission's.
-        prepared=tuple(ast.unparse(one) for one in prepared if not theirs & set(_bound([one]))),
+        cases=tuple(dataclasses.replace(case, needs=sum(kept[:at])) for case, at in cases),
+        prepared=tuple(ast.unparse(one) for one, keep in zip(prepared, kept, strict=True) if keep),
         by_hand=tuple(by_hand),
         asked=tuple(asked),
         bound=tuple(sorted(bound - theirs)),

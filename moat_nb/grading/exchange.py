@@ -28,7 +28,7 @@ from moat_nb.jupyter.cells import Options, run_cell
 from moat_nb.jupyter.kernel_manager import Kernel
 from moat_nb.text.untrusted import as_dict
 
-__all__ = ["Exchange"]
+__all__ = ["Exchange", "Unprepared"]
 
 CALL_SECONDS = 1.0
 """Beyond the time that a call may take: for the words that it took too long."""
@@ -70,14 +70,24 @@ class _Call:
         self._answers.put(_END)
 
 
+class Unprepared(MoatError):
+    """What the tests stand on failed, and no submission had a part in it."""
+
+
 class Exchange:
-    """Runs tests in ``tester`` over what runs in ``kernel``; a context manager.
+    """Runs the tests of an assignment in ``tester`` over what runs in ``kernel``; a context
+    manager.
 
     ``seconds`` is how long one call of the submission's may take, and one test.
     """
 
-    def __init__(self, tester: Kernel, kernel: Kernel, *, seconds: float) -> None:
+    def __init__(
+        self, assignment: Assignment, tester: Kernel, kernel: Kernel, *, seconds: float
+    ) -> None:
+        self._assignment = assignment
         self._tester, self._kernel, self._seconds = tester, kernel, seconds
+        self._prepared: int | None = None
+        """How much of what tests stand on has run; None before both sides are ready."""
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="moat-answer")
         self._call = _Call()
         self._result: dict[str, Any] = {}
@@ -90,23 +100,12 @@ class Exchange:
         self._call.close()
         self._thread.shutdown()
 
-    def prepare(self, assignment: Assignment) -> None:
-        """Make both sides ready. Raises MoatError where the tests' cannot be."""
-        with contextlib.suppress(MoatError):  # each test finds out, and its words are better
-            self._run(self._kernel, _of_submission())
-        names = (assignment.asked, assignment.bound, assignment.solved)
-        code = f"{_of_tester()}\n_moat.prepare({assignment.prepared!r}, *{names!r})"
-        with contextlib.suppress(CellInterrupted):  # by a call of the submission's
-            self._run(self._tester, code, self._ask)
-        self._call.close()
-        if why := self._result.get("why"):
-            raise MoatError(f"the tests cannot be prepared: {why}")
-
     def run(self, case: Case) -> dict[str, Any]:
         """``passed``, ``value``, and of the submission's words too: ``why`` and ``printed``.
 
-        Raises MoatError when the tests' own kernel has ended.
+        Raises MoatError when the tests' own kernel has ended, and Unprepared.
         """
+        self._prepare(case)
         self._result = {}
         code = f"_moat.run({case.name!r}, {case.source!r}, {case.form!r})"
         try:
@@ -118,6 +117,27 @@ class Exchange:
         finally:
             self._call.close()
         return self._result or {"passed": False, "why": "the test did not come to its end"}
+
+    def _prepare(self, case: Case) -> None:
+        """Run what the test stands on, and has not run before; first of all, make both sides
+        ready."""
+        code = ""
+        if self._prepared is None:
+            self._prepared = 0
+            with contextlib.suppress(MoatError):  # the test finds out, and its words are better
+                self._run(self._kernel, _of_submission())
+            names = (self._assignment.asked, self._assignment.bound, self._assignment.solved)
+            code = f"{_of_tester()}\n_moat.name(*{names!r})\n"
+        sources = self._assignment.prepared[self._prepared : case.needs]
+        if not (code or sources):
+            return
+        self._prepared += len(sources)
+        self._result = {}
+        with contextlib.suppress(CellInterrupted):  # by a call of the submission's
+            self._run(self._tester, f"{code}_moat.prepare({sources!r})", self._ask)
+        self._call.close()
+        if why := self._result.get("why"):
+            raise Unprepared(f"the tests cannot be prepared: {why}")
 
     def _run(
         self, kernel: Kernel, code: str, ask: Callable[[str, bool], str] | None = None

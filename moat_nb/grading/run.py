@@ -15,7 +15,7 @@ from typing import Any
 
 from moat_nb.errors import CellInterrupted, MoatError, MoatRemoteError, SandboxGone
 from moat_nb.grading.assignment import Assignment, Case
-from moat_nb.grading.exchange import Exchange
+from moat_nb.grading.exchange import Exchange, Unprepared
 from moat_nb.grading.outputs import Outputs
 from moat_nb.grading.submissions import (
     Cell,
@@ -129,6 +129,10 @@ class _Runner:
         self._material, self._scratch, self._outputs = material, scratch, outputs
         self._give_up = time.monotonic() + material.limits.whole
         self._outside: list[str] = []
+        self._too_long: list[str] = []
+        """Which times were over, in words."""
+        self._exchange: Exchange | None = None
+        """From the first test on."""
 
     def run(self, cells: tuple[Cell, ...]) -> Run:
         cases = self._material.assignment.cases
@@ -179,35 +183,27 @@ class _Runner:
 
     def _run(self, cells: tuple[Cell, ...], tester: Future[Kernel] | None) -> Run:
         kernel = self._started("work")
+        ran: list[CellRun] = []
+        tests: list[TestRun] = []
         try:
-            with self._material.live.kept(kernel.sandbox):
-                theirs = self._material.assignment.notebook is None
-                own = [one for one in cells if one.is_code and (theirs or not one.is_test)]
-                ran, too_long = self._run_cells(kernel, own)
-                tests: tuple[TestRun, ...] = ()
-                if tester is not None:
-                    with self._material.live.kept(tester.result().sandbox):
-                        tests = tuple(self._run_tests(kernel, tester.result()))
-                return self._seen(kernel, tuple(ran), tests, too_long)
+            with self._material.live.kept(kernel.sandbox), contextlib.ExitStack() as stack:
+                for step in _steps(cells, self._material.assignment):
+                    if isinstance(step, Cell):
+                        ran.append(self._run_cell_if_any_may(kernel, step))
+                    elif tester is not None:
+                        tests.append(self._run_test(step, kernel, tester, stack))
+                return self._seen(kernel, tuple(ran), tuple(tests))
         finally:
             _close(kernel)
 
     # -------- its cells
 
-    def _run_cells(self, kernel: Kernel, cells: list[Cell]) -> tuple[list[CellRun], str]:
-        ran: list[CellRun] = []
-        too_long: list[str] = []
-        for cell in cells:
-            if self._outputs.too_much or kernel.why_ended() or self._is_over():
-                ran.append(CellRun(number=cell.number, outcome="not run"))
-                continue
-            run, why = self._run_cell(kernel, cell)
-            ran.append(run)
-            too_long += [why] if why else []
-        return ran, "; ".join(too_long[:3])
+    def _run_cell_if_any_may(self, kernel: Kernel, cell: Cell) -> CellRun:
+        if self._outputs.too_much or kernel.why_ended() or self._is_over():
+            return CellRun(number=cell.number, outcome="not run")
+        return self._run_cell(kernel, cell)
 
-    def _run_cell(self, kernel: Kernel, cell: Cell) -> tuple[CellRun, str]:
-        """How it went, and which time it took longer than."""
+    def _run_cell(self, kernel: Kernel, cell: Cell) -> CellRun:
         limits = self._material.limits
         seconds = min(limits.cell, self._left())
         options = Options(timeout=seconds)
@@ -220,7 +216,7 @@ class _Runner:
             made = CellRun(number=cell.number, outcome="raised", error=words)
         except CellInterrupted as error:
             if options.cancelled.is_set():
-                return CellRun(number=cell.number, outcome="stopped"), ""
+                return CellRun(number=cell.number, outcome="stopped")
             made = CellRun(number=cell.number, outcome="timed out")
             limit = f"{limits.cell:g} s"
             if seconds < limits.cell:
@@ -229,12 +225,12 @@ class _Runner:
             if not error.stopped:
                 goes_on = ", and did not stop, so its kernel was ended"
                 kernel.signal_kernel(signal.SIGKILL)
-            return made, f"cell {cell.number} took longer than {limit}{goes_on}"
+            self._too_long.append(f"cell {cell.number} took longer than {limit}{goes_on}")
         except SandboxGone:
             made = CellRun(number=cell.number, outcome="ended")
         except MoatError as error:
             made = CellRun(number=cell.number, outcome="raised", error=one_line(str(error)))
-        return made, ""
+        return made
 
     def _left(self) -> float:
         return self._give_up - time.monotonic()
@@ -244,29 +240,30 @@ class _Runner:
 
     # -------- the tests
 
-    def _run_tests(self, kernel: Kernel, tester: Kernel) -> Iterator[TestRun]:
-        assignment, limits = self._material.assignment, self._material.limits
-        ready = False
-        with Exchange(tester, kernel, seconds=limits.test) as exchange:
-            for case in assignment.cases:
-                why = "the time for the whole was over" if self._is_over() else _why_not(kernel)
-                if not why and not ready:
-                    exchange.prepare(assignment)
-                    ready = True
-                result: dict[str, Any] = {"why": why}
-                if not why:
-                    try:
-                        result = exchange.run(case)
-                    except MoatError as error:  # it was given more than it could look at
-                        result = {"why": f"the tests' own kernel has ended: {error}"}
-                yield _test_run(case, result)
+    def _run_test(
+        self, case: Case, kernel: Kernel, tester: Future[Kernel], stack: contextlib.ExitStack
+    ) -> TestRun:
+        why = "the time for the whole was over" if self._is_over() else _why_not(kernel)
+        if why:
+            return _test_run(case, {"why": why})
+        if self._exchange is None:
+            material, its = self._material, tester.result()
+            stack.enter_context(material.live.kept(its.sandbox))
+            self._exchange = stack.enter_context(
+                Exchange(material.assignment, its, kernel, seconds=material.limits.test)
+            )
+        try:
+            return _test_run(case, self._exchange.run(case))
+        except Unprepared:
+            raise
+        except MoatError as error:  # it was given more than it could look at
+            return _test_run(case, {"why": f"the tests' own kernel has ended: {error}"})
 
     # -------- what was seen
 
-    def _seen(
-        self, kernel: Kernel, cells: tuple[CellRun, ...], tests: tuple[TestRun, ...], too_long: str
-    ) -> Run:
+    def _seen(self, kernel: Kernel, cells: tuple[CellRun, ...], tests: tuple[TestRun, ...]) -> Run:
         sandbox = kernel.sandbox
+        too_long = "; ".join(self._too_long[:3])
         if not too_long and self._left() <= 0:
             too_long = f"the whole took longer than {self._material.limits.whole:g} s"
         ended, how = None, kernel.ended()
@@ -293,6 +290,19 @@ class _Runner:
             outside=tuple(dict.fromkeys(dangerous or self._outside)),
             written=tuple(written),
         )
+
+
+def _steps(cells: tuple[Cell, ...], assignment: Assignment) -> Iterator[Cell | Case]:
+    """What runs, in its order: a test that stands in the notebook at its place there, as a later
+    cell may use its names for something else; the others last."""
+    cases = {case.name: case for case in assignment.cases}
+    for cell in cells:
+        if assignment.notebook is not None and cell.test is not None:
+            if cell.test in cases:
+                yield cases.pop(cell.test)
+        elif cell.is_code:
+            yield cell
+    yield from cases.values()
 
 
 def _below(path: str, top: str) -> str:

@@ -76,9 +76,9 @@ class Cell:
     number: int
     """As the notebook has it, from 1 on, text cells counted."""
     source: str
-    is_test: bool
-    """The assignment's own test cell; it is run in another place."""
     is_code: bool = True
+    test: str | None = None
+    """The name of the test of the assignment that stands here; it is run in another place."""
 
 
 def find(paths: Sequence[Path], notebook: str | None) -> list[Submission]:
@@ -180,9 +180,10 @@ def _cells(content: dict[str, Any]) -> Iterator[Cell]:
             continue
         about = as_dict(as_dict(cell.get("metadata")).get("nbgrader"))
         is_test = about.get("grade") is True and about.get("solution") is not True
+        test = str(about.get("grade_id")) if is_test else None
         is_code = cell.get("cell_type") == "code"
         source = without_halves(source)
-        yield Cell(number=number, source=source, is_code=is_code, is_test=is_test)
+        yield Cell(number=number, source=source, is_code=is_code, test=test)
 
 
 # ---------------------------------------------------------------- its workspace

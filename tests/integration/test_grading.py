@@ -93,6 +93,38 @@ def test_each_has_a_verdict_and_the_points_it_earned(
     assert not (course / "handed-in/eve/moat.yaml").exists()
 
 
+PARTS = [
+    ("answer = 1", {"solution": True, "grade_id": "a"}),
+    ("assert answer == 1", {"grade": True, "grade_id": "first", "points": 1}),
+    ("answer = 2", {"solution": True, "grade_id": "b"}),
+    ("doubled = answer * 2", {"locked": True, "grade_id": "c"}),
+    ("assert doubled == 4", {"grade": True, "grade_id": "second", "points": 1}),
+    ("0.5 * answer", {"grade": True, "grade_id": "third", "points": 2}),
+]
+
+
+def test_a_test_of_a_notebook_runs_where_it_stands(
+    launcher: Launcher, course: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And may give a part of its points."""
+    for directory, left_out in ((course, ""), (course / "ada", "b"), (course / "eve", "a")):
+        cells = [
+            nbformat.v4.new_code_cell(source, metadata={"nbgrader": about})
+            for source, about in PARTS
+            if about["grade_id"] != left_out
+        ]
+        directory.mkdir(exist_ok=True)
+        nbformat.write(nbformat.v4.new_notebook(cells=cells), directory / "ps1.ipynb")
+    words = ["ada", "eve", "ps1.ipynb", "--tests", "ps1.ipynb", "--runtime", launcher.runtime]
+    assert main(["grade", *words, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["submissions"]
+    assert [[test["points"] for test in one["tests"]] for one in found] == [
+        [1, 0, 0.5],
+        [0, 1, 1],
+        [1, 1, 1],
+    ]
+
+
 def test_without_tests_a_submission_passes_whose_cells_run(
     launcher: Launcher, course: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

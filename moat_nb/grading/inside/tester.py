@@ -253,12 +253,15 @@ class Tester:
         self._submission = Submission(ask, plain_values)
         self.names = Names(self._submission)
 
-    def prepare(self, sources: Any, asked: Any = (), bound: Any = (), solved: Any = ()) -> None:
+    def name(self, asked: Any, bound: Any, solved: Any) -> None:
+        """Say whose names are whose; see :class:`Names`."""
+        self.names.asked, self.names.bound = frozenset(asked), frozenset(bound)
+        self.names.solved = frozenset(solved)
+
+    def prepare(self, sources: Any) -> None:
         """Run what tests stand on, such as imports; say what failed for no fault of the
         submission's, which was not asked: what fails for its is found out by the test."""
         why = ""
-        self.names.asked, self.names.bound = frozenset(asked), frozenset(bound)
-        self.names.solved = frozenset(solved)
         for source in sources:
             requests = self._submission.requests
             try:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from moat_nb.errors import MoatError
-from moat_nb.grading.assignment import NO_TESTS, Assignment, read
+from moat_nb.grading.assignment import NO_TESTS, Assignment, of_nbgrader, read
 
 
 def cell(source: str | list[str], kind: str = "code", **nbgrader: Any) -> dict[str, Any]:
@@ -98,6 +98,49 @@ def test_what_locked_cells_and_tests_bind_is_asked_of_no_submission(write: Any) 
     )
     assert made.bound == ("Checker", "TOL", "n", "want")
     assert made.prepared == ("TOL = 1e-09", "class Checker:\n    ...")
+
+
+def test_a_test_needs_what_stands_before_it(write: Any) -> None:
+    made = notebook(
+        write,
+        cell("import math"),
+        test_cell("assert 1", "first", 1),
+        cell("doubled = answer * 2\nanswer = 3", locked=True),
+        cell("answer = 1", solution=True),
+        test_cell("assert 2", "second", 1),
+        cell("import csv"),
+    )
+    assert made.prepared == ("import math", "doubled = answer * 2", "import csv")
+    assert [case.needs for case in made.cases] == [1, 2]
+
+
+def test_what_nbgrader_put_back_stands_on_the_teachers_own(write: Any, tmp_path: Path) -> None:
+    source = write(
+        {
+            "cells": [
+                cell("import math"),
+                test_cell("assert 1", "first", 1),
+                cell("import csv\ndef answer(): return 1", solution=True),
+                test_cell("assert 2", "second", 1),
+            ]
+        },
+        "teachers.ipynb",
+    )
+    theirs = [
+        cell("import evil\nevil = 3", solution=True),
+        test_cell("assert 22", "second", 5),
+        test_cell("assert 3", "third", 1),
+    ]
+    made = of_nbgrader(source, {"cells": theirs})
+    assert made.prepared == ("import math", "import csv")
+    assert [(case.name, case.source, case.points, case.needs) for case in made.cases] == [
+        ("second", "assert 22", 5, 2),
+        ("third", "assert 3", 1, None),
+    ]
+    assert (made.solved, made.notebook) == (("answer",), "teachers.ipynb")
+    assert of_nbgrader(source, {"cells": []}).cases == ()
+    with pytest.raises(MoatError, match="the imports of the tests are read there"):
+        of_nbgrader(tmp_path / "none.ipynb", {"cells": theirs})
 
 
 def test_a_tests_digest_changes_with_its_text(write: Any) -> None:

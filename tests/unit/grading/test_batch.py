@@ -47,7 +47,7 @@ class Runs:
         outputs = Outputs()
         outputs.begin(1, threading.Event())
         outputs.show("stream", {"name": "stdout", "text": "shown"}, [])
-        cells = (Cell(number=1, source="x = 1", is_test=False),)
+        cells = (Cell(number=1, source="x = 1"),)
         return self.seen.get(submission.name, SEEN), cells, outputs
 
 

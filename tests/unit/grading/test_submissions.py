@@ -126,7 +126,7 @@ def test_a_name_can_be_written_and_has_a_bounded_length(tmp_path: Path) -> None:
 
 
 def test_code_cells_are_numbered_as_the_notebook_has_them(tmp_path: Path) -> None:
-    test = {"nbgrader": {"grade": True, "solution": False}}
+    test = {"nbgrader": {"grade": True, "solution": False, "grade_id": "q"}}
     by_hand = {"nbgrader": {"grade": True, "solution": True}}
     text = notebook(
         "a = 1",
@@ -140,13 +140,13 @@ def test_code_cells_are_numbered_as_the_notebook_has_them(tmp_path: Path) -> Non
     )
     cells = cells_of(only(handed_in(tmp_path / "ada", a__ipynb=text)))
     assert cells == (
-        Cell(number=1, source="a = 1", is_test=False),
-        Cell(number=2, source="text", is_test=False, is_code=False),
-        Cell(number=3, source="b = 1\nb = 2", is_test=False),
-        Cell(number=4, source="assert a", is_test=True),
-        Cell(number=5, source="plot()", is_test=False),
-        Cell(number=7, source="c", is_test=False),
-        Cell(number=8, source="half \N{REPLACEMENT CHARACTER}", is_test=False),
+        Cell(number=1, source="a = 1"),
+        Cell(number=2, source="text", is_code=False),
+        Cell(number=3, source="b = 1\nb = 2"),
+        Cell(number=4, source="assert a", test="q"),
+        Cell(number=5, source="plot()"),
+        Cell(number=7, source="c"),
+        Cell(number=8, source="half \N{REPLACEMENT CHARACTER}"),
     )
 
 

@@ -60,7 +60,8 @@ class Graded:
         return self._result
 
     def prepare(self, sources: list[str], **names: list[str]) -> None:
-        self._tester.prepare(sources, **names)
+        self._tester.name(**{"asked": [], "bound": [], "solved": [], **names})
+        self._tester.prepare(sources)
 
     def run(self, test: str, form: str = "code") -> dict[str, Any]:
         self._result = {}
