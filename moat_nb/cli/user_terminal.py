@@ -8,9 +8,14 @@ import sys
 
 __all__ = ["asked", "is_there", "write_all"]
 
+BACKEND = "MPLBACKEND"
+"""Where every ipykernel names a module, whoever has started it: ipykernel/kernelapp.py."""
+
 
 def is_there() -> bool:
-    """Whether somebody can be asked."""
+    """Whether somebody can be asked. A notebook's ``!command`` has a terminal that nobody sees."""
+    if os.environ.get(BACKEND, "").startswith("module://"):
+        return False
     return sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
 
 

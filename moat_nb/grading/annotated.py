@@ -53,7 +53,7 @@ def _why(cell: CellRun, run: Run) -> Iterator[Content]:
         "timed out": run.too_long,
         "ended": ended,
         "stopped": "it printed more than is kept",
-        "not run": "what ran before it has ended the run",
+        "not run": "the run had ended before this cell",
     }
     yield _error(cell.outcome, words[cell.outcome])
 

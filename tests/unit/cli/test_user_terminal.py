@@ -47,6 +47,26 @@ def test_nobody_is_there_where_nothing_is_a_terminal(monkeypatch: pytest.MonkeyP
     assert not is_there()
 
 
+@pytest.mark.parametrize(
+    ("backend", "there"), [("module://matplotlib_inline.backend_inline", False), ("agg", True)]
+)
+def test_nobody_is_there_in_a_notebook(backend: str, there: bool) -> None:
+    """Its terminal is one that nobody types at, and would wait for ever."""
+    far, near = os.openpty()
+    argv = [sys.executable, "-c", "from moat_nb.cli.user_terminal import *; print(is_there())"]
+    done = subprocess.run(
+        argv,
+        env={**os.environ, "MPLBACKEND": backend},
+        stdin=near,
+        stderr=near,
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    assert done.stdout == f"{there}\n".encode()
+    os.close(near)
+    os.close(far)
+
+
 def test_all_is_written_to_a_pipe_that_does_not_block() -> None:
     here, there = os.pipe()
     os.set_blocking(there, False)

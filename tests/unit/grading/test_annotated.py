@@ -86,7 +86,7 @@ def test_a_cell_has_what_it_showed_and_why_it_was_the_last() -> None:
     assert shown[1] is None and shown[2] == []
     assert [one[0]["evalue"] for one in shown[3:]] == [
         "killed by SIGKILL",
-        "what ran before it has ended the run",
+        "the run had ended before this cell",
     ]
 
 
