@@ -6,6 +6,8 @@ is escaped, and the page allows neither a script nor a look at another host.
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from collections import Counter
 from collections.abc import Sequence
@@ -22,7 +24,7 @@ from moat_nb.host.whole_file import write_whole
 from moat_nb.text.tables import table
 from moat_nb.text.terminal import one_line, printable, without_halves
 
-__all__ = ["as_json", "as_table", "counted", "points", "write"]
+__all__ = ["as_csv", "as_json", "as_table", "counted", "points", "write"]
 
 LONGEST_DETAIL = 160
 MAX_SHOWN = 200_000
@@ -32,11 +34,15 @@ MAX_SHOWN = 200_000
 def as_table(grades: Sequence[Grade]) -> str:
     rows = [("SUBMISSION", "POINTS", "VERDICT", "WHY")]
     for grade in grades:
-        detail = one_line(" ".join(grade.detail.split()))  # which could look like another row
+        detail = one_line(_why(grade))
         if len(detail) > LONGEST_DETAIL:
             detail = f"{detail[:LONGEST_DETAIL]}..."
         rows.append((grade.submission, points(grade), grade.verdict, detail))
     return table(rows)
+
+
+def _why(grade: Grade) -> str:
+    return " ".join(grade.detail.split())  # lines of it could look like another row
 
 
 def points(grade: Grade) -> str:
@@ -59,13 +65,35 @@ def as_json(grades: Sequence[Grade], assignment: Assignment, *, whole: bool) -> 
     }
 
 
+def as_csv(grades: Sequence[Grade]) -> str:
+    """A line for each, with a column for each test: for a spreadsheet, or a course's own site."""
+    tests = list(dict.fromkeys(test["name"] for grade in grades for test in grade.tests))
+    lines = io.StringIO()
+    table = csv.writer(lines, lineterminator="\n")
+    table.writerow(["submission", "points", "of", "verdict", "why", *map(_cell, tests)])
+    for grade in grades:
+        earned = {test["name"]: test["points"] for test in grade.tests}
+        each = (earned.get(test, 0.0) for test in tests)
+        name, why = _cell(grade.submission), _cell(_why(grade))
+        table.writerow([name, grade.points, grade.of, grade.verdict, why, *each])
+    return lines.getvalue()
+
+
+def _cell(text: str) -> str:
+    """A text that no spreadsheet computes: https://owasp.org/www-community/attacks/CSV_Injection"""
+    text = one_line(text)
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+
+
 def write(grades: Sequence[Grade], assignment: Assignment, directory: Path, *, whole: bool) -> Path:
-    """Write ``results.json`` and ``report.html``; the latter's path. Raises MoatError."""
+    """Write ``results.json``, ``results.csv`` and ``report.html``; the latter's path. Raises
+    MoatError."""
     page = directory / "report.html"
     results = json.dumps(as_json(grades, assignment, whole=whole), indent=2)
     try:
         directory.mkdir(parents=True, exist_ok=True)
         write_whole(directory / "results.json", f"{results}\n")
+        write_whole(directory / "results.csv", as_csv(grades))
         write_whole(page, as_page(grades, assignment, whole=whole))
     except OSError as error:
         raise MoatError(f"{error.filename}: {error.strerror}; no report was written") from error

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import re
 from dataclasses import replace
@@ -54,6 +56,25 @@ def test_the_table_has_a_line_for_each() -> None:
         "ada         1.5/2   failed   1 of 2 tests: b",
         "bob         -       passed",
     ]
+
+
+def test_a_spreadsheet_has_a_line_for_each_and_a_column_for_each_test() -> None:
+    other = replace(GRADE, submission="bob", verdict="unreadable", detail="", points=0, tests=[])
+    assert report.as_csv([GRADE, other]) == (
+        "submission,points,of,verdict,why,a,b\n"
+        "ada,1.5,2.0,failed,1 of 2 tests: b,1.5,0.0\n"
+        "bob,0,2.0,unreadable,,0.0,0.0\n"
+    )
+    assert report.as_csv([]) == "submission,points,of,verdict,why\n"
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", 'a"b,c\nd'])
+def test_nothing_of_a_submission_is_computed_by_a_spreadsheet(text: str) -> None:
+    test = {**GRADE.tests[0], "name": text}
+    made = report.as_csv([replace(GRADE, submission=text, detail=text, tests=[test])])
+    head, row = csv.reader(io.StringIO(made))
+    for shown in (head[5], row[0], row[4]):
+        assert shown[0] not in "=+-@\t\r" and "\n" not in shown
 
 
 def test_a_line_of_the_table_is_one_line_of_bounded_length() -> None:
