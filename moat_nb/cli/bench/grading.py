@@ -6,9 +6,11 @@ import json
 import statistics
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 from moat_nb.cli.bench.kernels import TIMEOUT, plain_kernel
+from moat_nb.cli.bench.memory import Peak
 from moat_nb.cli.grade import jobs_of, prepared
 from moat_nb.errors import MoatError
 from moat_nb.grading.assignment import Assignment, Case
@@ -46,12 +48,17 @@ def main(directory: str, *, runtime: str | None, runs: int) -> int:
                 jobs=jobs,
             )
             readings.append((_plain(jobs), _graded(batch, submissions)))
+        # Not while the time is taken: it is no small work to look.
+        with Peak() as peak:
+            _graded(replace(batch, directory=scratch / "grades-peak"), submissions)
     plain, sandboxed = (statistics.median(column) for column in zip(*readings, strict=True))
     reached = "reached" if sandboxed / plain <= TARGET else "missed"
     print(
         f"{STUDENTS} submissions, {jobs} at a time, {plan.runtime.capabilities.name}:\n"
         f"plain kernels {plain:.1f} s, sandboxes {sandboxed:.1f} s, ratio {sandboxed / plain:.2f}, "
-        f"target <= {TARGET:.2f}: {reached}\nmedians of {runs}, taken in turns"
+        f"target <= {TARGET:.2f}: {reached}\nmedians of {runs}, taken in turns\n"
+        f"at most {peak.bytes / (1 << 20):.0f} MiB held by this process and all below it"
+        f"{', which containers are not' if plan.runtime.capabilities.images else ''}"
     )
     return 0
 

@@ -28,7 +28,7 @@ from moat_nb.sandbox.pool import POOL
 from moat_nb.sandbox.sandbox import Sandbox
 from moat_nb.text.progress import Silent
 
-__all__ = ["first_reply", "plain", "plain_kernel", "relayed", "sandboxed", "warm"]
+__all__ = ["first_reply", "plain", "plain_kernel", "pss", "relayed", "sandboxed", "warm"]
 
 TIMEOUT = 60
 MEGABYTES = 10
@@ -109,7 +109,7 @@ def relayed(project: Path, runtime: str) -> dict[str, float]:
             reading[f"{name}, relayed"] = found[name]
         provisioner = manager.provisioner
         assert isinstance(provisioner, MoatProvisioner) and provisioner.relay_pid is not None
-        reading["memory of the relay"] = _pss(Path(f"/proc/{provisioner.relay_pid}/smaps_rollup"))
+        reading["memory of the relay"] = pss(Path(f"/proc/{provisioner.relay_pid}/smaps_rollup"))
         client.stop_channels()
     _fill_pool(project, runtime)
     # As the provisioner does where the file has a pool.
@@ -196,7 +196,7 @@ def _drain(client: BlockingKernelClient, code: str) -> None:
     client.execute_interactive(code, timeout=TIMEOUT, output_hook=lambda message: None)
 
 
-def _pss(rollup: Path) -> float:
+def pss(rollup: Path) -> float:
     """A process's proportional set size, in bytes."""
     for line in rollup.read_text().splitlines():
         if line.startswith("Pss:"):
