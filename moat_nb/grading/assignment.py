@@ -53,6 +53,8 @@ class Assignment:
     solved: tuple[str, ...] = ()
     """Names that the teacher's own solution binds: a test may put another function there, or take
     it away, to see whether the submission uses it."""
+    classes: tuple[str, ...] | None = None
+    """Which of its names are classes; None where there is no solution to look at."""
     notebook: str | None = None
     """The name of the notebook that is handed in, where the tests stand in one."""
     by_hand: tuple[tuple[str, float], ...] = ()
@@ -93,6 +95,7 @@ def read(path: Path) -> Assignment:
         asked=tuple(name for assignment in made for name in assignment.asked),
         bound=tuple(name for assignment in made for name in assignment.bound),
         solved=tuple(name for assignment in made for name in assignment.solved),
+        classes=made[0].classes,
         notebook=path.name if path.suffix == ".ipynb" else None,
         by_hand=tuple(answer for assignment in made for answer in assignment.by_hand),
         digest=hashlib.sha256(repr(sorted(texts.items())).encode()).hexdigest(),
@@ -102,18 +105,22 @@ def read(path: Path) -> Assignment:
 # ---------------------------------------------------------------- nbgrader's
 
 
-def of_nbgrader(source: Path, content: dict[str, Any]) -> Assignment:
-    """The tests that nbgrader has put back into the notebook ``content``, with what they stand on
-    in the teacher's own, ``source``. Raises MoatError."""
+def of_nbgrader(source: Path, tests: list[dict[str, Any]]) -> Assignment:
+    """The tests that nbgrader's gradebook has, as cells of a notebook, in the order of ``source``,
+    the teacher's own, and with what they stand on there. Raises MoatError."""
     try:
         text = source.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise MoatError(f"{source}: {error}; the imports of the tests are read there") from error
     made = _notebook(source, text)
     needs = {case.name: case.needs for case in made.cases}
-    cases = _notebook(source, json.dumps(content)).cases
-    cases = tuple(dataclasses.replace(case, needs=needs.get(case.name)) for case in cases)
-    return dataclasses.replace(made, cases=cases, notebook=source.name)
+    order = list(needs)
+    cases = sorted(
+        _notebook(source, json.dumps({"cells": tests})).cases,
+        key=lambda case: order.index(case.name) if case.name in needs else len(order),
+    )
+    cases = [dataclasses.replace(case, needs=needs.get(case.name)) for case in cases]
+    return dataclasses.replace(made, cases=tuple(cases), notebook=source.name)
 
 
 def _notebook(path: Path, text: str) -> Assignment:
@@ -123,10 +130,12 @@ def _notebook(path: Path, text: str) -> Assignment:
         raise MoatError(f"{path}: this is no notebook: {error}") from error
     if not isinstance(cells, list):
         raise MoatError(f"{path}: this is no notebook: it has no cells")
-    cases, by_hand, asked = [], [], []
+    cases, by_hand = [], []
     prepared: list[ast.stmt] = []
     bound: set[str] = set()
     theirs: set[str] = set()
+    given: set[str] = set()
+    classes: list[str] = []
     for number, cell in enumerate(map(as_dict, cells), 1):
         source = cell.get("source", "")
         source = source if isinstance(source, str) else "".join(map(str, source))
@@ -146,10 +155,11 @@ def _notebook(path: Path, text: str) -> Assignment:
         body = _statements(source)
         if solved:
             theirs |= set(_bound([node for node in body if not isinstance(node, IMPORTS)]))
-            names = [node.name for node in body if isinstance(node, DEFINITIONS)]
-            asked += [name for name in names if hasattr(builtins, name)]
+            classes += _classes(body)
         elif graded or about.get("locked") is True:
             bound |= set(_bound(body))
+        elif not graded:
+            given |= set(_bound([node for node in body if not isinstance(node, IMPORTS)]))
         if not graded:
             kinds = OURS if about.get("locked") is True and not solved else IMPORTS
             prepared += [node for node in body if isinstance(node, kinds)]
@@ -159,9 +169,11 @@ def _notebook(path: Path, text: str) -> Assignment:
         cases=tuple(dataclasses.replace(case, needs=sum(kept[:at])) for case, at in cases),
         prepared=tuple(ast.unparse(one) for one, keep in zip(prepared, kept, strict=True) if keep),
         by_hand=tuple(by_hand),
-        asked=tuple(asked),
-        bound=tuple(sorted(bound - theirs)),
-        solved=tuple(sorted(theirs)),
+        asked=tuple(sorted(name for name in theirs if hasattr(builtins, name))),
+        # What an open cell binds, a submission has too, unless it was changed.
+        bound=tuple(sorted(bound - theirs - given)),
+        solved=tuple(sorted(theirs | given)),
+        classes=tuple(classes),
     )
 
 
@@ -170,8 +182,25 @@ def _statements(source: str) -> list[ast.stmt]:
     plain = "\n".join("" if line.startswith(("%", "!")) else line for line in source.splitlines())
     try:
         return ast.parse(plain).body
-    except (SyntaxError, ValueError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         return []
+
+
+MAKERS = frozenset({"namedtuple", "NamedTuple", "Enum", "IntEnum", "make_dataclass", "type"})
+
+
+def _classes(body: list[ast.stmt]) -> Iterator[str]:
+    """The names that statements bind to a class, as far as can be seen."""
+    for node in body:
+        if isinstance(node, ast.ClassDef):
+            yield node.name
+        elif isinstance(node, IMPORTS):
+            yield from _bound([node])
+        elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
+            maker = node.value.func
+            name = maker.attr if isinstance(maker, ast.Attribute) else getattr(maker, "id", "")
+            if name in MAKERS:
+                yield from _bound([node])
 
 
 def _bound(body: list[ast.stmt]) -> Iterator[str]:

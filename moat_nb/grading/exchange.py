@@ -1,7 +1,7 @@
-"""Between the kernel of a test and that of a submission: each request there, each answer back.
+"""Between the tests' process and a submission's kernel: each request there, each answer back.
 
-Neither kernel reaches the other. The texts that pass are read in the test's kernel alone; here no
-more is known of one than its first letter, which says what it is:
+Neither reaches the other. The texts that pass are read in the tests' process alone; here no more is
+known of one than its first letter, which says what it is:
 
 - from the test: ``Q`` asks the submission, ``A`` answers its call of a function, ``R`` is a result;
 - from the submission: ``D`` is the answer, ``C`` calls a function that the test has given it;
@@ -14,16 +14,13 @@ import contextlib
 import json
 import queue
 import threading
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 from moat_nb.errors import CellInterrupted, MoatError, MoatRemoteError
-from moat_nb.grading import inside
 from moat_nb.grading.assignment import Assignment, Case
 from moat_nb.grading.inside import plain_values
+from moat_nb.grading.tests_process import TestsProcess, TookTooLong, as_module
 from moat_nb.jupyter.cells import Options, run_cell
 from moat_nb.jupyter.kernel_manager import Kernel
 from moat_nb.text.untrusted import as_dict
@@ -82,7 +79,7 @@ class Exchange:
     """
 
     def __init__(
-        self, assignment: Assignment, tester: Kernel, kernel: Kernel, *, seconds: float
+        self, assignment: Assignment, tester: TestsProcess, kernel: Kernel, *, seconds: float
     ) -> None:
         self._assignment = assignment
         self._tester, self._kernel, self._seconds = tester, kernel, seconds
@@ -103,51 +100,45 @@ class Exchange:
     def run(self, case: Case) -> dict[str, Any]:
         """``passed``, ``value``, and of the submission's words too: ``why`` and ``printed``.
 
-        Raises MoatError when the tests' own kernel has ended, and Unprepared.
+        Raises MoatError when the tests' own process has ended, and Unprepared.
         """
         self._prepare(case)
         self._result = {}
-        code = f"_moat.run({case.name!r}, {case.source!r}, {case.form!r})"
         try:
-            self._run(self._tester, code, self._ask)
-        except CellInterrupted:
+            self._have_tested("run", case.name, case.source, case.form)
+        except TookTooLong:
             return {"passed": False, "why": f"the test took longer than {self._seconds:g} s"}
-        except MoatRemoteError as error:
-            return {"passed": False, "why": str(error)}
-        finally:
-            self._call.close()
         return self._result or {"passed": False, "why": "the test did not come to its end"}
 
     def _prepare(self, case: Case) -> None:
         """Run what the test stands on, and has not run before; first of all, make both sides
         ready."""
-        code = ""
         if self._prepared is None:
             self._prepared = 0
             with contextlib.suppress(MoatError):  # the test finds out, and its words are better
-                self._run(self._kernel, _of_submission())
-            names = (self._assignment.asked, self._assignment.bound, self._assignment.solved)
-            code = f"{_of_tester()}\n_moat.name(*{names!r})\n"
+                options = Options(timeout=self._seconds + CALL_SECONDS, hidden=True)
+                run_cell(self._kernel, _of_submission(), lambda *message: None, options)
+            made = self._assignment
+            self._have_tested("name", made.asked, made.bound, made.solved, made.classes)
         sources = self._assignment.prepared[self._prepared : case.needs]
-        if not (code or sources):
+        if not sources:
             return
         self._prepared += len(sources)
         self._result = {}
-        with contextlib.suppress(CellInterrupted):  # by a call of the submission's
-            self._run(self._tester, f"{code}_moat.prepare({sources!r})", self._ask)
-        self._call.close()
+        with contextlib.suppress(TookTooLong):  # by a call of the submission's
+            self._have_tested("prepare", sources)
         if why := self._result.get("why"):
             raise Unprepared(f"the tests cannot be prepared: {why}")
 
-    def _run(
-        self, kernel: Kernel, code: str, ask: Callable[[str, bool], str] | None = None
-    ) -> None:
-        options = Options(ask=ask, timeout=self._seconds + CALL_SECONDS, hidden=True)
-        run_cell(kernel, code, lambda *message: None, options)
+    def _have_tested(self, what: str, *args: Any) -> None:
+        try:
+            self._tester.do(what, *args, ask=self._ask, seconds=self._seconds + CALL_SECONDS)
+        finally:
+            self._call.close()
 
     # -------- what the test asks
 
-    def _ask(self, text: str, secret: bool) -> str:
+    def _ask(self, text: str) -> str:
         kind, words = text[:1], text[1:]
         if kind == "R":
             self._result = as_dict(json.loads(words))
@@ -171,8 +162,10 @@ class Exchange:
         answers: list[str] = []
 
         def hear(text: str, secret: bool) -> str:
-            if len(text) > plain_values.LONGEST or answers or text[:1] not in ("C", "D"):
-                raise EOFError  # input() has nobody to ask
+            # input() has nobody to ask, and no line of ours is two.
+            is_line = text.isascii() and "\n" not in text and len(text) <= plain_values.LONGEST
+            if answers or text[:1] not in ("C", "D") or not is_line:
+                raise EOFError
             if text[:1] == "C":
                 return call.call_back(text, self._seconds)
             answers.append(text)
@@ -195,40 +188,11 @@ class Exchange:
         call.said.put(answers[0] if answers else _END + why)
 
 
-@cache
-def _text(name: str) -> str:
-    return Path(inside.__path__[0], name).read_text(encoding="utf-8")
-
-
-_MODULE = """\
-def _moat_module(name, text):
-    import sys, types
-    module = sys.modules[name] = types.ModuleType(name)
-    module.__package__ = name.rpartition(".")[0]
-    exec(compile(text, name, "exec"), module.__dict__)
-    return module
-"""
-
-ASK = "get_ipython().kernel.raw_input"
-
-
 def _of_submission() -> str:
     return (
-        f"{_MODULE}"
-        f"_moat_values = _moat_module('_moat_values', {_text('plain_values.py')!r})\n"
-        f"_moat_answers = _moat_module('_moat_submission', {_text('submission.py')!r})\n"
-        f"_moat_answers.answer = _moat_answers.Submission("
-        f"get_ipython().user_ns, {ASK}, _moat_values).answer\n"
-        "del _moat_module, _moat_values, _moat_answers\n"
-    )
-
-
-def _of_tester() -> str:
-    return (
-        f"{_MODULE}"
-        f"_moat_values = _moat_module('_moat_values', {_text('plain_values.py')!r})\n"
-        "_moat_module('_moat_inside', '')\n"
-        f"_moat_module('_moat_inside.remote', {_text('remote.py')!r})\n"
-        f"_moat_tests = _moat_module('_moat_inside.tester', {_text('tester.py')!r})\n"
-        f"_moat = _moat_tests.Tester({ASK}, _moat_values, get_ipython().transform_cell)\n"
+        as_module("_moat_values", "plain_values.py")
+        + as_module("_moat_submission", "submission.py")
+        + "sys.modules['_moat_submission'].answer = sys.modules['_moat_submission'].Submission("
+        "get_ipython().user_ns, get_ipython().kernel.raw_input, sys.modules['_moat_values']"
+        ").answer\n"
     )

@@ -25,6 +25,7 @@ from moat_nb.grading.submissions import (
     copy_beside,
     copy_for,
 )
+from moat_nb.grading.tests_process import TestsProcess
 from moat_nb.grading.verdict import LONGEST_WHY, CellRun, Ended, Run, TestRun, earned
 from moat_nb.jupyter.cells import Options, connect, run_cell
 from moat_nb.jupyter.kernel_manager import Kernel, own_event_loop
@@ -138,63 +139,56 @@ class _Runner:
         cases = self._material.assignment.cases
         with ThreadPoolExecutor(1, thread_name_prefix="moat-tester") as thread:
             # It takes as long to start as the submission's own, so both start at once.
-            tester = thread.submit(self._tester) if cases else None
+            tests = thread.submit(self._started, "tests", kernels=False) if cases else None
             try:
-                return self._run(cells, tester)
+                return self._run(cells, tests)
             except MoatError as error:
                 return Run(not_started=str(error))
             finally:
-                if tester is not None:
+                if tests is not None:
                     with contextlib.suppress(MoatError):
-                        _close(tester.result())
+                        tests.result().stop()
 
-    def _tester(self) -> Kernel:
-        with own_event_loop():
-            return self._started("tests")
-
-    def _started(self, directory: str) -> Kernel:
+    def _started(self, directory: str, *, kernels: bool) -> Sandbox:
         plan, workspace = self._material.plan, self._scratch / directory
-        sandbox = Sandbox.launch(
+        return Sandbox.launch(
             plan.file.path,
             plan.runtime.capabilities.name,
             directory=workspace,
             workspace="notebook",
             spare=False,
             pooled=False,
+            kernels=kernels,
             progress=Silent,
             on_event=lambda kind, text: self._hear(kind, text, directory),
             before_start=lambda plan: _give(workspace, plan),
         )
-        kernel = None
-        try:
-            with self._material.live.kept(sandbox):
-                kernel = Kernel.launch(sandbox, times_cells=False, cwd=str(workspace))
+
+    @contextlib.contextmanager
+    def _kernel(self) -> Iterator[Kernel]:
+        """The submission's, with its sandbox."""
+        with self._started("work", kernels=True) as sandbox, self._material.live.kept(sandbox):
+            kernel = Kernel.launch(sandbox, times_cells=False, cwd=str(self._scratch / "work"))
+            try:
                 connect(kernel)
-        except BaseException:
-            if kernel is not None:
+                yield kernel
+            finally:
                 kernel.close()
-            sandbox.stop()
-            raise
-        return kernel
 
     def _hear(self, kind: str, text: str, directory: str) -> None:
         if kind in ("protected_made", "protected_changed") and directory == "work":
             self._outside.append(one_line(text))
 
-    def _run(self, cells: tuple[Cell, ...], tester: Future[Kernel] | None) -> Run:
-        kernel = self._started("work")
+    def _run(self, cells: tuple[Cell, ...], tests: Future[Sandbox] | None) -> Run:
         ran: list[CellRun] = []
-        tests: list[TestRun] = []
-        try:
-            with self._material.live.kept(kernel.sandbox), contextlib.ExitStack() as stack:
-                for step in _steps(cells, self._material.assignment):
-                    if isinstance(step, Cell):
-                        ran.append(self._run_cell_if_any_may(kernel, step))
-                    elif tester is not None:
-                        tests.append(self._run_test(step, kernel, tester, stack))
-                return self._seen(kernel, tuple(ran), tuple(tests))
-        finally:
-            _close(kernel)
+        found: list[TestRun] = []
+        with self._kernel() as kernel, contextlib.ExitStack() as stack:
+            for step in _steps(cells, self._material.assignment):
+                if isinstance(step, Cell):
+                    ran.append(self._run_cell_if_any_may(kernel, step))
+                elif tests is not None:
+                    found.append(self._run_test(step, kernel, tests, stack))
+            return self._seen(kernel, tuple(ran), tuple(found))
 
     # -------- its cells
 
@@ -241,23 +235,24 @@ class _Runner:
     # -------- the tests
 
     def _run_test(
-        self, case: Case, kernel: Kernel, tester: Future[Kernel], stack: contextlib.ExitStack
+        self, case: Case, kernel: Kernel, tests: Future[Sandbox], stack: contextlib.ExitStack
     ) -> TestRun:
         why = "the time for the whole was over" if self._is_over() else _why_not(kernel)
         if why:
             return _test_run(case, {"why": why})
         if self._exchange is None:
-            material, its = self._material, tester.result()
-            stack.enter_context(material.live.kept(its.sandbox))
+            material = self._material
+            stack.enter_context(material.live.kept(tests.result()))
+            tester = TestsProcess(tests.result())
             self._exchange = stack.enter_context(
-                Exchange(material.assignment, its, kernel, seconds=material.limits.test)
+                Exchange(material.assignment, tester, kernel, seconds=material.limits.test)
             )
         try:
             return _test_run(case, self._exchange.run(case))
         except Unprepared:
             raise
         except MoatError as error:  # it was given more than it could look at
-            return _test_run(case, {"why": f"the tests' own kernel has ended: {error}"})
+            return _test_run(case, {"why": f"the tests' own process has ended: {error}"})
 
     # -------- what was seen
 
@@ -294,15 +289,18 @@ class _Runner:
 
 def _steps(cells: tuple[Cell, ...], assignment: Assignment) -> Iterator[Cell | Case]:
     """What runs, in its order: a test that stands in the notebook at its place there, as a later
-    cell may use its names for something else; the others last."""
-    cases = {case.name: case for case in assignment.cases}
+    cell may use its names for something else, but after all that its teacher has put before it, as
+    one may have what another asks for; the others last."""
+    waiting = list(assignment.cases)
+    reached: set[str] = set()
     for cell in cells:
         if assignment.notebook is not None and cell.test is not None:
-            if cell.test in cases:
-                yield cases.pop(cell.test)
+            reached.add(cell.test)
+            while waiting and waiting[0].name in reached:
+                yield waiting.pop(0)
         elif cell.is_code:
             yield cell
-    yield from cases.values()
+    yield from waiting
 
 
 def _below(path: str, top: str) -> str:
@@ -338,11 +336,3 @@ def _give(directory: Path, plan: LaunchPlan) -> None:
         os.chown(path, user.uid, user.gid)
         for name in (*names, *files):
             os.chown(Path(path, name), user.uid, user.gid, follow_symlinks=False)
-
-
-def _close(kernel: Kernel) -> None:
-    """End it with its sandbox."""
-    try:
-        kernel.close()
-    finally:
-        kernel.sandbox.stop()

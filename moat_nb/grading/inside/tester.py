@@ -1,4 +1,4 @@
-"""In a kernel of its own, where no submission is: runs tests over what a submission answers.
+"""In a sandbox of its own, where no submission is: runs tests over what a submission answers.
 
 Names that a test does not define are the submission's. What it gets for one is a plain value, or
 something that stands for the submission's object: each use of it is asked for there, and what comes
@@ -14,6 +14,7 @@ import doctest
 import io
 import json
 import numbers
+import os
 import sys
 import traceback
 import types
@@ -50,9 +51,27 @@ class Names(dict):  # type: ignore[type-arg]  # nor has Python 3.8 it
     def __missing__(self, name: str) -> Any:
         if hasattr(builtins, name) and name not in self.asked:
             raise KeyError(name)
+        if name == "get_ipython":
+            return self.shell
         if name in self.bound:
             raise NameError(f"{name} is not there: what makes it, in the tests, has not run")
         return self._submission.named(name)
+
+    def begin(self) -> None:
+        """Have a test begin: what an earlier one bound may be an answer of the submission's now."""
+        for name in self.solved:
+            self.pop(name, None)
+
+    def shell(self) -> Any:
+        """IPython's, for a test that has its commands; most need none, and its import takes
+        long. What fails in a cell of its cells fails the test."""
+        from IPython.core.interactiveshell import InteractiveShell
+
+        if not InteractiveShell.initialized():
+            shell: Any = InteractiveShell.instance(user_ns=self)
+            run = shell.run_cell
+            shell.run_cell = lambda *args, **kwargs: _succeeded(run(*args, **kwargs))
+        return InteractiveShell.instance()
 
     def __setitem__(self, name: str, value: Any) -> None:
         """A function goes to the submission too, in place of its own; no plain value does, as that
@@ -80,6 +99,8 @@ class Submission:
         self._values = plain_values
         self._functions: list[Any] = []
         self._objects: dict[int, Any] = {}
+        self.classes: Any = None
+        """The names of those that a solution defines; None where there is none to read."""
         self._unfair: Any = None
         """What a function of the test's met, which the submission called and may have caught."""
         self.begin()
@@ -91,14 +112,13 @@ class Submission:
         self._made: set[Any] = set()
         """Numbers of their objects that the test has by a call of theirs, or from one of these."""
         self._unfair = None
-        self._functions = []
 
     def named(self, name: str) -> Any:
         """What the submission has under a name that a test's own code says."""
         value = self.ask("global", name)
         # A class under the name of a function would make objects that decide.
         is_class = isinstance(value, Remote) and value._moat_class is not None
-        if is_class and name[:1].isupper():
+        if is_class and name[:1].isupper() and (self.classes is None or name in self.classes):
             self._classes.add(value._moat_class)
         return value
 
@@ -253,10 +273,10 @@ class Tester:
         self._submission = Submission(ask, plain_values)
         self.names = Names(self._submission)
 
-    def name(self, asked: Any, bound: Any, solved: Any) -> None:
+    def name(self, asked: Any, bound: Any, solved: Any, classes: Any = None) -> None:
         """Say whose names are whose; see :class:`Names`."""
         self.names.asked, self.names.bound = frozenset(asked), frozenset(bound)
-        self.names.solved = frozenset(solved)
+        self.names.solved, self._submission.classes = frozenset(solved), classes
 
     def prepare(self, sources: Any) -> None:
         """Run what tests stand on, such as imports; say what failed for no fault of the
@@ -277,6 +297,7 @@ class Tester:
         cell ended in, which is the points that it gives."""
         printed = io.StringIO()
         self._submission.begin()
+        self.names.begin()
         why, value = "", None
         try:
             with contextlib.redirect_stdout(printed):
@@ -306,6 +327,52 @@ class Tester:
         failed, _ = runner.run(test, out=out.write, clear_globs=False)
         if failed:
             raise AssertionError(out.getvalue())
+
+
+def _succeeded(result: Any) -> Any:
+    result.raise_error()
+    return result
+
+
+def serve(plain_values: Any) -> None:
+    """Do what each line says, which moat_nb/grading/tests_process.py writes."""
+    # What tests print, or have programs print, is none of this.
+    out, lines = os.fdopen(os.dup(1), "w"), os.fdopen(os.dup(0))
+    os.dup2(2, 1)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    asked = 0
+
+    def answer(number: int) -> str:
+        """An interrupt may have come before the answer to another question."""
+        while True:
+            line = lines.readline()
+            if not line:
+                raise SystemExit
+            at, _, text = line[:-1].partition(" ")
+            if at == str(number):
+                return text
+
+    def ask(text: str) -> str:
+        nonlocal asked
+        asked += 1
+        number = asked
+        print(f"{number} {text}", file=out, flush=True)
+        return answer(number)
+
+    def transform(source: str) -> str:
+        """Python, where a cell has what IPython alone understands."""
+        try:
+            ast.parse(source)
+        except SyntaxError:
+            source = tester.names.shell().transform_cell(source)
+        return source
+
+    tester = Tester(ask, plain_values, transform)
+    while True:
+        with contextlib.suppress(KeyboardInterrupt):
+            what, args = json.loads(answer(0))
+            getattr(tester, what)(*args)
+        print(".", file=out, flush=True)
 
 
 def _number(value: Any) -> Any:

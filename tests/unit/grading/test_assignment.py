@@ -126,21 +126,53 @@ def test_what_nbgrader_put_back_stands_on_the_teachers_own(write: Any, tmp_path:
         },
         "teachers.ipynb",
     )
-    theirs = [
-        cell("import evil\nevil = 3", solution=True),
-        test_cell("assert 22", "second", 5),
+    tests = [
         test_cell("assert 3", "third", 1),
+        test_cell("assert 22", "second", 5),
     ]
-    made = of_nbgrader(source, {"cells": theirs})
+    made = of_nbgrader(source, tests)
     assert made.prepared == ("import math", "import csv")
     assert [(case.name, case.source, case.points, case.needs) for case in made.cases] == [
         ("second", "assert 22", 5, 2),
         ("third", "assert 3", 1, None),
     ]
     assert (made.solved, made.notebook) == (("answer",), "teachers.ipynb")
-    assert of_nbgrader(source, {"cells": []}).cases == ()
+    assert of_nbgrader(source, []).cases == ()
     with pytest.raises(MoatError, match="the imports of the tests are read there"):
-        of_nbgrader(tmp_path / "none.ipynb", {"cells": theirs})
+        of_nbgrader(tmp_path / "none.ipynb", tests)
+
+
+@pytest.mark.parametrize(
+    ("solution", "classes"),
+    [
+        ("class Stack: ...\nX = np.array([1])\ndef F(): ...", ("Stack",)),
+        ("from queue import Queue\nimport enum as E", ("Queue", "E")),
+        (
+            "P = namedtuple('P', 'x y')\nQ = enum.Enum('Q', 'a')\nR, S = type('R', (), {}), 1",
+            ("P", "Q"),
+        ),
+    ],
+)
+def test_a_solution_says_which_of_its_names_are_classes(
+    write: Any, solution: str, classes: tuple[str, ...]
+) -> None:
+    made = notebook(write, cell(solution, solution=True), test_cell("assert 1", "first", 1))
+    assert made.classes == classes
+
+
+def test_a_name_of_pythons_that_the_solution_binds_is_asked_for(write: Any) -> None:
+    made = notebook(write, cell("sum = 6\nx = max", solution=True), test_cell("assert 1", "q", 1))
+    assert made.asked == ("sum",)
+
+
+def test_what_an_open_cell_binds_is_the_submissions(write: Any) -> None:
+    made = notebook(
+        write,
+        cell("data = [1, 2]\nimport math"),
+        test_cell("assert data", "first", 1),
+        test_cell("data = 3", "second", 1),
+    )
+    assert (made.bound, made.solved, made.prepared) == ((), ("data",), ("import math",))
 
 
 def test_a_tests_digest_changes_with_its_text(write: Any) -> None:

@@ -59,7 +59,7 @@ class Graded:
     def said(self) -> dict[str, Any]:
         return self._result
 
-    def prepare(self, sources: list[str], **names: list[str]) -> None:
+    def prepare(self, sources: list[str], **names: list[str] | None) -> None:
         self._tester.name(**{"asked": [], "bound": [], "solved": [], **names})
         self._tester.prepare(sources)
 

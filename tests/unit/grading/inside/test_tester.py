@@ -426,6 +426,29 @@ def test_no_plain_value_of_a_test_goes_to_the_submission() -> None:
     graded.prepare([], solved=["total", "expected"])
     found = graded.run("expected = 5\nassert total(2) == expected")
     assert not found["passed"] and "NameError" in found["why"]
-    assert graded.run("del expected")["passed"]
+    assert graded.run("expected = 5\ndel expected")["passed"]
     for name in ("expected", "other"):
         assert "NameError" in graded.run(f"del {name}")["why"]
+
+
+def test_what_a_test_bound_is_no_answer_to_the_next() -> None:
+    graded = Graded(Kernel("mean = -1").exchange)
+    graded.prepare([], solved=["mean"])
+    assert graded.run("mean = 9\nassert mean == 9")["passed"]
+    assert not graded.run("assert mean == 9")["passed"]
+    assert graded.run("assert mean == -1")["passed"]
+
+
+def test_a_name_with_a_capital_is_a_class_where_the_solution_has_one() -> None:
+    source = "class X:\n    def __eq__(self, other):\n        return True"
+    for classes, passes in ((None, True), (["X"], True), ([], False)):
+        graded = Graded(Kernel(source).exchange)
+        graded.prepare([], classes=classes)
+        assert graded.run("assert X() == 3")["passed"] is passes
+
+
+def test_a_function_of_an_earlier_test_can_still_be_called() -> None:
+    graded = Graded(Kernel("def f(): return g()\ndef g(): return 1").exchange)
+    graded.prepare([], solved=["f", "g"])
+    assert graded.run("def g(): return 2\nassert f() == 2")["passed"]
+    assert graded.run("assert f() == 2")["passed"]
