@@ -11,6 +11,7 @@ from collections.abc import Container, Iterator
 from typing import Any
 
 from moat_nb.grading.outputs import IMAGES, Outputs, still
+from moat_nb.grading.shown_text import BASE64, as_html, without_links
 from moat_nb.grading.verdict import CellRun, Run, TestRun, Verdict
 from moat_nb.jupyter.output import messages
 from moat_nb.jupyter.output.effort import bounded
@@ -19,9 +20,7 @@ from moat_nb.text.untrusted import as_dict
 
 __all__ = ["annotate", "comment_of", "make_harmless"]
 
-TAG = re.compile(r"<(?=[A-Za-z/!?])")
 NOT_IN_COMMENTS = re.compile(r"[^\w .,:;/()'=+-]")
-BASE64 = re.compile(r"[A-Za-z0-9+/=\s]*", re.ASCII)
 LONGEST_COMMENT = 500
 KEPT_METADATA = frozenset({"kernelspec", "language_info"})
 """Of a notebook: pages are made by its language, and by no title, author or widget of its own."""
@@ -89,15 +88,15 @@ def make_harmless(content: Content, own: Container[str] = ()) -> None:
         if cell["cell_type"] == "code":
             cell["outputs"] = [kept for one in cell["outputs"] for kept in _harmless(one)]
             continue
-        if cell["source"] not in own:
-            # A tag, wherever a parser would see one; in code it is shown as it stands here.
-            cell["source"] = TAG.sub("&lt;", cell["source"])
         attached = as_dict(cell.pop("attachments", None))
-        if images := {name: _images(as_dict(one)) for name, one in attached.items()}:
-            cell["attachments"] = images
+        if cell["source"] not in own:
+            cell["source"] = as_html(cell["source"], attached)
+        elif attached:
+            cell["attachments"] = {name: _images(as_dict(one)) for name, one in attached.items()}
 
 
 def _images(attachment: Content) -> Content:
+    """Of a text of the teacher's, which names them."""
     return {
         kind: data
         for kind, data in attachment.items()
@@ -116,6 +115,8 @@ def _harmless(output: Content) -> Iterator[Content]:
     if kind in messages.DISPLAYS:
         data = still(shown["data"])
         data = {k: v for k, v in data.items() if k not in IMAGES or BASE64.fullmatch(v)}
+        if "text/html" in data:
+            data["text/html"] = without_links(data["text/html"])
         shown = {**shown, "data": data, "metadata": {}}
         del shown["transient"]
     yield {"output_type": kind, **shown}

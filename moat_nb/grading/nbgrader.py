@@ -15,6 +15,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from nbgrader.api import Gradebook
 from nbgrader.converters import Autograde
 from nbgrader.converters.base import NbGraderException
 from nbgrader.coursedir import CourseDirectory
+from nbgrader.nbgraderformat import SCHEMA_VERSION
 from nbgrader.preprocessors import Execute, NbGraderPreprocessor, SaveAutoGrades
 from traitlets import Float, Unicode
 
@@ -32,15 +34,22 @@ from moat_nb.grading.annotated import annotate, comment_of, make_harmless
 from moat_nb.grading.assignment import of_nbgrader
 from moat_nb.grading.outputs import Outputs
 from moat_nb.grading.run import Limits, Live, Material, run_cells
-from moat_nb.grading.submissions import Submission, cells_in
+from moat_nb.grading.submissions import (
+    MAX_CELLS,
+    Submission,
+    Unreadable,
+    cells_in,
+    check_copied,
+)
 from moat_nb.grading.verdict import Run, verdict_of
 from moat_nb.host.cleanup import remove_tree
 from moat_nb.host.scratch import scratch_directory
 from moat_nb.sandbox.approval import check
 from moat_nb.sandbox.project import plan_project
 from moat_nb.text.terminal import LOGGER
+from moat_nb.text.untrusted import as_dict
 
-__all__ = ["FinishSandboxed", "SandboxedExecute", "use_sandboxes"]
+__all__ = ["FinishSandboxed", "RestoreCells", "SandboxedExecute", "use_sandboxes"]
 
 VERDICT = "moat_verdict"
 """In an exporter's resources."""
@@ -52,15 +61,110 @@ def use_sandboxes(config: Any, *, kernel: str = "") -> None:
     ``kernel`` is the name of a kernel of ``moat-nb install --workspace notebook``; in it
     ``nbgrader validate`` runs a notebook, whichever kernel that names itself.
     """
-    steps = list(Autograde.autograde_preprocessors.default())
-    if "autograde_preprocessors" in config.Autograde:
-        steps = list(config.Autograde.autograde_preprocessors)
-    at = steps.index(Execute)
-    steps[at] = SandboxedExecute
-    steps.insert(steps.index(SaveAutoGrades) + 1, FinishSandboxed)
-    config.Autograde.autograde_preprocessors = steps
+    first, then = (_steps(config, name) for name in ("sanitize", "autograde"))
+    first.insert(0, RestoreCells)
+    then[then.index(Execute)] = SandboxedExecute
+    then.insert(then.index(SaveAutoGrades) + 1, FinishSandboxed)
+    config.Autograde.sanitize_preprocessors = first
+    config.Autograde.autograde_preprocessors = then
     if kernel:
         config.Execute.kernel_name = kernel
+    if Autograde.init_assignment is not _init_assignment:
+        # What nbgrader's own hook before it raises is passed over.
+        Autograde.init_assignment = _init_assignment
+
+
+def _steps(config: Any, name: str) -> list[Any]:
+    own = config.Autograde.get(f"{name}_preprocessors")
+    return list(getattr(Autograde, f"{name}_preprocessors").default() if own is None else own)
+
+
+_copy = Autograde.init_assignment
+
+
+def _init_assignment(converter: Any, assignment: str, student: str) -> None:
+    """Look at what was handed in before nbgrader copies it, and leave no more of it than its pages
+    are to show: they serve these files with its user's rights."""
+    course = converter.coursedir
+    submitted = Path(course.format_path(course.submitted_directory, student, assignment))
+    try:
+        check_copied(submitted, below=Path(course.root, course.submitted_directory))
+    except Unreadable as error:
+        raise NbGraderException(str(error)) from error
+    _copy(converter, assignment, student)
+    theirs = {path.relative_to(submitted) for path in submitted.rglob("*") if path.is_file()}
+    source = Path(course.format_path(course.source_directory, ".", assignment))
+    graded = Path(course.format_path(course.autograded_directory, student, assignment))
+    for path in theirs:
+        is_mine = (source / path).exists()
+        if path.suffix.lower() not in {*SHOWN, ".ipynb"} and not is_mine:
+            (graded / path).unlink(missing_ok=True)
+
+
+SHOWN = frozenset({".png", ".jpg", ".jpeg", ".gif", ".webp", ".csv", ".tsv", ".txt", ".pdf"})
+"""Files that no browser runs; notebooks are written there once they are harmless."""
+
+
+class RestoreCells(NbGraderPreprocessor):  # type: ignore[misc]  # which has no types
+    """What nbgrader has noted at each cell, as the gradebook has it: by what a submission says of
+    its own cells they would choose how they are scored."""
+
+    def preprocess(self, nb: Any, resources: Any) -> tuple[Any, Any]:
+        if len(nb.cells) > MAX_CELLS:
+            raise NbGraderException(f"it has more than {MAX_CELLS} cells")
+        place = _Place(self, resources)
+        with Gradebook(resources["nbgrader"]["db_url"]) as gradebook:
+            noted = _noted(gradebook.find_notebook(place.source.stem, place.assignment))
+        missing = dict(noted)
+        for cell in reversed(nb.cells):  # the last of several copies is the one, as for nbgrader
+            name = as_dict(cell.metadata.pop("nbgrader", None)).get("grade_id")
+            if isinstance(name, str) and name in missing:
+                cell.metadata["nbgrader"] = missing.pop(name).about
+        for note in missing.values():
+            if note.is_test:
+                self.log.warning("a test was not handed in, and is put back: %s", note.name)
+                made = nbformat.v4.new_code_cell(note.source)
+                if nb.nbformat_minor < 5:
+                    del made["id"]
+                nb.cells.append({**made, "metadata": {"nbgrader": note.about}})
+        return nbformat.from_dict(nb), resources
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Note:
+    """What the gradebook has of a cell."""
+
+    name: str
+    about: dict[str, Any]
+    source: str
+
+    @property
+    def is_test(self) -> bool:
+        """nbgrader runs it, and nobody scores it."""
+        own = self.about
+        return bool(own["grade"] and not own["solution"] and own["cell_type"] == "code")
+
+
+def _noted(notebook: Any) -> dict[str, _Note]:
+    worth = {cell.name: cell.max_score for cell in (*notebook.grade_cells, *notebook.task_cells)}
+    solutions = {cell.name for cell in notebook.solution_cells}
+    tasks = {cell.name for cell in notebook.task_cells}
+    found = {}
+    for cell in notebook.source_cells:
+        about = {
+            "grade_id": cell.name,
+            "cell_type": cell.cell_type,
+            "locked": bool(cell.locked),
+            "grade": cell.name in worth and cell.name not in tasks,
+            "solution": cell.name in solutions,
+            "task": cell.name in tasks,
+            "checksum": cell.checksum,
+            "schema_version": SCHEMA_VERSION,
+        }
+        if cell.name in worth:
+            about["points"] = worth[cell.name]
+        found[cell.name] = _Note(name=cell.name, about=about, source=cell.source or "")
+    return found
 
 
 class SandboxedExecute(Execute):  # type: ignore[misc]  # which has no types
@@ -91,11 +195,10 @@ class SandboxedExecute(Execute):  # type: ignore[misc]  # which has no types
         return nbformat.from_dict(nb), resources
 
     def _run(self, nb: Any, place: _Place) -> tuple[Run, Outputs]:
-        _refuse_links(place.handed_in)
         language = nb.metadata.get("kernelspec", {}).get("language", "python")
         if language != "python":
             raise MoatError(f"{place.source} is in {language}; tests run in Python alone")
-        tests = of_nbgrader(place.source, nb)
+        tests = of_nbgrader(place.source, place.tests())
         plan = plan_project(
             Path(self.project or place.course.root).absolute(),
             self.runtime or None,
@@ -103,7 +206,8 @@ class SandboxedExecute(Execute):  # type: ignore[misc]  # which has no types
         )
         check(plan)
         LOGGER.addHandler(logging.NullHandler())  # what a sandbox does is in the verdict
-        limit = self.timeout or self.whole_timeout
+        has_limit = self.timeout is not None and self.timeout > 0
+        limit = self.timeout if has_limit else self.whole_timeout
         live = Live()
         # Whoever calls may have an event loop of its own in this thread, as formgrader has.
         with (
@@ -170,6 +274,7 @@ class _Place:
     def __init__(self, step: Any, resources: Any) -> None:
         about = resources["nbgrader"]
         self.student, self.assignment = about["student"], about["assignment"]
+        self._gradebook = about["db_url"]
         self.course = CourseDirectory(parent=step)
         self._name = f"{about['notebook']}.ipynb"
         self.source = self._at(self.course.source_directory, ".") / self._name
@@ -178,20 +283,18 @@ class _Place:
     def _at(self, step: str, student: str) -> Path:
         return Path(self.course.format_path(step, student, self.assignment))
 
+    def tests(self) -> list[dict[str, Any]]:
+        """The tests as cells, from the gradebook: a submission has no part in them."""
+        with Gradebook(self._gradebook) as gradebook:
+            noted = _noted(gradebook.find_notebook(self.source.stem, self.assignment))
+        return [
+            {"cell_type": "code", "source": note.source, "metadata": {"nbgrader": note.about}}
+            for note in noted.values()
+            if note.is_test
+        ]
+
     def own(self) -> Iterator[str]:
         """The texts of the teacher's cells, and of those that nbgrader has put around them."""
         for path in (self.source, self._at(self.course.release_directory, ".") / self._name):
             if path.exists():
                 yield from (cell.source for cell in nbformat.read(path, 4).cells)
-
-
-def _refuse_links(handed_in: Path) -> None:
-    """nbgrader copies what a link leads to, with its user's rights: a solution, another's work."""
-    for directory, names, files in os.walk(handed_in):
-        for name in (*names, *files):
-            path = Path(directory, name)
-            if path.is_symlink():
-                raise NbGraderException(
-                    f"{path} is a link, and what it leads to may not be the student's. Remove it "
-                    "to grade this submission"
-                )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import stat
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,15 +18,17 @@ from typing import Any
 
 from moat_nb.errors import MoatError
 from moat_nb.host.regular_file import open_regular
-from moat_nb.text.terminal import without_halves
+from moat_nb.text.terminal import one_line, without_halves
 from moat_nb.text.untrusted import as_dict
 
 __all__ = [
+    "MAX_CELLS",
     "Cell",
     "Submission",
     "Unreadable",
     "cells_in",
     "cells_of",
+    "check_copied",
     "copy_beside",
     "copy_for",
     "find",
@@ -201,6 +204,39 @@ def copy_for(submission: Submission, beside: Iterable[Path], target: Path) -> No
     elif submission.notebook is not None:
         _copy(submission.notebook, target / submission.notebook.name)
     copy_beside(beside, target)
+
+
+CONFIG = re.compile(r"(?:jupyter|nbgrader)\w*\.(?:py|json)", re.IGNORECASE)
+"""Files that Jupyter's programs run, or obey, in a directory where they are told to look."""
+
+
+def check_copied(directory: Path, *, below: Path) -> None:
+    """Raises Unreadable where a program that follows links and copies all would do harm: with
+    ``directory``, which lies in ``below``, or anything in it."""
+    for parent in (directory, *directory.parents):
+        if parent == below or not parent.is_relative_to(below):
+            break
+        if parent.is_symlink():
+            raise Unreadable(f"{parent} is a link, and what it leads to may be somebody else's")
+    count, size = 0, 0
+    for top, names, files in os.walk(directory):
+        if top.count(os.sep) - str(directory).count(os.sep) > MAX_DEPTH:
+            raise Unreadable(f"its directories are nested deeper than {MAX_DEPTH}")
+        for name in (*names, *files):
+            path = Path(top, name)
+            status = path.lstat()
+            shown = one_line(str(path))
+            if stat.S_ISLNK(status.st_mode):
+                raise Unreadable(f"{shown} is a link, and what it leads to may be somebody else's")
+            if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+                raise Unreadable(f"{shown} is no regular file")
+            if not name.isprintable() or CONFIG.fullmatch(name):
+                raise Unreadable(f"{shown} is no name for a file that is handed in; remove it")
+            length = status.st_size if stat.S_ISREG(status.st_mode) else 0
+            count, size = count + 1, size + length
+            limit = MAX_NOTEBOOK if name.endswith(".ipynb") else MAX_COPY
+            if count > MAX_FILES or size > MAX_COPY or length > limit:
+                raise Unreadable(f"{shown}: more than {MAX_FILES} files, or more than can be read")
 
 
 def copy_beside(beside: Iterable[Path], target: Path) -> None:

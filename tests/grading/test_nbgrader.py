@@ -149,19 +149,18 @@ def test_a_course_is_graded_and_nobody_earns_what_they_did_not(taught: Taught) -
     cheats = {name: {"squares": source} for name, source in CHEATS.items()}
     for student, answers in {**honest, **hostile, **cheats, **RAW}.items():
         taught.hand_in(student, answers)
-    linked = taught.hand_in("linked", {"squares": HONEST[0]})
-    (linked / "problem1.ipynb").unlink()
-    (linked / "problem1.ipynb").symlink_to(taught.directory / "source/ps1/problem1.ipynb")
+    clumsy, refused = hand_in_clumsily(taught), hand_in_what_is_refused(taught)
     kept = {"source", "submitted", "release", "moat.yaml"}
     before = {name: manifest(taught.directory / name) for name in kept}
     said = taught("nbgrader", "autograde", "ps1", code=1)  # of those that are no notebooks
     assert {name: manifest(taught.directory / name) for name in kept} == before
-    assert "linked/ps1/problem1.ipynb is a link" in said
+    for words in refused.values():
+        assert words in said
     scores, comments = taught.scores(), taught.comments()
     wrong = {
         student: (scores.get(student), comments.get(student))
-        for student in {*honest, *hostile, *cheats, *RAW, "linked"}
-        if (scores.get(student) or 0.0) != (FULL if student in honest else 0.0)
+        for student in {*honest, *clumsy, *hostile, *cheats, *RAW, *refused}
+        if (scores.get(student) or 0.0) != (FULL if student in {*honest, *clumsy} else 0.0)
         or (student in HOSTILE and not comments[student].startswith(tuple(HOSTILE[student][1])))
         or (student in CHEATS and not comments[student])
         or (student in honest and comments[student])
@@ -172,8 +171,80 @@ def test_a_course_is_graded_and_nobody_earns_what_they_did_not(taught: Taught) -
         path.parent.parent.name: path.read_text()
         for path in (taught.directory / "feedback").glob("*/ps1/problem1.html")
     }
-    assert pages.keys() == {*honest, *hostile, *cheats}
+    assert pages.keys() == {*honest, *clumsy, *hostile, *cheats}
     assert "died: " in pages["crashes"]
+
+
+def hand_in_clumsily(taught: Taught) -> set[str]:
+    """What honest students do to notebooks, and what plain nbgrader gives up the course for."""
+    right = {"squares": HONEST[0], "sum_of_squares": SUM}
+    for student in ("copied-a-cell", "deleted-tests", "another-version", "moved-tests"):
+        path = taught.hand_in(student, right) / "problem1.ipynb"
+        content = nbformat.read(path, 4)
+        tests = [cell for cell in content.cells if is_test(cell)]
+        others = [cell for cell in content.cells if not is_test(cell)]
+        if student == "copied-a-cell":
+            content.cells += [nbformat.from_dict(cell) for cell in tests[:1]]
+            content.cells[-1].pop("id", None)
+        elif student == "another-version":
+            for cell, version in zip(tests, (1, 2, 4, 99), strict=False):
+                cell.metadata.nbgrader.schema_version = version
+        else:
+            content.cells = others if student == "deleted-tests" else [*others, *tests[::-1]]
+        nbformat.write(content, path)
+    return {"copied-a-cell", "deleted-tests", "another-version", "moved-tests"}
+
+
+def is_test(cell: Any) -> bool:
+    return cell.cell_type == "code" and bool(cell.metadata.get("nbgrader", {}).get("grade"))
+
+
+def hand_in_what_is_refused(taught: Taught) -> dict[str, str]:
+    """For each who has nothing to be copied, what is said of it."""
+    right = {"squares": HONEST[0], "sum_of_squares": SUM}
+    for student in ("linked", "pipe", "config"):
+        place = taught.hand_in(student, right)
+        notebook = place / "problem1.ipynb"
+        if student == "config":
+            (place / "nbgrader_config.py").write_text("open('/tmp/taken', 'w')")
+            continue
+        notebook.unlink()
+        if student == "linked":
+            notebook.symlink_to(taught.directory / "source/ps1/problem1.ipynb")
+        else:
+            os.mkfifo(notebook)
+    (taught.directory / "submitted/theirs").mkdir()
+    (taught.directory / "submitted/theirs/ps1").symlink_to("../linked/ps1")
+    return {
+        "linked": "linked/ps1/problem1.ipynb is a link",
+        "pipe": "pipe/ps1/problem1.ipynb is no regular file",
+        "config": "nbgrader_config.py is no name for a file that is handed in",
+        "theirs": "submitted/theirs/ps1 is a link",
+    }
+
+
+def test_no_submission_says_what_a_test_is(taught: Taught) -> None:
+    """Nor runs where the tests run."""
+    trick = (
+        "import sys, json\nT = sys.modules['_moat_inside.tester'].Tester\n"
+        "T.run = lambda self, n, s, f: self._ask('R' + json.dumps("
+        "{'passed': True, 'why': '', 'value': None, 'printed': ''}))"
+    )
+    path = taught.hand_in("eve", {"sum_of_squares_application": trick}) / "problem1.ipynb"
+    content = nbformat.read(path, 4)
+    for cell in content.cells:
+        about = cell.metadata.get("nbgrader", {})
+        if about.get("grade_id") == "sum_of_squares_application":
+            about.update(solution=False, locked=True, points=90)
+        elif about.get("solution"):
+            about.update(grade=True, solution=False, points=90)
+        elif about.get("grade"):
+            about.update(points=90, grade_id=f"{about['grade_id']}\x1b]0;x\x07")
+    nbformat.write(content, path)
+    said = taught("nbgrader", "autograde", "ps1")
+    assert taught.scores() == {"eve": 0.0} and "\x1b]0;" not in said
+    by_hand = "SELECT COUNT(*) FROM grade WHERE needs_manual_grade AND auto_score IS NULL"
+    assert taught.ask(by_hand) == [(2,)]
 
 
 @pytest.mark.parametrize("taught", [pytest.param(True, marks=ROOT)], indirect=True)

@@ -16,6 +16,7 @@ from moat_nb.grading.submissions import (
     Submission,
     Unreadable,
     cells_of,
+    check_copied,
     copy_for,
     find,
     read_regular,
@@ -216,6 +217,60 @@ def test_too_many_files_are_not_copied(tmp_path: Path, monkeypatch: pytest.Monke
         with monkeypatch.context() as patch, pytest.raises(Unreadable, match="more than"):
             patch.setattr(submissions, name, limit)
             copy_for(only(ada), (), tmp_path / name)
+
+
+def test_what_is_copied_by_others_is_what_it_seems(tmp_path: Path) -> None:
+    good = handed_in(tmp_path / "submitted/ada/ps1", a__ipynb="{}", data="x", timestamp__txt="x")
+    (good / "below").mkdir()
+    check_copied(good, below=tmp_path / "submitted")
+
+
+@pytest.mark.parametrize("which", ["student", "assignment"])
+def test_no_directory_of_another_is_copied(tmp_path: Path, which: str) -> None:
+    handed_in(tmp_path / "submitted/ada/ps1", a__ipynb="{}")
+    eve = tmp_path / "submitted/eve"
+    if which == "student":
+        eve.symlink_to("ada")
+    else:
+        eve.mkdir()
+        (eve / "ps1").symlink_to("../ada/ps1")
+    with pytest.raises(Unreadable, match="is a link"):
+        check_copied(eve / "ps1", below=tmp_path / "submitted")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("link", "is a link"),
+        ("pipe", "is no regular file"),
+        ("nbgrader_config.py", "is no name for a file that is handed in"),
+        ("Jupyter_Server_Config.json", "is no name for a file that is handed in"),
+        ("e\x1b]0;x\x07", "is no name for a file that is handed in"),
+        ("large.ipynb", "more than can be read"),
+        ("large", "more than can be read"),
+        ("deep", "nested deeper"),
+    ],
+)
+def test_nothing_unusual_is_copied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, words: str
+) -> None:
+    ada = handed_in(tmp_path / "submitted/ada/ps1", a__ipynb="{}")
+    path = ada / "below" / name
+    path.parent.mkdir()
+    if name == "link":
+        path.symlink_to("/dev/zero")
+    elif name == "pipe":
+        os.mkfifo(path)
+    elif name == "deep":
+        path.mkdir()
+        monkeypatch.setattr(submissions, "MAX_DEPTH", 1)
+    else:
+        path.write_text("x" * 20)
+    monkeypatch.setattr(submissions, "MAX_NOTEBOOK", 10)
+    monkeypatch.setattr(submissions, "MAX_COPY", 30 if name != "large" else 21)
+    with pytest.raises(Unreadable, match=words) as found:
+        check_copied(ada, below=tmp_path / "submitted")
+    assert "\x1b" not in str(found.value)
 
 
 FILE, DIRECTORY, LINK, OUTWARD = "a file", "a directory", "a link to a file", "a link outward"

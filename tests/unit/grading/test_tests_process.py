@@ -58,6 +58,9 @@ class Spawned:
     def kill(self) -> None:
         self._process.kill()
         self.exited.result()
+
+    def close(self) -> None:
+        self.kill()
         for stream in (self._process.stdin, self._process.stdout):
             assert stream is not None
             with contextlib.suppress(BrokenPipeError):
@@ -79,7 +82,7 @@ def box() -> Iterator[Box]:
     made = Box()
     yield made
     for process in made.made:
-        process.kill()
+        process.close()
 
 
 def nobody(text: str) -> str:
