@@ -53,6 +53,8 @@ __all__ = ["FinishSandboxed", "RestoreCells", "SandboxedExecute", "use_sandboxes
 
 VERDICT = "moat_verdict"
 """In an exporter's resources."""
+SHOWN = frozenset({".png", ".jpg", ".jpeg", ".gif", ".webp", ".csv", ".tsv", ".txt", ".pdf"})
+"""Files that no browser runs; notebooks are written there once they are harmless."""
 
 
 def use_sandboxes(config: Any, *, kernel: str = "") -> None:
@@ -99,10 +101,6 @@ def _init_assignment(converter: Any, assignment: str, student: str) -> None:
         is_mine = (source / path).exists()
         if path.suffix.lower() not in {*SHOWN, ".ipynb"} and not is_mine:
             (graded / path).unlink(missing_ok=True)
-
-
-SHOWN = frozenset({".png", ".jpg", ".jpeg", ".gif", ".webp", ".csv", ".tsv", ".txt", ".pdf"})
-"""Files that no browser runs; notebooks are written there once they are harmless."""
 
 
 class RestoreCells(NbGraderPreprocessor):  # type: ignore[misc]  # which has no types

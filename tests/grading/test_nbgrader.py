@@ -313,7 +313,10 @@ def opened(page: str) -> list[str]:
 def test_formgrader_grades_and_shows(taught: Taught) -> None:
     """By its own button, in a server that has an event loop of its own."""
     taught.hand_in("ada", {"squares": HONEST[0], "sum_of_squares": SUM})
-    taught.hand_in("eve", {"squares": f"1 / 0 # {SCRIPT}", "sum_of_squares_equation": SCRIPT})
+    # formgrader obeys a configuration where such an address leads.
+    lead = "![plot](/formgrader?path=submitted/eve/ps1) [plot](/formgrader?path=submitted/eve/ps1)"
+    written = {"sum_of_squares_equation": lead, "sum_of_squares_application": f"1 / 0 # {SCRIPT}"}
+    taught.hand_in("eve", {"squares": f"1 / 0 # {SCRIPT}", **written})
     home = home_of(taught.directory)
     give_all(taught.directory, taught.launcher.owner)
     words = ["-m", "jupyter", "server", "--no-browser", "--ServerApp.port=0"]
@@ -331,6 +334,7 @@ def test_formgrader_grades_and_shows(taught: Taught) -> None:
             status, page = server("GET", f"/formgrader/submissions/{one['id']}/")
             assert status == 200 and b"squares" in page
             assert opened(page.decode()) == []
+            assert b'"/formgrader?' not in page
 
 
 def test_a_notebook_is_validated_in_the_sandbox_whichever_kernel_it_names(taught: Taught) -> None:
