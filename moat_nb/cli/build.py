@@ -6,13 +6,11 @@ import sys
 
 from moat_nb.cli.allow import on_terminal
 from moat_nb.errors import MoatError
-from moat_nb.host.reaper import Reaper
 from moat_nb.sandbox.approval import check
-from moat_nb.sandbox.project import LaunchPlan, plan_project
-from moat_nb.sandbox.sidecars import Sidecars
-from moat_nb.text.progress import for_user
+from moat_nb.sandbox.images import build_images
+from moat_nb.sandbox.project import plan_project
 
-__all__ = ["build", "build_for_later", "build_images"]
+__all__ = ["build", "build_for_later"]
 
 
 def build(directory: str, runtime: str | None) -> int:
@@ -22,18 +20,6 @@ def build(directory: str, runtime: str | None) -> int:
     name = plan.runtime.capabilities.name
     print(build_images(plan) or f"nothing to build: {name} runs on the host's own files")
     return 0
-
-
-def build_images(plan: LaunchPlan) -> str | None:
-    """Have all images of ``plan`` ready; the kernels' tag. Raises ImageError."""
-    reaper, progress = Reaper(), for_user()
-    try:
-        image = plan.runtime.prepare(plan.image, progress, reaper)
-        Sidecars.prepare(plan.sidecars, plan.runtime, progress)
-    finally:
-        progress.close()
-        reaper.finish()
-    return image
 
 
 def build_for_later(directory: str, runtime: str | None) -> None:

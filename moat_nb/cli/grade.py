@@ -10,7 +10,6 @@ import sys
 from pathlib import Path
 
 from moat_nb.cli.allow import on_terminal
-from moat_nb.cli.build import build_images
 from moat_nb.errors import MoatError
 from moat_nb.grading import assignment as assignments
 from moat_nb.grading import report
@@ -20,6 +19,7 @@ from moat_nb.grading.run import Limits, Material
 from moat_nb.grading.submissions import Submission, find
 from moat_nb.host.machine import Host
 from moat_nb.sandbox.approval import check
+from moat_nb.sandbox.images import build_images
 from moat_nb.sandbox.project import LaunchPlan, plan_project
 from moat_nb.text.progress import for_user
 from moat_nb.text.terminal import LOGGER, one_line
@@ -50,7 +50,7 @@ def grade(arguments: argparse.Namespace) -> int:
             ),
         ),
         directory=arguments.out,
-        jobs=min(len(submissions), arguments.jobs or jobs_of(plan)),
+        jobs=min(len(submissions), arguments.jobs or jobs_of(plan, assignment)),
         resume=arguments.resume,
     )
     grades, whole = _graded(batch, submissions)
@@ -73,10 +73,10 @@ def prepared(project: str, runtime: str | None) -> LaunchPlan:
     return plan
 
 
-def jobs_of(plan: LaunchPlan) -> int:
-    """As many as there are CPUs, and as the machine's memory holds."""
+def jobs_of(plan: LaunchPlan, assignment: Assignment) -> int:
+    """As many as there are CPUs, and as the machine's memory holds: tests have a sandbox too."""
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    memory = plan.spec.limits.memory
+    memory = plan.spec.limits.memory * (2 if assignment.cases else 1)
     return max(1, min(cpus, Host.current().memory // memory if memory else cpus))
 
 

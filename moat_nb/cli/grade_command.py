@@ -18,7 +18,8 @@ left, in another sandbox: a submission never sees them, nor decides how a compar
 TESTS is the notebook that you wrote with nbgrader's test cells, a .py file with functions test_...,
 or a file or directory of otter-grader's tests. Without it a submission passes if its cells run.
 
-The exit code is 0 when all were graded, whatever their verdicts."""
+The exit code is 0 when all were graded, whatever their verdicts; 1 when a sandbox did not start;
+130 after Ctrl-C, which keeps what was graded."""
 
 
 def add_grade_command(commands: Commands) -> None:
@@ -49,7 +50,7 @@ def add_grade_command(commands: Commands) -> None:
         type=Path,
         default=Path("grades"),
         metavar="DIR",
-        help="where report.html and results.json are written (default: grades)",
+        help="where report.html, results.csv and results.json are written (default: grades)",
     )
     parser.add_argument(
         "--resume",

@@ -18,7 +18,7 @@ from moat_nb.jupyter.output.effort import bounded
 from moat_nb.text.terminal import printable
 from moat_nb.text.untrusted import as_dict
 
-__all__ = ["annotate", "comment_of", "make_harmless"]
+__all__ = ["annotate", "comment_of", "make_harmless", "make_outputs_harmless"]
 
 NOT_IN_COMMENTS = re.compile(r"[^\w .,:;/()'=+-]")
 LONGEST_COMMENT = 500
@@ -58,8 +58,9 @@ def _why(cell: CellRun, run: Run) -> Iterator[Content]:
 
 
 def _of_test(test: TestRun | None) -> Iterator[Content]:
+    """Nothing at all gives a test's full points, in nbgrader/utils.py: determine_grade."""
     if test is None:
-        yield _error("not run", "its sandbox ended before it")
+        yield _error("not run", "the run had ended before this test")
     elif test.points and test.points < test.of:
         # nbgrader takes a result that is a number for the points.
         yield {
@@ -79,20 +80,25 @@ def _error(name: str, words: str) -> Content:
 def make_harmless(content: Content, own: Container[str] = ()) -> None:
     """Leave in a notebook no more than pages may show that have a teacher's rights.
 
-    ``own`` are the texts that the teacher has written: they stand. Outputs are looked at wherever
-    they come from: with nbgrader's ``--no-execute`` they are the submission's.
+    ``own`` are the texts that the teacher has written: they stand.
     """
+    make_outputs_harmless(content)
     content["metadata"] = {k: v for k, v in content["metadata"].items() if k in KEPT_METADATA}
     for cell in content["cells"]:
         cell["metadata"] = {k: v for k, v in cell["metadata"].items() if k == "nbgrader"}
         if cell["cell_type"] == "code":
-            cell["outputs"] = [kept for one in cell["outputs"] for kept in _harmless(one)]
             continue
         attached = as_dict(cell.pop("attachments", None))
         if cell["source"] not in own:
             cell["source"] = as_html(cell["source"], attached)
         elif attached:
             cell["attachments"] = {name: _images(as_dict(one)) for name, one in attached.items()}
+
+
+def make_outputs_harmless(content: Content) -> None:
+    for cell in content["cells"]:
+        if cell["cell_type"] == "code":
+            cell["outputs"] = [kept for one in cell["outputs"] for kept in _harmless(one)]
 
 
 def _images(attachment: Content) -> Content:

@@ -74,7 +74,7 @@ def read(path: Path) -> Assignment:
     of otter-grader's test files, one or a directory. Raises MoatError."""
     try:
         files = sorted(path.glob("*.py")) if path.is_dir() else [path]
-        texts = {file: file.read_text(encoding="utf-8") for file in files}
+        texts = {file: file.read_text(encoding="utf-8-sig") for file in files}
     except (OSError, UnicodeDecodeError) as error:
         raise MoatError(f"{path}: {error}") from error
     made: list[Assignment] = []
@@ -105,22 +105,37 @@ def read(path: Path) -> Assignment:
 # ---------------------------------------------------------------- nbgrader's
 
 
-def of_nbgrader(source: Path, tests: list[dict[str, Any]]) -> Assignment:
+def of_nbgrader(
+    source: Path, tests: list[dict[str, Any]], release: Path | None = None
+) -> Assignment:
     """The tests that nbgrader's gradebook has, as cells of a notebook, in the order of ``source``,
-    the teacher's own, and with what they stand on there. Raises MoatError."""
-    try:
-        text = source.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise MoatError(f"{source}: {error}; the imports of the tests are read there") from error
-    made = _notebook(source, text)
-    needs = {case.name: case.needs for case in made.cases}
+    the teacher's own, and with what they stand on there. ``release`` has more imports, of the cells
+    that a course has put around it. Raises MoatError."""
+    made = _notebook(source, _text(source))
+    around: list[str] = []
+    if release is not None and release.exists():
+        others = _notebook(release, _text(release)).prepared
+        imports = [one for one in others if one.startswith(("import ", "from "))]
+        around = [one for one in imports if one not in made.prepared]
+    needs = {case.name: len(around) + (case.needs or 0) for case in made.cases}
     order = list(needs)
     cases = sorted(
         _notebook(source, json.dumps({"cells": tests})).cases,
         key=lambda case: order.index(case.name) if case.name in needs else len(order),
     )
-    cases = [dataclasses.replace(case, needs=needs.get(case.name)) for case in cases]
-    return dataclasses.replace(made, cases=tuple(cases), notebook=source.name)
+    return dataclasses.replace(
+        made,
+        cases=tuple(dataclasses.replace(case, needs=needs.get(case.name)) for case in cases),
+        prepared=(*around, *made.prepared),
+        notebook=source.name,
+    )
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise MoatError(f"{path}: {error}; the imports of the tests are read there") from error
 
 
 def _notebook(path: Path, text: str) -> Assignment:

@@ -13,8 +13,9 @@ from __future__ import annotations
 import contextlib
 import json
 import queue
+import signal
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from moat_nb.errors import CellInterrupted, MoatError, MoatRemoteError
@@ -30,6 +31,9 @@ __all__ = ["Exchange", "Unprepared"]
 CALL_SECONDS = 1.0
 """Beyond the time that a call may take: for the words that it took too long."""
 
+START_SECONDS = 60.0
+"""For a Python to start."""
+
 LOST_SECONDS = 30.0
 """Beyond the time of a call and of one that it makes: for a kernel to be interrupted."""
 
@@ -39,7 +43,9 @@ _END = "E"
 class _Call:
     """One request to the submission, until it is answered or given up."""
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: float) -> None:
+        self.options = Options(ask=self._hear, timeout=seconds, hidden=True)
+        self.answer = ""
         self.said: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._answers: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._closed = threading.Event()
@@ -48,13 +54,24 @@ class _Call:
         """What a function of the test's has returned, which the submission has called."""
         self._answers.put(answer)
 
-    def call_back(self, text: str, seconds: float) -> str:
+    def _hear(self, text: str, secret: bool) -> str:
+        """What the submission says: the answer, or a call of a function of the test's."""
+        # input() has nobody to ask, and no line of ours is two.
+        is_line = text.isascii() and "\n" not in text and len(text) <= plain_values.LONGEST
+        if self.answer or text[:1] not in ("C", "D") or not is_line:
+            raise EOFError
+        if text[:1] == "C":
+            return self._call_back(text)
+        self.answer = text
+        return ""
+
+    def _call_back(self, text: str) -> str:
         """Have the test call its function. Raises EOFError where no answer comes."""
         if self._closed.is_set():
             raise EOFError
         self.said.put(text)
         try:
-            answer = self._answers.get(timeout=seconds)
+            answer = self._answers.get(timeout=self.options.timeout)
         except queue.Empty:
             raise EOFError from None
         if self._closed.is_set():
@@ -62,8 +79,9 @@ class _Call:
         return answer
 
     def close(self) -> None:
-        """From now on no function of the test's is called."""
+        """From now on no function of the test's is called, and what still runs is interrupted."""
         self._closed.set()
+        self.options.cancelled.set()
         self._answers.put(_END)
 
 
@@ -86,7 +104,8 @@ class Exchange:
         self._prepared: int | None = None
         """How much of what tests stand on has run; None before both sides are ready."""
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="moat-answer")
-        self._call = _Call()
+        self._call = _Call(seconds)
+        self._answering: Future[None] | None = None
         self._result: dict[str, Any] = {}
         self._gone = ""
 
@@ -114,12 +133,8 @@ class Exchange:
         """Run what the test stands on, and has not run before; first of all, make both sides
         ready."""
         if self._prepared is None:
+            self._make_ready()
             self._prepared = 0
-            with contextlib.suppress(MoatError):  # the test finds out, and its words are better
-                options = Options(timeout=self._seconds + CALL_SECONDS, hidden=True)
-                run_cell(self._kernel, _of_submission(), lambda *message: None, options)
-            made = self._assignment
-            self._have_tested("name", made.asked, made.bound, made.solved, made.classes)
         sources = self._assignment.prepared[self._prepared : case.needs]
         if not sources:
             return
@@ -130,11 +145,25 @@ class Exchange:
         if why := self._result.get("why"):
             raise Unprepared(f"the tests cannot be prepared: {why}")
 
+    def _make_ready(self) -> None:
+        with contextlib.suppress(MoatError):  # the test finds out, and its words are better
+            options = Options(timeout=self._seconds + CALL_SECONDS, hidden=True)
+            run_cell(self._kernel, _of_submission(), lambda *message: None, options)
+        made = self._assignment
+        names = (made.asked, made.bound, made.solved, made.classes)
+        try:
+            # Python starts meanwhile, which no submission has a part in.
+            self._tester.do("name", *names, ask=self._ask, seconds=START_SECONDS)
+        except MoatError as error:
+            raise Unprepared(f"the tests' Python does not start: {error}") from error
+
     def _have_tested(self, what: str, *args: Any) -> None:
         try:
             self._tester.do(what, *args, ask=self._ask, seconds=self._seconds + CALL_SECONDS)
         finally:
             self._call.close()
+            if self._answering is not None:  # none but one may talk to its kernel
+                self._answering.result()
 
     # -------- what the test asks
 
@@ -147,8 +176,8 @@ class Exchange:
             return _END + self._gone
         if kind == "Q":
             self._call.close()
-            self._call = _Call()
-            self._thread.submit(self._have_answered, words, self._call)
+            self._call = _Call(self._seconds)
+            self._answering = self._thread.submit(self._have_answered, words, self._call)
         else:
             self._call.give(words)
         try:
@@ -159,33 +188,21 @@ class Exchange:
 
     def _have_answered(self, request: str, call: _Call) -> None:
         """In a thread, as the submission may call back before it answers."""
-        answers: list[str] = []
-
-        def hear(text: str, secret: bool) -> str:
-            # input() has nobody to ask, and no line of ours is two.
-            is_line = text.isascii() and "\n" not in text and len(text) <= plain_values.LONGEST
-            if answers or text[:1] not in ("C", "D") or not is_line:
-                raise EOFError
-            if text[:1] == "C":
-                return call.call_back(text, self._seconds)
-            answers.append(text)
-            return ""
-
         why = "the submission gave no answer"
         code = f"__import__('sys').modules['_moat_submission'].answer({request!r})"
         try:
-            options = Options(ask=hear, timeout=self._seconds, hidden=True)
-            run_cell(self._kernel, code, lambda *message: None, options)
+            run_cell(self._kernel, code, lambda *message: None, call.options)
         except CellInterrupted as error:
             why = f"the submission took longer than {self._seconds:g} s"
-            answers.clear()
+            call.answer = ""
             if not error.stopped:
-                self._gone = f"{why}, and did not stop"
+                why = self._gone = f"{why}, and did not stop, so its kernel was ended"
+                self._kernel.signal_kernel(signal.SIGKILL)
         except MoatRemoteError as error:
             why = f"the submission gave no answer: {error}"
         except MoatError as error:
             why = self._gone = f"the submission's kernel has ended: {error}"
-        call.said.put(answers[0] if answers else _END + why)
+        call.said.put(call.answer or _END + why)
 
 
 def _of_submission() -> str:

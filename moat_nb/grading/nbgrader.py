@@ -28,9 +28,15 @@ from nbgrader.coursedir import CourseDirectory
 from nbgrader.nbgraderformat import SCHEMA_VERSION
 from nbgrader.preprocessors import Execute, NbGraderPreprocessor, SaveAutoGrades
 from traitlets import Float, Unicode
+from traitlets.utils.importstring import import_item
 
 from moat_nb.errors import MoatError
-from moat_nb.grading.annotated import annotate, comment_of, make_harmless
+from moat_nb.grading.annotated import (
+    annotate,
+    comment_of,
+    make_harmless,
+    make_outputs_harmless,
+)
 from moat_nb.grading.assignment import of_nbgrader
 from moat_nb.grading.outputs import Outputs
 from moat_nb.grading.run import Limits, Live, Material, run_cells
@@ -45,11 +51,20 @@ from moat_nb.grading.verdict import Run, verdict_of
 from moat_nb.host.cleanup import remove_tree
 from moat_nb.host.scratch import scratch_directory
 from moat_nb.sandbox.approval import check
+from moat_nb.sandbox.images import build_images
 from moat_nb.sandbox.project import plan_project
 from moat_nb.text.terminal import LOGGER
 from moat_nb.text.untrusted import as_dict
 
-__all__ = ["FinishSandboxed", "RestoreCells", "SandboxedExecute", "use_sandboxes"]
+__all__ = [
+    "FinishSandboxed",
+    "HarmlessNotebook",
+    "RestoreCells",
+    "SandboxedExecute",
+    "use_sandboxes",
+]
+
+LOGGER.addHandler(logging.NullHandler())  # what a sandbox does is in the verdict
 
 VERDICT = "moat_verdict"
 """In an exporter's resources."""
@@ -64,11 +79,11 @@ def use_sandboxes(config: Any, *, kernel: str = "") -> None:
     ``nbgrader validate`` runs a notebook, whichever kernel that names itself.
     """
     first, then = (_steps(config, name) for name in ("sanitize", "autograde"))
-    first.insert(0, RestoreCells)
-    then[then.index(Execute)] = SandboxedExecute
-    then.insert(then.index(SaveAutoGrades) + 1, FinishSandboxed)
-    config.Autograde.sanitize_preprocessors = first
-    config.Autograde.autograde_preprocessors = then
+    if SandboxedExecute not in then:
+        config.Autograde.sanitize_preprocessors = [RestoreCells, *first, HarmlessNotebook]
+        then[then.index(Execute)] = SandboxedExecute
+        then.insert(then.index(SaveAutoGrades) + 1, FinishSandboxed)
+        config.Autograde.autograde_preprocessors = then
     if kernel:
         config.Execute.kernel_name = kernel
     if Autograde.init_assignment is not _init_assignment:
@@ -78,7 +93,13 @@ def use_sandboxes(config: Any, *, kernel: str = "") -> None:
 
 def _steps(config: Any, name: str) -> list[Any]:
     own = config.Autograde.get(f"{name}_preprocessors")
-    return list(getattr(Autograde, f"{name}_preprocessors").default() if own is None else own)
+    default = getattr(Autograde, f"{name}_preprocessors").default()
+    if own is not None and not isinstance(own, list):  # what .append() has left to be added later
+        own = own.get_value(default)
+    steps = [import_item(step) if isinstance(step, str) else step for step in own or default]
+    if name == "autograde" and not {Execute, SandboxedExecute} & {*steps}:
+        raise MoatError(f"c.Autograde.{name}_preprocessors has no Execute to take the place of")
+    return steps
 
 
 _copy = Autograde.init_assignment
@@ -90,7 +111,7 @@ def _init_assignment(converter: Any, assignment: str, student: str) -> None:
     course = converter.coursedir
     submitted = Path(course.format_path(course.submitted_directory, student, assignment))
     try:
-        check_copied(submitted, below=Path(course.root, course.submitted_directory))
+        check_copied(submitted, below=Path(course.root))
     except Unreadable as error:
         raise NbGraderException(str(error)) from error
     _copy(converter, assignment, student)
@@ -181,7 +202,7 @@ class SandboxedExecute(Execute):  # type: ignore[misc]  # which has no types
         place = _Place(self, resources)
         try:
             run, outputs = self._run(nb, place)
-        except MoatError as error:
+        except (MoatError, Unreadable) as error:
             raise NbGraderException(str(error)) from error
         if run.not_started:
             raise NbGraderException(run.not_started)
@@ -196,14 +217,14 @@ class SandboxedExecute(Execute):  # type: ignore[misc]  # which has no types
         language = nb.metadata.get("kernelspec", {}).get("language", "python")
         if language != "python":
             raise MoatError(f"{place.source} is in {language}; tests run in Python alone")
-        tests = of_nbgrader(place.source, place.tests())
+        tests = of_nbgrader(place.source, place.tests(), release=place.release)
         plan = plan_project(
             Path(self.project or place.course.root).absolute(),
             self.runtime or None,
             overrides={"workspace": "notebook", "spare": False},
         )
         check(plan)
-        LOGGER.addHandler(logging.NullHandler())  # what a sandbox does is in the verdict
+        build_images(plan)  # whoever waits sees it, and no submission's time counts for it
         has_limit = self.timeout is not None and self.timeout > 0
         limit = self.timeout if has_limit else self.whole_timeout
         live = Live()
@@ -247,8 +268,16 @@ class SandboxedExecute(Execute):  # type: ignore[misc]  # which has no types
         return tuple(sorted(target.iterdir()))
 
 
+class HarmlessNotebook(NbGraderPreprocessor):  # type: ignore[misc]
+    """The last step before a notebook lies in ``autograded/``, which formgrader shows at once."""
+
+    def preprocess(self, nb: Any, resources: Any) -> tuple[Any, Any]:
+        make_harmless(nb, frozenset(_Place(self, resources).own()))
+        return nbformat.from_dict(nb), resources
+
+
 class FinishSandboxed(NbGraderPreprocessor):  # type: ignore[misc]
-    """The verdict as a comment, and a notebook that formgrader and feedback can show."""
+    """The verdict as a comment, and outputs that formgrader and feedback can show."""
 
     def preprocess(self, nb: Any, resources: Any) -> tuple[Any, Any]:
         place = _Place(self, resources)
@@ -262,7 +291,7 @@ class FinishSandboxed(NbGraderPreprocessor):  # type: ignore[misc]
                 )
                 comment.auto_comment = "\n\n".join(filter(None, (comment.auto_comment, words)))
                 gradebook.db.commit()
-        make_harmless(nb, frozenset(place.own()))
+        make_outputs_harmless(nb)
         return nbformat.from_dict(nb), resources
 
 
@@ -276,6 +305,7 @@ class _Place:
         self.course = CourseDirectory(parent=step)
         self._name = f"{about['notebook']}.ipynb"
         self.source = self._at(self.course.source_directory, ".") / self._name
+        self.release = self._at(self.course.release_directory, ".") / self._name
         self.handed_in = self._at(self.course.submitted_directory, self.student)
 
     def _at(self, step: str, student: str) -> Path:
@@ -293,6 +323,6 @@ class _Place:
 
     def own(self) -> Iterator[str]:
         """The texts of the teacher's cells, and of those that nbgrader has put around them."""
-        for path in (self.source, self._at(self.course.release_directory, ".") / self._name):
+        for path in (self.source, self.release):
             if path.exists():
                 yield from (cell.source for cell in nbformat.read(path, 4).cells)

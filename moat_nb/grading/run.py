@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import threading
@@ -36,6 +37,8 @@ from moat_nb.text.terminal import one_line
 
 __all__ = ["Limits", "Live", "Material", "run_cells", "run_submission"]
 
+OURS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.EROFS})
+"""Errors that no submission has a part in."""
 MAX_LISTED = 200
 """Files that a submission left, of which a result has the names."""
 
@@ -114,13 +117,19 @@ def run_cells(
     """The same of these cells, where the submission's files lie beside them."""
     outputs = Outputs()
     try:
-        copy_for(submission, material.beside, scratch / "work")
+        copy_for(submission, scratch / "work")
     except Unreadable as error:
         return Run(unreadable=str(error)), outputs
     except OSError as error:
-        return Run(unreadable=f"it cannot be copied: {error}"), outputs
-    (scratch / "tests").mkdir()
-    copy_beside(material.beside, scratch / "tests")
+        words = f"it cannot be copied: {error}"
+        full = error.errno in OURS
+        return Run(not_started=words) if full else Run(unreadable=words), outputs
+    try:
+        (scratch / "tests").mkdir()
+        for directory in ("work", "tests"):
+            copy_beside(material.beside, scratch / directory)
+    except OSError as error:
+        return Run(not_started=f"what lies beside it cannot be copied: {error}"), outputs
     with own_event_loop():
         return _Runner(material, scratch, outputs).run(cells), outputs
 

@@ -192,10 +192,10 @@ def _cells(content: dict[str, Any]) -> Iterator[Cell]:
 # ---------------------------------------------------------------- its workspace
 
 
-def copy_for(submission: Submission, beside: Iterable[Path], target: Path) -> None:
-    """Make ``target`` the workspace: what was handed in, then ``beside``, the teacher's own.
+def copy_for(submission: Submission, target: Path) -> None:
+    """Make ``target`` the workspace: what was handed in, without links and special files.
 
-    Links and special files are left out. Raises OSError, Unreadable.
+    Raises OSError, Unreadable.
     """
     target.mkdir()
     if submission.directory is not None:
@@ -203,7 +203,6 @@ def copy_for(submission: Submission, beside: Iterable[Path], target: Path) -> No
             _copy(path, target / relative)
     elif submission.notebook is not None:
         _copy(submission.notebook, target / submission.notebook.name)
-    copy_beside(beside, target)
 
 
 CONFIG = re.compile(r"(?:jupyter|nbgrader)\w*\.(?:py|json)", re.IGNORECASE)
@@ -212,9 +211,9 @@ CONFIG = re.compile(r"(?:jupyter|nbgrader)\w*\.(?:py|json)", re.IGNORECASE)
 
 def check_copied(directory: Path, *, below: Path) -> None:
     """Raises Unreadable where a program that follows links and copies all would do harm: with
-    ``directory``, which lies in ``below``, or anything in it."""
+    ``directory``, what leads to it below a directory of the teacher's, or anything in it."""
     for parent in (directory, *directory.parents):
-        if parent == below or not parent.is_relative_to(below):
+        if parent == below:
             break
         if parent.is_symlink():
             raise Unreadable(f"{parent} is a link, and what it leads to may be somebody else's")

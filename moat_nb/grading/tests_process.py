@@ -1,8 +1,8 @@
 """The program that runs tests, in its sandbox: a line for each thing to do, question and answer.
 
 It is a plain Python and no kernel, whose IPython and sockets would take most of a grade's time.
-Lines are ASCII: ``0 ["run", [...]]`` is what to do, ``N TEXT`` asks and is answered by ``N TEXT``,
-``.`` says that it is done.
+Lines are ASCII: ``0 [K, "run", [...]]`` is what to do, ``N TEXT`` asks and is answered by
+``N TEXT``, ``. K`` says that it is done.
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ __all__ = ["TestsProcess", "TookTooLong", "as_module"]
 
 PIECE = 1 << 16
 """Bytes that the guest takes at once."""
-LONGEST = 1 << 28
+LONGEST = 1 << 26
 """Bytes of one line of it."""
+GIVEN_UP = "Eit took too long"
 STOP_SECONDS = 5.0
 """From an interrupt to its end."""
 
@@ -50,6 +51,7 @@ class TestsProcess:
         self._said: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         """Its lines; None where it has ended."""
         self._rest = bytearray()
+        self._done = 0
         argv = ["python3", "-c", _program()]
         self._process = sandbox.spawn(argv, stdin=True, on_output=self._hear)
         self._process.exited.add_done_callback(lambda _: self._said.put(None))
@@ -57,11 +59,12 @@ class TestsProcess:
     def _hear(self, stream: int, data: bytes) -> None:
         if stream != 1:
             return
-        *lines, rest = (self._rest + data).split(b"\n")
-        self._rest = rest
-        for line in lines:
-            self._said.put(line.decode("ascii", "replace"))
-        if len(rest) > LONGEST:
+        *ends, rest = data.split(b"\n")
+        for end in ends:
+            self._said.put((self._rest + end).decode("ascii", "replace"))
+            self._rest.clear()
+        self._rest += rest
+        if len(self._rest) > LONGEST:
             raise ValueError("a line without end")
 
     def do(self, what: str, *args: Any, ask: Ask, seconds: float) -> None:
@@ -69,7 +72,8 @@ class TestsProcess:
 
         Raises TookTooLong, and MoatError when the process has ended.
         """
-        self._write(0, json.dumps([what, args]))
+        self._done += 1
+        self._write(0, json.dumps([self._done, what, args]))
         give_up, over = time.monotonic() + seconds, False
         while True:
             try:
@@ -83,11 +87,13 @@ class TestsProcess:
                 continue
             if line is None:
                 self._said.put(None)  # for what is asked of it next
-                raise MoatError(str(self._process.poll()))
-            if line == ".":
-                break
+                how = self._process.poll()
+                raise MoatError(how.told if how is not None else "it has ended")
             number, _, text = line.partition(" ")
-            self._write(int(number), "E" if over else ask(text))
+            if number != ".":
+                self._write(int(number), GIVEN_UP if over else ask(text))
+            elif text == str(self._done):
+                break
         if over:
             raise TookTooLong(f"it took longer than {seconds:g} s")
 

@@ -76,7 +76,7 @@ class TestRun:
     name: str
     passed: bool
     points: float
-    """What it gives; 0 unless it passed."""
+    """What it gives: all, none, or the part that a cell ended in, which is no pass."""
     of: float
     why: str = ""
     hidden: bool = False

@@ -36,14 +36,15 @@ TEST = "assert squares(4) == [0, 1, 4, 9]"
 def main(directory: str, *, runtime: str | None, runs: int) -> int:
     """Print the medians of ``runs`` turns, and their ratio."""
     plan = prepared(directory, runtime)
-    jobs = jobs_of(plan)
+    case = Case(name="squares", source=TEST, form="code", points=1)
+    assignment = Assignment(cases=(case,))
+    jobs = jobs_of(plan, assignment)
     readings: list[tuple[float, float]] = []
     with scratch_directory("moat-nb-bench-") as scratch:
         submissions = [_handed_in(scratch / f"student-{n}") for n in range(STUDENTS)]
-        case = Case(name="squares", source=TEST, form="code", points=1)
         for turn in range(runs):
             batch = Batch(
-                material=Material(plan=plan, assignment=Assignment(cases=(case,))),
+                material=Material(plan=plan, assignment=assignment),
                 directory=scratch / f"grades-{turn}",
                 jobs=jobs,
             )

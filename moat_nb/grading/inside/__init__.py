@@ -1,4 +1,4 @@
-"""Programs that run in sandboxes, never here: their text is sent to kernels.
+"""Programs that run in sandboxes, never here: their text is sent there.
 
-They need nothing but a python3 >= 3.8 and ipykernel; numpy and pandas only for their values.
+They need nothing but a python3 >= 3.8; numpy, pandas and IPython where a test has theirs.
 """

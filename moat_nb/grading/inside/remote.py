@@ -1,4 +1,4 @@
-"""In the test's kernel: what stands there for an object of the submission's."""
+"""Where the tests run: what stands there for an object of the submission's."""
 
 from __future__ import annotations
 

@@ -15,7 +15,9 @@ import io
 import json
 import numbers
 import os
+import signal
 import sys
+import threading
 import traceback
 import types
 from typing import Any
@@ -341,6 +343,7 @@ def serve(plain_values: Any) -> None:
     os.dup2(2, 1)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     asked = 0
+    alone = threading.Lock()
 
     def answer(number: int) -> str:
         """An interrupt may have come before the answer to another question."""
@@ -354,10 +357,10 @@ def serve(plain_values: Any) -> None:
 
     def ask(text: str) -> str:
         nonlocal asked
-        asked += 1
-        number = asked
-        print(f"{number} {text}", file=out, flush=True)
-        return answer(number)
+        with alone:  # a test may have threads
+            asked += 1
+            print(f"{asked} {text}", file=out, flush=True)
+            return answer(asked)
 
     def transform(source: str) -> str:
         """Python, where a cell has what IPython alone understands."""
@@ -368,11 +371,19 @@ def serve(plain_values: Any) -> None:
         return source
 
     tester = Tester(ask, plain_values, transform)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     while True:
-        with contextlib.suppress(KeyboardInterrupt):
-            what, args = json.loads(answer(0))
-            getattr(tester, what)(*args)
-        print(".", file=out, flush=True)
+        number, what, args = json.loads(answer(0))
+        # An interrupt is for what is done now, and may come when that is over.
+        try:
+            try:
+                signal.signal(signal.SIGINT, signal.default_int_handler)
+                getattr(tester, what)(*args)
+            finally:
+                signal.signal(signal.SIGINT, signal.SIG_IGN)
+        except KeyboardInterrupt:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+        print(f". {number}", file=out, flush=True)
 
 
 def _number(value: Any) -> Any:

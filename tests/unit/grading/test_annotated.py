@@ -7,7 +7,12 @@ from typing import Any
 import nbformat
 import pytest
 
-from moat_nb.grading.annotated import annotate, comment_of, make_harmless
+from moat_nb.grading.annotated import (
+    annotate,
+    comment_of,
+    make_harmless,
+    make_outputs_harmless,
+)
 from moat_nb.grading.outputs import Outputs
 from moat_nb.grading.verdict import CellRun, Ended, Run, TestRun, Verdict
 from moat_nb.jupyter.cells import Options
@@ -149,6 +154,9 @@ def test_of_outputs_what_a_page_without_scripts_can_show_stands() -> None:
     ]
     made = notebook(answer(outputs=outputs))
     make_harmless(made)
+    once = nbformat.from_dict(made)
+    make_outputs_harmless(made)
+    assert made == once
     nbformat.validate(made)
     stream, display, error = made.cells[0].outputs
     assert stream == outputs[0] and error == outputs[2]

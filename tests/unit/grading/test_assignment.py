@@ -138,6 +138,12 @@ def test_what_nbgrader_put_back_stands_on_the_teachers_own(write: Any, tmp_path:
     ]
     assert (made.solved, made.notebook) == (("answer",), "teachers.ipynb")
     assert of_nbgrader(source, []).cases == ()
+    header = cell("import numpy as np\nimport math\nprint(1)")
+    release = write({"cells": [header, cell("import csv", solution=True)]}, "release.ipynb")
+    made = of_nbgrader(source, tests, release)
+    assert made.prepared == ("import numpy as np", "import math", "import csv")
+    assert [case.needs for case in made.cases] == [3, None]
+    assert of_nbgrader(source, tests, tmp_path / "none.ipynb").prepared == made.prepared[1:]
     with pytest.raises(MoatError, match="the imports of the tests are read there"):
         of_nbgrader(tmp_path / "none.ipynb", tests)
 

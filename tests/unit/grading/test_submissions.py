@@ -17,6 +17,7 @@ from moat_nb.grading.submissions import (
     Unreadable,
     cells_of,
     check_copied,
+    copy_beside,
     copy_for,
     find,
     read_regular,
@@ -57,7 +58,7 @@ def test_a_notebook_alone_shows_nothing_that_lies_beside_it(tmp_path: Path) -> N
     top = handed_in(tmp_path / "all", ada__ipynb=notebook(), bob__ipynb=notebook())
     path = top / "ada.ipynb"
     assert only(path) == Submission(name="ada", notebook=path, directory=None)
-    copy_for(only(path), (), tmp_path / "copy")
+    copy_for(only(path), tmp_path / "copy")
     assert [path.name for path in (tmp_path / "copy").iterdir()] == ["ada.ipynb"]
 
 
@@ -206,7 +207,7 @@ def test_a_copy_has_its_files_and_neither_links_nor_special_ones(tmp_path: Path)
     (ada / "data" / "all").symlink_to("/etc")
     (ada / "dangling").symlink_to("/no/such")
     os.mkfifo(ada / "pipe")
-    copy_for(only(ada), (), tmp_path / "copy")
+    copy_for(only(ada), tmp_path / "copy")
     assert listed(tmp_path / "copy") == {"a.ipynb": "{}", "data/x.csv": "1"}
     assert not [path for path in (tmp_path / "copy").rglob("*") if path.is_symlink()]
 
@@ -216,13 +217,14 @@ def test_too_many_files_are_not_copied(tmp_path: Path, monkeypatch: pytest.Monke
     for name, limit in (("MAX_FILES", 1), ("MAX_COPY", 11)):
         with monkeypatch.context() as patch, pytest.raises(Unreadable, match="more than"):
             patch.setattr(submissions, name, limit)
-            copy_for(only(ada), (), tmp_path / name)
+            copy_for(only(ada), tmp_path / name)
 
 
 def test_what_is_copied_by_others_is_what_it_seems(tmp_path: Path) -> None:
     good = handed_in(tmp_path / "submitted/ada/ps1", a__ipynb="{}", data="x", timestamp__txt="x")
     (good / "below").mkdir()
-    check_copied(good, below=tmp_path / "submitted")
+    for below in (tmp_path / "submitted", tmp_path, tmp_path / "elsewhere"):
+        check_copied(good, below=below)
 
 
 @pytest.mark.parametrize("which", ["student", "assignment"])
@@ -234,8 +236,9 @@ def test_no_directory_of_another_is_copied(tmp_path: Path, which: str) -> None:
     else:
         eve.mkdir()
         (eve / "ps1").symlink_to("../ada/ps1")
-    with pytest.raises(Unreadable, match="is a link"):
-        check_copied(eve / "ps1", below=tmp_path / "submitted")
+    for below in (tmp_path / "submitted", tmp_path, tmp_path / "elsewhere"):
+        with pytest.raises(Unreadable, match="is a link"):
+            check_copied(eve / "ps1", below=below)
 
 
 @pytest.mark.parametrize(
@@ -292,7 +295,8 @@ def test_what_is_given_takes_the_place_of_the_students(
         at.symlink_to("other" if theirs == LINK else outside)
     given = tmp_path / "teacher" / "data"
     handed_in(given if mine == DIRECTORY else given.parent, **{"data": "mine"})
-    copy_for(only(ada), [given], tmp_path / "copy")
+    copy_for(only(ada), tmp_path / "copy")
+    copy_beside([given], tmp_path / "copy")
     where = "data/data" if mine == DIRECTORY else "data"
     kept = {"data/deep/x": "theirs"} if theirs == mine == DIRECTORY else {}
     assert listed(tmp_path / "copy") == {"a.ipynb": "{}", "other": "x", where: "mine", **kept}

@@ -142,6 +142,27 @@ def test_one_that_takes_too_long_is_interrupted(box: Box) -> None:
     assert run(tests, "2")["value"] == 2.0
 
 
+def test_an_interrupt_at_its_end_is_none_of_the_next(box: Box) -> None:
+    tests = TestsProcess(box)  # type: ignore[arg-type]
+    assert run(tests, "1")["passed"]
+    for number in range(30):
+        with contextlib.suppress(TookTooLong, IndexError):
+            run(tests, "import time; time.sleep(0.01)", seconds=0.01)
+        box.made[0].signal(signal.SIGINT)
+        assert run(tests, f"{number}")["value"] == number
+
+
+def test_a_test_may_ask_from_its_threads(box: Box) -> None:
+    test = (
+        "import concurrent.futures\n"
+        "with concurrent.futures.ThreadPoolExecutor(8) as threads:\n"
+        "    found = list(threads.map(lambda n: word, range(50)))\n"
+        "assert found == ['x'] * 50\n"
+    )
+    answer = "D" + json.dumps({"value": "x", "printed": ""})
+    assert run(TestsProcess(box), test, lambda text: answer)["passed"]  # type: ignore[arg-type]
+
+
 def test_one_that_does_not_stop_is_ended(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tests_process, "STOP_SECONDS", 0.5)
     tests = TestsProcess(box)  # type: ignore[arg-type]
