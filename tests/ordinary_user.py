@@ -47,11 +47,16 @@ def command(argv: Sequence[str]) -> tuple[list[str], dict[str, str]]:
         *("setpriv", "--reuid", str(ORDINARY.uid), "--regid", str(ORDINARY.gid)),
         *("--groups", docker_group_id(), "--"),
     ]
+    return revealed([*drop, *argv])
+
+
+def revealed(argv: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    """The words that run ``argv`` where ordinary users reach what a launcher runs on."""
     hidden = [path for path in needed() if not reachable(path, ORDINARY)]
     if not hidden:
-        return [*drop, *argv], {}
+        return [*argv], {}
     env = {"NEEDED": " ".join(hidden), "CLOSED": " ".join(sorted({_closed(p) for p in hidden}))}
-    return ["unshare", "--mount", "sh", "-c", _REVEAL, "reveal", *drop, *argv], env
+    return ["unshare", "--mount", "sh", "-c", _REVEAL, "reveal", *argv], env
 
 
 def docker_group_id() -> str:

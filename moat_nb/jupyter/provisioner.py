@@ -65,6 +65,11 @@ class MoatProvisioner(KernelProvisionerBase):
     )
     runtime = Unicode("", config=True, help="docker, podman, bubblewrap or apple; empty: auto.")
     workspace = Unicode("", help="notebook, as kernel.workspace; a kernelspec says so.")
+    directory = Unicode("", help="What that workspace is; empty: the cwd of the kernel.")
+    approved = Bool(
+        False,
+        help="Whether who named the project has approved what it asks for: a hub's administrator.",
+    )
     trust_output = Bool(
         False, help="Whether clients get what the kernel sends as it is; a kernelspec says so."
     )
@@ -210,8 +215,9 @@ class MoatProvisioner(KernelProvisionerBase):
                 self.project or self._cwd or ".",
                 self.runtime or None,
                 on_event=self._hear,
-                directory=self._cwd,
+                directory=self.directory or self._cwd,
                 workspace=self.workspace or None,
+                approve=(lambda demands: True) if self.approved else None,
             )
         elif self._owns_sandbox:
             sandbox.relaunch()

@@ -68,7 +68,7 @@ def plan_kernel(
         config, network.egress, runtime=runtime.name, sockets=runtime.shares_unix_sockets
     )
     problems += (*network.problems, *ports.problems)
-    limits = _limits(config, host)
+    limits = limits_of(config, host)
     problems += _too_large(config, limits)
     mounts, image = MountPlan(mounts=()), None
     with collected(problems):
@@ -131,7 +131,7 @@ def _mounts(config: Config, host: Host, runtime: Capabilities, limits: Limits) -
     return mounts if runtime.images else with_interpreter(mounts, config, host)
 
 
-def _limits(config: Config, host: Host) -> Limits:
+def limits_of(config: Config, host: Host) -> Limits:
     given = config.container.memory_mb
     memory = given * MIB if given is not None else host.memory // 2
     return Limits(

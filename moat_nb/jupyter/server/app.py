@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from typing import Any
 from jupyter_server.serverapp import ServerApp
 from tornado.log import LogFormatter
 from traitlets import Any as AnyTrait
-from traitlets import Unicode
+from traitlets import Bool, Unicode
 from traitlets.config import Config as Traits
 
 from moat_nb.config.model import WORKSPACE, Config
@@ -46,6 +46,9 @@ APPS = {"jupyterlab": "LabApp", "notebook": "JupyterNotebookApp"}
 """By server extension the class that takes its settings."""
 
 PAGES = {"lab": "/lab", "notebook": "/tree"}
+
+OWN_ORIGIN: Mapping[str, Any] = {"trust_output": True, "bound_output": True}
+"""Of a server whose pages have an origin of their own: script in them has the sandbox's rights."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,10 +98,12 @@ class Directories:
     def temporary(self) -> Path:
         return self.run / "tmp"
 
-    def enter(self) -> None:
-        """Have this process, and Jupyter in it, use these and none of the user's."""
+    def enter(self, *, keep: str | None = None) -> None:
+        """Have this process, and Jupyter in it, use these and none of the user's. Variables that
+        begin with ``keep`` stay: those by which a hub tells its server who it is."""
         for name in [name for name in os.environ if name.startswith(("JUPYTER", "JPY_"))]:
-            del os.environ[name]
+            if keep is None or not name.startswith(keep):
+                del os.environ[name]
         os.environ["JUPYTER_NO_CONFIG"] = "1"  # a fresh one, where temporary files are
         os.environ["JUPYTER_DATA_DIR"] = str(self.data)
         os.environ["JUPYTER_RUNTIME_DIR"] = str(self.runtime)
@@ -117,12 +122,14 @@ class PlainFormatter(LogFormatter):
 
 
 class MoatServer(ServerApp):
-    """Listens on 127.0.0.1 for the name :attr:`hostname` alone."""
+    """Listens on 127.0.0.1 for the name :attr:`hostname` alone, unless :attr:`any_hostname`."""
 
     name = "moat-nb"
     hostname = Unicode(config=True)
     """``NAME.localhost``, which browsers take for this machine: an origin, and so a cookie and a
     storage, that no other server of the user's shares."""
+    any_hostname = Bool(False, config=True)
+    """For a server behind a proxy: browsers use the proxy's name, which it does not know."""
     workspace: Workspace = AnyTrait()  # type: ignore[assignment]
     _log_formatter_cls = PlainFormatter
 
@@ -131,7 +138,7 @@ class MoatServer(ServerApp):
 
     def init_webapp(self) -> None:
         super().init_webapp()
-        guard(self.web_app, self.hostname)
+        guard(self.web_app, None if self.any_hostname else self.hostname)
 
     def init_signal(self) -> None:
         super().init_signal()
@@ -177,11 +184,13 @@ def traits(
     directories: Directories,
     port: int | None,
     browser: bool,
+    provisioner: Mapping[str, Any] = OWN_ORIGIN,
 ) -> Traits:
     """All settings of the server, as Jupyter takes them; each of the two front ends has a link to
-    the other, so ``extensions`` are both where both are installed."""
+    the other, so ``extensions`` are both where both are installed. ``provisioner`` are further
+    traits of MoatProvisioner's."""
     spec = kernel_json(config, runtime=runtime, executable=sys.executable)
-    spec["metadata"]["kernel_provisioner"]["config"].update(trust_output=True, bound_output=True)
+    spec["metadata"]["kernel_provisioner"]["config"].update(provisioner)
     kernel = f"{PREFIX}{config.name}".lower()
     source = next((m.source for m in config.mounts if m.target == WORKSPACE), config.directory)
     own_name = hostname(config)

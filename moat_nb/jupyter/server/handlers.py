@@ -20,6 +20,7 @@ __all__ = ["ALLOWED", "REFUSED", "admits", "guard"]
 BASE = "jupyter_server.base.handlers"
 SERVICES = "jupyter_server.services"
 LAB = "jupyterlab_server"
+HUB = "jupyterhub.singleuser.extension"
 
 ALLOWED: Mapping[str, str] = {
     f"{BASE}.APIVersionHandler": "a number",
@@ -28,6 +29,8 @@ ALLOWED: Mapping[str, str] = {
     f"{BASE}.RedirectWithParams": "to the first page",
     f"{BASE}.Template404": "an error",
     f"{BASE}.TrailingSlashHandler": "a redirect",
+    f"{HUB}.JupyterHubLogoutHandler": "this browser's cookie, and a redirect to the hub",
+    f"{HUB}.JupyterHubOAuthCallbackHandler": "a hub's word for who a page's user is",
     "jupyter_server.auth.login.LoginFormHandler": "the token, typed in",
     "jupyter_server.auth.logout.LogoutHandler": "this browser's cookie",
     "jupyter_server.files.handlers.FilesHandler": "the workspace's contents",
@@ -109,15 +112,17 @@ INSTEAD: Mapping[str, type[RequestHandler]] = {
 }
 
 
-def guard(application: ServerWebApplication, hostname: str) -> None:
-    """Have ``application`` answer for ``hostname`` alone, by the handlers of :data:`ALLOWED`."""
+def guard(application: ServerWebApplication, hostname: str | None) -> None:
+    """Have ``application`` answer for ``hostname`` alone, or for every one where that is None, by
+    the handlers of :data:`ALLOWED`."""
     ordinary = application.get_handler_delegate
 
     def delegate(
         request: HTTPServerRequest, target_class: type[RequestHandler], *rest: Any, **more: Any
     ) -> Any:
-        if request.host_name != hostname or not admits(target_class, request.path):
-            there = INSTEAD if request.host_name == hostname else {}
+        named = hostname is None or request.host_name == hostname
+        if not named or not admits(target_class, request.path):
+            there = INSTEAD if named else {}
             return ordinary(request, there.get(_name(target_class), Template404))
         return ordinary(request, target_class, *rest, **more)
 
