@@ -87,9 +87,11 @@ class Student:
         return f"{self.hub.url}/user/{self.name}"
 
     def start(self) -> None:
-        """Have a server, and go to its page by the hub's OAuth."""
-        status, told = self.hub.api("POST", f"users/{self.name}/server")
-        assert status in (201, 202), told
+        """Have a server, and go to its page by the hub's OAuth. RuntimeError: it has none."""
+        if self.server() is None:
+            status, told = self.hub.api("POST", f"users/{self.name}/server")
+            if status not in (201, 202):
+                raise RuntimeError(f"{told['message']}\n{self.hub.words()[-5000:]}")
         self.wait()
         page = self.session.get(f"{self.base}/lab", timeout=120)
         assert page.status_code == 200, page.text

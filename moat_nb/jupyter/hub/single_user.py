@@ -139,6 +139,7 @@ def settings_of(asked: Asked, config: Config, directory: Path, directories: Dire
             "approved": True,
         },
     )
+    made.WorkspaceContents.trust_widgets = asked.trust_output
     made.HubServer = Traits(
         any_hostname=True,
         allow_remote_access=True,  # by the hub's proxy

@@ -17,7 +17,7 @@ from traitlets import Bool, Unicode, default
 from moat_nb.config.model import Config
 from moat_nb.config.reader import load
 from moat_nb.errors import ConfigError, MoatError, Problem
-from moat_nb.host.cgroups import Place, find_place
+from moat_nb.host.cgroups import find_place
 from moat_nb.host.machine import Host, User
 from moat_nb.host.user_cgroup import UserCgroup
 from moat_nb.planning.kernel import limits_of
@@ -28,6 +28,10 @@ __all__ = ["MoatSpawner"]
 SERVER_MEMORY = 512 * MIB
 """What a student's server, its relays and the sandbox of its files may have beside the kernels."""
 SERVER_PIDS = 512
+
+RUN = Path("/run/moat-nb-hub")
+"""Below it each student's XDG_RUNTIME_DIR. In /tmp another user could be there first, and with a
+systemd session's a sandbox would be a scope outside of the student's cgroup."""
 
 PASSED_ON = ("LANG", "LC_ALL", "PATH", "TZ")
 """Of the hub's own environment. Neither PYTHONPATH nor LD_LIBRARY_PATH: a server has the
@@ -74,6 +78,10 @@ class MoatSpawner(LocalProcessSpawner):  # type: ignore[misc]
         given = self.workspace.replace("{username}", self.user.name)
         return [*trust, "--runtime", self.runtime, self.moat_yaml, given]
 
+    def get_env(self) -> dict[str, str]:
+        env: dict[str, str] = super().get_env()
+        return {**env, "XDG_RUNTIME_DIR": str(RUN / str(user_of(self.user.name).uid))}
+
     # -------- a server's life
 
     async def start(self) -> Any:
@@ -86,8 +94,10 @@ class MoatSpawner(LocalProcessSpawner):  # type: ignore[misc]
         return await super().start()
 
     def _prepare(self) -> None:
-        """Read the course's file, and make the student's cgroup."""
+        """Read the course's file, and make what only root can: the student's run directory and
+        cgroup."""
         config = course(self.moat_yaml)
+        make_run_directory(RUN, user_of(self.user.name))
         limits = limits_of(config, Host.current())
         cgroup = self._cgroup
         if cgroup is None:
@@ -118,7 +128,7 @@ class MoatSpawner(LocalProcessSpawner):  # type: ignore[misc]
     def _cgroup(self) -> UserCgroup | None:
         """This server's; None where the hub can make none. The hub finds it after its restart, so
         its name is made of what stays: the user's number and the server's name."""
-        place = _place()
+        place = find_place()
         if place is None:
             return None
         name = f"-{hashlib.sha256(self.name.encode()).hexdigest()[:8]}" if self.name else ""
@@ -163,5 +173,8 @@ def user_of(name: str) -> User:
     return User(found.pw_uid, found.pw_gid)
 
 
-def _place() -> Place | None:
-    return find_place()
+def make_run_directory(base: Path, user: User) -> None:
+    base.mkdir(mode=0o755, exist_ok=True)
+    own = base / str(user.uid)
+    own.mkdir(mode=0o700, exist_ok=True)
+    os.chown(own, user.uid, user.gid)

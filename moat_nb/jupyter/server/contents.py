@@ -22,7 +22,7 @@ from jupyter_server.services.contents.checkpoints import (
 )
 from jupyter_server.services.contents.manager import AsyncContentsManager
 from tornado.web import HTTPError
-from traitlets import Unicode
+from traitlets import Bool, Unicode
 
 from moat_nb.config.model import WORKSPACE
 from moat_nb.errors import MoatError
@@ -69,6 +69,10 @@ class WorkspaceContents(AsyncContentsManager):
     """Serves the server's workspace, and touches no file itself."""
 
     root_dir = Unicode(WORKSPACE, config=True)
+    trust_widgets = Bool(True, config=True)
+    """Whether a notebook that this server has not signed brings the widgets that are saved in it.
+    ipywidgets makes their models when the notebook is opened, and code of theirs acts in the page;
+    what has an origin of its own loses nothing by that."""
     allow_hidden = True
     delete_to_trash = False
 
@@ -153,6 +157,8 @@ class WorkspaceContents(AsyncContentsManager):
         try:
             notebook = nbformat.reads(data.decode(), as_version=4)
             self.mark_trusted_cells(notebook, made["path"])
+            if not self.trust_widgets and not self.notary.check_signature(notebook):
+                notebook.metadata.pop("widgets", None)
         except Exception as error:
             # Whatever a hostile notebook provokes: a RecursionError, an AttributeError, ...
             name = type(error).__name__
