@@ -185,8 +185,6 @@ def _until_idle(channel: websocket.WebSocket, id: str) -> Iterator[tuple[str, st
         if kind == "status" and content["execution_state"] in ("dead", "restarting"):
             return
         if got["parent_header"].get("msg_id") != id:
-            if kind == "stream" and "moat" in content["text"]:
-                yield "told", content["text"]
             continue
         if kind == "stream":
             yield "stream", content["text"]
