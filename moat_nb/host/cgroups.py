@@ -16,7 +16,15 @@ from typing import Literal, TypeAlias
 from moat_nb.guest.mountinfo import mount_table
 from moat_nb.host.cleanup import remove_cgroup
 
-__all__ = ["PREFIX", "Cgroup", "Place", "cgroup_of", "find_place", "remove_named"]
+__all__ = [
+    "PREFIX",
+    "Cgroup",
+    "Place",
+    "cgroup_of",
+    "delegated_place",
+    "find_place",
+    "remove_named",
+]
 
 PREFIX = "moat-nb-"
 """What the name of each of ours begins with; a sandbox's id follows."""
@@ -27,6 +35,10 @@ PERIOD = 100_000
 """Microseconds in which a cgroup may use its share of the CPUs."""
 SMALLEST_QUOTA = 1000
 """Microseconds; the kernel refuses less."""
+
+LEAF = "moat-nb-hub"
+"""Where a process moves to, with those beside it, for others to be made next to it."""
+HAND_ON_TRIES = 5
 
 Version: TypeAlias = Literal[1, 2]
 
@@ -130,6 +142,44 @@ def find_place(proc: Path = Path("/proc/self")) -> Place | None:
         if not names and "" in own:
             return _second(at, own[""])
     return None
+
+
+def delegated_place(proc: Path = Path("/proc/self")) -> Place | None:
+    """As :func:`find_place`, but first where systemd has delegated this process's cgroup to it
+    (``Delegate=yes``): the process and those with it move into a leaf, so that others can be made
+    there. Elsewhere in systemd's tree a cgroup of ours is one that it does not know of."""
+    own = _own(proc)
+    for names, at in _hierarchies(proc):
+        here = _below(at, own[""]) if not names and "" in own else None
+        for path in (here, posixpath.dirname(here)) if here else ():
+            if _is_delegated(path):
+                with contextlib.suppress(OSError):
+                    _hand_on(path)
+    return find_place(proc)
+
+
+def _is_delegated(path: str) -> bool:
+    for name in ("trusted.delegate", "user.delegate"):
+        with contextlib.suppress(OSError):
+            if os.getxattr(path, name) == b"1":
+                return True
+    return False
+
+
+def _hand_on(path: str) -> None:
+    """Of version 2: give the controllers on, once no process is in there itself."""
+    there = {*_read(f"{path}/cgroup.controllers").split()}
+    leaf = Path(path, LEAF)
+    for _ in range(HAND_ON_TRIES):
+        if pids := _read(f"{path}/cgroup.procs").split():
+            leaf.mkdir(exist_ok=True)
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                (leaf / "cgroup.procs").write_text(pid)
+        with contextlib.suppress(OSError):  # one was started meanwhile
+            names = " ".join(f"+{name}" for name in CONTROLLERS if name in there)
+            Path(path, "cgroup.subtree_control").write_text(names)
+            return
 
 
 def _second(at: tuple[str, str], own: str) -> Place | None:

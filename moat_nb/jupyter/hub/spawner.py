@@ -17,7 +17,7 @@ from traitlets import Bool, Unicode, default
 from moat_nb.config.model import Config
 from moat_nb.config.reader import load
 from moat_nb.errors import ConfigError, MoatError, Problem
-from moat_nb.host.cgroups import find_place
+from moat_nb.host.cgroups import delegated_place
 from moat_nb.host.machine import Host, User
 from moat_nb.host.user_cgroup import UserCgroup
 from moat_nb.planning.kernel import limits_of
@@ -128,7 +128,7 @@ class MoatSpawner(LocalProcessSpawner):  # type: ignore[misc]
     def _cgroup(self) -> UserCgroup | None:
         """This server's; None where the hub can make none. The hub finds it after its restart, so
         its name is made of what stays: the user's number and the server's name."""
-        place = find_place()
+        place = delegated_place()
         if place is None:
             return None
         name = f"-{hashlib.sha256(self.name.encode()).hexdigest()[:8]}" if self.name else ""

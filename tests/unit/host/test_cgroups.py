@@ -8,7 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from moat_nb.host.cgroups import PREFIX, Place, cgroup_of, find_place, remove_named
+from moat_nb.host import cgroups
+from moat_nb.host.cgroups import (
+    PREFIX,
+    Place,
+    cgroup_of,
+    delegated_place,
+    find_place,
+    remove_named,
+)
 from moat_nb.host.reaper import Reaper
 
 MIB = 1 << 20
@@ -112,6 +120,29 @@ def test_of_version_2_nothing_is_made_where_memory_is_not_handed_on(tree: Tree) 
     tree.cgroup("all/user/me")
     tree.cgroup("all/user", "cpu pids")
     assert tree.place() is None
+
+
+def test_what_systemd_has_delegated_is_handed_on_from_a_leaf(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree.mount("all", "nsdelegate", kind="cgroup2")
+    tree.own = ["0::/system.slice/hub.service"]
+    service = Path(tree.cgroup("all/system.slice/hub.service"))
+    (service / "cgroup.controllers").write_text("cpuset cpu memory pids")
+    (service / "cgroup.procs").write_text("41\n42\n")
+    assert tree.place() is None
+    assert delegated_place(tree.proc) is None
+    assert not (service / "moat-nb-hub").exists()
+    assert (service / "cgroup.subtree_control").read_text() == ""
+    monkeypatch.setattr(cgroups, "_is_delegated", lambda path: path == str(service))
+    delegated_place(tree.proc)
+    assert (service / "cgroup.subtree_control").read_text() == "+memory +pids +cpu"
+    assert (service / "moat-nb-hub/cgroup.procs").read_text() == "42"
+    # As the kernel tells it then.
+    tree.own = ["0::/system.slice/hub.service/moat-nb-hub"]
+    (service / "cgroup.subtree_control").write_text("cpu memory pids")
+    parents = tuple((name, str(service)) for name in ("cpu", "memory", "pids"))
+    assert tree.place() == Place(version=2, parents=parents)
 
 
 def written(place: Place, cpus: float | None) -> dict[str, str]:
