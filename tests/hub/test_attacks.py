@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pwd
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,15 +11,9 @@ import nbformat
 import pytest
 
 from tests.hub.attacks import CASES, Attack, Scene
-from tests.hub.conftest import NAMES, Machine
+from tests.hub.conftest import NAMES
 from tests.hub.hub import Hub, Student, hub
-
-ORDINARY = f"""\
-c.JupyterHub.spawner_class = "localprocess"
-c.Spawner.cmd = [{sys.executable!r}, "-m", "jupyterhub.singleuser"]
-c.Spawner.notebook_dir = "~/work"
-c.Spawner.args = ["--ContentsManager.allow_hidden=True"]
-"""
+from tests.hub.machine import ORDINARY, Machine
 
 
 def write(name: str, path: Path, text: str) -> None:

@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.hub.conftest import Machine, moat_config
 from tests.hub.hub import hub
+from tests.hub.machine import Machine, moat_config
 from tests.hub.test_limits import cgroup_of
 
 COURSE = """\

@@ -12,8 +12,8 @@ import pytest
 from moat_nb.host.cgroups import find_place
 from moat_nb.host.machine import User
 from moat_nb.host.user_cgroup import UserCgroup
-from tests.hub.conftest import Machine, moat_config
 from tests.hub.hub import Hub, Student, hub
+from tests.hub.machine import Machine, moat_config
 
 TAKE = "held = bytearray({mib} << 20); held[::4096] = b'x' * len(held[::4096]); print('taken')"
 

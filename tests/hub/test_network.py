@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.hub.conftest import Machine, moat_config
 from tests.hub.hub import Hub, Student, hub
+from tests.hub.machine import Machine, moat_config
 
 COURSE = """\
 name: online

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.hub.conftest import Machine, moat_config
 from tests.hub.hub import Hub, Student, hub
-from tests.hub.test_attacks import ORDINARY, write
+from tests.hub.machine import ORDINARY, Machine, moat_config
+from tests.hub.test_attacks import write
 from tests.ordinary_user import revealed
 
 MARK = "import pathlib; pathlib.Path({mark!r}, {name!r}).touch()\n"

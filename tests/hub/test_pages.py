@@ -16,9 +16,9 @@ import requests
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import ARTIFACTS, CELL_SECONDS, Notebook, browser, page
-from tests.hub.conftest import Machine
 from tests.hub.hub import PASSWORD, Hub, Student, hub
-from tests.hub.test_attacks import ORDINARY, write
+from tests.hub.machine import ORDINARY, Machine
+from tests.hub.test_attacks import write
 
 __all__ = ["browser", "page"]
 

@@ -1,0 +1,103 @@
+"""The memory of idle students: ``python -m tests.hub.measure [STUDENTS]`` (root; 30 by default).
+
+Prints a line for our hub, with and without a kernel made ahead (``kernel.spare``), and for one with JupyterHub's own spawner: the students' servers alone,
+then with one idle kernel each. Of a process the proportional set size (PSS) counts: what several
+share is divided among them, so the sum is what all of them have of the machine.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import pwd
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+from tests.hub.hub import Hub, Student, hub
+from tests.hub.machine import COURSE, ORDINARY, Machine, machine_with, moat_config
+
+MIB = 1 << 20
+SETTLE_SECONDS = 30
+"""After the last start: what was made ahead is there then, and nothing works."""
+
+ROLES = (
+    (b"single_user", "server"),
+    (b"jupyterhub.singleuser", "server"),
+    (b"relay", "relay"),
+    (b"cleanup", "reaper"),
+    (b"bwrap", "bubblewrap"),
+    (b"guest", "sandbox"),
+    (b"ipykernel", "kernel"),
+)
+
+
+def pss(pid: str) -> int:
+    for line in Path("/proc", pid, "smaps_rollup").read_text().splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1]) << 10
+    return 0
+
+
+def of_users(uids: set[int]) -> Counter[str]:
+    """Bytes by what a process is, and their sum."""
+    found: Counter[str] = Counter()
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            if path.stat().st_uid not in uids:
+                continue
+            command, size = (path / "cmdline").read_bytes(), pss(path.name)
+        except OSError:
+            continue
+        role = next((name for word, name in ROLES if word in command), "other")
+        found[role] += size
+        found["all"] += size
+    return found
+
+
+def table(title: str, count: int, found: Counter[str]) -> None:
+    parts = ", ".join(
+        f"{name} {size / count / MIB:.0f}" for name, size in found.most_common() if name != "all"
+    )
+    print(
+        f"{title}: {found['all'] / count / MIB:.0f} MiB a student ({parts}); "
+        f"{found['all'] / MIB:.0f} MiB in all",
+        flush=True,
+    )
+
+
+def measure(title: str, made: Hub, names: list[str], kernel: str | None) -> None:
+    uids = {pwd.getpwnam(name).pw_uid for name in names}
+    with concurrent.futures.ThreadPoolExecutor(3) as several:
+        students: list[Student] = list(several.map(made.login, names))
+        time.sleep(SETTLE_SECONDS)
+        table(f"{title}, server", len(names), of_users(uids))
+        kernels = list(several.map(lambda one: one.kernel(kernel), students))
+        for student, id in zip(students, kernels, strict=True):
+            assert student.run(id, "print(6 * 7)") == "42\n"
+    time.sleep(SETTLE_SECONDS)
+    table(f"{title}, server and kernel", len(names), of_users(uids))
+
+
+def main(count: int = 30) -> None:
+    names = [f"moatm{number:02}" for number in range(count)]
+    with machine_with(names) as machine:
+        _all(machine, names)
+
+
+def _all(machine: Machine, names: list[str]) -> None:
+    print(f"{len(names)} students")
+    with hub(machine.directory / "ours", machine.proxy, moat_config(machine.moat_yaml)) as made:
+        measure("moat", made, names, None)
+    lean = machine.directory / "lean"
+    lean.mkdir()
+    (lean / "moat.yaml").write_text(COURSE.replace("pids: 128", "pids: 128, spare: false"))
+    config = moat_config(lean / "moat.yaml")
+    with hub(machine.directory / "ours-lean", machine.proxy, config) as made:
+        measure("moat, spare: false", made, names, None)
+    with hub(machine.directory / "ordinary", machine.proxy, ORDINARY) as made:
+        measure("ordinary", made, names, "python3")
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))
