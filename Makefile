@@ -8,7 +8,7 @@ PY := $(VENV)/bin/python
 # long one. The slowest are listed at the end.
 PARALLEL := --numprocesses=4 --dist=loadgroup --durations=20
 
-.PHONY: demo unit test check test-conformance test-engines test-grading test-scale fuzz lint clean
+.PHONY: demo unit test check test-conformance test-engines test-grading test-hub test-scale fuzz lint clean
 
 demo: $(VENV)/.demo
 	@sh .ci/need bwrap:bubblewrap
@@ -20,7 +20,7 @@ unit: check
 
 test: check
 	@sh .ci/need bwrap:bubblewrap chromium:chromium dockerd:docker.io mmdebstrap:mmdebstrap slirp4netns:slirp4netns ip:iproute2 nsenter:util-linux curl:curl git:git node:nodejs npm:npm
-	MOAT_TEST_ATTACKS=docs/security.md $(VENV)/bin/pytest --ignore=tests/conformance --ignore=tests/grading $(PARALLEL)
+	MOAT_TEST_ATTACKS=docs/security.md $(VENV)/bin/pytest --ignore=tests/conformance --ignore=tests/grading --ignore=tests/hub $(PARALLEL)
 
 check: $(VENV)/.test
 	@$(PY) -m compileall -q moat_nb
@@ -41,6 +41,11 @@ test-engines: $(VENV)/.test
 test-grading: $(VENV)/.test $(VENV)/.nbgrader
 	@sh .ci/need bwrap:bubblewrap chromium:chromium dockerd:docker.io mmdebstrap:mmdebstrap slirp4netns:slirp4netns ip:iproute2
 	$(VENV)/bin/pytest tests/grading --numprocesses=2
+
+# A JupyterHub with three system users, which are made and removed: as root.
+test-hub: $(VENV)/.test
+	@sh .ci/need bwrap:bubblewrap chromium:chromium node:nodejs npm:npm useradd:passwd setpriv:util-linux unshare:util-linux hostname:hostname
+	$(VENV)/bin/pytest tests/hub
 
 # Leaks that 60 kernels one after another do not show.
 test-scale: $(VENV)/.test

@@ -1,8 +1,9 @@
 """The memory of idle students: ``python -m tests.hub.measure [STUDENTS]`` (root; 30 by default).
 
-Prints a line for our hub, with and without a kernel made ahead (``kernel.spare``), and for one with JupyterHub's own spawner: the students' servers alone,
-then with one idle kernel each. Of a process the proportional set size (PSS) counts: what several
-share is divided among them, so the sum is what all of them have of the machine.
+Prints two lines for our hub, for one whose course has ``kernel.spare: false``, and for one with
+JupyterHub's own spawner: the students' servers alone, then with one idle kernel each. Of a process
+the proportional set size (PSS) counts: what several share is divided among them, so the sum is what
+all of them have of the machine.
 """
 
 from __future__ import annotations

@@ -58,6 +58,9 @@ def test_an_idle_sandbox_ends_and_then_the_server(machine: Machine) -> None:
         assert until(lambda: sandboxes() <= 1), "the idle sandbox did not end"
         assert ada.server() is not None
         assert until(lambda: ada.server() is None), made.words()[-3000:]
+        # The server has told of its activity, with the token that it keeps.
+        assert f"200 POST /hub/api/users/{ada.name}/activity" in made.words()
+        assert "invalid credentials" not in made.words()
         assert until(lambda: not Path(cgroup.cgroup.directories[0]).exists())
         ada.start()
         assert ada.run(ada.kernel(), "print(6 * 7)") == "42\n"

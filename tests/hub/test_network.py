@@ -14,8 +14,9 @@ from tests.hub.machine import Machine, moat_config
 
 COURSE = """\
 name: online
-network: {policy: permissive}
-container: {memory: 512}
+network: {{policy: permissive}}
+container: {{memory: 512}}
+mounts: [".:/workspace", "{data}:/data:ro"]
 """
 
 ASK = """
@@ -37,7 +38,10 @@ print(*[ask(url) for url in {urls!r}])
 def online(machine: Machine) -> Iterator[Hub]:
     course = machine.directory / "online"
     course.mkdir()
-    (course / "moat.yaml").write_text(COURSE)
+    data = machine.directory / "data"
+    data.mkdir()
+    (data / "sales.csv").write_text("3,4")
+    (course / "moat.yaml").write_text(COURSE.format(data=data))
     config = moat_config(course / "moat.yaml")
     with hub(machine.directory / "hub-online", machine.proxy, config) as made:
         yield made
@@ -68,3 +72,10 @@ def test_the_control_a_process_of_this_machine_reaches_it(online: Hub) -> None:
     with socket.create_connection(("127.0.0.1", online.api_port), timeout=10) as connection:
         connection.sendall(b"GET /hub/api HTTP/1.0\r\n\r\n")
         assert b"200 OK" in connection.recv(100)
+
+
+def test_data_of_the_courses_is_read_and_not_written(ada: Student) -> None:
+    """What a course mounts beyond itself is approved by who named its file to the hub."""
+    kernel = ada.kernel()
+    assert ada.run(kernel, "print(open('/data/sales.csv').read())") == "3,4\n"
+    assert "Read-only file system" in ada.run(kernel, "open('/data/new', 'w')")

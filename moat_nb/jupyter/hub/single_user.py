@@ -8,11 +8,13 @@ the interpreter runs isolated (``-I``).
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from jupyterhub.singleuser.extension import JupyterHubAuthorizer, JupyterHubIdentityProvider
@@ -24,7 +26,13 @@ from moat_nb.config.reader import load
 from moat_nb.errors import MoatError
 from moat_nb.host.machine import Host
 from moat_nb.host.scratch import scratch_directory
-from moat_nb.jupyter.server.app import Directories, MoatServer, traits, write_page_config
+from moat_nb.jupyter.server.app import (
+    APPS,
+    Directories,
+    MoatServer,
+    traits,
+    write_page_config,
+)
 from moat_nb.jupyter.server.workspace import Workspace
 from moat_nb.planning.notebook_directory import in_directory
 from moat_nb.sandbox.approval import check
@@ -60,11 +68,16 @@ class HubServer(MoatServer):
 
     def initialize(self, *args: object, **options: object) -> None:
         super().initialize(*args, **options)  # type: ignore[arg-type]
-        keep_token_here()
+        apps = self.extension_manager.extension_apps["jupyterhub"]
+        keep_token_here(self.identity_provider, *apps)
 
 
-def keep_token_here() -> None:
-    """The server's token of the hub's API stays in its memory: what it starts inherits nothing."""
+def keep_token_here(*holders: Any) -> None:
+    """The server's token of the hub's API stays in its memory: what it starts inherits nothing.
+    Each of ``holders`` has a ``hub_auth``, which reads the variable when it first needs it."""
+    tokens = {holder.hub_auth.api_token for holder in holders}
+    if tokens and not all(tokens):
+        raise MoatError("the hub gave no JUPYTERHUB_API_TOKEN: MoatSpawner starts this program")
     for name in SECRETS:
         os.environ.pop(name, None)
 
@@ -122,10 +135,10 @@ def in_workspace(config: Config, directory: Path, host: Host) -> Config:
 def settings_of(asked: Asked, config: Config, directory: Path, directories: Directories) -> Traits:
     """`moat-nb lab`'s, at the place that the hub says and with its authentication."""
     url = urlsplit(os.environ["JUPYTERHUB_SERVICE_URL"])
-    extensions = {"jupyterlab": True, "jupyterhub": True}
+    pages = tuple(filter(importlib.util.find_spec, APPS))
     made = traits(
         "lab",
-        extensions,
+        (*pages, "jupyterhub"),
         config,
         runtime=asked.runtime,
         directories=directories,

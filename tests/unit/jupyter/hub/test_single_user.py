@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from jupyterhub.singleuser.extension import JupyterHubIdentityProvider
 
 from moat_nb.config.reader import load
 from moat_nb.errors import MoatError
@@ -52,8 +53,12 @@ def test_a_workspace_that_cannot_be_made_is_told_with_its_path(tmp_path: Path) -
 def test_the_token_is_not_inherited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JUPYTERHUB_API_TOKEN", "secret")
     monkeypatch.setenv("JPY_API_TOKEN", "secret")
-    keep_token_here()
+    holder = JupyterHubIdentityProvider()
+    keep_token_here(holder)
     assert "secret" not in os.environ.values()
+    assert holder.hub_auth.api_token == "secret"
+    with pytest.raises(MoatError, match="MoatSpawner starts this program"):
+        keep_token_here(JupyterHubIdentityProvider())
 
 
 def test_a_server_takes_the_hubs_word_and_shows_what_is_harmless(
