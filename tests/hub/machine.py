@@ -63,6 +63,9 @@ def machine_with(names: Sequence[str]) -> Iterator[Machine]:
 
 
 def _add(name: str, homes: Path) -> None:
+    with contextlib.suppress(KeyError):  # of a run that was killed
+        if pwd.getpwnam(name).pw_dir.startswith("/var/tmp/moat-nb-hub-"):
+            _run("userdel", name)
     _run("useradd", "--create-home", "--base-dir", str(homes), "--shell", "/bin/sh", name)
     # As on many machines of a class: what keeps a home from others here is the sandbox alone.
     (homes / name).chmod(0o755)

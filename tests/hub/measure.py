@@ -1,4 +1,4 @@
-"""The memory of idle students: ``python -m tests.hub.measure [STUDENTS]`` (root; 30 by default).
+"""The memory of idle students: ``python -m tests.hub.measure [STUDENTS [HUB...]]``, as root; 30.
 
 Prints two lines for our hub, for one whose course has ``kernel.spare: false``, and for one with
 JupyterHub's own spawner: the students' servers alone, then with one idle kernel each. Of a process
@@ -16,7 +16,7 @@ from collections import Counter
 from pathlib import Path
 
 from tests.hub.hub import Hub, Student, hub
-from tests.hub.machine import COURSE, ORDINARY, Machine, machine_with, moat_config
+from tests.hub.machine import COURSE, ORDINARY, machine_with, moat_config
 
 MIB = 1 << 20
 SETTLE_SECONDS = 30
@@ -75,30 +75,33 @@ def measure(title: str, made: Hub, names: list[str], kernel: str | None) -> None
         table(f"{title}, server", len(names), of_users(uids))
         kernels = list(several.map(lambda one: one.kernel(kernel), students))
         for student, id in zip(students, kernels, strict=True):
-            assert student.run(id, "print(6 * 7)") == "42\n"
+            said = student.run(id, "print(6 * 7)")
+            assert said == "42\n", f"{student.name}: {said!r}"
     time.sleep(SETTLE_SECONDS)
     table(f"{title}, server and kernel", len(names), of_users(uids))
 
 
-def main(count: int = 30) -> None:
+def main(count: int = 30, *which: str) -> None:
     names = [f"moatm{number:02}" for number in range(count)]
     with machine_with(names) as machine:
-        _all(machine, names)
+        print(f"{len(names)} students")
+        for title, (course, kernel) in HUBS.items():
+            if not which or title in which:
+                at = machine.directory / title
+                at.mkdir()
+                (at / "moat.yaml").write_text(course)
+                config = moat_config(at / "moat.yaml") if course else ORDINARY
+                with hub(at / "hub", machine.proxy, config) as made:
+                    measure(title, made, names, kernel)
 
 
-def _all(machine: Machine, names: list[str]) -> None:
-    print(f"{len(names)} students")
-    with hub(machine.directory / "ours", machine.proxy, moat_config(machine.moat_yaml)) as made:
-        measure("moat", made, names, None)
-    lean = machine.directory / "lean"
-    lean.mkdir()
-    (lean / "moat.yaml").write_text(COURSE.replace("pids: 128", "pids: 128, spare: false"))
-    config = moat_config(lean / "moat.yaml")
-    with hub(machine.directory / "ours-lean", machine.proxy, config) as made:
-        measure("moat, spare: false", made, names, None)
-    with hub(machine.directory / "ordinary", machine.proxy, ORDINARY) as made:
-        measure("ordinary", made, names, "python3")
+HUBS = {
+    "moat": (COURSE, None),
+    "moat-without-spare": (COURSE.replace("pids: 128", "pids: 128, spare: false"), None),
+    "ordinary": ("", "python3"),
+}
+"""The course's file, if our spawner is used, and the kernel that is started."""
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    main(int(sys.argv[1]) if sys.argv[1:] else 30, *sys.argv[2:])
