@@ -53,7 +53,7 @@ def test_an_idle_sandbox_ends_and_then_the_server(machine: Machine) -> None:
         ada = made.login("moatada")
         kernel = ada.kernel()
         assert ada.run(kernel, "kept = 42; print(kept)") == "42\n"
-        cgroup = cgroup_of("moatada")
+        cgroup = cgroup_of(ada)
         assert sandboxes() > 1
         assert until(lambda: sandboxes() <= 1), "the idle sandbox did not end"
         assert ada.server() is not None

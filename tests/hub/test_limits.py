@@ -12,6 +12,7 @@ import pytest
 from moat_nb.host.cgroups import find_place
 from moat_nb.host.machine import User
 from moat_nb.host.user_cgroup import UserCgroup
+from moat_nb.jupyter.hub.spawner import cgroup_id
 from tests.hub.hub import Hub, Student, hub
 from tests.hub.machine import Machine, moat_config
 
@@ -27,10 +28,11 @@ assert libc.mount(b"none", b"/sys/fs/cgroup", b"tmpfs", 1, None) == 0  # MS_RDON
 """At the top of a hub's configuration: it sees no cgroup, as in a container."""
 
 
-def cgroup_of(name: str) -> UserCgroup:
+def cgroup_of(student: Student) -> UserCgroup:
     place = find_place()
     assert place is not None, "this machine gives no cgroup, which `moat-nb doctor` tells more of"
-    return UserCgroup.at(place, f"hub-{pwd.getpwnam(name).pw_uid}")
+    hub = f"http://127.0.0.1:{student.hub.api_port}/hub/api"
+    return UserCgroup.at(place, cgroup_id(pwd.getpwnam(student.name).pw_uid, hub, ""))
 
 
 def test_a_memory_bomb_ends_with_its_reason_and_the_neighbour_lives(
@@ -91,7 +93,8 @@ for pid in children:
 def test_the_limits_are_not_the_students_to_change(eve: Student) -> None:
     """By a shell on the machine: the cgroup is handed to the student, its limits are not."""
     user = pwd.getpwnam("moateve")
-    tops = cgroup_of("moateve").cgroup.directories
+    tops = cgroup_of(eve).cgroup.directories
+    assert tops
     for top in map(Path, tops):
         assert top.stat().st_uid == user.pw_uid
         for file in top.iterdir():
@@ -120,7 +123,7 @@ def test_the_limits_are_not_the_students_to_change(eve: Student) -> None:
 def test_a_stopped_server_leaves_nothing(class_hub: Hub) -> None:
     ada = class_hub.login("moatada")
     ada.kernel()
-    cgroup = cgroup_of("moatada")
+    cgroup = cgroup_of(ada)
     assert len(cgroup.processes) >= 4
     ada.stop()
     assert not any(Path(top).exists() for top in cgroup.cgroup.directories)

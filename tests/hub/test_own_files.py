@@ -144,6 +144,6 @@ def test_the_token_of_the_hub_is_in_no_process_but_the_server(
             having.append(command)
         else:
             others += 1
-    assert len(having) == 1
+    assert len(having) == 1, having
     assert b"moat_nb.jupyter.hub.single_user" in having[0]
     assert others >= 4

@@ -23,7 +23,7 @@ from moat_nb.host.user_cgroup import UserCgroup
 from moat_nb.planning.kernel import limits_of
 from moat_nb.planning.limits import MIB, Limits
 
-__all__ = ["MoatSpawner"]
+__all__ = ["MoatSpawner", "cgroup_id"]
 
 SERVER_MEMORY = 512 * MIB
 """What a student's server, its relays and the sandbox of its files may have beside the kernels."""
@@ -126,13 +126,13 @@ class MoatSpawner(LocalProcessSpawner):  # type: ignore[misc]
 
     @property
     def _cgroup(self) -> UserCgroup | None:
-        """This server's; None where the hub can make none. The hub finds it after its restart, so
-        its name is made of what stays: the user's number and the server's name."""
+        """This server's; None where the hub can make none."""
         place = delegated_place()
         if place is None:
             return None
-        name = f"-{hashlib.sha256(self.name.encode()).hexdigest()[:8]}" if self.name else ""
-        return UserCgroup.at(place, f"hub-{user_of(self.user.name).uid}{name}")
+        return UserCgroup.at(
+            place, cgroup_id(user_of(self.user.name).uid, self.hub.api_url, self.name)
+        )
 
     def make_preexec_fn(self, name: str) -> Callable[[], None]:
         become: Callable[[], None] = super().make_preexec_fn(name)
@@ -154,6 +154,13 @@ class MoatSpawner(LocalProcessSpawner):  # type: ignore[misc]
                 await asyncio.to_thread(cgroup.end)
             except OSError as error:
                 self.log.warning("moat: %s", error)
+
+
+def cgroup_id(uid: int, hub: str, server: str) -> str:
+    """Of what stays, so that a hub finds it after its restart, and of what another hub of this
+    machine has not: its address."""
+    digest = hashlib.sha256(f"{hub} {server}".encode()).hexdigest()[:8]
+    return f"hub-{uid}-{digest}"
 
 
 def course(moat_yaml: str) -> Config:

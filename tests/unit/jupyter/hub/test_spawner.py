@@ -15,7 +15,7 @@ from moat_nb.errors import ConfigError, MoatError
 from moat_nb.host.cgroups import Place
 from moat_nb.host.machine import User
 from moat_nb.jupyter.hub import spawner as module
-from moat_nb.jupyter.hub.spawner import MoatSpawner, course, make_run_directory
+from moat_nb.jupyter.hub.spawner import MoatSpawner, cgroup_id, course, make_run_directory
 
 ME = pwd.getpwuid(os.getuid())
 
@@ -27,6 +27,10 @@ class Named:
     url = "/user/me/"
     escaped_name = ME.pw_name
     settings: dict[str, Any] = {}  # noqa: RUF012
+
+
+class Hub:
+    api_url = "http://127.0.0.1:8081/hub/api"
 
 
 class Told(MoatSpawner):
@@ -105,14 +109,13 @@ def test_a_run_directory_is_the_students_alone(tmp_path: Path) -> None:
 def test_each_server_has_a_cgroup_of_its_own_that_a_hub_finds_again(
     spawner: MoatSpawner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        module, "delegated_place", lambda: Place(version=1, parents=(("memory", "/m"),))
-    )
+    place = Place(version=1, parents=(("memory", "/m"),))
+    monkeypatch.setattr(module, "delegated_place", lambda: place)
+    spawner.hub = Hub()
     first = spawner._cgroup
     assert first is not None
-    assert first.cgroup.directories == (f"/m/moat-nb-hub-{ME.pw_uid}",)
+    assert first.cgroup.directories[0].startswith(f"/m/moat-nb-hub-{ME.pw_uid}-")
     assert spawner._cgroup == first
-    monkeypatch.setattr(type(spawner), "name", "second")
-    second = spawner._cgroup
-    assert second is not None
-    assert second != first
+    spawner.hub.api_url = "http://127.0.0.1:9091/hub/api"
+    assert spawner._cgroup != first
+    assert cgroup_id(1, "a", "") != cgroup_id(1, "a", "second")
