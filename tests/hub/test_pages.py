@@ -144,6 +144,17 @@ def test_a_notebook_that_the_page_saved_keeps_its_own(machine: Machine, ada: Stu
     assert "widgets" not in found
 
 
+def test_a_page_of_the_workspace_has_no_origin(machine: Machine, ada: Student) -> None:
+    """Its script runs where it is opened by its address, but not with the hub's origin."""
+    write(ada.name, machine.home(ada.name) / "work/page.html", "<script>alert(1)</script>")
+    headers = {"Authorization": f"token {ada.token}"}
+    answer = requests.get(f"{ada.base}/files/page.html", headers=headers, timeout=60)
+    assert answer.status_code == 200
+    policy = answer.headers["Content-Security-Policy"]
+    assert "sandbox allow-scripts" in policy
+    assert "allow-same-origin" not in policy
+
+
 # -------- a server's own port, as whoever has a shell on the machine sees it
 
 

@@ -97,6 +97,12 @@ class MoatSpawner(LocalProcessSpawner):  # type: ignore[misc]
         """Read the course's file, and make what only root can: the student's run directory and
         cgroup."""
         config = course(self.moat_yaml)
+        if self.trust_output and not self.user.settings.get("subdomain_host"):
+            raise MoatError(
+                "c.MoatSpawner.trust_output: script that a kernel shows would have its student's "
+                "rights at the hub, whose origin the page shares; set c.JupyterHub.subdomain_host "
+                "too, or leave it out"
+            )
         make_run_directory(RUN, user_of(self.user.name))
         limits = limits_of(config, Host.current())
         cgroup = self._cgroup

@@ -119,3 +119,9 @@ def test_each_server_has_a_cgroup_of_its_own_that_a_hub_finds_again(
     spawner.hub.api_url = "http://127.0.0.1:9091/hub/api"
     assert spawner._cgroup != first
     assert cgroup_id(1, "a", "") != cgroup_id(1, "a", "second")
+
+
+def test_script_of_kernels_needs_an_origin_for_each_student(spawner: MoatSpawner) -> None:
+    spawner.trust_output = True
+    with pytest.raises(RuntimeError, match=r"set c\.JupyterHub\.subdomain_host too"):
+        asyncio.run(spawner.start())
