@@ -3,12 +3,13 @@ settings with longer times."""
 
 from __future__ import annotations
 
-import pwd
+import contextlib
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+from moat_nb.host.user_cgroup import UserCgroup
 from tests.hub.hub import hub
 from tests.hub.machine import Machine, moat_config
 from tests.hub.test_limits import cgroup_of
@@ -54,8 +55,8 @@ def test_an_idle_sandbox_ends_and_then_the_server(machine: Machine) -> None:
         kernel = ada.kernel()
         assert ada.run(kernel, "kept = 42; print(kept)") == "42\n"
         cgroup = cgroup_of(ada)
-        assert sandboxes() > 1
-        assert until(lambda: sandboxes() <= 1), "the idle sandbox did not end"
+        assert sandboxes(cgroup) > 1
+        assert until(lambda: sandboxes(cgroup) <= 1), "the idle sandbox did not end"
         assert ada.server() is not None
         assert until(lambda: ada.server() is None), made.words()[-3000:]
         # The server has told of its activity, with the token that it keeps.
@@ -66,15 +67,11 @@ def test_an_idle_sandbox_ends_and_then_the_server(machine: Machine) -> None:
         assert ada.run(ada.kernel(), "print(6 * 7)") == "42\n"
 
 
-def sandboxes() -> int:
-    """How many processes of bubblewrap's ada has: the files' own, and those of kernels."""
-    uid = pwd.getpwnam("moatada").pw_uid
+def sandboxes(cgroup: UserCgroup) -> int:
+    """How many processes of bubblewrap's are in there: the files' own, and those of kernels."""
     found = 0
-    for path in Path("/proc").glob("[0-9]*"):
-        try:
-            command = (path / "cmdline").read_bytes().split(b"\0")
-            if path.stat().st_uid == uid and command[0].endswith(b"bwrap"):
-                found += 1
-        except OSError:
-            continue
+    for pid in cgroup.processes:
+        with contextlib.suppress(OSError):  # it has ended
+            command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+            found += command[0].endswith(b"bwrap")
     return found
