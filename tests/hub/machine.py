@@ -57,6 +57,9 @@ def machine_with(names: Sequence[str]) -> Iterator[Machine]:
             _run("userdel", name)
             for run in (f"/tmp/moat-nb-{uid}", f"/run/moat-nb-hub/{uid}"):
                 shutil.rmtree(run, ignore_errors=True)
+            for left in Path("/tmp").glob("moat-nb-hub-*"):  # of servers that were killed
+                if left.lstat().st_uid == uid:
+                    shutil.rmtree(left, ignore_errors=True)
         with contextlib.suppress(OSError):  # another hub's students may be in there
             Path("/run/moat-nb-hub").rmdir()
         shutil.rmtree(directory, ignore_errors=True)
