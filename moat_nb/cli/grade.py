@@ -53,9 +53,19 @@ def grade(arguments: argparse.Namespace) -> int:
         jobs=min(len(submissions), arguments.jobs or jobs_of(plan, assignment)),
         resume=arguments.resume,
     )
+    _say_what_may_be_reached(plan)
     grades, whole = _graded(batch, submissions)
+    missing = len(submissions) - len(grades)
+    if others := batch.others(submissions):
+        words = f"graded before, and not named now: {len(others)} in {arguments.out}"
+        if batch.resume:
+            grades += others
+            words += "; they stand"
+        else:
+            words += "; with --resume they would stand in the report"
+        print(f"moat-nb: {words}", file=sys.stderr)
     page = report.write(grades, assignment, arguments.out, whole=whole)
-    _say(grades, assignment, page, whole=whole, as_json=arguments.json)
+    _say(grades, assignment, page, missing=missing, as_json=arguments.json)
     if not whole:
         return INTERRUPTED
     return 1 if any(grade.verdict == "not graded" for grade in grades) else 0
@@ -80,6 +90,16 @@ def jobs_of(plan: LaunchPlan, assignment: Assignment) -> int:
     return max(1, min(cpus, Host.current().memory // memory if memory else cpus))
 
 
+def _say_what_may_be_reached(plan: LaunchPlan) -> None:
+    policy = plan.config.network.policy
+    if policy not in ("none", "strict"):
+        print(
+            f"moat-nb: submissions may reach the network (network.policy: {policy}); "
+            "network: {policy: none} in moat.yaml closes it",
+            file=sys.stderr,
+        )
+
+
 def _graded(batch: Batch, submissions: list[Submission]) -> tuple[list[Grade], bool]:
     progress = for_user()
     count = 0
@@ -98,15 +118,16 @@ def _graded(batch: Batch, submissions: list[Submission]) -> tuple[list[Grade], b
 
 
 def _say(
-    grades: list[Grade], assignment: Assignment, page: Path, *, whole: bool, as_json: bool
+    grades: list[Grade], assignment: Assignment, page: Path, *, missing: int, as_json: bool
 ) -> None:
     if as_json:
-        print(json.dumps(report.as_json(grades, assignment, whole=whole), indent=2))
+        print(json.dumps(report.as_json(grades, assignment, whole=not missing), indent=2))
         return
     print(report.as_table(grades))
     print(f"\n{report.counted(grades)}")
     for name, worth in assignment.by_hand:
         print(one_line(f"to be read by a person: {name} ({worth:g} points)"))
     print(one_line(f"what each notebook showed: {page}"))
-    if not whole:
-        print("interrupted: the rest with --resume", file=sys.stderr)
+    if missing:
+        words = f"interrupted: {missing} not graded; the rest with --resume"
+        print(words, file=sys.stderr)

@@ -20,7 +20,7 @@ from moat_nb.text.untrusted import as_dict
 
 __all__ = ["annotate", "comment_of", "make_harmless", "make_outputs_harmless"]
 
-NOT_IN_COMMENTS = re.compile(r"[^\w .,:;/()'=+-]")
+NOT_IN_COMMENTS = re.compile(r"[^\w .,:;/()\[\]'=+-]")
 LONGEST_COMMENT = 500
 KEPT_METADATA = frozenset({"kernelspec", "language_info"})
 """Of a notebook: pages are made by its language, and by no title, author or widget of its own."""
@@ -135,4 +135,5 @@ def comment_of(verdict: Verdict) -> str:
         return ""
     detail = " ".join(verdict.detail.split())
     words = NOT_IN_COMMENTS.sub("?", f"{verdict.kind}: {detail}" if detail else verdict.kind)
+    words = words.replace("](", "] (").replace("][", "] [").replace("]:", "] :")  # no link
     return words if len(words) <= LONGEST_COMMENT else f"{words[:LONGEST_COMMENT]}..."

@@ -25,8 +25,7 @@ __all__ = ["NO_TESTS", "Assignment", "Case", "of_nbgrader", "read"]
 HIDDEN = "### BEGIN HIDDEN TESTS"
 DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 IMPORTS = (ast.Import, ast.ImportFrom)
-OURS = (*IMPORTS, *DEFINITIONS, ast.Assign, ast.AnnAssign, ast.AugAssign)
-"""Of a locked cell, which is the teacher's; not the calls that show something."""
+SIMPLE = (*IMPORTS, *DEFINITIONS, ast.Assign, ast.AnnAssign, ast.AugAssign)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,6 +150,7 @@ def _notebook(path: Path, text: str) -> Assignment:
     theirs: set[str] = set()
     given: set[str] = set()
     classes: list[str] = []
+    changed: set[str] = set()
     for number, cell in enumerate(map(as_dict, cells), 1):
         source = cell.get("source", "")
         source = source if isinstance(source, str) else "".join(map(str, source))
@@ -163,6 +163,7 @@ def _notebook(path: Path, text: str) -> Assignment:
         if cell.get("cell_type") != "code":
             continue
         if graded and not solved:
+            _refuse_what_is_no_python(source, f"{path}: cell {number}")
             case = Case(
                 name=name, source=source, form="cell", points=points, hidden=HIDDEN in source
             )
@@ -170,16 +171,20 @@ def _notebook(path: Path, text: str) -> Assignment:
         body = _statements(source)
         if solved:
             theirs |= set(_bound([node for node in body if not isinstance(node, IMPORTS)]))
+            changed |= set(_changed(body))
             classes += _classes(body)
         elif graded or about.get("locked") is True:
             bound |= set(_bound(body))
-        elif not graded:
+        else:
             given |= set(_bound([node for node in body if not isinstance(node, IMPORTS)]))
-        if not graded:
-            kinds = OURS if about.get("locked") is True and not solved else IMPORTS
-            prepared += [node for node in body if isinstance(node, kinds)]
+        if about.get("locked") is True and not (graded or solved):
+            prepared += map(_quiet, body)
+        elif not graded:
+            prepared += [node for node in body if isinstance(node, IMPORTS)]
+    imported = set(_bound([node for node in prepared if isinstance(node, IMPORTS)]))
+    theirs |= changed - imported  # np.random.seed(1) changes no value of a notebook's
     # What a solution binds anew is the submission's.
-    kept = [not theirs & set(_bound([one])) for one in prepared]
+    kept = [not (isinstance(one, SIMPLE) and theirs & set(_bound([one]))) for one in prepared]
     return Assignment(
         cases=tuple(dataclasses.replace(case, needs=sum(kept[:at])) for case, at in cases),
         prepared=tuple(ast.unparse(one) for one, keep in zip(prepared, kept, strict=True) if keep),
@@ -199,6 +204,43 @@ def _statements(source: str) -> list[ast.stmt]:
         return ast.parse(plain).body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return []
+
+
+def _refuse_what_is_no_python(source: str, place: str) -> None:
+    """Nobody would pass such a test. What IPython alone understands is not looked into."""
+    if any(line.lstrip().startswith(("%", "!", "?")) for line in source.splitlines()):
+        return
+    try:
+        ast.parse(source)
+    except (SyntaxError, ValueError) as error:
+        if not any(mark in source for mark in ("!", "?", "%")):
+            raise MoatError(f"{place}: this test is no Python: {error}") from error
+
+
+def _quiet(node: ast.stmt) -> ast.stmt:
+    """A call that only shows something may fail where the tests run: nothing stands on it."""
+    if not isinstance(node, ast.Expr):
+        return node
+    handler = ast.ExceptHandler(type=ast.Name(id="Exception"), name=None, body=[ast.Pass()])
+    return ast.Try(body=[node], handlers=[handler], orelse=[], finalbody=[])
+
+
+def _changed(body: list[ast.stmt]) -> Iterator[str]:
+    """The names whose values statements change in place, outside of functions."""
+    for node in body:
+        if isinstance(node, DEFINITIONS):
+            continue
+        for one in ast.walk(node):
+            changed: list[ast.expr] = []
+            if isinstance(one, ast.Expr) and isinstance(one.value, ast.Call):
+                changed = [one.value.func]  # data.sort()
+            elif isinstance(one, (ast.Assign, ast.Delete)):
+                changed = one.targets
+            elif isinstance(one, ast.AugAssign):
+                changed = [one.target]
+            for target in changed:
+                if isinstance(target, (ast.Attribute, ast.Subscript)):
+                    yield from (n.id for n in (target.value,) if isinstance(n, ast.Name))
 
 
 MAKERS = frozenset({"namedtuple", "NamedTuple", "Enum", "IntEnum", "make_dataclass", "type"})

@@ -135,6 +135,15 @@ class Batch:
 
     # -------- what is kept
 
+    def others(self, submissions: Sequence[Submission]) -> list[Grade]:
+        """The results that are there of submissions that are none of these."""
+        found = []
+        for path in sorted((self.directory / "submissions").glob("*.json")):
+            with suppress(OSError, ValueError, TypeError):
+                found.append(Grade(**json.loads(path.read_bytes())))
+        names = {submission.name for submission in submissions}
+        return [grade for grade in found if grade.submission not in names]
+
     def _digest(self) -> str:
         material = self.material
         beside = sorted(

@@ -127,6 +127,8 @@ def _at(path: Path, notebook: str | None) -> Submission:
     if len(wanted) == 1:
         return Submission(name=name, notebook=path / wanted[0], directory=path)
     problem = "no notebook is there"
+    if archives := sorted(one.name for one in entries if ARCHIVE.search(one.name)):
+        problem += f", but {archives[0]}: unpack it"
     below = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
     if below and not wanted:
         problem += f", but {len(below)} directories are: name those, as {path}/*"
@@ -156,7 +158,10 @@ def cells_of(submission: Submission) -> tuple[Cell, ...]:
     if submission.notebook is None:
         raise Unreadable(submission.problem)
     try:
-        content = json.loads(read_regular(submission.notebook, MAX_NOTEBOOK))
+        text = read_regular(submission.notebook, MAX_NOTEBOOK)
+        if text.startswith(b"PK\x03\x04"):
+            raise Unreadable(f"{submission.notebook.name} is a zip archive: unpack it")
+        content = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise Unreadable(f"its notebook is no JSON: {error}") from None
     except OSError as error:
@@ -205,6 +210,7 @@ def copy_for(submission: Submission, target: Path) -> None:
         _copy(submission.notebook, target / submission.notebook.name)
 
 
+ARCHIVE = re.compile(r"\.(?:zip|tar|tgz|gz|7z|rar)$", re.IGNORECASE)
 CONFIG = re.compile(r"(?:jupyter|nbgrader)\w*\.(?:py|json)", re.IGNORECASE)
 """Files that Jupyter's programs run, or obey, in a directory where they are told to look."""
 

@@ -224,7 +224,7 @@ def test_an_interrupt_keeps_what_was_graded_and_resume_does_the_rest(course: Cou
         stdout, stderr = started.communicate(timeout=120)
     assert started.returncode == 130, stderr
     assert "2 submissions: 2 passed" in stdout
-    assert "interrupted: the rest with --resume" in stderr
+    assert "interrupted: 1 not graded; the rest with --resume" in stderr
     assert json.loads((out / "results.json").read_text())["complete"] is False
     times = {path.name: path.stat().st_mtime_ns for path in kept.iterdir()}
     grades = course.grade("--resume", root=os.getuid() == 0)

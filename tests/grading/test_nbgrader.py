@@ -145,7 +145,9 @@ def test_a_course_is_graded_and_nobody_earns_what_they_did_not(taught: Taught) -
         f"honest-{n}": {"squares": source, "sum_of_squares": SUM}
         for n, source in enumerate(HONEST * 3)
     }
-    hostile = {name: {"squares": source} for name, (source, _) in HOSTILE.items()}
+    # All of them on Docker would take ten minutes; test_course.py has them there.
+    some = HOSTILE if taught.launcher.engine is None else [*HOSTILE][::3]
+    hostile = {name: {"squares": HOSTILE[name][0]} for name in some}
     cheats = {name: {"squares": source} for name, source in CHEATS.items()}
     for student, answers in {**honest, **hostile, **cheats, **RAW}.items():
         taught.hand_in(student, answers)

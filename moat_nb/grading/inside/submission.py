@@ -88,7 +88,7 @@ class Submission:
         for at, before, value in given:
             if isinstance(value, (list, dict, set, bytearray)) or hasattr(value, "shape"):
                 after = self._values.Writer(self._name).write(value)
-                if after != before:
+                if after != before:  # as it always is where a value of its own was named
                     changed.append([at, after])
         return changed
 
@@ -123,6 +123,8 @@ class Submission:
         """What a test means: something that it was given a name for, or a function of its own."""
         if "number" in about:
             return self._known[about["number"]]
+        if "global" in about:
+            return self._global(about["global"])
         return lambda *args, **kwargs: self._call_back(about["function"], args, kwargs)
 
     def _call_back(self, function: Any, args: Any, kwargs: Any) -> Any:

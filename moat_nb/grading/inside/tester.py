@@ -27,6 +27,7 @@ from .remote import Function, Remote, Unfair
 MAX_WORDS = 4000
 MAX_PRINTED = 20_000
 
+SHARED = frozenset({"ndarray", "DataFrame", "Series"})
 FUNCTIONS = (types.FunctionType, types.BuiltinFunctionType, types.MethodType)
 
 RESULTS = {
@@ -114,15 +115,34 @@ class Submission:
         self._made: set[Any] = set()
         """Numbers of their objects that the test has by a call of theirs, or from one of these."""
         self._unfair = None
+        self._shared: dict[int, Any] = {}
+        """By ``id``: a value of the submission's own, its name, and what it was written as."""
 
     def named(self, name: str) -> Any:
         """What the submission has under a name that a test's own code says."""
         value = self.ask("global", name)
+        self._share(name, value)
         # A class under the name of a function would make objects that decide.
         is_class = isinstance(value, Remote) and value._moat_class is not None
         if is_class and name[:1].isupper() and (self.classes is None or name in self.classes):
             self._classes.add(value._moat_class)
         return value
+
+    def _share(self, name: str, value: Any) -> None:
+        """``value`` is the submission's own under ``name``: a call that is given it unchanged gets
+        that one, and not a copy."""
+        kind = type(value).__name__
+        if isinstance(value, (list, dict, set, bytearray)) or kind in SHARED:
+            self._shared[id(value)] = (value, name, self._written(value))
+
+    def _written(self, value: Any) -> Any:
+        return self._values.Writer(self._name).write(value)
+
+    def _given(self, value: Any) -> Any:
+        """What a call is given for an argument."""
+        written = self._written(value)
+        _, name, before = self._shared.get(id(value), (None, None, None))
+        return {"k": "name", "v": {"global": name}} if name and written == before else written
 
     def may_decide(self, remote: Any) -> bool:
         """Whether it is an object that a test is about."""
@@ -141,11 +161,10 @@ class Submission:
             self._made.add(value._moat_number)
 
     def ask(self, do: Any, /, *args: Any, **kwargs: Any) -> Any:
-        writer = self._values.Writer(self._name)
         request = {
             "do": do,
-            "args": [writer.write(item) for item in args],
-            "kwargs": {name: writer.write(value) for name, value in kwargs.items()},
+            "args": [self._given(item) for item in args],
+            "kwargs": {name: self._given(value) for name, value in kwargs.items()},
         }
         answer = self._answer(json.dumps(request))
         if self._unfair is not None:
@@ -196,6 +215,8 @@ class Submission:
                 value[...] = after.astype(value.dtype)
             elif type(value).__name__ in ("DataFrame", "Series"):
                 value._update_inplace(after)
+            if id(value) in self._shared:
+                self._share(self._shared[id(value)][1], value)
 
     def _called_back(self, text: str) -> str:
         try:

@@ -113,7 +113,7 @@ def test_the_exit_code_says_whether_all_were_graded(
 
 def test_what_was_graded_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     assignment = Assignment(cases=(), by_hand=(("essay", 3.0),))
-    command._say([GRADE], assignment, Path("g/report.html"), whole=False, as_json=False)
+    command._say([GRADE], assignment, Path("g/report.html"), missing=2, as_json=False)
     said = capsys.readouterr()
     assert said.out.splitlines()[-4:] == [
         "",
@@ -121,11 +121,11 @@ def test_what_was_graded_is_said(capsys: pytest.CaptureFixture[str]) -> None:
         "to be read by a person: essay (3 points)",
         "what each notebook showed: g/report.html",
     ]
-    assert said.err == "interrupted: the rest with --resume\n"
+    assert said.err == "interrupted: 2 not graded; the rest with --resume\n"
 
 
 def test_json_is_all_that_is_said(capsys: pytest.CaptureFixture[str]) -> None:
-    command._say([GRADE], NO_TESTS, Path("g"), whole=True, as_json=True)
+    command._say([GRADE], NO_TESTS, Path("g"), missing=0, as_json=True)
     said = capsys.readouterr()
     assert json.loads(said.out)["submissions"][0]["submission"] == "ada"
     assert said.err == ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +98,75 @@ def test_what_locked_cells_and_tests_bind_is_asked_of_no_submission(write: Any) 
         test_cell("want = 25\nfor n in range(3): assert [m for m in (n,)]", "first", 1),
     )
     assert made.bound == ("Checker", "TOL", "n", "want")
-    assert made.prepared == ("TOL = 1e-09", "class Checker:\n    ...")
+    assert made.prepared[:2] == ("TOL = 1e-09", "class Checker:\n    ...")
+    assert made.prepared[2] == "try:\n    print(x)\nexcept Exception:\n    pass"
+
+
+LOCKED = """\
+import random
+random.seed(1)
+data = [random.random() for _ in range(3)]
+squares = []
+for i in range(3):
+    squares.append(i * i)
+with open("x") as file:
+    lines = file.readlines()
+print(data)"""
+
+
+def test_tests_stand_on_all_of_a_locked_cell(write: Any) -> None:
+    made = notebook(
+        write,
+        cell(LOCKED, locked=True),
+        cell("i = 5\nlines.append(1)\nrandom.shuffle(squares)", solution=True),
+        test_cell("assert 1", "first", 1),
+    )
+    assert [one.splitlines()[0] for one in made.prepared] == [
+        "import random",
+        "try:",
+        "data = [random.random() for _ in range(3)]",
+        "squares = []",
+        "for i in range(3):",
+        "with open('x') as file:",
+        "try:",
+    ]
+    assert made.solved == ("i", "lines")
+
+
+@pytest.mark.parametrize(
+    ("solution", "names"),
+    [
+        ("items.sort()", ("items",)),
+        ("stock['a'] = 1\ndel others['b']\ntotal.x += 1", ("others", "stock", "total")),
+        ("def f(items):\n    items.sort()", ("f",)),
+        ("if items:\n    items.clear()\nprint(len(items))", ("items",)),
+    ],
+)
+def test_what_a_solution_changes_in_place_is_the_submissions(
+    write: Any, solution: str, names: tuple[str, ...]
+) -> None:
+    locked = cell("items = [1]\nstock = {}\nothers = {'b': 1}\ntotal = 0", locked=True)
+    made = notebook(write, locked, cell(solution, solution=True), test_cell("assert 1", "q", 1))
+    assert made.solved == names
+    assert not {one.split()[0] for one in made.prepared} & set(names)
+
+
+@pytest.mark.parametrize(
+    ("test", "refused"),
+    [
+        ("assert x = 1", True),
+        ("%%capture\nassert x", False),
+        ("!ls\nassert x", False),
+        ("x?", False),
+    ],
+)
+def test_a_test_that_nobody_could_pass_is_refused(write: Any, test: str, refused: bool) -> None:
+    with (
+        pytest.raises(MoatError, match="cell 1: this test is no Python")
+        if refused
+        else nullcontext()
+    ):
+        notebook(write, test_cell(test, "first", 1))
 
 
 def test_a_test_needs_what_stands_before_it(write: Any) -> None:

@@ -452,3 +452,17 @@ def test_a_function_of_an_earlier_test_can_still_be_called() -> None:
     graded.prepare([], solved=["f", "g"])
     assert graded.run("def g(): return 2\nassert f() == 2")["passed"]
     assert graded.run("assert f() == 2")["passed"]
+
+
+@pytest.mark.parametrize("kind", ["[3, 1, 2]", "numpy.array([3, 1, 2])"])
+def test_what_a_submission_does_to_its_own_values_is_done(kind: str) -> None:
+    source = f"import numpy\nxs = {kind}\ndef sort_it(items):\n    items.sort()"
+    test = "sort_it(xs)\nassert list(xs) == [1, 2, 3]"
+    assert why(source, test) == ""
+    assert "AssertionError" in why(source.replace("items.sort()", "pass"), test)
+
+
+def test_a_value_that_the_test_has_changed_is_its_own() -> None:
+    source = "xs = [3, 1]\ndef sort_it(items):\n    items.sort()\n    return items"
+    assert why(source, "ys = xs\nys.append(0)\nassert sort_it(ys) == [0, 1, 3]") == ""
+    assert why(source, "ys = xs\nys.append(0)\nsort_it(ys)\nassert xs == [3, 1]") == ""
