@@ -108,6 +108,8 @@ class Exchange:
         self._answering: Future[None] | None = None
         self._result: dict[str, Any] = {}
         self._gone = ""
+        self.too_long = ""
+        """Why the submission's kernel was ended, in words."""
 
     def __enter__(self) -> Exchange:
         return self
@@ -197,6 +199,7 @@ class Exchange:
             call.answer = ""
             if not error.stopped:
                 why = self._gone = f"{why}, and did not stop, so its kernel was ended"
+                self.too_long = f"in a test, {why}"
                 self._kernel.signal_kernel(signal.SIGKILL)
         except MoatRemoteError as error:
             why = f"the submission gave no answer: {error}"

@@ -267,6 +267,8 @@ class _Runner:
 
     def _seen(self, kernel: Kernel, cells: tuple[CellRun, ...], tests: tuple[TestRun, ...]) -> Run:
         sandbox = kernel.sandbox
+        if self._exchange is not None and self._exchange.too_long:
+            self._too_long.append(self._exchange.too_long)
         too_long = "; ".join(self._too_long[:3])
         if not too_long and self._left() <= 0:
             too_long = f"the whole took longer than {self._material.limits.whole:g} s"
