@@ -11,7 +11,6 @@ import os
 import posixpath
 import signal
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +25,9 @@ controllers on."""
 HANDED_ON = ("cgroup.procs", "cgroup.threads", "cgroup.subtree_control", "tasks")
 """What the user may write beside the directory itself. The limits are not among them."""
 END_SECONDS = 10.0
+BOUNDS = {"cgroup.max.depth": 10, "cgroup.max.descendants": 200}
+"""Of version 2: what the user may make in there. The machine has 65,535 of them in all."""
+DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +61,8 @@ class UserCgroup:
                 there = {*(path / "cgroup.controllers").read_text().split()}
                 names = " ".join(f"+{name}" for name in CONTROLLERS if name in there)
                 (path / "cgroup.subtree_control").write_text(names)
+                for name, most in BOUNDS.items():
+                    (path / name).write_text(str(most))
                 (path / LEAF).mkdir()
                 _hand_on(path / LEAF, user)
             _hand_on(path, user)
@@ -74,20 +78,15 @@ class UserCgroup:
         give_up = time.monotonic() + END_SECONDS
         for top in self._directories:
             while Path(top).is_dir():
-                for path in _deepest_first(top):
-                    _kill(path)
-                    with contextlib.suppress(OSError):  # what was killed may still be there
-                        path.rmdir()
+                if Path(top, "cgroup.kill").exists():  # version 2's way to end all at once
+                    Path(top, "cgroup.kill").write_text("1")
+                _clear(top)
+                with contextlib.suppress(OSError):  # what was killed may still be there
+                    Path(top).rmdir()
                 if Path(top).is_dir():
                     if time.monotonic() > give_up:
-                        raise OSError(f"{top}: processes in there do not end")
+                        raise OSError(f"{top}: what is in there does not end")
                     time.sleep(0.02)
-
-    @property
-    def processes(self) -> tuple[int, ...]:
-        """Those in there, of all cgroups below it."""
-        found = {pid for path in _deepest_first(self._directories[0]) for pid in _pids(path)}
-        return tuple(sorted(found))
 
 
 def _hand_on(path: Path, user: User) -> None:
@@ -97,19 +96,50 @@ def _hand_on(path: Path, user: User) -> None:
             os.chown(path / name, user.uid, user.gid)
 
 
-def _deepest_first(top: str) -> Iterator[Path]:
-    for directory, _, _ in os.walk(top, topdown=False):
-        yield Path(directory)
+def _clear(top: str) -> None:
+    """Kill what is below, and remove what is empty then, the deepest first. One directory is open
+    at a time: a user can nest them deeper than paths, or descriptors, reach."""
+    here = os.open(top, DIRECTORY)
+    names: list[str] = []
+    _kill(here)
+    waiting = [_below(here)]
+    while True:
+        if waiting[-1]:
+            name = waiting[-1].pop()
+            with contextlib.suppress(OSError):  # it is gone
+                inner = os.open(name, DIRECTORY, dir_fd=here)
+                os.close(here)
+                here = inner
+                names.append(name)
+                _kill(here)
+                waiting.append(_below(here))
+        elif names:
+            outer = os.open("..", DIRECTORY, dir_fd=here)
+            os.close(here)
+            here = outer
+            waiting.pop()
+            with contextlib.suppress(OSError):
+                os.rmdir(names.pop(), dir_fd=here)
+        else:
+            break
+    os.close(here)
 
 
-def _pids(path: Path) -> list[int]:
+def _below(directory: int) -> list[str]:
+    with os.scandir(directory) as entries:
+        return [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+
+
+def _pids(directory: int) -> list[int]:
     # 0 is a process of another pid namespace, which this one can neither name nor kill.
     with contextlib.suppress(OSError):
-        return [pid for pid in map(int, (path / "cgroup.procs").read_text().split()) if pid]
+        file = os.open("cgroup.procs", os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
+        with os.fdopen(file) as stream:
+            return [pid for pid in map(int, stream.read().split()) if pid]
     return []
 
 
-def _kill(path: Path) -> None:
-    for pid in _pids(path):
+def _kill(directory: int) -> None:
+    for pid in _pids(directory):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)

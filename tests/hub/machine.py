@@ -13,12 +13,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from moat_nb.host.user_cgroup import UserCgroup
+
 COURSE = """\
 name: course
 network: {policy: none}
 container: {memory: 512}
 kernel: {require_limits: true, pids: 128}
 """
+
+
+def processes_of(cgroup: UserCgroup) -> tuple[int, ...]:
+    """Those in there, of all cgroups below it."""
+    files = Path(cgroup.cgroup.directories[0]).rglob("cgroup.procs")
+    return tuple(sorted({int(pid) for file in files for pid in file.read_text().split()}))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from moat_nb.host.user_cgroup import UserCgroup
 from tests.hub.hub import hub
-from tests.hub.machine import Machine, moat_config
+from tests.hub.machine import Machine, moat_config, processes_of
 from tests.hub.test_limits import cgroup_of
 
 COURSE = """\
@@ -70,7 +70,7 @@ def test_an_idle_sandbox_ends_and_then_the_server(machine: Machine) -> None:
 def sandboxes(cgroup: UserCgroup) -> int:
     """How many processes of bubblewrap's are in there: the files' own, and those of kernels."""
     found = 0
-    for pid in cgroup.processes:
+    for pid in processes_of(cgroup):
         with contextlib.suppress(OSError):  # it has ended
             command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
             found += command[0].endswith(b"bwrap")

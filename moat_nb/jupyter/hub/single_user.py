@@ -13,11 +13,13 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from jupyterhub.singleuser.extension import JupyterHubAuthorizer, JupyterHubIdentityProvider
+from tornado.web import HTTPError
 from traitlets.config import Config as Traits
 
 from moat_nb.config.model import Config
@@ -37,6 +39,7 @@ from moat_nb.jupyter.server.workspace import Workspace
 from moat_nb.planning.notebook_directory import in_directory
 from moat_nb.sandbox.approval import check
 from moat_nb.sandbox.project import plan_project
+from moat_nb.text.untrusted import as_dict
 
 __all__ = ["HubServer", "main"]
 
@@ -70,6 +73,18 @@ class HubServer(MoatServer):
         super().initialize(*args, **options)  # type: ignore[arg-type]
         apps = self.extension_manager.extension_apps["jupyterhub"]
         keep_token_here(self.identity_provider, *apps)
+
+
+class OwnPages(JupyterHubIdentityProvider):  # type: ignore[misc]
+    """Lets in the student alone, whatever rights the hub gives an admin: a student's page may have
+    script that they put there, in the hub's origin, and it would have the rights of who looks."""
+
+    async def get_user(self, handler: Any) -> Any:
+        user = await super().get_user(handler)
+        name = os.environ.get("JUPYTERHUB_USER")
+        if user is not None and as_dict(getattr(user, "hub_user", None)).get("name") != name:
+            raise HTTPError(HTTPStatus.FORBIDDEN, f"this is {name}'s server, and theirs alone")
+        return user
 
 
 def keep_token_here(*holders: Any) -> None:
@@ -123,6 +138,13 @@ def workspace_of(asked: str, home: Path) -> Path:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise MoatError(f"{path}: no workspace can be made there: {error.strerror}") from error
+    status = path.stat()
+    shared = status.st_mode & 0o002 or (status.st_mode & 0o020 and status.st_gid != os.getuid())
+    if status.st_uid != os.getuid() or shared:
+        raise MoatError(
+            f"{path} is another's, or others can write to it; the student must own it alone "
+            "(chmod go-w)"
+        )
     return path.resolve()
 
 
@@ -159,7 +181,7 @@ def settings_of(asked: Asked, config: Config, directory: Path, directories: Dire
         trust_xheaders=True,
         ip=url.hostname or "127.0.0.1",
         base_url=os.environ.get("JUPYTERHUB_SERVICE_PREFIX") or "/",
-        identity_provider_class=JupyterHubIdentityProvider,
+        identity_provider_class=OwnPages,
         authorizer_class=JupyterHubAuthorizer,
     )
     return made

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import os
 import pwd
+import stat
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 from jupyterhub.spawner import LocalProcessSpawner
 from traitlets import Bool, Unicode, default
 
+from moat_nb.config.file import FILE_NAMES, find
 from moat_nb.config.model import Config
 from moat_nb.config.reader import load
 from moat_nb.errors import ConfigError, MoatError, Problem
@@ -76,7 +78,8 @@ class MoatSpawner(LocalProcessSpawner):  # type: ignore[misc]
     def get_args(self) -> list[str]:
         trust = ["--trust-output"] if self.trust_output else []
         given = self.workspace.replace("{username}", self.user.name)
-        return [*trust, "--runtime", self.runtime, self.moat_yaml, given]
+        course_file = os.path.realpath(self.moat_yaml)  # what was looked at, wherever a link leads
+        return [*trust, "--runtime", self.runtime, course_file, given]
 
     def get_env(self) -> dict[str, str]:
         env: dict[str, str] = super().get_env()
@@ -102,6 +105,11 @@ class MoatSpawner(LocalProcessSpawner):  # type: ignore[misc]
                 "c.MoatSpawner.trust_output: script that a kernel shows would have its student's "
                 "rights at the hub, whose origin the page shares; set c.JupyterHub.subdomain_host "
                 "too, or leave it out"
+            )
+        if self.internal_ssl:
+            raise MoatError(
+                "c.JupyterHub.internal_ssl: JupyterHub has root give files in a student's home to "
+                "the student, where a link may lead to others; leave it out"
             )
         make_run_directory(RUN, user_of(self.user.name))
         limits = limits_of(config, Host.current())
@@ -158,7 +166,7 @@ class MoatSpawner(LocalProcessSpawner):  # type: ignore[misc]
         if cgroup is not None:
             try:
                 await asyncio.to_thread(cgroup.end)
-            except OSError as error:
+            except Exception as error:  # whatever a student has made there: the hub goes on
                 self.log.warning("moat: %s", error)
 
 
@@ -173,11 +181,20 @@ def course(moat_yaml: str) -> Config:
     """The course's file; MoatError where it is none that a student's server may follow."""
     if not moat_yaml:
         raise MoatError("c.MoatSpawner.moat_yaml is not set: the path of the course's moat.yaml")
-    config = load(moat_yaml, home=Path("/"))
-    for path in (config.path, config.path.parent):
-        if path.stat().st_uid != 0 and os.getuid() == 0:
-            words = f"{path} is not root's: its owner would decide what each student's server does"
-            raise MoatError(f"{words}; chown root {path}")
+    config = load(os.path.realpath(moat_yaml), home=Path("/"))
+    if config.path.name not in FILE_NAMES or find(config.path.parent) != config.path:
+        raise MoatError(
+            f"c.MoatSpawner.moat_yaml: kernels start by the moat.yaml of a directory, which "
+            f"{config.path} is not; give each course a directory, and its file that name"
+        )
+    for path in (config.path, *config.path.parents) if os.getuid() == 0 else ():
+        status = path.stat()
+        held = status.st_mode & 0o022 and not status.st_mode & stat.S_ISVTX
+        if status.st_uid != 0 or held:
+            raise MoatError(
+                f"{path} is not root's alone: who can write there would decide what each student's "
+                f"server does; chown root {path} && chmod go-w {path}"
+            )
     return config
 
 

@@ -156,8 +156,9 @@ class WorkspaceContents(AsyncContentsManager):
     def _fill_notebook(self, made: dict[str, Any], data: bytes) -> None:
         try:
             notebook = nbformat.reads(data.decode(), as_version=4)
+            signed = self.notary.check_signature(notebook)  # which the marks would change
             self.mark_trusted_cells(notebook, made["path"])
-            if not self.trust_widgets and not self.notary.check_signature(notebook):
+            if not (self.trust_widgets or signed):
                 notebook.metadata.pop("widgets", None)
         except Exception as error:
             # Whatever a hostile notebook provokes: a RecursionError, an AttributeError, ...

@@ -36,7 +36,8 @@ def second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
 
     def mkdir(path: str, *rest: int) -> None:
         ordinary(path, *rest)
-        for name in ("cgroup.procs", "cgroup.threads", "cgroup.subtree_control", "memory.max"):
+        names = ("cgroup.procs", "cgroup.threads", "cgroup.subtree_control", "memory.max")
+        for name in (*names, "cgroup.max.depth", "cgroup.max.descendants"):
             Path(path, name).write_text("")
         Path(path, "cgroup.controllers").write_text("cpuset cpu io memory pids\n")
 
@@ -90,7 +91,7 @@ def test_the_end_of_what_is_not_there_is_none(tmp_path: Path) -> None:
     place = Place(version=1, parents=(("memory", str(tmp_path)),))
     made = UserCgroup.at(place, "x")
     made.end()
-    assert made.processes == ()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_end_removes_those_below_first(tmp_path: Path) -> None:
@@ -100,10 +101,24 @@ def test_the_end_removes_those_below_first(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_no_depth_and_no_name_keeps_it_from_ending(tmp_path: Path) -> None:
+    """A user may nest them until no path and no descriptor reaches."""
+    place = Place(version=1, parents=(("memory", str(tmp_path)),))
+    here = os.open(tmp_path, os.O_RDONLY)
+    for name in ("moat-nb-x", *["n" * 240] * 25, *["d"] * 1100):
+        os.mkdir(name, dir_fd=here)
+        inner = os.open(name, os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = inner
+    os.close(here)
+    UserCgroup.at(place, "x").end()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_what_does_not_end_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(user_cgroup, "END_SECONDS", 0.05)
     place = Place(version=1, parents=(("memory", str(tmp_path)),))
     (tmp_path / "moat-nb-x").mkdir()
     (tmp_path / "moat-nb-x/held").write_text("")
-    with pytest.raises(OSError, match="do not end"):
+    with pytest.raises(OSError, match="does not end"):
         UserCgroup.at(place, "x").end()

@@ -79,12 +79,42 @@ def test_a_course_that_others_can_write_is_refused(tmp_path: Path) -> None:
         course(str(tmp_path / "moat.yaml"))
 
 
+def test_a_course_is_the_file_that_kernels_find(tmp_path: Path) -> None:
+    (tmp_path / "exam.yaml").write_text("name: c")
+    for others in ((), ("moat.yaml",)):
+        for name in others:
+            (tmp_path / name).write_text("name: d")
+        with pytest.raises(MoatError, match="give each course a directory"):
+            course(str(tmp_path / "exam.yaml"))
+    (tmp_path / "agent.yaml").write_text("name: c")
+    with pytest.raises(MoatError, match="give each course a directory"):
+        course(str(tmp_path / "agent.yaml"))
+    (tmp_path / "link").symlink_to("moat.yaml")
+    assert course(str(tmp_path / "link")).path == tmp_path.resolve() / "moat.yaml"
+
+
+def test_no_file_in_a_home_is_given_away(spawner: MoatSpawner) -> None:
+    spawner.internal_ssl = True
+    with pytest.raises(RuntimeError, match=r"c\.JupyterHub\.internal_ssl"):
+        asyncio.run(spawner.start())
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="another user's directory is made by root")
+def test_for_root_all_that_leads_to_a_course_is_roots(tmp_path: Path) -> None:
+    below = tmp_path / "theirs" / "course"
+    below.mkdir(parents=True)
+    (below / "moat.yaml").write_text("name: c")
+    os.chown(tmp_path / "theirs", 12345, 12345)
+    with pytest.raises(MoatError, match="theirs is not root's alone"):
+        course(str(below / "moat.yaml"))
+
+
 @pytest.mark.skipif(os.getuid() != 0, reason="another user's file is made by root")
 def test_for_root_a_course_must_be_roots(tmp_path: Path) -> None:
     (tmp_path / "moat.yaml").write_text("name: c")
     for path in (tmp_path, tmp_path / "moat.yaml"):
         os.chown(path, 12345, 12345)
-    with pytest.raises(MoatError, match="is not root's"):
+    with pytest.raises(MoatError, match="is not root's alone"):
         course(str(tmp_path / "moat.yaml"))
 
 
