@@ -50,7 +50,7 @@ def grade(arguments: argparse.Namespace) -> int:
             ),
         ),
         directory=arguments.out,
-        jobs=min(len(submissions), arguments.jobs or jobs_of(plan, assignment)),
+        jobs=min(len(submissions), arguments.jobs or jobs_of(plan)),
         resume=arguments.resume,
     )
     _say_what_may_be_reached(plan)
@@ -83,10 +83,11 @@ def prepared(project: str, runtime: str | None) -> LaunchPlan:
     return plan
 
 
-def jobs_of(plan: LaunchPlan, assignment: Assignment) -> int:
-    """As many as there are CPUs, and as the machine's memory holds: tests have a sandbox too."""
+def jobs_of(plan: LaunchPlan) -> int:
+    """As many as there are CPUs, and as the machine's memory holds. The sandboxes of the tests,
+    which are the teacher's own, are not counted."""
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    memory = plan.spec.limits.memory * (2 if assignment.cases else 1)
+    memory = plan.spec.limits.memory
     return max(1, min(cpus, Host.current().memory // memory if memory else cpus))
 
 

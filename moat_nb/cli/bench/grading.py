@@ -38,7 +38,7 @@ def main(directory: str, *, runtime: str | None, runs: int) -> int:
     plan = prepared(directory, runtime)
     case = Case(name="squares", source=TEST, form="code", points=1)
     assignment = Assignment(cases=(case,))
-    jobs = jobs_of(plan, assignment)
+    jobs = jobs_of(plan)
     readings: list[tuple[float, float]] = []
     with scratch_directory("moat-nb-bench-") as scratch:
         submissions = [_handed_in(scratch / f"student-{n}") for n in range(STUDENTS)]
