@@ -122,6 +122,7 @@ def _program() -> str:
         as_module("_moat_values", "plain_values.py")
         + as_module("_moat_inside", "")
         + as_module("_moat_inside.remote", "remote.py")
+        + as_module("_moat_inside.asking", "asking.py")
         + as_module("_moat_inside.tester", "tester.py")
         + "sys.modules['_moat_inside.tester'].serve(sys.modules['_moat_values'])\n"
     )

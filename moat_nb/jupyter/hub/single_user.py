@@ -28,13 +28,7 @@ from moat_nb.config.reader import load
 from moat_nb.errors import MoatError
 from moat_nb.host.machine import Host
 from moat_nb.host.scratch import scratch_directory
-from moat_nb.jupyter.server.app import (
-    APPS,
-    Directories,
-    MoatServer,
-    traits,
-    write_page_config,
-)
+from moat_nb.jupyter.server import app
 from moat_nb.jupyter.server.workspace import Workspace
 from moat_nb.planning.notebook_directory import in_directory
 from moat_nb.sandbox.approval import check
@@ -66,7 +60,7 @@ class Asked:
         return cls(**vars(parser.parse_args(argv)))
 
 
-class HubServer(MoatServer):
+class HubServer(app.MoatServer):
     """A MoatServer that a hub has started."""
 
     def initialize(self, *args: object, **options: object) -> None:
@@ -115,19 +109,16 @@ def serve(asked: Asked) -> int:
     plan = plan_project(config, asked.runtime, host=host)
     approved = check(plan, lambda demands: True)
     with scratch_directory("moat-nb-hub-") as run:
-        directories = Directories.make(directory, data=host.data_dir, run=run)
+        directories = app.Directories.make(directory, data=host.data_dir, run=run)
         directories.enter(keep=VARIABLES)
-        write_page_config()
+        app.write_page_config()
         workspace = Workspace(config, asked.runtime, approved)
-        try:
-            workspace.start()
+
+        def server() -> HubServer:
             settings = settings_of(asked, config, directory, directories)
-            server = HubServer(config=settings, workspace=workspace)
-            server.initialize(argv=[])
-            server.start()
-        finally:
-            os.chdir("/")
-            workspace.close()
+            return HubServer(config=settings, workspace=workspace)
+
+        app.serve(workspace, server)
     return 0
 
 
@@ -154,11 +145,13 @@ def in_workspace(config: Config, directory: Path, host: Host) -> Config:
     return in_directory(notebook, directory, anywhere=True)
 
 
-def settings_of(asked: Asked, config: Config, directory: Path, directories: Directories) -> Traits:
+def settings_of(
+    asked: Asked, config: Config, directory: Path, directories: app.Directories
+) -> Traits:
     """`moat-nb lab`'s, at the place that the hub says and with its authentication."""
     url = urlsplit(os.environ["JUPYTERHUB_SERVICE_URL"])
-    pages = tuple(filter(importlib.util.find_spec, APPS))
-    made = traits(
+    pages = tuple(filter(importlib.util.find_spec, app.APPS))
+    made = app.traits(
         "lab",
         (*pages, "jupyterhub"),
         config,

@@ -226,16 +226,32 @@ def traits(
     made.WorkspaceContents = Traits(checkpoints_class=OwnCheckpoints)
     made.OwnCheckpoints.directory = str(directories.checkpoints)
     for name in APPS.values():
-        made[name] = Traits(
-            user_settings_dir=str(directories.settings),
-            workspaces_dir=str(directories.workspaces),
-            labextensions_path=[str(Path(sys.prefix, "share", "jupyter", "labextensions"))],
-            extra_labextensions_path=[],
-            log_level=logging.WARNING,
-        )
+        made[name] = _pages_of(directories)
     made.LabApp.extension_manager = "readonly"
     made.LabApp.news_url = None
     return made
+
+
+def _pages_of(directories: Directories) -> Traits:
+    return Traits(
+        user_settings_dir=str(directories.settings),
+        workspaces_dir=str(directories.workspaces),
+        labextensions_path=[str(Path(sys.prefix, "share", "jupyter", "labextensions"))],
+        extra_labextensions_path=[],
+        log_level=logging.WARNING,
+    )
+
+
+def serve(workspace: Workspace, make: Callable[[], MoatServer]) -> None:
+    """Until a signal ends the server."""
+    try:
+        workspace.start()
+        server = make()
+        server.initialize(argv=[])
+        server.start()
+    finally:
+        os.chdir("/")
+        workspace.close()
 
 
 PAGE = {

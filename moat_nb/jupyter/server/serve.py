@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 from collections.abc import Callable
 from typing import Literal
 
@@ -53,8 +52,8 @@ def serve(
         directories.enter()
         app.write_page_config()
         workspace = Workspace(config, runtime, approved)
-        try:
-            workspace.start()
+
+        def server() -> app.MoatServer:
             settings = app.traits(
                 front_end,
                 tuple(filter(importlib.util.find_spec, EXTENSIONS.values())),
@@ -64,14 +63,11 @@ def serve(
                 port=port,
                 browser=browser,
             )
-            server = app.MoatServer(
+            return app.MoatServer(
                 config=settings, workspace=workspace, no_browser_open_file=not browser
             )
-            server.initialize(argv=[])
-            server.start()
-        finally:
-            os.chdir("/")
-            workspace.close()
+
+        app.serve(workspace, server)
     return 0
 
 
