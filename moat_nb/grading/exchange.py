@@ -21,7 +21,7 @@ from typing import Any
 from moat_nb.errors import CellInterrupted, MoatError, MoatRemoteError
 from moat_nb.grading.assignment import Assignment, Case
 from moat_nb.grading.inside import plain_values
-from moat_nb.grading.tests_process import TestsProcess, TookTooLong, as_module
+from moat_nb.grading.tests_process import NO_ANSWER, TestsProcess, TookTooLong, as_module
 from moat_nb.jupyter.cells import Options, run_cell
 from moat_nb.jupyter.kernel_manager import Kernel
 from moat_nb.text.untrusted import as_dict
@@ -36,8 +36,6 @@ START_SECONDS = 60.0
 
 LOST_SECONDS = 30.0
 """Beyond the time of a call and of one that it makes: for a kernel to be interrupted."""
-
-_END = "E"
 
 
 class _Call:
@@ -82,7 +80,7 @@ class _Call:
         """From now on no function of the test's is called, and what still runs is interrupted."""
         self._closed.set()
         self.options.cancelled.set()
-        self._answers.put(_END)
+        self._answers.put(NO_ANSWER)
 
 
 class Unprepared(MoatError):
@@ -175,7 +173,7 @@ class Exchange:
             self._result = as_dict(json.loads(words))
             return ""
         if self._gone:
-            return _END + self._gone
+            return NO_ANSWER + self._gone
         if kind == "Q":
             self._call.close()
             self._call = _Call(self._seconds)
@@ -186,7 +184,7 @@ class Exchange:
             return self._call.said.get(timeout=2 * self._seconds + LOST_SECONDS)
         except queue.Empty:
             self._gone = "the submission gave no answer"
-            return _END + self._gone
+            return NO_ANSWER + self._gone
 
     def _have_answered(self, request: str, call: _Call) -> None:
         """In a thread, as the submission may call back before it answers."""
@@ -205,7 +203,7 @@ class Exchange:
             why = f"the submission gave no answer: {error}"
         except MoatError as error:
             why = self._gone = f"the submission's kernel has ended: {error}"
-        call.said.put(call.answer or _END + why)
+        call.said.put(call.answer or NO_ANSWER + why)
 
 
 def _of_submission() -> str:

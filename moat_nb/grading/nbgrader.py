@@ -118,8 +118,9 @@ def _init_assignment(converter: Any, assignment: str, student: str) -> None:
     theirs = {path.relative_to(submitted) for path in submitted.rglob("*") if path.is_file()}
     source = Path(course.format_path(course.source_directory, ".", assignment))
     graded = Path(course.format_path(course.autograded_directory, student, assignment))
+    own = set(converter.exclude_overwriting.get(assignment, ()))
     for path in theirs:
-        is_mine = (source / path).exists()
+        is_mine = (source / path).exists() and str(path) not in own
         if path.suffix.lower() not in {*SHOWN, ".ipynb"} and not is_mine:
             (graded / path).unlink(missing_ok=True)
 

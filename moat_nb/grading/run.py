@@ -252,7 +252,7 @@ class _Runner:
         if self._exchange is None:
             material = self._material
             stack.enter_context(material.live.kept(tests.result()))
-            tester = TestsProcess(tests.result())
+            tester = TestsProcess(tests.result().spawn)
             self._exchange = stack.enter_context(
                 Exchange(material.assignment, tester, kernel, seconds=material.limits.test)
             )

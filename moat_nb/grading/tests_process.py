@@ -14,20 +14,20 @@ import time
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from moat_nb.errors import MoatError
 from moat_nb.grading import inside
 from moat_nb.sandbox.process import Process
-from moat_nb.sandbox.sandbox import Sandbox
 
-__all__ = ["TestsProcess", "TookTooLong", "as_module"]
+__all__ = ["NO_ANSWER", "TestsProcess", "TookTooLong", "as_module"]
 
 PIECE = 1 << 16
 """Bytes that the guest takes at once."""
 LONGEST = 1 << 26
 """Bytes of one line of it."""
-GIVEN_UP = "Eit took too long"
+NO_ANSWER = "E"
+"""What a text begins with that says why there is none."""
 STOP_SECONDS = 5.0
 """From an interrupt to its end."""
 
@@ -38,22 +38,18 @@ class TookTooLong(MoatError):
     """It was interrupted, and can do something else."""
 
 
-class Spawned(Protocol):
-    """What is needed of a sandbox."""
-
-    def spawn(self, argv: list[str], *, stdin: bool, on_output: Any) -> Process: ...
-
-
 class TestsProcess:
+    """``spawn`` is a sandbox's."""
+
     __test__ = False  # pytest takes it for a class of tests
 
-    def __init__(self, sandbox: Sandbox | Spawned) -> None:
+    def __init__(self, spawn: Callable[..., Process]) -> None:
         self._said: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         """Its lines; None where it has ended."""
         self._rest = bytearray()
         self._done = 0
         argv = ["python3", "-c", _program()]
-        self._process = sandbox.spawn(argv, stdin=True, on_output=self._hear)
+        self._process = spawn(argv, stdin=True, on_output=self._hear)
         self._process.exited.add_done_callback(lambda _: self._said.put(None))
 
     def _hear(self, stream: int, data: bytes) -> None:
@@ -91,7 +87,7 @@ class TestsProcess:
                 raise MoatError(how.told if how is not None else "it has ended")
             number, _, text = line.partition(" ")
             if number != ".":
-                self._write(int(number), GIVEN_UP if over else ask(text))
+                self._write(int(number), f"{NO_ANSWER}it took too long" if over else ask(text))
             elif text == str(self._done):
                 break
         if over:

@@ -99,30 +99,30 @@ def _hand_on(path: Path, user: User) -> None:
 def _clear(top: str) -> None:
     """Kill what is below, and remove what is empty then, the deepest first. One directory is open
     at a time: a user can nest them deeper than paths, or descriptors, reach."""
-    here = os.open(top, DIRECTORY)
-    names: list[str] = []
-    _kill(here)
-    waiting = [_below(here)]
-    while True:
-        if waiting[-1]:
-            name = waiting[-1].pop()
-            with contextlib.suppress(OSError):  # it is gone
-                inner = os.open(name, DIRECTORY, dir_fd=here)
-                os.close(here)
-                here = inner
+    with contextlib.suppress(OSError), contextlib.ExitStack() as open_one:
+        here = _entered(top, None, open_one)
+        names, waiting = [top], [_below(here)]
+        while len(names) > 1 or waiting[-1]:
+            if waiting[-1]:
+                name = waiting[-1].pop()
+                here = _entered(name, here, open_one)
                 names.append(name)
-                _kill(here)
                 waiting.append(_below(here))
-        elif names:
-            outer = os.open("..", DIRECTORY, dir_fd=here)
-            os.close(here)
-            here = outer
-            waiting.pop()
-            with contextlib.suppress(OSError):
-                os.rmdir(names.pop(), dir_fd=here)
-        else:
-            break
-    os.close(here)
+            else:
+                here = _entered("..", here, open_one)
+                waiting.pop()
+                with contextlib.suppress(OSError):
+                    os.rmdir(names.pop(), dir_fd=here)
+
+
+def _entered(name: str, of: int | None, open_one: contextlib.ExitStack) -> int:
+    """The directory in place of the one that is open, with nothing running in it. Raises OSError
+    where it is gone: whoever clears begins again."""
+    directory = os.open(name, DIRECTORY, dir_fd=of)
+    open_one.pop_all().close()
+    open_one.callback(os.close, directory)
+    _kill(directory)
+    return directory
 
 
 def _below(directory: int) -> list[str]:

@@ -47,6 +47,19 @@ print(fetch({url!r}))
 # -------- from a kernel
 
 
+IN_PROC = """
+import glob
+found = 'none'
+for path in glob.glob('/proc/[0-9]*/{file}'):
+    try:
+        with open(path, 'rb') as file:
+            if {words} in file.read():
+                found = 'found'
+    except OSError:
+        pass
+print(found)"""
+
+
 def token_in_own_environment(scene: Scene) -> str:
     return scene.cell(
         "import os; print('found' if any('TOKEN' in name for name in os.environ) else 'none')"
@@ -55,32 +68,12 @@ def token_in_own_environment(scene: Scene) -> str:
 
 def token_in_proc(scene: Scene) -> str:
     """A kernel is the same user as its server, so nothing but the namespace keeps it out."""
-    return scene.cell("""
-import glob
-found = 'none'
-for path in glob.glob('/proc/[0-9]*/environ'):
-    try:
-        with open(path, 'rb') as file:
-            if b'JUPYTERHUB_API_TOKEN=' in file.read():
-                found = 'found'
-    except OSError:
-        pass
-print(found)""")
+    return scene.cell(IN_PROC.format(file="environ", words=b"JUPYTERHUB_API_TOKEN="))
 
 
 def other_processes(scene: Scene) -> str:
     """Of the hub, whose command line names its configuration."""
-    return scene.cell("""
-import glob
-found = 'none'
-for path in glob.glob('/proc/[0-9]*/cmdline'):
-    try:
-        with open(path, 'rb') as file:
-            if b'jupyterhub_config' in file.read():
-                found = 'found'
-    except OSError:
-        pass
-print(found)""")
+    return scene.cell(IN_PROC.format(file="cmdline", words=b"jupyterhub_config"))
 
 
 def hub_api_on_loopback(scene: Scene) -> str:

@@ -36,7 +36,7 @@ from moat_nb.jupyter.server.workspace import Workspace
 from moat_nb.planning.ports import host_label
 from moat_nb.text.terminal import for_terminal, one_line
 
-__all__ = ["APPS", "Directories", "MoatServer", "hostname", "traits", "write_page_config"]
+__all__ = ["APPS", "Directories", "MoatServer", "hostname", "serve", "traits", "write_page_config"]
 
 
 END_SECONDS = 8.0

@@ -104,7 +104,7 @@ def run(tests: TestsProcess, source: str, ask: Any = nobody, seconds: float = SE
 
 
 def test_tests_run_one_after_another_and_may_print(box: Box) -> None:
-    tests = TestsProcess(box)  # type: ignore[arg-type]
+    tests = TestsProcess(box.spawn)
     tests.do("name", [], [], [], None, ask=nobody, seconds=SECONDS)
     noise = "import os, subprocess, sys\nprint('mine')\nos.write(1, b'0 .\\n.\\n')\n"
     noise += "subprocess.run([sys.executable, '-c', 'print(1)'])\n"
@@ -124,18 +124,18 @@ def test_a_question_is_answered(box: Box, size: int) -> None:
         assert text[0] == "Q" and asked["do"] == "global"
         return "D" + json.dumps({"value": value, "printed": ""})
 
-    assert run(TestsProcess(box), f"assert len(word) == {size}", ask)["passed"]  # type: ignore[arg-type]
+    assert run(TestsProcess(box.spawn), f"assert len(word) == {size}", ask)["passed"]
 
 
 @pytest.mark.parametrize("words", ["Eno\nanswer", "E\u00e4 \ud800", "Eno\r0 x"])
 def test_why_there_is_no_answer_is_one_line(box: Box, words: str) -> None:
-    tests = TestsProcess(box)  # type: ignore[arg-type]
+    tests = TestsProcess(box.spawn)
     assert not run(tests, "word", lambda text: words)["passed"]
     assert run(tests, "1")["passed"]
 
 
 def test_one_that_takes_too_long_is_interrupted(box: Box) -> None:
-    tests = TestsProcess(box)  # type: ignore[arg-type]
+    tests = TestsProcess(box.spawn)
     assert run(tests, "1")["passed"]
     with pytest.raises(TookTooLong, match="longer than"):
         run(tests, "while True: pass", seconds=0.5)
@@ -143,7 +143,7 @@ def test_one_that_takes_too_long_is_interrupted(box: Box) -> None:
 
 
 def test_an_interrupt_at_its_end_is_none_of_the_next(box: Box) -> None:
-    tests = TestsProcess(box)  # type: ignore[arg-type]
+    tests = TestsProcess(box.spawn)
     assert run(tests, "1")["passed"]
     for number in range(30):
         with contextlib.suppress(TookTooLong, IndexError):
@@ -160,12 +160,12 @@ def test_a_test_may_ask_from_its_threads(box: Box) -> None:
         "assert found == ['x'] * 50\n"
     )
     answer = "D" + json.dumps({"value": "x", "printed": ""})
-    assert run(TestsProcess(box), test, lambda text: answer)["passed"]  # type: ignore[arg-type]
+    assert run(TestsProcess(box.spawn), test, lambda text: answer)["passed"]
 
 
 def test_one_that_does_not_stop_is_ended(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tests_process, "STOP_SECONDS", 0.5)
-    tests = TestsProcess(box)  # type: ignore[arg-type]
+    tests = TestsProcess(box.spawn)
     assert run(tests, "1")["passed"]
     stubborn = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nwhile True: pass"
     with pytest.raises(MoatError, match="did not stop"):
@@ -182,7 +182,7 @@ def test_one_that_does_not_stop_is_ended(box: Box, monkeypatch: pytest.MonkeyPat
     ],
 )
 def test_one_that_ends_says_how(box: Box, source: str, words: str) -> None:
-    tests = TestsProcess(box)  # type: ignore[arg-type]
+    tests = TestsProcess(box.spawn)
     for _ in range(2):
         with pytest.raises(MoatError, match=words):
             run(tests, source)
@@ -209,5 +209,5 @@ def test_cells_with_ipythons_commands_pass_or_fail_as_others(
             return "D" + json.dumps({"value": {"k": "name", "v": about}, "printed": ""})
         return "D" + json.dumps({"value": 1, "printed": ""})
 
-    found = run(TestsProcess(box), cell, ask)  # type: ignore[arg-type]
+    found = run(TestsProcess(box.spawn), cell, ask)
     assert found["passed"] is passes, found
