@@ -11,21 +11,25 @@ import contextlib
 import dataclasses
 import hashlib
 import json
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from moat_nb.errors import MoatError
-from moat_nb.text.untrusted import as_dict
+from moat_nb.grading.notebook_cells import (
+    DEFINITIONS,
+    SIMPLE,
+    bound,
+    changed,
+    classes,
+    points_of,
+    read_cells,
+)
 
 __all__ = ["NO_TESTS", "Assignment", "Case", "of_nbgrader", "read"]
 
 HIDDEN = "### BEGIN HIDDEN TESTS"
-DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-IMPORTS = (ast.Import, ast.ImportFrom)
-SIMPLE = (*IMPORTS, *DEFINITIONS, ast.Assign, ast.AnnAssign, ast.AugAssign)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,8 +54,8 @@ class Assignment:
     bound: tuple[str, ...] = ()
     """Names that the tests themselves bind, for which no submission is asked."""
     solved: tuple[str, ...] = ()
-    """Names that the teacher's own solution binds: a test may put another function there, or take
-    it away, to see whether the submission uses it."""
+    """Names that the teacher's solution, or an open cell, binds: they are looked at in the
+    submission. A test may put another function there, or take it away."""
     classes: tuple[str, ...] | None = None
     """Which of its names are classes; None where there is no solution to look at."""
     notebook: str | None = None
@@ -138,143 +142,42 @@ def _text(path: Path) -> str:
 
 
 def _notebook(path: Path, text: str) -> Assignment:
-    try:
-        cells = as_dict(json.loads(text)).get("cells")
-    except (ValueError, RecursionError) as error:
-        raise MoatError(f"{path}: this is no notebook: {error}") from error
-    if not isinstance(cells, list):
-        raise MoatError(f"{path}: this is no notebook: it has no cells")
-    cases, by_hand = [], []
-    prepared: list[ast.stmt] = []
-    bound: set[str] = set()
-    theirs: set[str] = set()
-    given: set[str] = set()
-    classes: list[str] = []
-    changed: set[str] = set()
-    for number, cell in enumerate(map(as_dict, cells), 1):
-        source = cell.get("source", "")
-        source = source if isinstance(source, str) else "".join(map(str, source))
-        about = as_dict(as_dict(cell.get("metadata")).get("nbgrader"))
-        graded, solved = about.get("grade") is True, about.get("solution") is True
-        points = _worth(about.get("points") or 0, f"{path}: cell {number}")
-        name = str(about.get("grade_id"))
-        if (graded and solved) or about.get("task") is True:
-            by_hand.append((name, points))
-        if cell.get("cell_type") != "code":
-            continue
-        if graded and not solved:
-            _refuse_what_is_no_python(source, f"{path}: cell {number}")
-            case = Case(
-                name=name, source=source, form="cell", points=points, hidden=HIDDEN in source
+    cells = list(read_cells(path, text))
+    solutions = [cell for cell in cells if cell.kind == "solution"]
+    imported = {name for cell in cells for name in bound(cell.imports) if cell.kind != "test"}
+    theirs = {name for cell in solutions for name in cell.binds}
+    # np.random.seed(1) changes no value of a notebook's.
+    theirs |= {name for cell in solutions for name in changed(cell.body)} - imported
+    # What an open cell binds, a submission has too, unless it was changed.
+    given = {name for cell in cells if cell.kind == "open" for name in cell.binds}
+    own = {name for c in cells if c.kind in ("test", "locked") for name in bound(c.body)}
+    prepared: list[str] = []
+    cases: list[Case] = []
+    for cell in cells:
+        for node in cell.stood_on:
+            # What a solution binds anew is the submission's.
+            if not (isinstance(node, SIMPLE) and theirs & set(bound([node]))):
+                prepared.append(ast.unparse(node))
+        if cell.kind == "test":
+            cases.append(
+                Case(
+                    name=cell.name,
+                    source=cell.source,
+                    form="cell",
+                    points=cell.points,
+                    hidden=HIDDEN in cell.source,
+                    needs=len(prepared),
+                )
             )
-            cases.append((case, len(prepared)))
-        body = _statements(source)
-        if solved:
-            theirs |= set(_bound([node for node in body if not isinstance(node, IMPORTS)]))
-            changed |= set(_changed(body))
-            classes += _classes(body)
-        elif graded or about.get("locked") is True:
-            bound |= set(_bound(body))
-        else:
-            given |= set(_bound([node for node in body if not isinstance(node, IMPORTS)]))
-        if about.get("locked") is True and not (graded or solved):
-            prepared += map(_quiet, body)
-        elif not graded:
-            prepared += [node for node in body if isinstance(node, IMPORTS)]
-    imported = set(_bound([node for node in prepared if isinstance(node, IMPORTS)]))
-    theirs |= changed - imported  # np.random.seed(1) changes no value of a notebook's
-    # What a solution binds anew is the submission's.
-    kept = [not (isinstance(one, SIMPLE) and theirs & set(_bound([one]))) for one in prepared]
     return Assignment(
-        cases=tuple(dataclasses.replace(case, needs=sum(kept[:at])) for case, at in cases),
-        prepared=tuple(ast.unparse(one) for one, keep in zip(prepared, kept, strict=True) if keep),
-        by_hand=tuple(by_hand),
+        cases=tuple(cases),
+        prepared=tuple(prepared),
+        by_hand=tuple((cell.name, cell.points) for cell in cells if cell.by_hand),
         asked=tuple(sorted(name for name in theirs if hasattr(builtins, name))),
-        # What an open cell binds, a submission has too, unless it was changed.
-        bound=tuple(sorted(bound - theirs - given)),
+        bound=tuple(sorted(own - theirs - given)),
         solved=tuple(sorted(theirs | given)),
-        classes=tuple(classes),
+        classes=tuple(name for cell in solutions for name in classes(cell.body)),
     )
-
-
-def _statements(source: str) -> list[ast.stmt]:
-    """Of a cell, without its magics; none where it is no Python."""
-    plain = "\n".join("" if line.startswith(("%", "!")) else line for line in source.splitlines())
-    try:
-        return ast.parse(plain).body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return []
-
-
-def _refuse_what_is_no_python(source: str, place: str) -> None:
-    """Nobody would pass such a test. What IPython alone understands is not looked into."""
-    if any(line.lstrip().startswith(("%", "!", "?")) for line in source.splitlines()):
-        return
-    try:
-        ast.parse(source)
-    except (SyntaxError, ValueError) as error:
-        if not any(mark in source for mark in ("!", "?", "%")):
-            raise MoatError(f"{place}: this test is no Python: {error}") from error
-
-
-def _quiet(node: ast.stmt) -> ast.stmt:
-    """A call that only shows something may fail where the tests run: nothing stands on it."""
-    if not isinstance(node, ast.Expr):
-        return node
-    handler = ast.ExceptHandler(type=ast.Name(id="Exception"), name=None, body=[ast.Pass()])
-    return ast.Try(body=[node], handlers=[handler], orelse=[], finalbody=[])
-
-
-def _changed(body: list[ast.stmt]) -> Iterator[str]:
-    """The names whose values statements change in place, outside of functions."""
-    for node in body:
-        if isinstance(node, DEFINITIONS):
-            continue
-        for one in ast.walk(node):
-            changed: list[ast.expr] = []
-            if isinstance(one, ast.Expr) and isinstance(one.value, ast.Call):
-                changed = [one.value.func]  # data.sort()
-            elif isinstance(one, (ast.Assign, ast.Delete)):
-                changed = one.targets
-            elif isinstance(one, ast.AugAssign):
-                changed = [one.target]
-            for target in changed:
-                if isinstance(target, (ast.Attribute, ast.Subscript)):
-                    yield from (n.id for n in (target.value,) if isinstance(n, ast.Name))
-
-
-MAKERS = frozenset({"namedtuple", "NamedTuple", "Enum", "IntEnum", "make_dataclass", "type"})
-
-
-def _classes(body: list[ast.stmt]) -> Iterator[str]:
-    """The names that statements bind to a class, as far as can be seen."""
-    for node in body:
-        if isinstance(node, ast.ClassDef):
-            yield node.name
-        elif isinstance(node, IMPORTS):
-            yield from _bound([node])
-        elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
-            maker = node.value.func
-            name = maker.attr if isinstance(maker, ast.Attribute) else getattr(maker, "id", "")
-            if name in MAKERS:
-                yield from _bound([node])
-
-
-def _bound(body: list[ast.stmt]) -> Iterator[str]:
-    """The names that statements bind in their own scope."""
-    waiting: list[ast.AST] = [*body]
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, DEFINITIONS):
-            yield node.name
-            continue
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            yield node.id
-        elif isinstance(node, (ast.Import, ast.ImportFrom)):
-            yield from (one.asname or one.name.partition(".")[0] for one in node.names)
-        elif isinstance(node, (ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp)):
-            continue
-        waiting += ast.iter_child_nodes(node)
 
 
 # ---------------------------------------------------------------- Python files
@@ -305,14 +208,14 @@ def _python(path: Path, text: str) -> Assignment:
                 f"{path}:{node.lineno}: {node.name} is a class, async, or has arguments or a "
                 "decorator, which only pytest knows; a test here is a function without them"
             )
-        worth = _worth(points.get(node.name, 1), f"{path}: POINTS[{node.name!r}]")
+        given = points_of(points.get(node.name, 1), f"{path}: POINTS[{node.name!r}]")
         source = ast.get_source_segment(text, node) or ""
         call = f"{source}\n{node.name}()\n"
-        cases.append(Case(name=node.name, source=call, form="code", points=worth))
+        cases.append(Case(name=node.name, source=call, form="code", points=given))
     if unknown := sorted(map(str, set(points) - {case.name for case in cases})):
         raise MoatError(f"{path}: POINTS names {unknown[0]}, which is no test of this file")
     return Assignment(
-        cases=tuple(cases), prepared=(text,), asked=tuple(asked), bound=tuple(sorted(_bound(body)))
+        cases=tuple(cases), prepared=(text,), asked=tuple(asked), bound=tuple(sorted(bound(body)))
     )
 
 
@@ -326,14 +229,6 @@ def _is_test(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> boo
 def _is_plain(node: ast.FunctionDef) -> bool:
     given = (node.args.args, node.args.posonlyargs, node.args.kwonlyargs, node.decorator_list)
     return not any(given)
-
-
-def _worth(value: Any, place: str) -> float:
-    """A number of points. Raises MoatError."""
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not (is_number and 0 <= value < math.inf):
-        raise MoatError(f"{place} is no number of points: {value!r}")
-    return float(value)
 
 
 def _constants(body: list[ast.stmt]) -> Iterator[tuple[str, Any]]:
@@ -372,7 +267,7 @@ def _otter(path: Path, test: Any) -> Iterator[Case]:
                 name=f"{name} - {at + 1}",
                 source=case["code"],
                 form="doctest",
-                points=_worth(points, f"{path}: case {at + 1}"),
+                points=points_of(points, f"{path}: case {at + 1}"),
                 hidden=case.get("hidden", False) is True,
             )
     except (KeyError, TypeError, ValueError, AttributeError) as error:

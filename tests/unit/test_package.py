@@ -117,6 +117,7 @@ ELSEWHERE = {
     "jupyter/server/kernels.py": "tests/integration/test_attacks_server.py",
     "notebook/magics.py": "tests/integration/test_magics.py",
     "notebook/subcommands.py": "tests/integration/test_magics.py",
+    "grading/notebook_cells.py": "tests/unit/grading/test_assignment.py",
     "grading/inside/asking.py": "tests/unit/grading/inside/test_tester.py",
     # nbgrader, which is installed for these alone.
     "grading/nbgrader.py": "tests/grading/test_nbgrader.py",
