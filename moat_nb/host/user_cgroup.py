@@ -19,7 +19,7 @@ from moat_nb.host.machine import User
 
 __all__ = ["UserCgroup"]
 
-LEAF = "server"
+FIRST = "server"
 """Of version 2: where the user's first process is, as a cgroup that has processes hands no
 controllers on."""
 HANDED_ON = ("cgroup.procs", "cgroup.threads", "cgroup.subtree_control", "tasks")
@@ -43,7 +43,7 @@ class UserCgroup:
     @property
     def joined(self) -> tuple[str, ...]:
         """The files that a process writes 0 to so that it is in there."""
-        below = LEAF if self.cgroup.version == 2 else ""
+        below = FIRST if self.cgroup.version == 2 else ""
         return tuple(posixpath.join(path, below, "cgroup.procs") for path in self._directories)
 
     @property
@@ -63,9 +63,9 @@ class UserCgroup:
                 (path / "cgroup.subtree_control").write_text(names)
                 for name, most in BOUNDS.items():
                     (path / name).write_text(str(most))
-                (path / LEAF).mkdir()
-                _hand_on(path / LEAF, user)
-            _hand_on(path, user)
+                (path / FIRST).mkdir()
+                _give(path / FIRST, user)
+            _give(path, user)
 
     def join(self) -> None:
         """Have this process in there. Called between fork and exec, so it imports nothing."""
@@ -89,7 +89,7 @@ class UserCgroup:
                     time.sleep(0.02)
 
 
-def _hand_on(path: Path, user: User) -> None:
+def _give(path: Path, user: User) -> None:
     os.chown(path, user.uid, user.gid)
     for name in HANDED_ON:
         with contextlib.suppress(FileNotFoundError):  # each version has its own
