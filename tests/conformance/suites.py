@@ -104,7 +104,7 @@ SERVER = Suite(
         *("-W", "ignore:The method, uri, and version arguments:DeprecationWarning"),
         *("-W", "ignore:The start_line argument to HTTPServerRequest:DeprecationWarning"),
     ),
-    workers=3,
+    # No more workers than CPUs: test_cull_dead gives a kernel 5 s until it is looked for.
 )
 
 NBCLIENT = Suite(
