@@ -9,11 +9,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from moat_nb.host.user_cgroup import UserCgroup
+
+END_SECONDS = 60
 
 COURSE = """\
 name: course
@@ -62,6 +65,7 @@ def machine_with(names: Sequence[str]) -> Iterator[Machine]:
     finally:
         for name in made:
             uid = pwd.getpwnam(name).pw_uid
+            _await_end_of_processes(uid)
             _run("userdel", name)
             for run in (f"/tmp/moat-nb-{uid}", f"/run/moat-nb-hub/{uid}"):
                 shutil.rmtree(run, ignore_errors=True)
@@ -80,6 +84,24 @@ def _add(name: str, homes: Path) -> None:
     _run("useradd", "--create-home", "--base-dir", str(homes), "--shell", "/bin/sh", name)
     # As on many machines of a class: what keeps a home from others here is the sandbox alone.
     (homes / name).chmod(0o755)
+
+
+def _await_end_of_processes(uid: int) -> None:
+    """Those of a server end a moment after their hub. AssertionError: they did not."""
+    give_up = time.monotonic() + END_SECONDS
+    while found := _processes(uid):
+        assert time.monotonic() < give_up, f"of {uid}, after the end: {found}"
+        time.sleep(0.1)
+
+
+def _processes(uid: int) -> dict[int, str]:
+    """The ids of a user's processes, and what each was started as."""
+    found = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            if entry.stat().st_uid == uid:
+                found[int(entry.name)] = (entry / "cmdline").read_text().replace("\0", " ")
+    return found
 
 
 def _proxy(directory: Path) -> Path:
