@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from moat_nb.excludes.widget.editor import ExcludesEditor as ExcludesEditor
     from moat_nb.host.package import __version__ as __version__
     from moat_nb.planning.spec import ContainerSpec as ContainerSpec
-    from moat_nb.sandbox.guest_client import MountProof as MountProof
+    from moat_nb.sandbox.mount_proof import MountProof as MountProof
     from moat_nb.sandbox.project import plan as plan
 
 _HOMES = {

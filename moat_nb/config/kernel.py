@@ -27,7 +27,7 @@ from moat_nb.config.yaml_nodes import shown
 
 __all__ = ["KernelKeys", "kernel"]
 
-_Transport: TypeAlias = Literal["auto", "ipc", "tcp"]
+_Transport: TypeAlias = Literal["auto", "ipc", "tcp", "stream"]
 _Workspace: TypeAlias = Literal["project", "notebook"]
 
 _CONNECTION_FILE = "{connection_file}"
@@ -157,7 +157,8 @@ class KernelKeys(Keys):
     cell_timeout = key(_SECONDS, "Seconds that a cell may take before it is interrupted.")
     transport = key(
         Choice[_Transport](options=get_args(_Transport)),
-        "tcp is for a kernel that knows nothing else: it gets ports of the sandbox's loopback.",
+        "tcp is for a kernel that knows nothing else: it gets ports of the sandbox's loopback. "
+        "stream: the sandbox's stdin and stdout carry all connections.",
         default=KernelOptions.transport,
     )
 

@@ -222,7 +222,7 @@ class KernelOptions:
     idle_timeout: float | None = None
     max_lifetime: float | None = None
     cell_timeout: float | None = None
-    transport: Literal["auto", "ipc", "tcp"] = "auto"
+    transport: Literal["auto", "ipc", "tcp", "stream"] = "auto"
     where: dict[str, str] = field(default_factory=dict, compare=False, repr=False)
     """``file:line:column`` of each key that the file gives."""
 

@@ -1,19 +1,22 @@
-"""The attach stream, the guest's side: a message a line, to the launcher and from it."""
+"""The attach stream, the guest's side: messages to the launcher and from it."""
 
 from __future__ import annotations
 
-import json
 import os
-from typing import Any, List, Optional
+from typing import Any, Dict, List, Optional
 
+from .messages import Decoder, encode
 from .process import CHUNK, set_dumpable
+
+LONGEST_LINE = 64 << 20
+"""Bytes. The launcher's own longest is a command's, with its environment."""
 
 
 class AttachStream:
     def __init__(self, source: int, sink: int) -> None:
         self.source = source
         self.sink = sink
-        self.buffer = b""
+        self.decoder = Decoder(LONGEST_LINE)
         os.set_blocking(source, False)
 
     @classmethod
@@ -30,19 +33,15 @@ class AttachStream:
         os.dup2(2, 1)
         return cls(source, sink)
 
-    def send(self, kind: str, **fields: Any) -> None:
-        data = json.dumps(dict(fields, type=kind)).encode() + b"\n"
+    def send(self, kind: str, body: Optional[bytes] = None, **fields: Any) -> None:
+        data = encode(kind, body, **fields)
         while data:
             data = data[os.write(self.sink, data) :]
 
-    def lines(self) -> Optional[List[bytes]]:
-        """The whole lines that have come, perhaps none; None at the stream's end."""
+    def messages(self) -> Optional[List[Dict[str, Any]]]:
+        """Those that have come whole, perhaps none; None at the stream's end."""
         try:
             data = os.read(self.source, CHUNK)
         except BlockingIOError:
             return []
-        if not data:
-            return None
-        self.buffer += data
-        *lines, self.buffer = self.buffer.split(b"\n")
-        return lines
+        return list(self.decoder.feed(data)) if data else None

@@ -22,6 +22,8 @@ def main() -> None:
         code = guest.run()
     except BecomeKernel as kernel:
         argv, spare = kernel.argv, kernel.spare
+        if guest.tunnel is not None:
+            guest.tunnel.forget()
         del guest
     except BrokenPipeError:
         os._exit(0)

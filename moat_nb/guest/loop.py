@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import errno
-import json
 import os
 import select
 import signal
@@ -56,6 +54,7 @@ class Guest:
         self.spare: Optional[Spare] = None
         self.spare_wish: Optional[Tuple[str, float]] = None  # its sockets' prefix, and when
         self.carriers = Carriers()
+        self.tunnel: Any = None  # of connections that the attach stream carries, once there are any
 
     def run(self) -> int:
         """Serve until the attach stream ends; returns the exit code."""
@@ -65,6 +64,8 @@ class Guest:
         if any(proof["problem"] for proof in proofs):
             self.send(protocol.REFUSED, mounts=proofs)
             return 3
+        if self.settings.proxy_socket:
+            self.begin_tunnel(self.settings.proxy_socket)
         self.watch.begin([mount.path for mount in mounts if mount.kind != "volume"])
         if self.settings.skeleton is not None:
             ways = {mount.path for mount in mounts if mount.kind == "way"}
@@ -78,6 +79,8 @@ class Guest:
             for descriptor, event in self.poll.poll(self.patience() * 1000):
                 if not self.handle(descriptor, event):
                     return 0
+            if self.tunnel is not None and self.tunnel.dialled:
+                self.tunnel.turn(0)
             if self.watch.due() == 0:
                 self.watch_mounts()
                 self.usage.sample(self.kernels())
@@ -96,6 +99,8 @@ class Guest:
         """Seconds until there is something to do, should nothing happen."""
         due = self.spare_wish[1] if self.spare_wish is not None else float("inf")
         soon = min(self.watch.due(), self.installed.due())
+        if self.tunnel is not None:
+            soon = min(soon, self.tunnel.due())
         return max(0.0, min(soon, min(due, self.next_beat) - time.monotonic()))
 
     def watch_fds(self) -> None:
@@ -120,6 +125,8 @@ class Guest:
             self.watch_mounts()
         elif self.spare is not None and descriptor == self.spare.channel:
             self.spare_event()
+        elif self.tunnel is not None and descriptor == self.tunnel.fileno():
+            self.tunnel.turn(0)
         elif descriptor in self.listeners.found:
             self.listeners.connected(descriptor)
         else:
@@ -127,13 +134,24 @@ class Guest:
         return True
 
     def read_launcher(self) -> bool:
-        lines = self.attach_stream.lines()
-        if lines is None:
+        messages = self.attach_stream.messages()
+        if messages is None:
             return False
-        for line in lines:
-            message = json.loads(line)
-            HANDLERS[message.pop("type")](self, **message)
+        for message in messages:
+            kind = message.pop("type")
+            if kind in protocol.OF_TUNNEL:
+                self.begin_tunnel()
+                self.tunnel.heard(kind, **message)
+            else:
+                HANDLERS[kind](self, **message)
         return True
+
+    def begin_tunnel(self, proxy_socket: str = "") -> None:
+        if self.tunnel is None:
+            from .tunnel import of_guest  # what it imports, a guest without one does without
+
+            self.tunnel = of_guest(self.send, proxy_socket)
+            self.poll.register(self.tunnel.fileno(), select.POLLIN)
 
     # -------- messages
 
@@ -226,14 +244,14 @@ class Guest:
             if process.connection_file is not None:
                 note(process.pid, text)
 
-    def on_input(self, id: str, data: Optional[str]) -> None:
+    def on_input(self, id: str, body: Optional[bytes] = None) -> None:
         process = self.processes.get(id)
         if process is None or process.stdin is None:
             return
-        if data is None:
+        if body is None:
             process.ending = True
         else:
-            process.pending += base64.b64decode(data)
+            process.pending += body
         os.set_blocking(process.stdin, False)
         self.poll.register(process.stdin, select.POLLOUT)
 
@@ -263,6 +281,11 @@ class Guest:
     def on_spaces(self, id: str) -> None:
         self.send(protocol.SPACES, id=id, spaces=spaces.look(self.settings.spaces))
 
+    def on_file(self, path: str, body: bytes) -> None:
+        with open(path, "xb") as file:
+            file.write(body)
+        os.chmod(path, 0o644)
+
     def kernels(self) -> Dict[str, int]:
         """The pids by id."""
         return {id: each.pid for id, each in self.processes.items() if each.connection_file}
@@ -287,12 +310,7 @@ class Guest:
         except OSError:
             data = b""  # of a terminal that all who had it open have left
         if data:
-            self.send(
-                protocol.OUTPUT,
-                id=process.id,
-                stream=process.pipes[descriptor],
-                data=base64.b64encode(data).decode(),
-            )
+            self.send(protocol.OUTPUT, data, id=process.id, stream=process.pipes[descriptor])
         else:
             self.close_pipe(process, descriptor)
         return len(data)
@@ -373,5 +391,6 @@ HANDLERS: Dict[str, Callable[..., None]] = {
     protocol.PROVE: Guest.on_prove,
     protocol.VITALS: Guest.on_vitals,
     protocol.SPACES: Guest.on_spaces,
+    protocol.FILE: Guest.on_file,
 }
 """What is done with each message; its fields are the arguments."""

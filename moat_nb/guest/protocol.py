@@ -1,8 +1,8 @@
 """The messages between the launcher and the guest, by name.
 
 The launcher holds the guest's stdin and stdout. JSON objects run over them, one a line, with the
-message's name as ``type``; when stdin ends, by whatever death of the launcher, the guest exits and
-the sandbox with it.
+message's name as ``type``; behind one that has a ``size`` come so many bytes. When stdin ends, by
+whatever death of the launcher, the guest exits and the sandbox with it.
 
 To the guest:
     spawn  {id, argv, env, cwd, fork, connection, stdin, terminal, tcp}   start a process; terminal:
@@ -12,7 +12,7 @@ To the guest:
     spare  {prefix, after}   make a kernel ahead of need, listening on the sockets PREFIX-N, after
                              so many seconds; the next spawn that it fits is handed over to it;
                              without PREFIX there is to be none
-    input  {id, data}        bytes (base64) for its stdin; data null ends it
+    input  {id, size}        bytes for its stdin; without a size that is its end
     resize {id, rows, columns}   its terminal has another size now
     signal {id, signum}      to its whole process group
     note   {text}            show a line in the cells that run
@@ -20,6 +20,7 @@ To the guest:
     prove  {id}              prove the excludes once more
     vitals {id}              ask for the kernels' memory and CPU
     spaces {id}              ask which places are full
+    file   {path, size}      make this file, of the bytes that follow
 From the guest:
     ready    {mounts, sources, python}   the excludes' promises hold; sources: what is mounted at
                                          each mount point, [device, path in its filesystem,
@@ -29,7 +30,7 @@ From the guest:
     failed   {id, error, missing}        it does not; missing: there is no such program
     spare    {}                          the spare kernel is ready
     alive    {}                          each 5 s, from the end of its imports on
-    output   {id, stream, data}          bytes (base64) of its stdout (1) or stderr (2)
+    output   {id, stream, size}          bytes of its stdout (1) or stderr (2)
     input_taken {id}                     the last ``input`` was written; send the next
     exited   {id, code, signal, oom, spaces}   the process ended, by itself or by a signal; oom:
                                          the sandbox's memory limit was reached; spaces: where
@@ -41,6 +42,13 @@ From the guest:
     proved   {id, mounts, sources}       the answer to prove, as in ready
     vitals   {id, memory, kernels}       the answer: see usage.py for [{id, samples}]
     spaces   {id, spaces}                the answer: [{path, used, full}], used in bytes
+To and from the guest:
+    connect {connection, name}   somebody connected here to what leads to NAME there
+    carry   {connection, size}   bytes of it
+    taken   {connection, count}  so many more can come
+    no_more {connection}         no further bytes come
+    broken  {connection}         it is of no more use
+These are about connections that the attach stream carries; tunnel.py is both ends of them.
 
 ``id`` is the launcher's: of a process, or of a question, which its answer repeats. All that the
 launcher reads is hostile to it, as kernels run as the guest's own user: sandbox/guest_client.py
@@ -59,6 +67,7 @@ USAGE = "usage"
 PROVE = "prove"
 VITALS = "vitals"
 SPACES = "spaces"
+FILE = "file"
 
 READY = "ready"
 REFUSED = "refused"
@@ -72,7 +81,19 @@ INSTALLED = "installed"
 MOUNT_LOST = "mount_lost"
 PROVED = "proved"
 
-TO_GUEST = frozenset({SPAWN, SPARE, INPUT, RESIZE, SIGNAL, NOTE, USAGE, PROVE, VITALS, SPACES})
+CONNECT = "connect"
+CARRY = "carry"
+TAKEN = "taken"
+NO_MORE = "no_more"
+BROKEN = "broken"
+
+PROXY = "proxy"
+"""The one name that leads to a socket of the launcher's."""
+
+OF_TUNNEL = frozenset({CONNECT, CARRY, TAKEN, NO_MORE, BROKEN})
+TO_GUEST = frozenset(
+    {SPAWN, SPARE, INPUT, RESIZE, SIGNAL, NOTE, USAGE, PROVE, VITALS, SPACES, FILE}
+)
 FROM_GUEST = frozenset(
     {
         *(READY, REFUSED, SPAWNED, FAILED, SPARE, OUTPUT, INPUT_TAKEN, EXITED, MOUNT_LOST),

@@ -78,6 +78,9 @@ class Settings(NamedTuple):
     skeleton: Optional[Skeleton] = None
     ports: Sequence[int] = ()
     """Those that the launcher's connections are carried to."""
+    proxy_socket: str = ""
+    """Where the guest itself listens for who wants the proxy, where the attach stream carries what
+    is said there; empty where the launcher's own socket is mounted."""
     sockets: str = ""
     """Where the sockets for ``ports`` are made: each start's own, so a word of its own."""
 
@@ -101,6 +104,7 @@ class Settings(NamedTuple):
             "skeleton": self.skeleton,
             "venv": self.venv,
             "ports": list(self.ports),
+            "proxy_socket": self.proxy_socket,
         }
         text = json.dumps(words)
         argv = [text[at : at + LONGEST_WORD] for at in range(0, len(text), LONGEST_WORD)]
@@ -126,6 +130,7 @@ class Settings(NamedTuple):
             skeleton=Skeleton(*words["skeleton"]) if words["skeleton"] else None,
             venv=words["venv"],
             ports=tuple(words["ports"]),
+            proxy_socket=words["proxy_socket"],
             sockets=sockets,
             in_no_hurry=IN_NO_HURRY in argv,
         )

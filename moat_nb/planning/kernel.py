@@ -21,7 +21,7 @@ from moat_nb.planning.lacks import lack_of, wanted
 from moat_nb.planning.layout import lay_out
 from moat_nb.planning.limits import MIB, Hardening, Limits, share
 from moat_nb.planning.mounts import EmptyFile, MountPlan
-from moat_nb.planning.network import NetworkPlan, plan_network
+from moat_nb.planning.network import PROXY, NetworkPlan, plan_network
 from moat_nb.planning.ports import plan_ports
 from moat_nb.planning.repository import git_variables, with_repository
 from moat_nb.planning.spaces import spaces
@@ -68,6 +68,7 @@ def plan_kernel(
         config, network.egress, runtime=runtime.name, sockets=runtime.shares_unix_sockets
     )
     problems += (*network.problems, *ports.problems)
+    stream = config.kernel.transport == "stream"
     limits = limits_of(config, host)
     problems += _too_large(config, limits)
     mounts, image = MountPlan(mounts=()), None
@@ -86,7 +87,7 @@ def plan_kernel(
         command=(
             "python3" if runtime.images else host.executable,
             GUEST_PATH,
-            *_guest_settings(mounts, limits, image, config, network, kernels).to_argv(),
+            *_guest_settings(mounts, limits, image, config, network, kernels, stream).to_argv(),
         ),
         user=user,
         accounts=runtime.images and runtime.binds_files,
@@ -102,6 +103,7 @@ def plan_kernel(
         gpus=config.kernel.gpus,
         dns=config.container.dns if network.network == "bridge" else (),
         ports=ports.ports,
+        stream=stream,
         notices=(
             *network.notices,
             *mounts.notices,
@@ -198,6 +200,7 @@ def _guest_settings(
     config: Config,
     network: NetworkPlan,
     kernels: bool,
+    stream: bool,
 ) -> Settings:
     proved = [
         ProvedMount(mount.target, "file" if isinstance(mount, EmptyFile) else "directory")
@@ -216,6 +219,7 @@ def _guest_settings(
         spaces=places,
         skeleton=Skeleton(SKELETON, HOME) if image is not None and image.has_hooks else None,
         ports=tuple(dict.fromkeys(port for _, port in config.ports)),
+        proxy_socket=PROXY if stream and network.egress is not None else "",
     )
 
 

@@ -81,7 +81,7 @@ class Tmpfs:
 
     target: str
     size: int
-    role: Literal["exclude", "home", "tmp", "data", "cover"] = "exclude"
+    role: Literal["exclude", "home", "tmp", "data", "cover", "sockets"] = "exclude"
     way: bool = False
     """A directory inside one of that role, on the way to another mount: see :func:`with_ways`."""
 

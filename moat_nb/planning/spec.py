@@ -13,7 +13,7 @@ from moat_nb.guest.settings import unhurried, with_sockets
 from moat_nb.host.machine import User
 from moat_nb.host.run_directory import RunDir
 from moat_nb.planning.limits import Hardening, Limits
-from moat_nb.planning.mounts import Bind, MountPlan
+from moat_nb.planning.mounts import Bind, Mount, MountPlan, Tmpfs
 from moat_nb.planning.network import PLACE
 
 __all__ = ["GUEST_PATH", "HOME", "LABEL", "VENV", "ContainerSpec", "Instance", "SandboxSpec"]
@@ -26,6 +26,9 @@ VENV = f"{HOME}/.venv"
 
 LABEL = "moat.nb"
 SOCKETS_LABEL = f"{LABEL}.sockets"
+
+SOCKETS_SIZE = 4 << 20
+"""Bytes of a tmpfs for sockets, and for certificates."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +95,8 @@ class ContainerSpec:
     dns: tuple[str, ...] = ()
     ports: tuple[tuple[str, int], ...] = ()
     """By name, the ports inside that lead here from ports of this machine."""
+    stream: bool = False
+    """The attach stream carries all connections: no directory of sockets is shared."""
     labels: tuple[tuple[str, str], ...] = ()
     notices: tuple[str, ...] = ()
     """What the user must be told at a start: the choice of runtime, what can be reached, limits."""
@@ -126,7 +131,7 @@ class ContainerSpec:
             # A sidecar does not mount the sockets' directory; this label says whose it is.
             labels[SOCKETS_LABEL] = instance.sockets
         else:
-            mounts = mounts.with_mounts(Bind(source=instance.sockets, target=instance.sockets))
+            mounts = mounts.with_mounts(self._shared(instance.sockets, instance.sockets))
         if self.accounts:
             for name in ("passwd", "group"):
                 source = f"{instance.accounts}/{name}"
@@ -138,8 +143,7 @@ class ContainerSpec:
         if instance.spare and self.role == "kernel":
             command = tuple(unhurried(command))
         if self.has_way_out:
-            way_out = Bind(source=instance.network, target=PLACE, read_only=True)
-            mounts = mounts.with_mounts(way_out)
+            mounts = mounts.with_mounts(self._shared(instance.network, PLACE, read_only=True))
         return replace(
             self,
             name=f"moat-{self.name}-{instance.id}",
@@ -147,6 +151,12 @@ class ContainerSpec:
             labels=tuple(sorted({**dict(self.labels), **labels}.items())),
             mounts=mounts,
         )
+
+    def _shared(self, source: str, target: str, *, read_only: bool = False) -> Mount:
+        """A directory of the start's; of its own where nothing of the launcher's is mounted."""
+        if self.stream:
+            return Tmpfs(target=target, size=SOCKETS_SIZE, role="sockets")
+        return Bind(source=source, target=target, read_only=read_only)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,31 +6,36 @@ length limit, a field a type and a range, and whatever does not fit ends the san
 
 from __future__ import annotations
 
-import base64
-import json
 import signal
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout  # not the built-in one before 3.11
-from dataclasses import dataclass
 from typing import Any
 
 from moat_nb.errors import ProgramNotFound, ProofError, SandboxGone, StartError
 from moat_nb.guest import protocol
+from moat_nb.guest.messages import Decoder, encode
 from moat_nb.planning.spaces import Space
 from moat_nb.runtimes.base import AttachStream
 from moat_nb.sandbox import installed, space_words
 from moat_nb.sandbox.mount_check import Source
+from moat_nb.sandbox.mount_proof import (
+    MountProof,
+    parse_sources,
+    parse_use,
+    path_of,
+    refuse_broken,
+)
 from moat_nb.sandbox.process import STDERR, Exit, Output, Process
 from moat_nb.sandbox.usage import Usage
-from moat_nb.text.terminal import last_lines, one_line
-from moat_nb.text.untrusted import MAX_PATH, number, text
+from moat_nb.text.terminal import last_lines
+from moat_nb.text.untrusted import number, text
 
-__all__ = ["STOPPED", "Exit", "GuestClient", "MountProof", "Output", "Process"]
+__all__ = ["STOPPED", "Exit", "GuestClient", "Output", "Process"]
 
 MAX_LINE = 4 << 20
-"""Bytes. The guest's own longest message, 64 KiB of output in base64, is far below it."""
+"""Bytes. The guest's own longest line, with what it found at each exclude, is far below it."""
 
 STDOUT = 1
 
@@ -51,52 +56,6 @@ SPAWN_SECONDS = 180.0
 """From the order to the process, which waits for the guest's imports too."""
 END_SECONDS = 2.0
 """For the attach stream to end, once its sandbox was killed."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class MountProof:
-    """What the guest found when it tried an exclude; sizes in bytes."""
-
-    path: str
-    type: str
-    mode: int
-    writable: bool
-    executable: bool
-    size: int
-    used: int
-    problem: str | None = None
-
-    @classmethod
-    def parse(cls, found: Any) -> MountProof:
-        """From a guest's message; ValueError, KeyError or TypeError when it is no such thing."""
-        problem = found["problem"]
-        return cls(
-            path=_path(found["path"]),
-            type=text(found["type"], 64),
-            mode=number(found.get("mode", 0)),
-            writable=bool(found.get("writable", False)),
-            executable=bool(found.get("executable", False)),
-            size=number(found.get("size", 0)),
-            used=number(found.get("used", 0)),
-            problem=None if problem is None else text(problem, 1000),
-        )
-
-
-def _path(value: Any) -> str:
-    """Compared as it is with the paths of the plan, and made harmless where it is shown."""
-    if not isinstance(value, str) or len(value) > MAX_PATH:
-        raise ValueError("a path that is none")
-    return value
-
-
-def _parse_use(found: Any) -> tuple[str, tuple[int, int]]:
-    return _path(found["path"]), (number(found["size"]), number(found["used"]))
-
-
-def _parse_sources(message: dict[str, Any]) -> dict[str, Source]:
-    # Compared as they are, and not shown: a path may hold what does not print.
-    found = message.get("sources", {}).items()
-    return {str(point): Source(str(a), str(b), bool(c)) for point, (a, b, c) in found}
 
 
 class GuestClient:
@@ -135,6 +94,8 @@ class GuestClient:
         """Why, set by who is about to end it, so that its end needs no other reason."""
         self.gone: str | None = None
         self.ready: Future[tuple[MountProof, ...]] = Future()
+        self.on_carried: Callable[[dict[str, Any]], None] = _carries_nothing
+        """Takes what the guest says of connections that the attach stream carries."""
         self.spare_ready = threading.Event()
         """A kernel that was made ahead of need listens."""
         self.thread = threading.Thread(target=self._read, name="moat-guest", daemon=True)
@@ -142,15 +103,17 @@ class GuestClient:
 
     # -------- to the guest
 
-    def send(self, kind: str, *, within: float | None = None, **fields: Any) -> None:
+    def send(
+        self, kind: str, body: bytes | None = None, *, within: float | None = None, **fields: Any
+    ) -> None:
         """Raises SandboxGone when the guest is, or does not take it in ``within`` seconds. Without
         that it has SEND_SECONDS, and its sandbox is ended when it does not take it."""
-        line = json.dumps({"type": kind, **fields}).encode() + b"\n"
+        message = encode(kind, body, **fields)
         limit = SEND_SECONDS if within is None else within
         if not self._sending.acquire(timeout=limit):
             raise SandboxGone("the guest does not take what it is sent")
         try:
-            self._attach_stream.send(line, limit)
+            self._attach_stream.send(message, limit)
         except TimeoutError as error:
             reason = f"the guest took nothing that it was sent in {limit:g} s"
             if within is None:
@@ -230,7 +193,7 @@ class GuestClient:
     def prove(self, timeout: float = 5.0) -> tuple[MountProof, ...]:
         """Have the excludes proved once more; ProofError when one does not hold any more."""
         proofs: tuple[MountProof, ...] = self._ask(protocol.PROVE, protocol.PROVED, timeout)
-        _refuse_broken(proofs)
+        refuse_broken(proofs)
         return proofs
 
     def must_answer(self, within: float) -> None:
@@ -260,16 +223,11 @@ class GuestClient:
     # -------- from the guest
 
     def _read(self) -> None:
-        buffer = bytearray()
+        decoder = Decoder(MAX_LINE)
         try:
             while chunk := self._receive():
-                buffer += chunk
-                *lines, rest = buffer.split(b"\n")
-                for line in lines:
-                    self._handle(json.loads(line))
-                if len(rest) > MAX_LINE:
-                    raise ValueError("a message without end")
-                buffer = bytearray(rest)
+                for message in decoder.feed(chunk):
+                    self._handle(message)
             reason = self.stopping or self.abandoned or self._broken or "the sandbox has ended"
         except Exception as error:
             # Whatever a hostile message provokes (a RecursionError, an OverflowError, ...), those
@@ -301,23 +259,25 @@ class GuestClient:
     def _handle(self, message: dict[str, Any]) -> None:
         kind = message["type"]
         if kind in (protocol.READY, protocol.REFUSED):
-            self.sources = _parse_sources(message)
+            self.sources = parse_sources(message)
             self._running(kind, tuple(MountProof.parse(found) for found in message["mounts"]))
         elif kind == protocol.MOUNT_LOST:
-            path = _path(message["path"])
+            path = path_of(message["path"])
             self._watched.remove(path)
             self.lost.add(path)
             self._on_event("mount_lost", path)
         elif kind == protocol.USAGE:
-            self._answer(kind, message["id"], dict(map(_parse_use, message["mounts"])))
+            self._answer(kind, message["id"], dict(map(parse_use, message["mounts"])))
         elif kind == protocol.PROVED:
-            self.sources = _parse_sources(message)
+            self.sources = parse_sources(message)
             mounts = tuple(MountProof.parse(found) for found in message["mounts"])
             self._answer(kind, message["id"], mounts)
         elif kind == protocol.VITALS:
             self._answer(kind, message["id"], Usage.parse(message, self._attach_stream.memory))
         elif kind == protocol.SPACES:
             self._answer(kind, message["id"], space_words.parse(message["spaces"]))
+        elif kind in protocol.OF_TUNNEL:
+            self.on_carried(message)
         elif kind == protocol.SPARE:
             self.spare_ready.set()
         elif kind == protocol.ALIVE:
@@ -336,7 +296,7 @@ class GuestClient:
         if self.ready.done():
             raise ValueError("ready twice")
         try:
-            _refuse_broken(mounts)
+            refuse_broken(mounts)
         except ProofError as error:
             self.ready.set_exception(error)
             return
@@ -347,7 +307,7 @@ class GuestClient:
 
     def _handle_process(self, kind: str, process: Process, message: dict[str, Any]) -> None:
         if kind == protocol.OUTPUT:
-            stream, data = message["stream"], base64.b64decode(message["data"], validate=True)
+            stream, data = message["stream"], message["body"]
             if stream not in (STDOUT, STDERR):
                 raise ValueError(f"no stream {stream!r:.40}")
             process.hear(stream, data)
@@ -386,15 +346,5 @@ class GuestClient:
         self._on_event("gone", self.gone)
 
 
-def _refuse_broken(mounts: tuple[MountProof, ...]) -> None:
-    broken = [_broken_promise(mount) for mount in mounts if mount.problem is not None]
-    if broken:
-        raise ProofError("\n".join(broken))
-
-
-def _broken_promise(mount: MountProof) -> str:
-    return (
-        f"{one_line(mount.path)}: the exclude does not hold: {mount.problem}; the sandbox was not "
-        "started. `moat-nb doctor` shows what this engine can do; bubblewrap "
-        "(`--runtime bubblewrap`) needs no engine"
-    )
+def _carries_nothing(message: dict[str, Any]) -> None:
+    raise ValueError("a connection where none is carried")

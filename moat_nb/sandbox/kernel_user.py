@@ -12,7 +12,7 @@ from moat_nb.planning.accounts import GROUP, PASSWD, group, passwd
 from moat_nb.planning.mounts import Volume
 from moat_nb.planning.spec import ContainerSpec
 from moat_nb.runtimes.base import Runtime
-from moat_nb.sandbox.guest_client import MountProof
+from moat_nb.sandbox.mount_proof import MountProof
 from moat_nb.text.terminal import one_line
 
 __all__ = ["check_volumes", "give_volumes", "write_accounts"]

@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from moat_nb.errors import MoatError
 from moat_nb.planning.mount_paths import to_sandbox
 from moat_nb.sandbox.connection import IPYKERNEL, PORTS
 from moat_nb.sandbox.guest_client import Process
@@ -37,27 +38,33 @@ def spawn_kernel(
     options = running.plan.config.kernel
     # A client may ask for another kernel than the plan's, by a kernelspec of its own.
     fork = options.forked and tuple(argv[: len(IPYKERNEL)]) == IPYKERNEL
-    process = running.spawn(
-        argv,
-        env=env,
-        cwd=to_sandbox(host_cwd, running.spec.mounts) if host_cwd else None,
-        fork=fork,
-        connection=connection,
-        tcp=options.transport == "tcp",
-        on_output=lambda stream, data: running.log.write(data),
-    )
-    running.keep_kernel(process)
     # With ipc, Jupyter's "ip" is the prefix of the sockets' paths.
-    _await_sockets(connection["ip"], process)
+    sockets = [f"{connection['ip']}-{number}" for number in range(1, len(PORTS) + 1)]
+    close = running.open_sockets(sockets)
+    try:
+        process = running.spawn(
+            argv,
+            env=env,
+            cwd=to_sandbox(host_cwd, running.spec.mounts) if host_cwd else None,
+            fork=fork,
+            connection=connection,
+            tcp=options.transport == "tcp",
+            on_output=lambda stream, data: running.log.write(data),
+        )
+    except MoatError:
+        close()
+        raise
+    process.exited.add_done_callback(lambda _: close())
+    running.keep_kernel(process)
+    _await_sockets(sockets, process)
     if fork and options.spare:
         running.make_spare_kernel(after=SPARE_SECONDS)
     return process
 
 
-def _await_sockets(prefix: str, process: Process) -> None:
+def _await_sockets(paths: Sequence[str], process: Process) -> None:
     """Until the kernel listens, so that its client need not try again: ZeroMQ waits 0.1 s before
     it does. A kernel that takes longer, or ends, is its client's to find out."""
-    paths = [f"{prefix}-{number}" for number in range(1, len(PORTS) + 1)]
     give_up = time.monotonic() + SOCKETS_TIMEOUT
     while time.monotonic() < give_up and process.poll() is None:
         if all(os.path.lexists(path) for path in paths):

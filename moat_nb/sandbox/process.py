@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import signal
 import threading
@@ -76,7 +75,9 @@ def _signal_name(number: int) -> str:
 class Leader(Protocol):
     """What a process needs of the guest client that has it."""
 
-    def send(self, kind: str, *, within: float | None = None, **fields: Any) -> None: ...
+    def send(
+        self, kind: str, body: bytes | None = None, *, within: float | None = None, **fields: Any
+    ) -> None: ...
 
     def abandon(self, reason: str) -> None: ...
 
@@ -142,8 +143,7 @@ class Process:
         while not self._input_taken.acquire(timeout=0.1):
             if self.exited.done():
                 return
-        text = None if data is None else base64.b64encode(data).decode()
-        self._guest.send(protocol.INPUT, id=self.id, data=text)
+        self._guest.send(protocol.INPUT, data, id=self.id)
 
     def hear(self, stream: int, data: bytes) -> None:
         """What it wrote."""

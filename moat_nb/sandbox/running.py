@@ -10,14 +10,17 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout  # not the built-in one before 3.11
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from moat_nb.egress.process import ProxyProcess
 from moat_nb.errors import MoatError, ProofError, SandboxGone, StartError
 from moat_nb.guest import protocol
+from moat_nb.guest.settings import served_socket
 from moat_nb.host.reaper import Reaper
 from moat_nb.host.rotating_log import BoundedLog
 from moat_nb.host.run_directory import Owner, RunDir, SandboxState, base_directory, sweep
+from moat_nb.planning.network import BUNDLE, PROXY
 from moat_nb.planning.spaces import spaces
 from moat_nb.planning.spec import ContainerSpec, Instance, SandboxSpec
 from moat_nb.planning.walk import Budget
@@ -25,15 +28,17 @@ from moat_nb.runtimes.base import AttachStream
 from moat_nb.sandbox.changes import in_a_line
 from moat_nb.sandbox.clock import Clock
 from moat_nb.sandbox.egress import set_up_proxy
-from moat_nb.sandbox.guest_client import STOPPED, GuestClient, MountProof, Process
+from moat_nb.sandbox.guest_client import STOPPED, GuestClient, Process
 from moat_nb.sandbox.kernel_user import check_volumes, give_volumes, write_accounts
 from moat_nb.sandbox.mount_check import Inode, inodes_of, verify_mounts
 from moat_nb.sandbox.mount_points import make_mount_points
+from moat_nb.sandbox.mount_proof import MountProof
 from moat_nb.sandbox.ports import OpenPorts
 from moat_nb.sandbox.project import LaunchPlan
 from moat_nb.sandbox.protected_watch import ProtectedWatch
 from moat_nb.sandbox.refusals import RefusalNotices, refusal
 from moat_nb.sandbox.sidecars import Sidecars
+from moat_nb.sandbox.tunnel import LauncherTunnel
 from moat_nb.sandbox.workspace import changes_of, watch_of, workspace_of
 from moat_nb.sandbox.workspace_copy import WorkspaceCopy
 from moat_nb.text.progress import Progress
@@ -76,6 +81,8 @@ class RunningSandbox:
     attach_stream: AttachStream | None = None
     proxy: ProxyProcess | None = None
     """None where there is no proxy for it."""
+    tunnel: LauncherTunnel | None = None
+    """None where sandbox and launcher share the sockets' directory."""
     ports: OpenPorts = field(default_factory=OpenPorts)
     protected_watch: ProtectedWatch | None = None
     """None until somebody holds it: nothing runs in it before."""
@@ -133,6 +140,9 @@ class RunningSandbox:
             write_accounts(plan.runtime, running.spec, run_dir, reaper)
             running._start_proxy()
             running._bring_up(sandbox, progress)
+            running.open_sockets(
+                [served_socket(str(run_dir.sockets), p) for _, p in plan.spec.ports]
+            )
             running.ports.serve(run_dir)
             sidecars.start(running.guest, run_dir.requests, progress)
         except BaseException:
@@ -177,6 +187,10 @@ class RunningSandbox:
         self.sidecars.attach(sandbox.sidecars, streams.sidecars, self.run_dir)
         places = tuple(spaces(self.plan.spec.mounts, self.plan.spec.limits))
         self._guest = GuestClient(self.attach_stream, self._hear, places)
+        if self.spec.stream:
+            sockets = {protocol.PROXY: str(self.run_dir.network / Path(PROXY).name)}
+            self.tunnel = LauncherTunnel(self._guest.send, self._guest.abandon, sockets)
+            self._guest.on_carried = self.tunnel.hear
         try:
             proofs = self._guest.ready.result(timeout=START_TIMEOUT)
         except FutureTimeout:
@@ -184,6 +198,14 @@ class RunningSandbox:
         if give_volumes(self.plan.runtime, self.spec, proofs, self.reaper):
             proofs = self._guest.prove()
         self._check(proofs)
+        bundle = self.run_dir.network / Path(BUNDLE).name
+        if self.spec.stream and bundle.exists():
+            self._guest.send(protocol.FILE, bundle.read_bytes(), path=BUNDLE)
+
+    def open_sockets(self, paths: Sequence[str]) -> Callable[[], object]:
+        """Have sockets here lead to the same paths inside, where these are not mounted there; what
+        is returned ends them. StartError."""
+        return (lambda: None) if self.tunnel is None else self.tunnel.listen(paths)
 
     def _hear_proxy(self, record: Mapping[str, Any]) -> None:
         """Tell of a refusal in the cells that run, and to whoever listens."""
@@ -200,6 +222,8 @@ class RunningSandbox:
             return
         if kind == "gone":
             self.sidecars.close()
+            if self.tunnel is not None:
+                self.tunnel.close()
         elif kind == "sidecar_ended":
             self.tell_cells(text)
         self.on_event(kind, text)

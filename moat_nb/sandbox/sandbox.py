@@ -24,9 +24,10 @@ from moat_nb.planning.spec import ContainerSpec
 from moat_nb.sandbox.approval import Approve
 from moat_nb.sandbox.changes import Changes
 from moat_nb.sandbox.clock import Clock
-from moat_nb.sandbox.guest_client import GuestClient, MountProof, Output, Process
+from moat_nb.sandbox.guest_client import GuestClient, Output, Process
 from moat_nb.sandbox.hooks import run_hooks
 from moat_nb.sandbox.kernels import spawn_kernel
+from moat_nb.sandbox.mount_proof import MountProof
 from moat_nb.sandbox.planner import Planner
 from moat_nb.sandbox.pool import POOL
 from moat_nb.sandbox.project import LaunchPlan

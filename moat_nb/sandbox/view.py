@@ -9,7 +9,8 @@ from moat_nb.planning.limits import limits_in_words
 from moat_nb.planning.mounts import MOUNT_COLUMNS, EmptyFile, Mount, few, mount_row
 from moat_nb.planning.network import notice
 from moat_nb.planning.spec import ContainerSpec
-from moat_nb.sandbox.guest_client import Exit, MountProof, Process
+from moat_nb.sandbox.guest_client import Exit, Process
+from moat_nb.sandbox.mount_proof import MountProof
 from moat_nb.sandbox.running import RunningSandbox
 from moat_nb.sandbox.sidecar import Sidecar
 from moat_nb.sandbox.usage import Sample, Usage

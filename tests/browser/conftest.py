@@ -27,7 +27,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 import moat_nb
-from tests.served import address, noted
+from tests.served import END_SECONDS, address, noted
 
 ARTIFACTS = Path(moat_nb.__file__).parent.parent / "artifacts"
 
@@ -219,7 +219,13 @@ def lab(run_directory: Path) -> Iterator[Lab]:
         yield Lab(url=url, token=token, root=run_directory, data=data, env=env)
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(timeout=120)
+        try:
+            process.wait(timeout=END_SECONDS)
+        except subprocess.TimeoutExpired:
+            # anyio's thread for a request of the page's that was under way outlives JupyterLab's
+            # loop, and the interpreter waits for it (seen with anyio 4.16: py-spy showed no other).
+            process.kill()
+            process.wait()
 
 
 @pytest.hookimpl(wrapper=True)

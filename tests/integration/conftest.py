@@ -28,6 +28,9 @@ UNCLOSED_LOOPS = pytest.mark.filterwarnings(
 
 MIB = 1 << 20
 
+TRANSPORT = os.environ.get("MOAT_TEST_TRANSPORT")
+"""What all sandboxes have as ``kernel.transport``: `make test-stream` has them all carried."""
+
 
 @dataclass(kw_only=True)
 class Launcher:
@@ -44,6 +47,7 @@ class Launcher:
     def yaml(self, *, exclude: tuple[str, ...] = (), python: bool = False, **keys: Any) -> str:
         """A moat.yaml with ``exclude`` on the workspace; ``python`` when kernels are started."""
         kernel = {} if python else {"argv": ["python3", "{connection_file}"]}
+        kernel |= {"transport": TRANSPORT} if TRANSPORT else {}
         text: dict[str, Any] = {
             "name": "test-box",
             "network": {"policy": "none"},

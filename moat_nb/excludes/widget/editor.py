@@ -22,7 +22,7 @@ from moat_nb.excludes.file import MoatFile, read
 from moat_nb.excludes.widget import messages as widget_words
 from moat_nb.excludes.widget.scan import BackgroundScan, Candidates, ScanProgress
 from moat_nb.excludes.widget.traits import EditorTraits
-from moat_nb.sandbox.guest_client import MountProof
+from moat_nb.sandbox.mount_proof import MountProof
 from moat_nb.sandbox.sandbox import Sandbox
 
 __all__ = ["ExcludesEditor"]

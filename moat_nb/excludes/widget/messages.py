@@ -12,7 +12,7 @@ from moat_nb.excludes.draft import Draft
 from moat_nb.excludes.suggest import Candidate
 from moat_nb.excludes.widget.scan import Candidates
 from moat_nb.planning.mounts import is_below
-from moat_nb.sandbox.guest_client import MountProof
+from moat_nb.sandbox.mount_proof import MountProof
 from moat_nb.text.tables import amount
 
 __all__ = ["facts", "inside", "loss", "on_host", "plain", "suggestions"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import base64
 import json
 import os
 import shlex
@@ -18,6 +17,7 @@ import pytest
 from jupyter_client.blocking.client import BlockingKernelClient
 
 import moat_nb
+from moat_nb.guest.messages import encode
 from moat_nb.guest.settings import PortForward, ProvedMount, Settings
 
 GUEST = Path(moat_nb.__file__).parent / "guest"
@@ -67,8 +67,8 @@ class Guest:
         self.counter = 0
         self.beats = 0
 
-    def tell(self, kind: str, **fields: Any) -> None:
-        self.tell_raw(json.dumps({"type": kind, **fields}).encode() + b"\n")
+    def tell(self, kind: str, body: bytes | None = None, **fields: Any) -> None:
+        self.tell_raw(encode(kind, body, **fields))
 
     def tell_raw(self, data: bytes) -> None:
         assert self.process.stdin is not None
@@ -94,13 +94,13 @@ class Guest:
         assert self.process.stdout is not None
         for line in self.process.stdout:
             message: dict[str, Any] = json.loads(line)
+            body = self.process.stdout.read(message.get("size", 0))
             if message["type"] == "alive":
                 self.beats += 1
                 continue
             if message["type"] != "output":
                 return message
-            data = base64.b64decode(message["data"])
-            self.outputs[message["id"]][message["stream"]] += data
+            self.outputs[message["id"]][message["stream"]] += body
         pytest.fail(f"heard the end: {self.stderr.read_text()}")
 
     def spawn(self, argv: Sequence[str], answer: str = "spawned", **fields: Any) -> str:

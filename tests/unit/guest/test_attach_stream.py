@@ -20,14 +20,17 @@ def ends() -> Iterator[tuple[AttachStream, int, int]]:
         os.close(descriptor)
 
 
-def test_lines_are_whole_whatever_pieces_they_come_in(ends: tuple[AttachStream, int, int]) -> None:
+def test_what_comes_is_told_in_whole_messages(ends: tuple[AttachStream, int, int]) -> None:
     stream, into, _ = ends
-    assert stream.lines() == []
-    for piece, lines in ((b"on", []), (b"e\ntwo\nth", [b"one", b"two"]), (b"ree\n", [b"three"])):
-        os.write(into, piece)
-        assert stream.lines() == lines
+    assert stream.messages() == []
+    os.write(into, b'{"type": "prove", "id": "1"}\n{"type"')
+    assert stream.messages() == [{"type": "prove", "id": "1"}]
+    os.write(into, b': "input", "size": 2}\n\n')
+    assert stream.messages() == []
+    os.write(into, b"\n")
+    assert stream.messages() == [{"type": "input", "body": b"\n\n"}]
     os.close(into)
-    assert stream.lines() is None
+    assert stream.messages() is None
 
 
 def test_a_message_is_sent_as_a_line(ends: tuple[AttachStream, int, int]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import base64
 import os
 import subprocess
 import sys
@@ -57,8 +56,8 @@ def test_each_python_of_this_machine_from_3_8_on_runs_it(start: Start, tmp_path:
         ready = guest.hear("ready")
         assert ".".join(map(str, ready["python"][:2])) == version
         id = guest.spawn(["cat"], stdin=True)
-        guest.tell("input", id=id, data=base64.b64encode(b"x").decode())
-        guest.tell("input", id=id, data=None)
+        guest.tell("input", b"x", id=id)
+        guest.tell("input", id=id)
         assert guest.finish(id) == (0, None), version
         assert guest.refusal([]) == "Invalid argument: no command was given"
         assert guest.end() == 0

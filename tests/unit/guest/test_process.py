@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import base64
 import hashlib
 import os
 import re
@@ -139,9 +138,9 @@ def test_what_cannot_be_started_is_told_in_words_and_the_guest_lives_on(
 
 def test_input_reaches_a_process_and_its_end_too(guest: Guest) -> None:
     id = guest.spawn(["cat"], stdin=True)
-    guest.tell("input", id=id, data=base64.b64encode(b"a\0b\n").decode())
+    guest.tell("input", b"a\0b\n", id=id)
     guest.hear("input_taken", id)
-    guest.tell("input", id=id, data=None)
+    guest.tell("input", id=id)
     assert guest.finish(id) == (0, None)
     assert guest.outputs[id][1] == b"a\0b\n"
 
@@ -155,9 +154,9 @@ def test_ten_megabytes_of_input_arrive_whole(guest: Guest) -> None:
     id = guest.spawn(["sha256sum"], stdin=True)
     for offset in range(0, len(data), PIECE):
         piece = data[offset : offset + PIECE]
-        guest.tell("input", id=id, data=base64.b64encode(piece).decode())
+        guest.tell("input", piece, id=id)
         guest.hear("input_taken", id)
-    guest.tell("input", id=id, data=None)
+    guest.tell("input", id=id)
     assert guest.finish(id) == (0, None)
     assert guest.outputs[id][1].split()[0].decode() == hashlib.sha256(data).hexdigest()
 
@@ -168,16 +167,16 @@ def test_input_that_is_not_read_is_not_taken_and_holds_nothing_else_up(guest: Gu
     while b"up\n" not in guest.outputs[id][1]:
         guest.tell("usage", id="up")
         guest.hear("usage", "up")
-    piece = base64.b64encode(b"x" * PIECE).decode()
-    guest.tell("input", id=id, data=piece)
+    piece = b"x" * PIECE
+    guest.tell("input", piece, id=id)
     guest.hear("input_taken", id)  # a pipe's worth
-    guest.tell("input", id=id, data=piece)
+    guest.tell("input", piece, id=id)
     guest.tell("usage", id="u")
     guest.hear("usage", "u")
     assert guest.heard == []
     guest.tell("signal", id=id, signum=int(signal.SIGUSR1))
     guest.hear("input_taken", id)
-    guest.tell("input", id=id, data=None)
+    guest.tell("input", id=id)
     assert guest.finish(id) == (0, None)
     assert guest.outputs[id][1].count(b"x") == 2 * PIECE
 
@@ -185,9 +184,9 @@ def test_input_that_is_not_read_is_not_taken_and_holds_nothing_else_up(guest: Gu
 def test_input_to_a_process_that_reads_none_of_it_ends_with_the_process(guest: Guest) -> None:
     id = guest.spawn(["sh", "-c", "exec 0<&-; sleep 0.2; exit 4"], stdin=True)
     for _ in range(20):
-        guest.tell("input", id=id, data=base64.b64encode(b"x" * PIECE).decode())
+        guest.tell("input", b"x" * PIECE, id=id)
     assert guest.finish(id) == (4, None)
-    guest.tell("input", id=id, data="eA==")
+    guest.tell("input", b"x", id=id)
     assert guest.run("echo on") == "on\n"
 
 

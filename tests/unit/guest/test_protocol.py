@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from moat_nb.guest import protocol
+from moat_nb.guest import protocol, tunnel
 from moat_nb.guest.loop import HANDLERS
 
 
@@ -19,7 +19,9 @@ def table(direction: str) -> set[str]:
 def test_the_table_names_each_message_in_its_direction() -> None:
     assert table("To") == protocol.TO_GUEST
     assert table("From") == protocol.FROM_GUEST
+    assert table("To and from") == protocol.OF_TUNNEL
 
 
 def test_the_guest_does_something_with_each_message_it_may_get() -> None:
     assert HANDLERS.keys() == protocol.TO_GUEST
+    assert tunnel.HANDLERS.keys() == protocol.OF_TUNNEL

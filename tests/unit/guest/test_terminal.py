@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import sys
 import time
 
@@ -14,7 +13,7 @@ pytestmark = pytest.mark.machine  # a guest is the first process of a namespace
 
 
 def keys(guest: Guest, id: str, text: str) -> None:
-    guest.tell("input", id=id, data=base64.b64encode(text.encode()).decode())
+    guest.tell("input", text.encode(), id=id)
     guest.hear("input_taken", id)
 
 
@@ -64,8 +63,8 @@ def test_a_program_that_reads_no_keys_holds_nobody_up(guest: Guest) -> None:
     id = guest.spawn(["sh", "-c", "stty raw; echo up; exec sleep 1000"], terminal=[24, 80])
     await_output(guest, id, "up")
     for _ in range(4):  # more than a terminal holds
-        data = base64.b64encode(b"x" * 16384).decode()
-        guest.tell("input", id=id, data=data)
+        data = b"x" * 16384
+        guest.tell("input", data, id=id)
     assert guest.run("echo still here") == "still here\n"
     guest.tell("signal", id=id, signum=9)
     assert guest.finish(id) == (None, 9)

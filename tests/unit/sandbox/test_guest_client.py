@@ -5,7 +5,6 @@ The attach stream is a real stream, one end of a socket pair, as an engine's att
 
 from __future__ import annotations
 
-import base64
 import json
 import queue
 import re
@@ -21,6 +20,7 @@ from typing import Any
 import pytest
 
 from moat_nb.errors import ProofError, SandboxGone, StartError
+from moat_nb.guest.messages import LONGEST_BODY, encode
 from moat_nb.runtimes.base import AttachStream
 from moat_nb.sandbox import guest_client
 from moat_nb.sandbox import process as process_module
@@ -29,9 +29,9 @@ from moat_nb.sandbox.guest_client import (
     STOPPED,
     Exit,
     GuestClient,
-    MountProof,
     Process,
 )
+from moat_nb.sandbox.mount_proof import MountProof
 from moat_nb.sandbox.usage import Usage
 
 PROOF = {
@@ -88,14 +88,16 @@ class Far:
         self._lines = self.socket.makefile("rb")
         self.pool = ThreadPoolExecutor()
 
-    def tell(self, kind: str, **fields: Any) -> None:
-        self.tell_raw(json.dumps({"type": kind, **fields}).encode() + b"\n")
+    def tell(self, kind: str, body: bytes | None = None, **fields: Any) -> None:
+        self.tell_raw(encode(kind, body, **fields))
 
     def tell_raw(self, data: bytes) -> None:
         self.socket.sendall(data)
 
     def hear(self) -> dict[str, Any]:
         message: dict[str, Any] = json.loads(self._lines.readline())
+        if "size" in message:
+            message["body"] = self._lines.read(message.pop("size"))
         return message
 
     def ready(self, *mounts: dict[str, Any]) -> None:
@@ -188,8 +190,8 @@ def test_a_process_runs_writes_and_exits(far: Far) -> None:
     far.tell("spawned", id="1", pid=12)
     process = pending.result(timeout=300)
     assert process.poll() is None
-    far.tell("output", id="1", stream=1, data=base64.b64encode(b"\0\xff").decode())
-    far.tell("output", id="1", stream=2, data="")
+    far.tell("output", b"\0\xff", id="1", stream=1)
+    far.tell("output", b"", id="1", stream=2)
     far.tell("exited", id="1", code=3, signal=None, oom=False)
     assert process.wait(timeout=300) == process.poll() == Exit(code=3)
     assert written == [(1, b"\0\xff"), (2, b"")]
@@ -239,12 +241,12 @@ def test_a_piece_of_input_is_sent_once_the_last_was_taken(far: Far) -> None:
     process = far.spawn(stdin=True)
     process.write(b"a")
     second = far.pool.submit(process.write, None)
-    assert far.hear() == {"type": "input", "id": process.id, "data": "YQ=="}
+    assert far.hear() == {"type": "input", "id": process.id, "body": b"a"}
     time.sleep(0.2)
     assert not second.done()
     far.tell("input_taken", id=process.id)
     second.result(timeout=300)
-    assert far.hear() == {"type": "input", "id": process.id, "data": None}
+    assert far.hear() == {"type": "input", "id": process.id}
 
 
 def test_input_that_is_never_taken_waits_no_longer_than_the_process_lives(far: Far) -> None:
@@ -294,8 +296,7 @@ def test_an_exit_has_the_last_lines_of_stderr_and_none_of_stdout(far: Far) -> No
     far.ready()
     process = far.spawn()
     for stream, text in ((1, "out\n"), (2, "one\ntw"), (2, "o\n\x1b]0;t\x07\x1b[31mthree")):
-        data = base64.b64encode(text.encode()).decode()
-        far.tell("output", id=process.id, stream=stream, data=data)
+        far.tell("output", text.encode(), id=process.id, stream=stream)
     far.tell("exited", id=process.id, code=None, signal=11, oom=False)
     how = process.wait(timeout=300)
     assert how.told == "killed by SIGSEGV; its last lines on stderr:\none\ntwo\nthree"
@@ -307,8 +308,7 @@ def test_of_a_crash_the_beginning_of_pythons_report_is_told(far: Far) -> None:
     report = (
         "warning\nFatal Python error: Aborted\n\nCurrent thread:\n  File cell\n" + "  File x\n" * 50
     )
-    data = base64.b64encode(report.encode()).decode()
-    far.tell("output", id=process.id, stream=2, data=data)
+    far.tell("output", report.encode(), id=process.id, stream=2)
     far.tell("exited", id=process.id, code=None, signal=6, oom=False)
     lines = process.wait(timeout=300).stderr.splitlines()
     assert lines[:3] == ["Fatal Python error: Aborted", "Current thread:", "  File cell"]
@@ -481,7 +481,7 @@ HOSTILE_LATER: dict[str, Callable[[str], bytes]] = {
     "an exit of an unknown process": lambda id: message(
         "exited", id="99", code=0, signal=None, oom=False
     ),
-    "output of an unknown process": lambda id: message("output", id="99", stream=1, data=""),
+    "output of an unknown process": lambda id: message("output", id="99", stream=1, size=0),
     "an id of another type": lambda id: message("input_taken", id=int(id)),
     "an id that cannot be looked up": lambda id: message("input_taken", id=[id]),
     "spawned twice": lambda id: message("spawned", id=id, pid=8),
@@ -493,12 +493,14 @@ HOSTILE_LATER: dict[str, Callable[[str], bytes]] = {
     "a signal that is a text": lambda id: message(
         "exited", id=id, code=None, signal="9", oom=False
     ),
-    "output that is not base64": lambda id: message("output", id=id, stream=1, data="a"),
-    "output with strange characters": lambda id: message("output", id=id, stream=1, data="!Y!Q=="),
-    "output that is not ASCII": lambda id: message("output", id=id, stream=1, data="ü==="),
-    "output that is a number": lambda id: message("output", id=id, stream=1, data=5),
-    "output on a third stream": lambda id: message("output", id=id, stream=3, data=""),
-    "output on a stream that is a list": lambda id: message("output", id=id, stream=[], data=""),
+    "output of no bytes": lambda id: message("output", id=id, stream=1),
+    "output in the line": lambda id: message("output", id=id, stream=1, body="a"),
+    "output of a negative size": lambda id: message("output", id=id, stream=1, size=-1),
+    "output of half a byte": lambda id: message("output", id=id, stream=1, size=0.5),
+    "output without end": lambda id: message("output", id=id, stream=1, size=1 << 40),
+    "output on a third stream": lambda id: message("output", id=id, stream=3, size=0),
+    "output on a stream that is a list": lambda id: message("output", id=id, stream=[], size=0),
+    "a connection where none is carried": lambda id: message("connect", connection=1, name="x"),
     "a mount lost that nobody promised": lambda id: message("mount_lost", path="/etc"),
     "a mount lost that is a number": lambda id: message("mount_lost", path=3),
     "negative usage": lambda id: with_mounts("3", used=-1),
@@ -534,12 +536,11 @@ def test_a_flood_of_output_reaches_the_one_who_asked_for_it(far: Far) -> None:
     received = []
     far.ready()
     process = far.spawn(on_output=lambda stream, data: received.append(len(data)))
-    line = message("output", id=process.id, stream=1, data="A" * (MAX_LINE // 2)) + b"\n"
     for _ in range(8):
-        far.tell_raw(line)
+        far.tell("output", b"A" * LONGEST_BODY, id=process.id, stream=1)
     far.tell("exited", id=process.id, code=0, signal=None, oom=False)
     assert process.wait(timeout=300) == Exit(code=0)
-    assert sum(received) == 8 * MAX_LINE // 2 * 3 // 4
+    assert sum(received) == 8 * LONGEST_BODY
 
 
 # ---------------------------------------------------------------- one that does not answer

@@ -10,7 +10,8 @@ from moat_nb.host.machine import User
 from moat_nb.planning.limits import MIB, Limits
 from moat_nb.planning.mounts import Bind, EmptyFile, MountPlan, MountPoint, Tmpfs, Volume, of_mounts
 from moat_nb.planning.spec import ContainerSpec
-from moat_nb.sandbox.guest_client import Exit, MountProof
+from moat_nb.sandbox.guest_client import Exit
+from moat_nb.sandbox.mount_proof import MountProof
 from moat_nb.sandbox.usage import Sample
 from moat_nb.sandbox.view import KernelView, SandboxView, SidecarView, of_sandbox
 from moat_nb.text.summary import as_html, as_text

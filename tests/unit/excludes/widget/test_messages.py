@@ -10,7 +10,7 @@ import pytest
 from moat_nb.excludes.draft import Draft
 from moat_nb.excludes.suggest import Candidate
 from moat_nb.excludes.widget import messages as widget_words
-from moat_nb.sandbox.guest_client import MountProof
+from moat_nb.sandbox.mount_proof import MountProof
 from tests.unit.excludes.widget.editors import Edit, W
 
 

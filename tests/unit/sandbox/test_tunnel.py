@@ -1,0 +1,146 @@
+"""The launcher's tunnel against a guest that is these tests: real sockets, messages by hand."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from moat_nb.errors import SandboxGone, StartError
+from moat_nb.guest import protocol
+from moat_nb.sandbox.tunnel import MOST_WAITING, LauncherTunnel
+
+SECONDS = 300
+
+
+class Guest:
+    def __init__(self, directory: Path) -> None:
+        self.sent: queue.Queue[dict[str, Any]] = queue.Queue()
+        self.abandoned: queue.Queue[str] = queue.Queue()
+        self.gone = False
+        self.opened: list[socket.socket] = []
+        self.proxy = self.keep(socket.socket(socket.AF_UNIX))
+        self.proxy.bind(str(directory / "proxy"))
+        self.proxy.listen()
+        self.tunnel = LauncherTunnel(
+            self.send, self.abandoned.put, {protocol.PROXY: str(directory / "proxy")}
+        )
+
+    def send(self, kind: str, body: bytes | None = None, **fields: Any) -> None:
+        if self.gone:
+            raise SandboxGone("it is gone")
+        self.sent.put({"kind": kind, "body": body, **fields})
+
+    def keep(self, sock: socket.socket) -> socket.socket:
+        """It is closed after the test."""
+        self.opened.append(sock)
+        sock.settimeout(SECONDS)
+        return sock
+
+    def connected(self, path: str) -> socket.socket:
+        client = self.keep(socket.socket(socket.AF_UNIX))
+        client.connect(path)
+        return client
+
+    def says(self, kind: str, **fields: Any) -> None:
+        self.tunnel.hear({"type": kind, **fields})
+
+    def told(self) -> dict[str, Any]:
+        return self.sent.get(timeout=SECONDS)
+
+
+@pytest.fixture
+def guest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Guest]:
+    monkeypatch.chdir(tmp_path)  # a socket's path is short
+    made = Guest(Path())
+    yield made
+    made.tunnel.close()
+    for thread in threading.enumerate():
+        if thread.name == "moat-tunnel":
+            thread.join(SECONDS)
+            assert not thread.is_alive()
+    for sock in made.opened:
+        sock.close()
+
+
+def test_a_socket_here_leads_to_the_same_path_inside(guest: Guest) -> None:
+    guest.tunnel.listen(["1-1", "1-2"])
+    client = guest.connected("1-2")
+    client.sendall(b"hello")
+    opened = guest.told()
+    assert (opened["kind"], opened["name"]) == (protocol.CONNECT, "1-2")
+    number = opened["connection"]
+    carried = {"kind": protocol.CARRY, "body": b"hello", "connection": number}
+    assert guest.told() == carried
+    guest.says(protocol.CARRY, connection=number, body=b"welcome")
+    assert client.recv(100) == b"welcome"
+    assert guest.told()["kind"] == protocol.TAKEN
+    guest.says(protocol.BROKEN, connection=number)
+    assert client.recv(100) == b""
+
+
+def test_what_was_there_is_replaced_and_what_is_ended_takes_nobody(guest: Guest) -> None:
+    end_first = guest.tunnel.listen(["1-1"])
+    end_second = guest.tunnel.listen(["1-1"])
+    end_first()
+    guest.connected("1-1")
+    assert guest.told()["kind"] == protocol.CONNECT
+    end_second()
+    guest.says(protocol.CONNECT, connection=7, name="nothing")  # its answer comes after that
+    assert guest.told()["kind"] == protocol.BROKEN
+    with pytest.raises(ConnectionRefusedError):
+        guest.connected("1-1")
+
+
+def test_where_no_socket_can_be_made_the_start_fails_and_leaves_none(guest: Guest) -> None:
+    with pytest.raises(StartError, match="no/such: no socket can be made there: No such"):
+        guest.tunnel.listen(["1-1", "no/such"])
+    with pytest.raises(ConnectionRefusedError):
+        guest.connected("1-1")
+
+
+def test_the_proxy_can_be_reached_from_inside(guest: Guest) -> None:
+    guest.says(protocol.CONNECT, connection=1, name=protocol.PROXY)
+    guest.says(protocol.CARRY, connection=1, body=b"GET")
+    accepted = guest.keep(guest.proxy.accept()[0])
+    assert accepted.recv(3) == b"GET"
+
+
+@pytest.mark.parametrize("name", ["/var/run/docker.sock", "./proxy", "", "proxy\0", 5, ["proxy"]])
+def test_nothing_else_can(guest: Guest, name: Any) -> None:
+    guest.says(protocol.CONNECT, connection=1, name=name)
+    with contextlib.suppress(queue.Empty):
+        assert guest.sent.get(timeout=1)["kind"] == protocol.BROKEN
+        return
+    assert "no guest of ours sends" in guest.abandoned.get(timeout=SECONDS)
+
+
+def test_a_guest_that_breaks_the_rules_is_ended(guest: Guest) -> None:
+    guest.says(protocol.CONNECT, connection=2, name=protocol.PROXY)
+    assert "no guest of ours sends (ValueError" in guest.abandoned.get(timeout=SECONDS)
+
+
+def test_what_waits_here_has_a_bound(guest: Guest) -> None:
+    holds, let_go = threading.Event(), threading.Event()
+    guest.tunnel._order(lambda: (holds.set(), let_go.wait(SECONDS)))
+    holds.wait(SECONDS)
+    body = bytes(1 << 20)
+    with pytest.raises(ValueError, match="more than there is room for"):
+        for _ in range(MOST_WAITING // len(body) + 1):
+            guest.says(protocol.CARRY, connection=1, body=body)
+    let_go.set()
+
+
+def test_it_ends_with_the_sandbox(guest: Guest) -> None:
+    guest.tunnel.listen(["1-1"])
+    guest.gone = True
+    guest.connected("1-1")
+    guest.tunnel.close()
+    guest.tunnel.close()
+    assert guest.abandoned.empty()
