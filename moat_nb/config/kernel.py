@@ -157,8 +157,8 @@ class KernelKeys(Keys):
     cell_timeout = key(_SECONDS, "Seconds that a cell may take before it is interrupted.")
     transport = key(
         Choice[_Transport](options=get_args(_Transport)),
-        "tcp is for a kernel that knows nothing else: it gets ports of the sandbox's loopback. "
-        "stream: the sandbox's stdin and stdout carry all connections.",
+        "tcp: for a kernel that knows nothing else, ports of the sandbox's loopback. "
+        "stream: its stdin and stdout carry all connections.",
         default=KernelOptions.transport,
     )
 

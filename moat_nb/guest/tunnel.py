@@ -22,7 +22,8 @@ CHUNK = 1 << 16
 WINDOW = 256 << 10
 MOST = 256
 """Connections at a time; further ones wait to be accepted, and of the far end are closed."""
-BACKLOG = 128
+BACKLOG = 1024
+"""Connections that may wait to be accepted; the system may allow fewer."""
 DIAL_SECONDS = 10.0
 """For something to listen where a connection leads: a kernel that starts, say."""
 LOOK_SECONDS = 0.004

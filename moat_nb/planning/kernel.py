@@ -61,14 +61,10 @@ def plan_kernel(
     """
     problems = [*copy_problems(config), *unsupported(config), *cache_problems(config)]
     problems += _service_problems(config, runtime)
-    network = plan_network(
-        config, runtime=runtime.name, sockets=runtime.shares_unix_sockets, trust=host.trust
-    )
-    ports = plan_ports(
-        config, network.egress, runtime=runtime.name, sockets=runtime.shares_unix_sockets
-    )
+    network = plan_network(config, trust=host.trust)
+    ports = plan_ports(config, network.egress)
     problems += (*network.problems, *ports.problems)
-    stream = config.kernel.transport == "stream"
+    stream = config.kernel.transport == "stream" or not runtime.shares_unix_sockets
     limits = limits_of(config, host)
     problems += _too_large(config, limits)
     mounts, image = MountPlan(mounts=()), None

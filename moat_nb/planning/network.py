@@ -36,8 +36,6 @@ PROXY = f"{PLACE}/proxy"
 
 SHOWN_HOSTS = 3
 
-_NO_SOCKETS = ": no socket of this machine reaches into its virtual machine"
-
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkPlan:
@@ -56,16 +54,12 @@ class NetworkPlan:
     problems: tuple[Problem, ...]
 
 
-def plan_network(
-    config: Config, *, runtime: str, sockets: bool, trust: tuple[str, ...]
-) -> NetworkPlan:
-    """``sockets``: whether unix sockets of this machine reach into ``runtime``'s sandboxes;
-    ``trust``: the files with the certificates that this machine trusts."""
+def plan_network(config: Config, *, trust: tuple[str, ...]) -> NetworkPlan:
+    """``trust``: the files with the certificates that this machine trusts."""
     bridged = config.network.policy == "bridge"
-    egress = _policy(config) if sockets else None
+    egress = _policy(config)
     trusted = trust if bridged or egress is not None else ()
     services = (service.name for service in config.wanted_services)
-    refused = () if sockets else _problems_without_sockets(config, runtime)
     return NetworkPlan(
         network="bridge" if bridged else "none",
         egress=egress,
@@ -73,7 +67,7 @@ def plan_network(
         port_forwards=port_forwards(egress),
         env=tuple(way_out_variables(egress, trusted, services).items()),
         notices=(notice(config, egress),),
-        problems=(*_problems(config), *refused),
+        problems=tuple(_problems(config)),
     )
 
 
@@ -109,8 +103,7 @@ def notice(config: Config, egress: NetworkPolicy | None) -> str:
             "and nothing recorded)"
         )
     if egress is None:
-        why = "" if config.network.policy == "none" else _NO_SOCKETS
-        return f"network: none (the kernel has loopback only{why})"
+        return "network: none (the kernel has loopback only)"
     ports = ", ".join(map(str, egress.host_ports))
     host = f"ports of this machine: {ports}" if ports else ""
     if egress.policy == "none":
@@ -147,16 +140,6 @@ def _problems(config: Config) -> Iterator[Problem]:
     if PROXY_PORT in network.host_ports and network.policy != "none":
         what = f"network.host {PROXY_PORT} is the port of the sandbox's own proxy"
         yield Problem(where=where, what=what, hint="have the host's program listen elsewhere")
-
-
-def _problems_without_sockets(config: Config, runtime: str) -> Iterator[Problem]:
-    """What was asked for in words and cannot be had where no unix socket crosses."""
-    network = config.network
-    if network.policy not in (None, "none") or network.host_ports:
-        asked = "network.host" if network.policy == "none" else f"network.policy {network.policy}"
-        what = f"{runtime}: {asked}: its virtual machine reaches no socket of this machine's"
-        hint = "use docker, or say network: {policy: none}"
-        yield Problem(where=network.where, what=what, hint=hint)
 
 
 BUNDLE = f"{PLACE}/ca.pem"

@@ -25,20 +25,8 @@ class PortsPlan:
     problems: tuple[Problem, ...] = ()
 
 
-def plan_ports(
-    config: Config, egress: NetworkPolicy | None, *, runtime: str, sockets: bool
-) -> PortsPlan:
-    """``sockets``: whether unix sockets of ``runtime``'s sandboxes can be connected to here."""
-    if not config.ports:
-        return PortsPlan()
-    if not sockets:
-        what = f"{runtime}: ports: no socket of its virtual machine reaches this machine"
-        hint = "use docker, or take ports out"
-        return PortsPlan(problems=(Problem(where=config.place("ports"), what=what, hint=hint),))
-    return PortsPlan(
-        ports=config.ports,
-        problems=tuple(_problems(config, egress)),
-    )
+def plan_ports(config: Config, egress: NetworkPolicy | None) -> PortsPlan:
+    return PortsPlan(ports=config.ports, problems=tuple(_problems(config, egress)))
 
 
 def _problems(config: Config, egress: NetworkPolicy | None) -> Iterator[Problem]:

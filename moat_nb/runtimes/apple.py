@@ -237,6 +237,8 @@ def _unsupported(spec: ContainerSpec, config: Config) -> Iterator[tuple[str, str
     if spec.gpus is not None:
         what = f"kernel.gpus {spec.gpus}: there are no GPUs in the virtual machine"
         yield config.place("kernel.gpus"), what, docker
+    if spec.network == "bridge":
+        yield config.network.where, "network.policy bridge: there is no network", "drop it"
     if spec.dns:
         what = f"container.dns {', '.join(spec.dns)}: there is no network"
         yield config.place("container.dns"), what, "take dns out"

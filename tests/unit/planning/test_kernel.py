@@ -141,6 +141,21 @@ def test_on_bubblewrap_the_kernel_runs_on_the_launchers_python_and_no_image(
     assert dict(spec.env)["PATH"] == "/venv/bin:/usr/local/bin:/usr/bin:/bin"
 
 
+def test_where_no_socket_crosses_or_the_file_says_so_the_stream_carries_all(
+    config: Make, host: Host
+) -> None:
+    by_word = docker(config("kernel: {transport: stream}"), host)
+    by_nature = planned(config("base_image: i"), Apple(host), host)
+    for spec in (by_word, by_nature):
+        assert spec.stream
+        assert Settings.from_argv(spec.command[2:]).proxy_socket == "/run/moat/network/proxy"
+    alone = docker(config("kernel: {transport: stream}\nnetwork: {policy: none}"), host)
+    assert Settings.from_argv(alone.command[2:]).proxy_socket == ""
+    shared = docker(config(""), host)
+    assert not shared.stream
+    assert Settings.from_argv(shared.command[2:]).proxy_socket == ""
+
+
 def test_a_kernel_of_another_language_preloads_nothing(config: Make, host: Host) -> None:
     spec = docker(config("kernel: {argv: [ir, '{connection_file}']}"), host)
     assert Settings.from_argv(spec.command[2:]).preload == []

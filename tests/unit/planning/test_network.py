@@ -24,9 +24,8 @@ def config(text: str) -> Config:
     return read_config(f"name: p\n{text}".encode(), path=Path("/p/moat.yaml"), home=Path("/h"))
 
 
-def planned(text: str, *, sockets: bool = True, trust: tuple[str, ...] = ()) -> NetworkPlan:
-    runtime = "docker" if sockets else "apple"
-    return plan_network(config(text), runtime=runtime, sockets=sockets, trust=trust)
+def planned(text: str, *, trust: tuple[str, ...] = ()) -> NetworkPlan:
+    return plan_network(config(text), trust=trust)
 
 
 PROXY = PortForward(30128, "/run/moat/network/proxy", "")
@@ -94,9 +93,8 @@ def test_all_of_a_network_is_one_value():
     )
 
 
-@pytest.mark.parametrize("sockets", [True, False])
-def test_certificates_are_of_no_use_where_nothing_is_reached(sockets):
-    found = planned("network: {policy: none}", sockets=sockets, trust=("/ca.pem",))
+def test_certificates_are_of_no_use_where_nothing_is_reached():
+    found = planned("network: {policy: none}", trust=("/ca.pem",))
     assert (found.egress, found.trust, found.env, found.port_forwards) == (None, (), (), ())
 
 
@@ -116,32 +114,11 @@ def test_what_cannot_hold_together_is_refused_with_its_place(text, told):
     assert problem.hint
 
 
-@pytest.mark.parametrize(
-    ("text", "told"),
-    [
-        ("", []),
-        ("network: {policy: none}", []),
-        ("network: {policy: permissive}", ["network.policy permissive"]),
-        ("network: {policy: bridge}", ["network.policy bridge"]),
-        ("network: {policy: none, host: [80]}", ["network.host"]),
-    ],
-)
-def test_where_no_socket_crosses_only_what_was_asked_for_is_refused(text, told):
-    found = planned(text, sockets=False)
-    assert [problem.what.split(": ")[1] for problem in found.problems] == told
-    assert found.egress is None
-    if config(text).network.policy is None:
-        assert found.notices == (
-            "network: none (the kernel has loopback only: no socket of this machine reaches into "
-            "its virtual machine)",
-        )
-
-
 def test_all_that_is_refused_is_told_at_once():
-    found = planned("network: {policy: bridge, rules: [a.org]}", sockets=False)
+    found = planned("network: {policy: bridge, rules: [a.org], host: [80]}")
     assert [problem.what for problem in found.problems] == [
         "network.rules does not hold with policy bridge, where nothing is refused",
-        "apple: network.policy bridge: its virtual machine reaches no socket of this machine's",
+        "network.host does not hold with policy bridge, where nothing is refused",
     ]
 
 

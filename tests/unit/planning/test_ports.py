@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from moat_nb.errors import ConfigError
 from moat_nb.guest.settings import Settings
 from moat_nb.host.machine import Host
 from moat_nb.host.ports.options import Door
-from moat_nb.planning.kernel import plan_kernel
 from moat_nb.planning.ports import host_label, port_host, port_variables
 from moat_nb.planning.spec import Instance
-from moat_nb.runtimes.docker.engine import EngineFacts
-from moat_nb.runtimes.docker.runtime import Docker
 from tests.unit.planning.conftest import Make
 from tests.unit.planning.planned import docker
 
@@ -68,18 +63,6 @@ def test_what_no_server_can_have_is_refused(
 )
 def test_the_same_where_nothing_else_has_it_is_planned(config: Make, host: Host, text: str) -> None:
     assert docker(config(text), host).ports
-
-
-def test_a_runtime_whose_sockets_do_not_reach_this_machine_refuses_them(
-    config: Make, host: Host
-) -> None:
-    engine = Docker("docker", {}, EngineFacts()).capabilities
-    far = replace(engine, name="apple", shares_unix_sockets=False)
-    made = config("network: {policy: none}\nports: {web: 80}")
-    assert [str(problem) for problem in plan_kernel(made, host, far).problems] == [
-        "moat.yaml:3:1: apple: ports: no socket of its virtual machine reaches this machine; "
-        "use docker, or take ports out"
-    ]
 
 
 @pytest.mark.parametrize(

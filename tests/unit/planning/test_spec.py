@@ -11,8 +11,8 @@ from moat_nb.config.model import Rule
 from moat_nb.egress.policy.network_policy import NetworkPolicy
 from moat_nb.host.machine import User
 from moat_nb.planning.limits import Hardening, Limits
-from moat_nb.planning.mounts import Bind, MountPlan
-from moat_nb.planning.spec import ContainerSpec, Instance
+from moat_nb.planning.mounts import Bind, MountPlan, Tmpfs
+from moat_nb.planning.spec import SOCKETS_SIZE, ContainerSpec, Instance
 
 SPEC = ContainerSpec(
     name="p",
@@ -115,3 +115,11 @@ def test_nothing_is_loosened_by_default_and_what_is_gets_named() -> None:
         "the root filesystem can be written",
     )
     assert Hardening(cap_drop=()).loosened() == ("capabilities dropped: only none",)
+
+
+def test_where_the_stream_carries_all_no_directory_of_the_launchers_is_mounted() -> None:
+    spec = replace(SPEC, stream=True, network="bridge").instantiate(INSTANCE)
+    assert {*spec.mounts} - {*SPEC.mounts} == {
+        Tmpfs(target=INSTANCE.sockets, size=SOCKETS_SIZE, role="sockets"),
+        Tmpfs(target="/run/moat/network", size=SOCKETS_SIZE, role="sockets"),
+    }

@@ -409,7 +409,7 @@ def test_the_sandbox_ends_when_its_output_cannot_be_delivered(far: Far) -> None:
 
     far.ready()
     process = far.spawn(on_output=full)
-    far.tell("output", id=process.id, stream=1, data="YQ==")
+    far.tell("output", b"a", id=process.id, stream=1)
     assert "No space left on device" in far.gone()
     assert process.wait(timeout=300) == Exit(code=-9)
     assert far.attach_stream.closed.is_set()
@@ -578,7 +578,7 @@ def test_any_word_is_a_sign_of_life(hurried: None, far: Far) -> None:
     process = far.spawn()
     far.tell("alive")
     for _ in range(40):
-        far.tell("output", id=process.id, stream=1, data="YQ==")
+        far.tell("output", b"a", id=process.id, stream=1)
         time.sleep(0.05)
     assert far.guest.gone is None
 
@@ -590,7 +590,7 @@ def test_no_silence_counts_while_the_launcher_itself_does_not_listen(
     far.ready()
     process = far.spawn(on_output=lambda stream, data: time.sleep(1.5) or held.set())
     far.tell("alive")
-    far.tell("output", id=process.id, stream=1, data="YQ==")
+    far.tell("output", b"a", id=process.id, stream=1)
     far.tell("exited", id=process.id, code=0, signal=None, oom=False)
     assert process.wait(timeout=300) == Exit(code=0)
     assert held.is_set()
