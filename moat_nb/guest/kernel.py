@@ -12,7 +12,7 @@ import sys
 import threading
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
-from . import as_kernel, venv
+from . import as_kernel, debugger, venv
 
 LOWEST_PRIORITY = 19
 STREAM = "%s.stream.OutStream" % __package__
@@ -42,8 +42,6 @@ def preload(names: Sequence[str], in_no_hurry: bool = False) -> Optional[str]:
 
     No thread may come of it.
     """
-    # Its warning would be the last that the guest has said, whatever ends the sandbox.
-    os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
     gc.disable()  # nothing of this is garbage, and looking for some takes a fifth of the time
     own = [name for name in names if as_kernel.is_own(name)]
     others = [name for name in names if name not in own]
@@ -55,6 +53,8 @@ def preload(names: Sequence[str], in_no_hurry: bool = False) -> Optional[str]:
             importlib.import_module(name)
 
     try:
+        if own:
+            debugger.import_alone()
         load(own)
         if others:
             as_kernel.import_all(others, load)

@@ -41,7 +41,7 @@ class Guest:
         self.settings = settings
         self.attach_stream = attach_stream
         self.send = attach_stream.send
-        self.environ = dict(os.environ)  # as it was: debugpy's import adds to it
+        self.environ = dict(os.environ)  # as it was: imports add to it
         if settings.venv:
             self.environ.update(venv.make(settings.venv, os.environ))
         self.installed = venv.Installed(settings.venv)

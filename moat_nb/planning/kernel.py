@@ -35,11 +35,11 @@ PRELOAD = (
     "ipykernel.kernelapp",
     "ipykernel.ipkernel",
     "ipykernel.zmqshell",
-    "ipykernel.debugger",
     "IPython.core.completer",
     "IPython.core.logger",
 )
-"""What every ipykernel imports between its start and its first reply; debugpy is a third of it."""
+"""What every ipykernel imports between its start and its first reply, but for debugpy: the guest
+leaves it to who debugs."""
 
 
 @dataclass(frozen=True, kw_only=True)
