@@ -8,7 +8,7 @@ PY := $(VENV)/bin/python
 # long one. The slowest are listed at the end.
 PARALLEL := --numprocesses=4 --dist=loadgroup --durations=20
 
-.PHONY: demo unit test check test-conformance test-engines test-grading test-hub test-scale fuzz lint clean
+.PHONY: demo unit test check test-conformance test-engines test-stream test-grading test-hub test-scale fuzz lint clean
 
 demo: $(VENV)/.demo
 	@sh .ci/need bwrap:bubblewrap
@@ -36,6 +36,12 @@ test-conformance: $(VENV)/.test
 test-engines: $(VENV)/.test
 	@sh .ci/need bwrap:bubblewrap mmdebstrap:mmdebstrap ip:iproute2 unshare:util-linux setpriv:util-linux
 	MOAT_TEST_TABLE=docs/engines.md $(VENV)/bin/pytest tests/engines/matrix.py
+
+# All of tests/integration/ once more, with no directory of sockets shared; STREAM takes a part of it.
+STREAM ?= tests/integration
+test-stream: $(VENV)/.test
+	@sh .ci/need bwrap:bubblewrap dockerd:docker.io mmdebstrap:mmdebstrap slirp4netns:slirp4netns ip:iproute2 nsenter:util-linux curl:curl git:git node:nodejs npm:npm
+	MOAT_TEST_TRANSPORT=stream $(VENV)/bin/pytest $(STREAM) $(PARALLEL)
 
 # A class of forty, and ways to earn points without an answer, on each runtime.
 test-grading: $(VENV)/.test $(VENV)/.nbgrader
