@@ -9,7 +9,7 @@ import select
 import signal
 import sys
 import time
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Tuple
 
 from . import port_forward, protocol, skeleton, spaces, venv
 from .attach_stream import AttachStream
@@ -31,6 +31,9 @@ from .spare import Spare
 from .tcp import Carriers, on_loopback
 from .usage import Usage, sandbox_memory
 from .watch import Watch
+
+if TYPE_CHECKING:  # what it imports, a guest without one does without
+    from .tunnel import Tunnel
 
 BEAT_SECONDS = 5.0
 """From one sign of life to the next: the launcher ends a sandbox whose guest is silent for long."""
@@ -54,7 +57,8 @@ class Guest:
         self.spare: Optional[Spare] = None
         self.spare_wish: Optional[Tuple[str, float]] = None  # its sockets' prefix, and when
         self.carriers = Carriers()
-        self.tunnel: Any = None  # of connections that the attach stream carries, once there are any
+        self.tunnel: Optional[Tunnel] = None  # once the attach stream carries a connection
+        self.files = settings.files  # still to come
 
     def run(self) -> int:
         """Serve until the attach stream ends; returns the exit code."""
@@ -73,14 +77,18 @@ class Guest:
         version = list(sys.version_info[:3])
         self.send(protocol.READY, mounts=proofs, sources=sources(mounts), python=version)
         self.watch_fds()
+        while self.files:
+            select.select([self.attach_stream.source], [], [])
+            if not self.read_launcher():
+                return 0
         self.import_error = preload(self.settings.preload, self.settings.in_no_hurry)
         while True:
             self.beat()
             for descriptor, event in self.poll.poll(self.patience() * 1000):
                 if not self.handle(descriptor, event):
                     return 0
-            if self.tunnel is not None and self.tunnel.dialled:
-                self.tunnel.turn(0)
+            if self.tunnel is not None:
+                self.tunnel.run_once(0)
             if self.watch.due() == 0:
                 self.watch_mounts()
                 self.usage.sample(self.kernels())
@@ -125,8 +133,6 @@ class Guest:
             self.watch_mounts()
         elif self.spare is not None and descriptor == self.spare.channel:
             self.spare_event()
-        elif self.tunnel is not None and descriptor == self.tunnel.fileno():
-            self.tunnel.turn(0)
         elif descriptor in self.listeners.found:
             self.listeners.connected(descriptor)
         else:
@@ -140,18 +146,18 @@ class Guest:
         for message in messages:
             kind = message.pop("type")
             if kind in protocol.OF_TUNNEL:
-                self.begin_tunnel()
-                self.tunnel.heard(kind, **message)
+                self.begin_tunnel().hear(kind, **message)
             else:
                 HANDLERS[kind](self, **message)
         return True
 
-    def begin_tunnel(self, proxy_socket: str = "") -> None:
+    def begin_tunnel(self, proxy_socket: str = "") -> Tunnel:
         if self.tunnel is None:
-            from .tunnel import of_guest  # what it imports, a guest without one does without
+            from .tunnel import of_guest
 
             self.tunnel = of_guest(self.send, proxy_socket)
             self.poll.register(self.tunnel.fileno(), select.POLLIN)
+        return self.tunnel
 
     # -------- messages
 
@@ -282,9 +288,8 @@ class Guest:
         self.send(protocol.SPACES, id=id, spaces=spaces.look(self.settings.spaces))
 
     def on_file(self, path: str, body: bytes) -> None:
-        with open(path, "xb") as file:
-            file.write(body)
-        os.chmod(path, 0o644)
+        skeleton.put(path, body)
+        self.files -= 1
 
     def kernels(self) -> Dict[str, int]:
         """The pids by id."""

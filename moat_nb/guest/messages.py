@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, Dict, Iterator, Optional
 
-LONGEST_BODY = 4 << 20
+LONGEST_BODY = 16 << 20
 """Bytes, the most that follow a line."""
 
 

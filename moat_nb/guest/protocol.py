@@ -43,12 +43,12 @@ From the guest:
     vitals   {id, memory, kernels}       the answer: see usage.py for [{id, samples}]
     spaces   {id, spaces}                the answer: [{path, used, full}], used in bytes
 To and from the guest:
-    connect {connection, name}   somebody connected here to what leads to NAME there
-    carry   {connection, size}   bytes of it
-    taken   {connection, count}  so many more can come
-    no_more {connection}         no further bytes come
-    broken  {connection}         it is of no more use
-These are about connections that the attach stream carries; tunnel.py is both ends of them.
+    open   {channel, name}   somebody has connected here to what leads to NAME there
+    data   {channel, size}   bytes of that connection
+    window {channel, count}  bytes that were taken, so that as many more may come
+    eof    {channel}         no further bytes come
+    reset  {channel}         the connection has ended
+The attach stream carries connections as channels; both ends are in tunnel.py.
 
 ``id`` is the launcher's: of a process, or of a question, which its answer repeats. All that the
 launcher reads is hostile to it, as kernels run as the guest's own user: sandbox/guest_client.py
@@ -81,16 +81,16 @@ INSTALLED = "installed"
 MOUNT_LOST = "mount_lost"
 PROVED = "proved"
 
-CONNECT = "connect"
-CARRY = "carry"
-TAKEN = "taken"
-NO_MORE = "no_more"
-BROKEN = "broken"
+OPEN = "open"
+DATA = "data"
+WINDOW = "window"
+EOF = "eof"
+RESET = "reset"
 
 PROXY = "proxy"
 """The one name that leads to a socket of the launcher's."""
 
-OF_TUNNEL = frozenset({CONNECT, CARRY, TAKEN, NO_MORE, BROKEN})
+OF_TUNNEL = frozenset({OPEN, DATA, WINDOW, EOF, RESET})
 TO_GUEST = frozenset(
     {SPAWN, SPARE, INPUT, RESIZE, SIGNAL, NOTE, USAGE, PROVE, VITALS, SPACES, FILE}
 )

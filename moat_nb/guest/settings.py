@@ -81,6 +81,8 @@ class Settings(NamedTuple):
     proxy_socket: str = ""
     """Where the guest itself listens for who wants the proxy, where the attach stream carries what
     is said there; empty where the launcher's own socket is mounted."""
+    files: int = 0
+    """How many files the launcher sends, before anything is imported that may read one."""
     sockets: str = ""
     """Where the sockets for ``ports`` are made: each start's own, so a word of its own."""
 
@@ -105,6 +107,7 @@ class Settings(NamedTuple):
             "venv": self.venv,
             "ports": list(self.ports),
             "proxy_socket": self.proxy_socket,
+            "files": self.files,
         }
         text = json.dumps(words)
         argv = [text[at : at + LONGEST_WORD] for at in range(0, len(text), LONGEST_WORD)]
@@ -131,6 +134,7 @@ class Settings(NamedTuple):
             venv=words["venv"],
             ports=tuple(words["ports"]),
             proxy_socket=words["proxy_socket"],
+            files=words["files"],
             sockets=sockets,
             in_no_hurry=IN_NO_HURRY in argv,
         )

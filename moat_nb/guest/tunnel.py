@@ -1,54 +1,349 @@
-"""Connections of unix sockets, carried over the attach stream. Both ends of it are made by this.
+"""Connections of unix sockets, carried over the attach stream as channels. Both ends are made here.
 
 Where launcher and sandbox share no directory, who connects to a socket at one end is connected to
-the socket that it leads to at the other. Of each connection at most WINDOW bytes are on their way,
-until the far end's socket has taken them: one that nobody reads waits alone, and holds up no other.
+the socket that it leads to at the other. Each channel has a window, as those of ssh have: so many
+bytes may be on their way that the other end's socket has not taken. A channel that nobody reads
+stands still, and no other does.
 
-The far end may be hostile: it can open MOST connections, each to what ``dial`` knows, and whatever
-breaks the rules is a ValueError of :meth:`Tunnel.heard`.
+The far end may be hostile. It can open MOST channels, each to what ``path_of`` knows; what breaks
+the rules is a ValueError of :meth:`Tunnel.hear`.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import selectors
 import socket
 import time
-from typing import Any, Callable, Dict, List, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Optional
 
 from . import protocol
 
 CHUNK = 1 << 16
 WINDOW = 256 << 10
 MOST = 256
-"""Connections at a time; further ones wait to be accepted, and of the far end are closed."""
+"""Channels that one end has opened. Who connects then waits."""
 BACKLOG = 1024
 """Connections that may wait to be accepted; the system may allow fewer."""
-DIAL_SECONDS = 10.0
-"""For something to listen where a connection leads: a kernel that starts, say."""
-LOOK_SECONDS = 0.004
-"""Between two looks whether it does."""
+CONNECT_SECONDS = 10.0
+"""For something to listen where a channel leads: a kernel that starts, say."""
+SOON = (0.004, 0.1)
+"""Seconds between two looks whether it does: in the first second, and later."""
+REST_SECONDS = 1.0
+"""Without further connections, when there was no descriptor for one."""
+NO_DESCRIPTOR = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 
+forgotten: List[Any] = []
+"""What a fork must not close: see :meth:`Tunnel.forget`."""
 
-class Connection:
-    """This end of one that is carried."""
 
-    def __init__(self, number: int, sock: Any) -> None:
+class Channel:
+    """This end of one."""
+
+    def __init__(self, number: int, sock: Any = None) -> None:
         self.number = number
-        self.sock = sock  # None while it is dialled
+        self.sock = sock  # None until it is connected
         self.pending = bytearray()  # what the far end has sent, for the socket
         self.taken = 0  # bytes that the socket took, and that the far end was not told of
-        self.room = WINDOW  # bytes that the far end takes now
-        self.ended = False  # the socket says no more, and the far end knows
-        self.far_ended = False
-        self.done = False  # the far end says no more, and the socket knows
+        self.window = WINDOW  # bytes that the far end takes now
+        self.read_closed = False  # nothing more is read of the socket, and the far end knows
+        self.far_eof = False  # the far end sends no more
+        self.write_closed = False  # the socket was told so, or takes no more
 
     @property
-    def wants(self) -> int:
-        """The events of its socket that something can be done at."""
-        reads = READ if self.room and not self.ended else 0
+    def events(self) -> int:
+        """Those of its socket that something can be done at."""
+        reads = READ if self.window and not self.read_closed else 0
         return reads | (WRITE if self.pending else 0)
+
+
+class Connecting(NamedTuple):
+    """A channel of the far end's, where nothing listens yet."""
+
+    channel: Channel
+    path: str
+    since: float
+
+
+class Tunnel:
+    """One end of all channels. One thread has it; others may wait for its descriptor."""
+
+    def __init__(
+        self,
+        send: Callable[..., None],
+        path_of: Callable[[str], str],
+        *,
+        launcher: bool,
+        patience: float = CONNECT_SECONDS,
+    ) -> None:
+        """``send``: as that of the attach stream. ``path_of`` has the socket that a name leads to,
+        or raises OSError. ``patience``: seconds for something to listen there."""
+        self.send = send
+        self.path_of = path_of
+        self.patience = patience
+        self.selector = selectors.DefaultSelector()
+        self.channels: Dict[int, Channel] = {}
+        self.connecting: List[Connecting] = []
+        self.listeners: Dict[Any, str] = {}
+        self.accepting = True
+        self.resting_until = 0.0
+        self.parity = 0 if launcher else 1  # of its own channels' numbers
+        self.last_number = self.parity
+        self.opened = 0  # how many of the channels are its own
+
+    def fileno(self) -> int:
+        """Readable when :meth:`run_once` has something to do, but for what is :meth:`due`."""
+        return self.selector.fileno()
+
+    def due(self) -> float:
+        """Seconds until :meth:`run_once` has something to do though nothing happens."""
+        now = time.monotonic()
+        soon = self.resting_until - now if now < self.resting_until else float("inf")
+        if self.connecting:
+            young = now - self.connecting[-1].since < 1
+            soon = min(soon, SOON[0] if young else SOON[1])
+        return soon
+
+    def listen(self, listener: Any, name: str) -> None:
+        """Have connections to a listening socket lead to the far end's ``name``."""
+        listener.setblocking(False)
+        self.listeners[listener] = name
+        if self.accepting:
+            self.watch(listener, self._accept)
+
+    def watch(self, descriptor: Any, ready: Callable[[Any], None]) -> None:
+        """Have ``ready(descriptor)`` called whenever it can be read."""
+        self.selector.register(descriptor, READ, ready)
+
+    def close_listener(self, listener: Any) -> None:
+        """Of a second call nothing comes."""
+        if self.listeners.pop(listener, None) is None:
+            return
+        if self.accepting:
+            self.selector.unregister(listener)
+        listener.close()
+
+    def run_once(self, timeout: Optional[float]) -> None:
+        """Carry what can be carried, after ``timeout`` seconds at most; None waits for it."""
+        due = self.due()
+        if due < (float("inf") if timeout is None else timeout):
+            timeout = due
+        for key, events in self.selector.select(timeout):
+            if not isinstance(key.data, Channel):
+                key.data(key.fileobj)
+            elif key.data.number in self.channels:  # or it has just ended
+                self._move(key.data, events)
+        waiting, self.connecting = self.connecting, []
+        for each in waiting:
+            self._connect(each)
+        self._accept_or_not()
+
+    def close(self) -> None:
+        for channel in list(self.channels.values()):
+            self._drop(channel)
+        for listener in list(self.listeners):
+            self.close_listener(listener)
+        self.selector.close()
+
+    def forget(self) -> None:
+        """In a fork, which has closed all that was open here: close nothing that has its number."""
+        for sock in [*self.listeners, *(each.sock for each in self.channels.values())]:
+            if sock is not None:
+                sock.detach()
+        forgotten.append(self.selector)
+
+    # -------- this end's own channels
+
+    def _accept(self, listener: Any) -> None:
+        if self.opened >= MOST:
+            return
+        try:
+            sock = listener.accept()[0]
+        except OSError as error:
+            if error.errno in NO_DESCRIPTOR:
+                self.resting_until = time.monotonic() + REST_SECONDS
+            return  # or it has ended by itself
+        self.last_number += 2
+        channel = self._add(Channel(self.last_number, sock))
+        self.send(protocol.OPEN, channel=channel.number, name=self.listeners[listener])
+        self._begin(channel)
+
+    def _accept_or_not(self) -> None:
+        accepting = self.opened < MOST and time.monotonic() >= self.resting_until
+        if accepting == self.accepting:
+            return
+        self.accepting = accepting
+        for listener in self.listeners:
+            if accepting:
+                self.watch(listener, self._accept)
+            else:
+                self.selector.unregister(listener)
+
+    # -------- what a channel of the far end's leads to
+
+    def _connect(self, asked: Connecting) -> None:
+        channel = asked.channel
+        if channel.number not in self.channels:
+            return
+        sock = None
+        try:
+            sock = socket.socket(socket.AF_UNIX)
+            sock.setblocking(False)
+            sock.connect(asked.path)
+        except OSError:  # nobody listens yet, too many wait there, or there is no descriptor
+            if sock is not None:
+                sock.close()
+            if time.monotonic() - asked.since < self.patience:
+                self.connecting.append(asked)
+            else:
+                self._drop(channel, tell=True)
+            return
+        channel.sock = sock
+        self._begin(channel)
+
+    # -------- any channel
+
+    def _add(self, channel: Channel) -> Channel:
+        self.channels[channel.number] = channel
+        self.opened += channel.number % 2 == self.parity
+        return channel
+
+    def _begin(self, channel: Channel) -> None:
+        channel.sock.setblocking(False)
+        self.selector.register(channel.sock, READ, channel)
+        self._move(channel, 0)
+
+    def _move(self, channel: Channel, events: int) -> None:
+        if events & READ and channel.events & READ:
+            self._read(channel)
+        if channel.pending:
+            self._write(channel)
+        if channel.far_eof and not channel.pending and not channel.write_closed:
+            channel.write_closed = True
+            try:
+                channel.sock.shutdown(socket.SHUT_WR)
+            except OSError:
+                pass  # whoever had it is gone
+        if channel.read_closed and channel.write_closed:
+            self._drop(channel, tell=not channel.far_eof)
+        else:
+            self._watch(channel)
+
+    def _read(self, channel: Channel) -> None:
+        try:
+            data = channel.sock.recv(min(CHUNK, channel.window))
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        channel.window -= len(data)
+        if data:
+            self.send(protocol.DATA, data, channel=channel.number)
+        else:
+            channel.read_closed = True
+            self.send(protocol.EOF, channel=channel.number)
+
+    def _write(self, channel: Channel) -> None:
+        try:
+            count = channel.sock.send(channel.pending)
+        except BlockingIOError:
+            return
+        except OSError:  # it takes no more, and may still have said something
+            channel.write_closed = True
+            count = len(channel.pending)
+        del channel.pending[:count]
+        channel.taken += count
+        if channel.taken >= WINDOW // 4 or not channel.pending:
+            self._tell_taken(channel)
+
+    def _tell_taken(self, channel: Channel) -> None:
+        taken, channel.taken = channel.taken, 0
+        self.send(protocol.WINDOW, channel=channel.number, count=taken)
+
+    def _watch(self, channel: Channel) -> None:
+        wanted = channel.events
+        watched = self.selector.get_map().get(channel.sock)
+        if watched is None:
+            if wanted:
+                self.selector.register(channel.sock, wanted, channel)
+        elif not wanted:
+            self.selector.unregister(channel.sock)
+        elif wanted != watched.events:
+            self.selector.modify(channel.sock, wanted, channel)
+
+    def _drop(self, channel: Channel, tell: bool = False) -> None:
+        del self.channels[channel.number]
+        self.opened -= channel.number % 2 == self.parity
+        if channel.sock is not None:
+            if channel.sock in self.selector.get_map():
+                self.selector.unregister(channel.sock)
+            channel.sock.close()
+        if tell:
+            self.send(protocol.RESET, channel=channel.number)
+
+    # -------- what the far end says
+
+    def hear(self, kind: str, channel: int, **fields: Any) -> None:
+        """One of its messages; ValueError or TypeError for one that no end of ours sends."""
+        if type(channel) is not int:
+            raise ValueError("a channel without a number")
+        if kind == protocol.OPEN:
+            self._open(channel, **fields)
+            return
+        found = self.channels.get(channel)
+        if found is not None:  # or it had ended here when this was sent
+            HANDLERS[kind](self, found, **fields)
+            if found.sock is not None and found.number in self.channels:
+                self._move(found, 0)
+
+    def _open(self, number: int, name: str) -> None:
+        if number % 2 == self.parity or number in self.channels:
+            raise ValueError("a channel that is there already")
+        try:
+            if len(self.channels) - self.opened >= MOST:
+                raise OSError("too many")
+            path = self.path_of(name)
+        except OSError:
+            self.send(protocol.RESET, channel=number)
+            return
+        channel = self._add(Channel(number))
+        self._connect(Connecting(channel, path, time.monotonic()))
+
+    def _data(self, channel: Channel, body: bytes) -> None:
+        if channel.far_eof or not body:
+            raise ValueError("bytes behind the last")
+        if len(channel.pending) + channel.taken + len(body) > WINDOW:
+            raise ValueError("more bytes than the window has")
+        if channel.write_closed:
+            channel.taken += len(body)
+            self._tell_taken(channel)
+        else:
+            channel.pending += body
+
+    def _window(self, channel: Channel, count: int) -> None:
+        if type(count) is not int or not 0 < count <= WINDOW - channel.window:
+            raise ValueError("bytes taken that were not sent")
+        channel.window += count
+
+    def _eof(self, channel: Channel) -> None:
+        channel.far_eof = True
+
+    def _reset(self, channel: Channel) -> None:
+        """What came before it still reaches the socket."""
+        channel.far_eof = channel.read_closed = True
+        if channel.sock is None:
+            self._drop(channel)
+
+
+HANDLERS: Dict[str, Callable[..., None]] = {
+    protocol.DATA: Tunnel._data,
+    protocol.WINDOW: Tunnel._window,
+    protocol.EOF: Tunnel._eof,
+    protocol.RESET: Tunnel._reset,
+}
+"""What is done with a message about a channel that is there."""
 
 
 def listening(path: str, mode: int) -> Any:
@@ -62,261 +357,6 @@ def listening(path: str, mode: int) -> Any:
         listener.close()
         raise
     return listener
-
-
-class Tunnel:
-    """One end of all connections. One thread has it; its descriptor can be waited for."""
-
-    def __init__(
-        self, send: Callable[..., None], dial: Callable[[str], str], *, launcher: bool
-    ) -> None:
-        """``send``: as that of the attach stream. ``dial`` has the path of the socket that a name
-        leads to, or raises OSError. ``launcher``: which end this is."""
-        self.send = send
-        self.dial = dial
-        self.selector = selectors.DefaultSelector()
-        self.connections: Dict[int, Connection] = {}
-        self.dialled: List[Tuple[float, Connection, str]] = []  # until when, which, and the path
-        self.listeners: Dict[Any, str] = {}
-        self.number = 0 if launcher else 1  # the ends count in twos, so that none takes another's
-        self.own = self.number
-        self.open = True
-
-    def fileno(self) -> int:
-        """Readable when :meth:`turn` has something to do, unless something is dialled."""
-        return self.selector.fileno()
-
-    def listen(self, listener: Any, name: str) -> None:
-        """Have connections to a listening socket lead to the far end's ``name``."""
-        listener.setblocking(False)
-        self.listeners[listener] = name
-        if self.open:
-            self.watch(listener, self._accept)
-
-    def watch(self, descriptor: Any, ready: Callable[[Any], None]) -> None:
-        """Have ``ready(descriptor)`` called whenever it can be read."""
-        self.selector.register(descriptor, READ, ready)
-
-    def close_listener(self, listener: Any) -> None:
-        del self.listeners[listener]
-        if self.open:
-            self.selector.unregister(listener)
-        listener.close()
-
-    def due(self) -> float:
-        """Seconds until :meth:`turn` has something to do though nothing happens."""
-        return LOOK_SECONDS if self.dialled else float("inf")
-
-    def turn(self, timeout: Any) -> None:
-        """Carry what can be carried, after ``timeout`` seconds at most; None waits for it."""
-        if self.dialled and timeout != 0:
-            timeout = LOOK_SECONDS
-        for key, events in self.selector.select(timeout):
-            if not isinstance(key.data, Connection):
-                key.data(key.fileobj)
-            elif key.data.number in self.connections:  # or it has just ended
-                self._move(key.data, events)
-        self._dial_again()
-        self._set_open(len(self.connections) < MOST)
-
-    def close(self) -> None:
-        for connection in list(self.connections.values()):
-            self._drop(connection)
-        for listener in list(self.listeners):
-            self.close_listener(listener)
-        self.selector.close()
-
-    def forget(self) -> None:
-        """In a fork, whose descriptors are others: close none that has the number of one here."""
-        for sock in [*self.listeners, *(each.sock for each in self.connections.values())]:
-            if sock is not None:
-                sock.detach()
-        try:
-            self.selector.close()
-        except OSError:
-            pass  # it is closed already
-
-    # -------- this end
-
-    def _accept(self, listener: Any) -> None:
-        try:
-            sock = listener.accept()[0]
-        except OSError:
-            return  # it has ended by itself
-        self.number += 2
-        connection = self.connections[self.number] = Connection(self.number, sock)
-        self.send(protocol.CONNECT, connection=self.number, name=self.listeners[listener])
-        self._begin(connection, sock)
-
-    def _set_open(self, is_open: bool) -> None:
-        if is_open == self.open:
-            return
-        self.open = is_open
-        for listener in self.listeners:
-            if is_open:
-                self.watch(listener, self._accept)
-            else:
-                self.selector.unregister(listener)
-
-    def _begin(self, connection: Connection, sock: Any) -> None:
-        sock.setblocking(False)
-        connection.sock = sock
-        self.selector.register(sock, READ, connection)
-        self._move(connection, WRITE)
-
-    def _move(self, connection: Connection, events: int) -> None:
-        try:
-            if events & READ and connection.wants & READ:
-                self._read(connection)
-            if connection.pending:
-                self._write(connection)
-            if connection.far_ended and not connection.pending and not connection.done:
-                connection.done = True
-                connection.sock.shutdown(socket.SHUT_WR)
-        except OSError:
-            self._drop(connection, tell=True)
-            return
-        if connection.ended and connection.done:
-            self._drop(connection)
-        else:
-            self._watch(connection)
-
-    def _read(self, connection: Connection) -> None:
-        try:
-            data = connection.sock.recv(min(CHUNK, connection.room))
-        except BlockingIOError:
-            return
-        connection.room -= len(data)
-        if data:
-            self.send(protocol.CARRY, data, connection=connection.number)
-        else:
-            connection.ended = True
-            self.send(protocol.NO_MORE, connection=connection.number)
-
-    def _write(self, connection: Connection) -> None:
-        try:
-            count = connection.sock.send(connection.pending)
-        except BlockingIOError:
-            return
-        del connection.pending[:count]
-        connection.taken += count
-        if connection.taken >= WINDOW // 4 or not connection.pending:
-            taken, connection.taken = connection.taken, 0
-            self.send(protocol.TAKEN, connection=connection.number, count=taken)
-
-    def _watch(self, connection: Connection) -> None:
-        wanted = connection.wants
-        watched = self.selector.get_map().get(connection.sock)
-        if watched is None:
-            if wanted:
-                self.selector.register(connection.sock, wanted, connection)
-        elif not wanted:
-            self.selector.unregister(connection.sock)
-        elif wanted != watched.events:
-            self.selector.modify(connection.sock, wanted, connection)
-
-    def _drop(self, connection: Connection, tell: bool = False) -> None:
-        del self.connections[connection.number]
-        if connection.sock is not None:
-            if connection.sock in self.selector.get_map():
-                self.selector.unregister(connection.sock)
-            connection.sock.close()
-        if tell:
-            self.send(protocol.BROKEN, connection=connection.number)
-
-    # -------- what a connection of the far end's leads to
-
-    def _dial_again(self) -> None:
-        dialled, self.dialled = self.dialled, []
-        for until, connection, path in dialled:
-            if connection.number not in self.connections:
-                continue
-            sock = socket.socket(socket.AF_UNIX)
-            sock.setblocking(False)
-            try:
-                sock.connect(path)
-            except OSError:  # nobody listens yet, or too many wait there
-                sock.close()
-                if time.monotonic() < until:
-                    self.dialled.append((until, connection, path))
-                else:
-                    self._drop(connection, tell=True)
-            else:
-                self._begin(connection, sock)
-
-    # -------- what the far end says
-
-    def heard(self, kind: str, connection: int, **fields: Any) -> None:
-        """One of its messages; ValueError or TypeError for one that no end of ours sends."""
-        if type(connection) is not int:
-            raise ValueError("a connection without a number")
-        HANDLERS[kind](self, connection, **fields)
-
-    def _connect(self, number: int, name: str) -> None:
-        if number % 2 == self.own or number in self.connections:
-            raise ValueError("a connection that is there already")
-        connection = Connection(number, None)
-        try:
-            if len(self.connections) >= MOST:
-                raise OSError("too many")
-            path = self.dial(name)
-        except OSError:
-            self.send(protocol.BROKEN, connection=number)
-            return
-        self.connections[number] = connection
-        self.dialled.append((time.monotonic() + DIAL_SECONDS, connection, path))
-        self._dial_again()
-
-    def _carry(self, number: int, body: bytes) -> None:
-        connection = self.connections.get(number)
-        if connection is None:
-            return  # it had ended here when this was sent
-        if connection.far_ended or not body:
-            raise ValueError("bytes behind the last")
-        if len(connection.pending) + connection.taken + len(body) > WINDOW:
-            raise ValueError("more bytes than there is room for")
-        connection.pending += body
-        self._move_if_begun(connection)
-
-    def _taken(self, number: int, count: int) -> None:
-        connection = self.connections.get(number)
-        if connection is None:
-            return
-        if type(count) is not int or not 0 < count <= WINDOW - connection.room:
-            raise ValueError("bytes taken that were not sent")
-        connection.room += count
-        self._move_if_begun(connection)
-
-    def _no_more(self, number: int) -> None:
-        connection = self.connections.get(number)
-        if connection is not None:
-            connection.far_ended = True
-            self._move_if_begun(connection)
-
-    def _broken(self, number: int) -> None:
-        """What came of it before still reaches the socket."""
-        connection = self.connections.get(number)
-        if connection is None:
-            return
-        connection.far_ended = connection.ended = True
-        if connection.sock is None:
-            self._drop(connection)
-        else:
-            self._move(connection, WRITE)
-
-    def _move_if_begun(self, connection: Connection) -> None:
-        if connection.sock is not None:
-            self._move(connection, WRITE)
-
-
-HANDLERS: Dict[str, Callable[..., None]] = {
-    protocol.CONNECT: Tunnel._connect,
-    protocol.CARRY: Tunnel._carry,
-    protocol.TAKEN: Tunnel._taken,
-    protocol.NO_MORE: Tunnel._no_more,
-    protocol.BROKEN: Tunnel._broken,
-}
-"""What is done with each message."""
 
 
 def of_guest(send: Callable[..., None], proxy_socket: str) -> Tunnel:

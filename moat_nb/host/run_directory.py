@@ -156,6 +156,15 @@ class RunDir:
         return self.path / "n"
 
     @property
+    def proxy_socket(self) -> Path:
+        return self.network / "proxy"
+
+    @property
+    def certificates(self) -> Path:
+        """Of whom programs inside trust."""
+        return self.network / "ca.pem"
+
+    @property
     def accounts(self) -> Path:
         return self.path / "etc"
 

@@ -64,7 +64,7 @@ def plan_kernel(
     network = plan_network(config, trust=host.trust)
     ports = plan_ports(config, network.egress)
     problems += (*network.problems, *ports.problems)
-    stream = config.kernel.transport == "stream" or not runtime.shares_unix_sockets
+    tunnel = config.kernel.transport == "stream" or not runtime.shares_unix_sockets
     limits = limits_of(config, host)
     problems += _too_large(config, limits)
     mounts, image = MountPlan(mounts=()), None
@@ -83,7 +83,7 @@ def plan_kernel(
         command=(
             "python3" if runtime.images else host.executable,
             GUEST_PATH,
-            *_guest_settings(mounts, limits, image, config, network, kernels, stream).to_argv(),
+            *_guest_settings(mounts, limits, image, config, network, kernels, tunnel).to_argv(),
         ),
         user=user,
         accounts=runtime.images and runtime.binds_files,
@@ -99,7 +99,7 @@ def plan_kernel(
         gpus=config.kernel.gpus,
         dns=config.container.dns if network.network == "bridge" else (),
         ports=ports.ports,
-        stream=stream,
+        tunnel=tunnel,
         notices=(
             *network.notices,
             *mounts.notices,
@@ -196,7 +196,7 @@ def _guest_settings(
     config: Config,
     network: NetworkPlan,
     kernels: bool,
-    stream: bool,
+    tunnel: bool,
 ) -> Settings:
     proved = [
         ProvedMount(mount.target, "file" if isinstance(mount, EmptyFile) else "directory")
@@ -215,7 +215,8 @@ def _guest_settings(
         spaces=places,
         skeleton=Skeleton(SKELETON, HOME) if image is not None and image.has_hooks else None,
         ports=tuple(dict.fromkeys(port for _, port in config.ports)),
-        proxy_socket=PROXY if stream and network.egress is not None else "",
+        proxy_socket=PROXY if tunnel and network.egress is not None else "",
+        files=int(tunnel and network.certificates),
     )
 
 

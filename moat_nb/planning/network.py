@@ -53,6 +53,11 @@ class NetworkPlan:
     notices: tuple[str, ...]
     problems: tuple[Problem, ...]
 
+    @property
+    def certificates(self) -> bool:
+        """Whether :data:`BUNDLE` is there."""
+        return bool(self.trust) or intercepts(self.egress)
+
 
 def plan_network(config: Config, *, trust: tuple[str, ...]) -> NetworkPlan:
     """``trust``: the files with the certificates that this machine trusts."""

@@ -27,7 +27,7 @@ VENV = f"{HOME}/.venv"
 LABEL = "moat.nb"
 SOCKETS_LABEL = f"{LABEL}.sockets"
 
-SOCKETS_SIZE = 4 << 20
+SOCKETS_SIZE = 16 << 20
 """Bytes of a tmpfs for sockets, and for certificates."""
 
 
@@ -95,8 +95,8 @@ class ContainerSpec:
     dns: tuple[str, ...] = ()
     ports: tuple[tuple[str, int], ...] = ()
     """By name, the ports inside that lead here from ports of this machine."""
-    stream: bool = False
-    """The attach stream carries all connections: no directory of sockets is shared."""
+    tunnel: bool = False
+    """The attach stream carries all connections: launcher and sandbox share no directory."""
     labels: tuple[tuple[str, str], ...] = ()
     notices: tuple[str, ...] = ()
     """What the user must be told at a start: the choice of runtime, what can be reached, limits."""
@@ -131,7 +131,7 @@ class ContainerSpec:
             # A sidecar does not mount the sockets' directory; this label says whose it is.
             labels[SOCKETS_LABEL] = instance.sockets
         else:
-            mounts = mounts.with_mounts(self._shared(instance.sockets, instance.sockets))
+            mounts = mounts.with_mounts(self._met(instance.sockets, instance.sockets))
         if self.accounts:
             for name in ("passwd", "group"):
                 source = f"{instance.accounts}/{name}"
@@ -143,7 +143,7 @@ class ContainerSpec:
         if instance.spare and self.role == "kernel":
             command = tuple(unhurried(command))
         if self.has_way_out:
-            mounts = mounts.with_mounts(self._shared(instance.network, PLACE, read_only=True))
+            mounts = mounts.with_mounts(self._met(instance.network, PLACE, read_only=True))
         return replace(
             self,
             name=f"moat-{self.name}-{instance.id}",
@@ -152,9 +152,10 @@ class ContainerSpec:
             mounts=mounts,
         )
 
-    def _shared(self, source: str, target: str, *, read_only: bool = False) -> Mount:
-        """A directory of the start's; of its own where nothing of the launcher's is mounted."""
-        if self.stream:
+    def _met(self, source: str, target: str, *, read_only: bool = False) -> Mount:
+        """Where launcher and sandbox meet: a directory of the launcher's, which may be read-only
+        inside, or with the tunnel one of the sandbox's own."""
+        if self.tunnel:
             return Tmpfs(target=target, size=SOCKETS_SIZE, role="sockets")
         return Bind(source=source, target=target, read_only=read_only)
 

@@ -239,6 +239,8 @@ def _unsupported(spec: ContainerSpec, config: Config) -> Iterator[tuple[str, str
         yield config.place("kernel.gpus"), what, docker
     if spec.network == "bridge":
         yield config.network.where, "network.policy bridge: there is no network", "drop it"
+    if spec.ports:
+        yield config.place("ports"), "ports: what listens for them needs Linux", "take ports out"
     if spec.dns:
         what = f"container.dns {', '.join(spec.dns)}: there is no network"
         yield config.place("container.dns"), what, "take dns out"

@@ -12,16 +12,16 @@ from moat_nb.egress.options import Interception, ProxyOptions, reachable_from
 from moat_nb.egress.policy.network_policy import NetworkPolicy
 from moat_nb.egress.upstream import UNPROXIED, UPSTREAM, first
 from moat_nb.errors import StartError
+from moat_nb.guest.tunnel import listening
 from moat_nb.host.certificates import certificate_bundle
 from moat_nb.host.run_directory import RunDir
-from moat_nb.planning.network import BUNDLE, PROXY, intercepts
+from moat_nb.planning.network import intercepts
 from moat_nb.planning.spec import ContainerSpec
 
 __all__ = ["set_up_proxy"]
 
-BACKLOG = 1024
-"""Connections that may wait for the proxy to begin; the system may allow fewer."""
-
+PROXY_MODE = 0o666
+"""Connecting is writing, and no other user gets as far as this."""
 
 RECORDS_LIMIT = 4 << 20
 """Bytes of the file with all that was asked for."""
@@ -42,7 +42,7 @@ def set_up_proxy(
             if spec.egress is None
             else _options(spec.egress, spec.trust, environ, run_dir, intercept)
         )
-        listener = None if options is None else _listen(run_dir)
+        listener = None if options is None else listening(str(run_dir.proxy_socket), PROXY_MODE)
         # The last step: what the new owner puts there, a link say, nobody here follows.
         if os.getuid() == 0:
             os.chown(run_dir.network, spec.user.uid, spec.user.gid)
@@ -66,22 +66,9 @@ def _make_directory(run_dir: RunDir, spec: ContainerSpec, intercept: Interceptio
     run_dir.network.mkdir(mode=0o700)
     own = [Path(intercept.certificate).read_bytes()] if intercept is not None else []
     if spec.trust or own:
-        file = run_dir.network / Path(BUNDLE).name
+        file = run_dir.certificates
         file.write_bytes(certificate_bundle(spec.trust, *own))
         file.chmod(0o644)
-
-
-def _listen(run_dir: RunDir) -> socket.socket:
-    listener = socket.socket(socket.AF_UNIX)
-    try:
-        path = run_dir.network / Path(PROXY).name
-        listener.bind(str(path))
-        path.chmod(0o666)  # connecting is writing, and no other user gets as far as this
-        listener.listen(BACKLOG)
-    except OSError:
-        listener.close()
-        raise
-    return listener
 
 
 def _options(

@@ -94,8 +94,8 @@ class GuestClient:
         """Why, set by who is about to end it, so that its end needs no other reason."""
         self.gone: str | None = None
         self.ready: Future[tuple[MountProof, ...]] = Future()
-        self.on_carried: Callable[[dict[str, Any]], None] = _carries_nothing
-        """Takes what the guest says of connections that the attach stream carries."""
+        self.on_tunnel: Callable[[dict[str, Any]], None] = _no_tunnel
+        """Takes what the guest says of channels."""
         self.spare_ready = threading.Event()
         """A kernel that was made ahead of need listens."""
         self.thread = threading.Thread(target=self._read, name="moat-guest", daemon=True)
@@ -108,17 +108,28 @@ class GuestClient:
     ) -> None:
         """Raises SandboxGone when the guest is, or does not take it in ``within`` seconds. Without
         that it has SEND_SECONDS, and its sandbox is ended when it does not take it."""
-        message = encode(kind, body, **fields)
         limit = SEND_SECONDS if within is None else within
-        if not self._sending.acquire(timeout=limit):
-            raise SandboxGone("the guest does not take what it is sent")
         try:
-            self._attach_stream.send(message, limit)
+            self._send(encode(kind, body, **fields), limit)
         except TimeoutError as error:
             reason = f"the guest took nothing that it was sent in {limit:g} s"
             if within is None:
                 self.abandon(f"{reason}, so it was ended")
             raise SandboxGone(self.gone or reason) from error
+
+    def send_patiently(self, kind: str, body: bytes | None = None, **fields: Any) -> None:
+        """For who can wait: while nobody here takes what a process says (it stands before a pager,
+        or a terminal is held), the guest takes nothing either. Raises SandboxGone."""
+        self._send(encode(kind, body, **fields), None)
+
+    def _send(self, message: bytes, limit: float | None) -> None:
+        """Raises SandboxGone, and TimeoutError."""
+        if not self._sending.acquire(timeout=-1 if limit is None else limit):
+            raise SandboxGone("the guest does not take what it is sent")
+        try:
+            self._attach_stream.send(message, limit)
+        except TimeoutError:
+            raise
         except OSError as error:
             raise SandboxGone(self.gone or f"the sandbox has ended: {error}") from error
         finally:
@@ -277,7 +288,7 @@ class GuestClient:
         elif kind == protocol.SPACES:
             self._answer(kind, message["id"], space_words.parse(message["spaces"]))
         elif kind in protocol.OF_TUNNEL:
-            self.on_carried(message)
+            self.on_tunnel(message)
         elif kind == protocol.SPARE:
             self.spare_ready.set()
         elif kind == protocol.ALIVE:
@@ -346,5 +357,5 @@ class GuestClient:
         self._on_event("gone", self.gone)
 
 
-def _carries_nothing(message: dict[str, Any]) -> None:
-    raise ValueError("a connection where none is carried")
+def _no_tunnel(message: dict[str, Any]) -> None:
+    raise ValueError("a channel where there is no tunnel")

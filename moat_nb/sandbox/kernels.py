@@ -7,7 +7,6 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from moat_nb.errors import MoatError
 from moat_nb.planning.mount_paths import to_sandbox
 from moat_nb.sandbox.connection import IPYKERNEL, PORTS
 from moat_nb.sandbox.guest_client import Process
@@ -51,12 +50,13 @@ def spawn_kernel(
             tcp=options.transport == "tcp",
             on_output=lambda stream, data: running.log.write(data),
         )
-    except MoatError:
+    except BaseException:
         close()
         raise
     process.exited.add_done_callback(lambda _: close())
     running.keep_kernel(process)
-    _await_sockets(sockets, process)
+    if running.tunnel is None:  # its sockets are here already, and who connects is kept waiting
+        _await_sockets(sockets, process)
     if fork and options.spare:
         running.make_spare_kernel(after=SPARE_SECONDS)
     return process

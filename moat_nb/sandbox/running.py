@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout  # not the built-in one before 3.11
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 from moat_nb.egress.process import ProxyProcess
@@ -20,7 +19,7 @@ from moat_nb.guest.settings import served_socket
 from moat_nb.host.reaper import Reaper
 from moat_nb.host.rotating_log import BoundedLog
 from moat_nb.host.run_directory import Owner, RunDir, SandboxState, base_directory, sweep
-from moat_nb.planning.network import BUNDLE, PROXY
+from moat_nb.planning.network import BUNDLE
 from moat_nb.planning.spaces import spaces
 from moat_nb.planning.spec import ContainerSpec, Instance, SandboxSpec
 from moat_nb.planning.walk import Budget
@@ -140,9 +139,8 @@ class RunningSandbox:
             write_accounts(plan.runtime, running.spec, run_dir, reaper)
             running._start_proxy()
             running._bring_up(sandbox, progress)
-            running.open_sockets(
-                [served_socket(str(run_dir.sockets), p) for _, p in plan.spec.ports]
-            )
+            served = dict.fromkeys(port for _, port in plan.spec.ports)
+            running.open_sockets([served_socket(str(run_dir.sockets), port) for port in served])
             running.ports.serve(run_dir)
             sidecars.start(running.guest, run_dir.requests, progress)
         except BaseException:
@@ -187,10 +185,8 @@ class RunningSandbox:
         self.sidecars.attach(sandbox.sidecars, streams.sidecars, self.run_dir)
         places = tuple(spaces(self.plan.spec.mounts, self.plan.spec.limits))
         self._guest = GuestClient(self.attach_stream, self._hear, places)
-        if self.spec.stream:
-            sockets = {protocol.PROXY: str(self.run_dir.network / Path(PROXY).name)}
-            self.tunnel = LauncherTunnel(self._guest.send, self._guest.abandon, sockets)
-            self._guest.on_carried = self.tunnel.hear
+        if self.spec.tunnel:
+            self._open_tunnel(self._guest)
         try:
             proofs = self._guest.ready.result(timeout=START_TIMEOUT)
         except FutureTimeout:
@@ -198,9 +194,15 @@ class RunningSandbox:
         if give_volumes(self.plan.runtime, self.spec, proofs, self.reaper):
             proofs = self._guest.prove()
         self._check(proofs)
-        bundle = self.run_dir.network / Path(BUNDLE).name
-        if self.spec.stream and bundle.exists():
-            self._guest.send(protocol.FILE, bundle.read_bytes(), path=BUNDLE)
+
+    def _open_tunnel(self, guest: GuestClient) -> None:
+        proxy = None if self.proxy is None else self.run_dir.proxy_socket
+        self.tunnel = LauncherTunnel(guest.send_patiently, guest.abandon, proxy)
+        guest.on_tunnel = self.tunnel.hear
+        if self.run_dir.certificates.exists():
+            # Before the guest imports what may read it. Of its end the proof that is awaited tells.
+            with contextlib.suppress(SandboxGone):
+                guest.send(protocol.FILE, self.run_dir.certificates.read_bytes(), path=BUNDLE)
 
     def open_sockets(self, paths: Sequence[str]) -> Callable[[], object]:
         """Have sockets here lead to the same paths inside, where these are not mounted there; what
@@ -359,6 +361,8 @@ class RunningSandbox:
             if self.attach_stream is not None:
                 self.attach_stream.close()
             self._look_back()
+            if self.tunnel is not None:
+                self.tunnel.close()
             if self.proxy is not None:
                 self.proxy.close()
             self.ports.close()

@@ -1,4 +1,4 @@
-"""The launcher's end of the connections that the attach stream carries, in a thread of its own."""
+"""The launcher's end of the channels that the attach stream carries, in a thread of its own."""
 
 from __future__ import annotations
 
@@ -6,43 +6,51 @@ import contextlib
 import os
 import socket
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from moat_nb.errors import SandboxGone, StartError
-from moat_nb.guest import tunnel
+from moat_nb.guest import protocol, tunnel
 from moat_nb.guest.tunnel import MOST, WINDOW, Tunnel
+from moat_nb.text.untrusted import MAX_PATH
 
 __all__ = ["LauncherTunnel"]
 
-MOST_WAITING = MOST * WINDOW
-"""Bytes that the guest may have sent and that wait here: each connection's window, all at once."""
-SMALL = 100
-"""Bytes that a message without any counts as."""
+MOST_WAITING = 4 * MOST * WINDOW
+"""Bytes of the guest's that wait for the thread: twice the windows of all channels, as a channel
+that has just ended may have had one too."""
+EACH = 100
+"""Bytes that a message counts as, beside those that it carries."""
+FIELDS = {
+    protocol.OPEN: {"type", "channel", "name"},
+    protocol.DATA: {"type", "channel", "body"},
+    protocol.WINDOW: {"type", "channel", "count"},
+    protocol.EOF: {"type", "channel"},
+    protocol.RESET: {"type", "channel"},
+}
 
 
 class LauncherTunnel:
-    """Sockets here that lead into a sandbox, and the names in it that lead to sockets here.
+    """Sockets here that lead into a sandbox, and one of the launcher's that it can reach.
 
     Any thread may listen, and tell what the guest says; neither waits for anything.
     """
 
     def __init__(
-        self,
-        send: Callable[..., None],
-        abandon: Callable[[str], None],
-        sockets: Mapping[str, str],
+        self, send: Callable[..., None], abandon: Callable[[str], None], proxy: Path | None
     ) -> None:
-        """``send`` and ``abandon`` are those of the guest's client, ``sockets`` the paths of what
-        the sandbox may be connected to, by name."""
+        """``send`` and ``abandon`` are those of the guest's client; ``proxy`` is the proxy's
+        socket, where there is one."""
         self._abandon = abandon
-        self._sockets = sockets
-        self._tunnel = Tunnel(send, self._dial, launcher=True)
+        self._proxy = proxy
+        # The proxy's socket is there before any sandbox is, so nobody waits for it.
+        self._tunnel = Tunnel(send, self._path_of, launcher=True, patience=0)
         self._lock = threading.Lock()
         self._orders: list[Callable[[], None]] = []
         self._waiting = 0
+        self._listeners: dict[socket.socket, str] = {}
         self._ended = False
         self._awake, self._wake = os.pipe()
         os.set_blocking(self._wake, False)
@@ -52,27 +60,32 @@ class LauncherTunnel:
     def listen(self, paths: Sequence[str]) -> Callable[[], object]:
         """Make sockets here that lead to the same paths inside, in place of any that are there;
         what is returned ends them. StartError."""
-        with contextlib.ExitStack() as made:
-            listeners = {}
+        listeners: dict[socket.socket, str] = {}
+        try:
             for path in paths:
-                try:
-                    Path(path).unlink(missing_ok=True)
-                    listeners[made.enter_context(tunnel.listening(path, 0o600))] = path
-                except OSError as error:
-                    words = f"{path}: no socket can be made there: {error.strerror}"
-                    raise StartError(words) from error
-            if self._order(partial(self._listen, listeners)):
-                made.pop_all()
-        return partial(self._order, partial(self._close_listeners, tuple(listeners)))
+                Path(path).unlink(missing_ok=True)
+                listeners[tunnel.listening(path, 0o600)] = path
+        except OSError as error:
+            _close_all(listeners)
+            raise StartError(f"{path}: no socket can be made there: {error.strerror}") from error
+        with self._lock:
+            self._listeners.update(listeners)
+        if not self._order(partial(self._listen, listeners)):
+            _close_all(listeners)
+        return partial(self._order, partial(self._end_listeners, tuple(listeners)))
 
     def hear(self, message: dict[str, Any]) -> None:
-        """Take one of the guest's messages; ValueError for more than one of ours ever sends."""
-        size = len(message.get("body", b"")) + SMALL
+        """Take one of the guest's messages; ValueError for one that no guest of ours sends, and
+        when more wait than a guest of ours ever sends."""
+        name = message.get("name", "")
+        if message.keys() != FIELDS[message["type"]] or len(name) > MAX_PATH:
+            raise ValueError("no message about a channel")
+        size = len(message.get("body", b"")) + EACH
         with self._lock:
             self._waiting += size
             if self._waiting > MOST_WAITING:
                 raise ValueError("more than there is room for")
-        self._order(partial(self._heard, message, size))
+        self._order(partial(self._hear, message, size))
 
     def close(self) -> None:
         """Of a second call nothing comes."""
@@ -81,18 +94,19 @@ class LauncherTunnel:
     def _order(self, order: Callable[[], None]) -> bool:
         """Have its thread do it; whether it does."""
         with self._lock:
-            if not self._ended:
-                self._orders.append(order)
-                with contextlib.suppress(BlockingIOError):  # it has been woken often enough
-                    os.write(self._wake, b"1")
-            return not self._ended
+            if self._ended:
+                return False
+            self._orders.append(order)
+            with contextlib.suppress(BlockingIOError):  # it has been woken often enough
+                os.write(self._wake, b"1")
+            return True
 
     # -------- in its thread
 
     def _run(self) -> None:
         try:
             while not self._ended:
-                self._tunnel.turn(None)
+                self._tunnel.run_once(None)
         except SandboxGone:
             pass  # those who wait for something of it hear that elsewhere
         except Exception as error:  # whatever a hostile message provokes
@@ -100,10 +114,8 @@ class LauncherTunnel:
             self._abandon(f"the guest sent what no guest of ours sends ({words}), so it was ended")
         finally:
             self._end()
-            for order in self._orders:  # the listeners among them are closed with all others
-                with contextlib.suppress(Exception):
-                    order()
             self._tunnel.close()
+            _close_all(self._listeners)  # those too that it never came to know
             os.close(self._awake)
 
     def _obey(self, awake: Any) -> None:
@@ -119,20 +131,29 @@ class LauncherTunnel:
                 self._ended = True
                 os.close(self._wake)
 
-    def _listen(self, listeners: Mapping[socket.socket, str]) -> None:
+    def _listen(self, listeners: dict[socket.socket, str]) -> None:
         for listener, path in listeners.items():
             self._tunnel.listen(listener, path)
 
-    def _close_listeners(self, listeners: Sequence[socket.socket]) -> None:
+    def _end_listeners(self, listeners: Sequence[socket.socket]) -> None:
         for listener in listeners:
             self._tunnel.close_listener(listener)
+        with self._lock:
+            paths = {self._listeners.pop(listener, "") for listener in listeners}
+            for path in paths - {"", *self._listeners.values()}:  # or another one is there now
+                Path(path).unlink(missing_ok=True)
 
-    def _heard(self, message: dict[str, Any], size: int) -> None:
+    def _hear(self, message: dict[str, Any], size: int) -> None:
         with self._lock:
             self._waiting -= size
-        self._tunnel.heard(message.pop("type"), **message)
+        self._tunnel.hear(message.pop("type"), **message)
 
-    def _dial(self, name: str) -> str:
-        if name not in self._sockets:
-            raise PermissionError("nothing of this name can be connected to")
-        return self._sockets[name]
+    def _path_of(self, name: str) -> str:
+        if name != protocol.PROXY or self._proxy is None:
+            raise PermissionError("nothing of this name can be reached")
+        return str(self._proxy)
+
+
+def _close_all(listeners: Iterable[socket.socket]) -> None:
+    for listener in listeners:
+        listener.close()

@@ -43,6 +43,8 @@ class Guest:
         env: dict[str, str] | None = None,
         in_no_hurry: bool = False,
         ports: Sequence[int] = (),
+        proxy_socket: str = "",
+        files: int = 0,
     ) -> None:
         self.directory = directory
         self.stderr = directory / "guest.stderr"
@@ -51,6 +53,8 @@ class Guest:
             *(covered, preload, port_forwards, in_no_hurry),
             ports=ports,
             sockets=str(directory) if ports else "",
+            proxy_socket=proxy_socket,
+            files=files,
         )
         command = shlex.join([python, str(GUEST), *settings.to_argv()])
         with self.stderr.open("wb") as stderr:
@@ -99,7 +103,7 @@ class Guest:
                 self.beats += 1
                 continue
             if message["type"] != "output":
-                return message
+                return message | ({"body": body} if "size" in message else {})
             self.outputs[message["id"]][message["stream"]] += body
         pytest.fail(f"heard the end: {self.stderr.read_text()}")
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.unit.guest.running import (
-    Guest,
-)
+from tests.unit.guest.running import KERNEL, PRELOAD, Guest, Start, ask, connection
 
 pytestmark = pytest.mark.machine  # a guest is the first process of a namespace
 
@@ -77,3 +76,75 @@ def test_a_message_may_come_in_pieces_and_several_at_once(guest: Guest) -> None:
         time.sleep(0.05)
     assert guest.hear("usage")["id"] == "a"
     assert guest.hear("usage")["id"] == "b"
+
+
+# ---------------------------------------------------------------- connections that it carries
+
+
+def connected(guest: Guest, path: str, number: int) -> socket.socket:
+    """Who listens at ``path`` has this connection, which the guest was told to make."""
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(path)
+        server.listen()
+        server.settimeout(300)
+        guest.tell("open", channel=number, name=path)
+        accepted = server.accept()[0]
+    accepted.settimeout(300)
+    return accepted
+
+
+def test_bytes_are_carried_to_a_socket_and_back(guest: Guest, sockets: str) -> None:
+    with connected(guest, f"{sockets}/1", 2) as server:
+        guest.tell("data", b"question", channel=2)
+        assert server.recv(100) == b"question"
+        assert guest.hear("window")["count"] == 8
+        server.sendall(b"answer")
+        assert guest.hear("data")["body"] == b"answer"
+    assert guest.hear("eof")["channel"] == 2
+
+
+def test_who_waits_for_the_proxy_is_told_of_one_after_the_other(start: Start, sockets: str) -> None:
+    """Also when nothing is left that the guest waits for but who comes next."""
+    guest = start(proxy_socket=f"{sockets}/proxy")
+    guest.hear("ready")
+    for number in (3, 5):
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(f"{sockets}/proxy")
+            opened = guest.hear("open")
+            assert (opened["channel"], opened["name"]) == (number, "proxy")
+        guest.tell("reset", channel=number)
+
+
+def test_a_kernel_that_is_forked_meanwhile_has_no_part_in_what_is_carried(
+    start: Start, sockets: str
+) -> None:
+    guest = start(preload=PRELOAD)
+    guest.hear("ready")
+    with connected(guest, f"{sockets}/1", 2) as server:
+        guest.spawn(KERNEL, fork=True, connection=connection(f"{sockets}/k"))
+        assert ask(f"{sockets}/k", "__import__('gc').collect()") >= 0
+        guest.tell("data", b"still here", channel=2)
+        assert server.recv(100) == b"still here"
+        guest.tell("reset", channel=2)
+        assert server.recv(100) == b""
+    assert ask(f"{sockets}/k", "6 * 7") == 42
+
+
+def test_what_is_imported_ahead_finds_the_launchers_files(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "reads.py").write_text(f"text = open({str(tmp_path / 'given')!r}).read()\n")
+    guest = start(files=1, preload=["reads"], env={"PYTHONPATH": str(tmp_path)})
+    guest.hear("ready")
+    guest.tell("file", b"certificates", path=str(tmp_path / "given"))
+    guest.finish(guest.spawn(["true"]))
+    assert (tmp_path / "given").stat().st_mode & 0o777 == 0o644
+    assert guest.run("echo lives") == "lives\n"
+
+
+def test_a_file_that_cannot_be_made_ends_the_guest_with_its_name(
+    start: Start, tmp_path: Path
+) -> None:
+    guest = start(files=1)
+    guest.hear("ready")
+    guest.tell("file", b"certificates", path=str(tmp_path / "no/such"))
+    assert guest.process.wait(timeout=300) != 0
+    assert "no/such: No such file or directory" in guest.stderr.read_text()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import resource
+import select
 import socket
 import time
 from collections import deque
@@ -16,7 +18,7 @@ import pytest
 
 from moat_nb.guest import protocol, tunnel
 from moat_nb.guest.messages import Decoder, encode
-from moat_nb.guest.tunnel import MOST, WINDOW, Tunnel, listening, of_guest
+from moat_nb.guest.tunnel import WINDOW, Tunnel, listening, of_guest
 
 SECONDS = 60
 
@@ -45,11 +47,11 @@ class Ends:
     def turn(self) -> None:
         """One round of each, and all messages delivered."""
         for end, inbox in ((self.launcher, self.to_launcher), (self.guest, self.to_guest)):
-            end.turn(0)
+            end.run_once(0)
             while inbox:
                 for message in self.decoders[id(end)].feed(inbox.popleft()):
                     self.sent += len(message.get("body", b""))
-                    end.heard(message.pop("type"), **message)
+                    end.hear(message.pop("type"), **message)
 
     def until(self, true: Callable[[], Any]) -> None:
         give_up = time.monotonic() + SECONDS
@@ -90,12 +92,17 @@ class Ends:
     def server(self, path: Path) -> socket.socket:
         made = self.keep(socket.socket(socket.AF_UNIX))
         made.bind(str(path))
-        made.listen(2 * MOST)
+        made.listen(16)
         made.settimeout(SECONDS)
         return made
 
     def accepted(self, server: socket.socket) -> socket.socket:
         return self.keep(server.accept()[0])
+
+    def accepted_soon(self, server: socket.socket) -> socket.socket:
+        """Who connects there, once what is under way has arrived."""
+        self.until(lambda: select.select([server], [], [], 0)[0])
+        return self.accepted(server)
 
     def dialled(self, path: Path) -> socket.socket:
         client = self.keep(socket.socket(socket.AF_UNIX))
@@ -115,7 +122,7 @@ class Ends:
         here = self.directory / f"{name} here"
         self.launcher.listen(listening(str(here), 0o600), str(inside))
         client = self.dialled(here)
-        self.until(lambda: self.guest.connections)
+        self.until(lambda: self.guest.channels)
         self.settle()
         return client, self.accepted(server)
 
@@ -151,8 +158,8 @@ def test_one_direction_may_end_before_the_other(ends: Ends) -> None:
     server.close()
     assert ends.received(client, 100) == b"answer"
     ends.settle()
-    assert not ends.launcher.connections
-    assert not ends.guest.connections
+    assert not ends.launcher.channels
+    assert not ends.guest.channels
 
 
 def test_who_closes_at_one_end_is_gone_at_the_other(ends: Ends) -> None:
@@ -162,7 +169,7 @@ def test_who_closes_at_one_end_is_gone_at_the_other(ends: Ends) -> None:
     server.close()
     assert ends.received(client, 100) == b"last words"
     client.close()
-    ends.until(lambda: not ends.launcher.connections and not ends.guest.connections)
+    ends.until(lambda: not ends.launcher.channels and not ends.guest.channels)
 
 
 def test_one_that_nobody_reads_waits_alone(ends: Ends) -> None:
@@ -179,9 +186,9 @@ def test_one_that_nobody_reads_waits_alone(ends: Ends) -> None:
                 taken += client.send(bytes(1 << 16))
             except BlockingIOError:
                 break
-    (waiting,) = [each for each in ends.guest.connections.values() if each.pending]
+    (waiting,) = [each for each in ends.guest.channels.values() if each.pending]
     assert len(waiting.pending) + waiting.taken <= WINDOW
-    assert ends.sent <= 2 * WINDOW
+    assert ends.sent <= 2 * WINDOW  # what the server takes without reading it, too
     other.sendall(b"ping")
     assert ends.received(its_server, 4) == b"ping"
     assert ends.received(server, taken) == bytes(taken)
@@ -195,7 +202,7 @@ def test_who_comes_too_early_is_connected_once_somebody_listens(ends: Ends) -> N
     ends.settle()
     assert ends.guest.due() < 1
     server = ends.server(inside)
-    ends.until(lambda: not ends.guest.dialled)
+    ends.until(lambda: not ends.guest.connecting)
     assert ends.guest.due() == float("inf")
     assert ends.received(ends.accepted(server), 5) == b"early"
 
@@ -203,41 +210,99 @@ def test_who_comes_too_early_is_connected_once_somebody_listens(ends: Ends) -> N
 def test_where_nobody_ever_listens_the_connection_is_closed(
     ends: Ends, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tunnel, "DIAL_SECONDS", 0.1)
+    monkeypatch.setattr(tunnel, "CONNECT_SECONDS", 0.1)
     here = ends.directory / "here"
     ends.launcher.listen(listening(str(here), 0o600), "nowhere")
     client = ends.dialled(here)
     assert ends.chunk(client) == b""
-    assert not ends.launcher.connections
-    assert not ends.guest.connections
+    assert not ends.launcher.channels
+    assert not ends.guest.channels
 
 
 def test_the_guests_proxy_socket_leads_to_the_launchers(ends: Ends) -> None:
     proxy = ends.server(ends.proxy)
     client = ends.dialled(ends.directory / "proxy")
     client.sendall(b"CONNECT")
-    ends.until(lambda: ends.launcher.connections)
+    ends.until(lambda: ends.launcher.channels)
     assert ends.received(ends.accepted(proxy), 7) == b"CONNECT"
 
 
-def test_many_wait_to_be_accepted(ends: Ends) -> None:
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> int:
+    """Channels that each end may open, so that a test needs few descriptors."""
+    monkeypatch.setattr(tunnel, "MOST", 4)
+    return 4
+
+
+def test_more_than_there_may_be_wait_to_be_accepted(few: int, ends: Ends) -> None:
     server, here = ends.server(ends.directory / "inside"), ends.directory / "here"
-    listener = listening(str(here), 0o600)
-    listener.listen(2 * MOST)
-    ends.launcher.listen(listener, "inside")
-    clients = [ends.dialled(here) for _ in range(MOST + 3)]
-    ends.until(lambda: len(ends.guest.connections) == MOST)
+    ends.launcher.listen(listening(str(here), 0o600), "inside")
+    clients = [ends.dialled(here) for _ in range(few + 3)]
+    ends.until(lambda: len(ends.guest.channels) == few)
     ends.settle()
-    assert len(ends.launcher.connections) == MOST
+    assert len(ends.launcher.channels) == few
     clients[-1].sendall(b"at last")
     for client in clients[:3]:
         client.close()
         ends.settle()
         ends.accepted(server).close()
-    ends.until(lambda: ends.launcher.number == 2 * (MOST + 3))
+    ends.until(lambda: ends.launcher.last_number == 2 * (few + 3))
     ends.settle()
-    answered = [ends.accepted(server) for _ in range(MOST)]
+    answered = [ends.accepted(server) for _ in range(few)]
     assert ends.received(answered[-1], 7) == b"at last"
+
+
+def test_who_waits_at_the_guest_is_accepted_when_all_others_are_gone(few: int, ends: Ends) -> None:
+    """The guest waits for its tunnel's descriptor, and does not ask it all the time."""
+    proxy = ends.server(ends.proxy)
+    clients = [ends.dialled(ends.directory / "proxy") for _ in range(few)]
+    ends.until(lambda: len(ends.launcher.channels) == few)
+    ends.settle()
+    for sock in [*clients, *(ends.accepted(proxy) for _ in range(few))]:
+        sock.close()
+    ends.until(lambda: not ends.guest.channels and not ends.launcher.channels)
+    ends.dialled(ends.directory / "proxy").sendall(b"one more")
+    assert ends.received(ends.accepted_soon(proxy), 8) == b"one more"
+
+
+def test_many_of_the_one_end_keep_none_of_the_other_out(few: int, ends: Ends) -> None:
+    ends.server(ends.proxy)
+    for _ in range(few):
+        ends.dialled(ends.directory / "proxy")
+    ends.until(lambda: len(ends.launcher.channels) == few)
+    client, server = ends.connected()
+    client.sendall(b"a kernel")
+    assert ends.received(server, 8) == b"a kernel"
+
+
+def test_without_a_descriptor_for_it_a_connection_waits(
+    ends: Ends, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tunnel, "REST_SECONDS", 0.2)
+    server, here = ends.server(ends.directory / "inside"), ends.directory / "here"
+    ends.launcher.listen(listening(str(here), 0o600), "inside")
+    client = ends.dialled(here)
+    client.sendall(b"later")
+    low, high = resource.getrlimit(resource.RLIMIT_NOFILE)
+    spare = os.dup(0)
+    os.close(spare)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (spare, high))
+    try:
+        ends.launcher.run_once(0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (low, high))
+    assert not ends.launcher.channels
+    assert 0 < ends.launcher.due() <= 0.2
+    assert ends.received(ends.accepted_soon(server), 5) == b"later"
+
+
+def test_an_answer_that_comes_before_all_was_sent_is_not_lost(ends: Ends) -> None:
+    client, server = ends.connected()
+    server.sendall(b"413")
+    server.close()
+    client.setblocking(False)
+    client.send(bytes(1 << 16))
+    assert ends.received(client, 3) == b"413"
 
 
 def test_a_listener_that_is_closed_takes_nobody(ends: Ends) -> None:
@@ -253,9 +318,9 @@ def test_a_listener_that_is_closed_takes_nobody(ends: Ends) -> None:
 def test_a_fork_closes_nothing_that_has_another_ones_number(ends: Ends) -> None:
     ends.connected()
     made = ends.launcher
-    numbers = [sock.fileno() for sock in (*made.listeners, made.connections[2].sock)]
+    numbers = [sock.fileno() for sock in (*made.listeners, made.channels[2].sock)]
     made.forget()
-    ends.launcher = Tunnel(made.send, made.dial, launcher=True)
+    ends.launcher = Tunnel(made.send, made.path_of, launcher=True)
     del made
     gc.collect()
     for number in numbers:
@@ -266,28 +331,28 @@ def test_a_fork_closes_nothing_that_has_another_ones_number(ends: Ends) -> None:
 # -------- a far end that is hostile
 
 WITHOUT_RULES: dict[str, list[dict[str, Any]]] = {
-    "a number of ours": [{"kind": protocol.CONNECT, "connection": 4, "name": "proxy"}],
+    "a number of ours": [{"kind": protocol.OPEN, "channel": 4, "name": "proxy"}],
     "a number twice": [
-        {"kind": protocol.CONNECT, "connection": 7, "name": "proxy"},
-        {"kind": protocol.CONNECT, "connection": 7, "name": "proxy"},
+        {"kind": protocol.OPEN, "channel": 7, "name": "proxy"},
+        {"kind": protocol.OPEN, "channel": 7, "name": "proxy"},
     ],
-    "no number": [{"kind": protocol.CONNECT, "connection": "7", "name": "proxy"}],
-    "a number that is true": [{"kind": protocol.CONNECT, "connection": True, "name": "proxy"}],
-    "no name": [{"kind": protocol.CONNECT, "connection": 7}],
+    "no number": [{"kind": protocol.OPEN, "channel": "7", "name": "proxy"}],
+    "a number that is true": [{"kind": protocol.OPEN, "channel": True, "name": "proxy"}],
+    "no name": [{"kind": protocol.OPEN, "channel": 7}],
     "one byte too many": [
-        {"kind": protocol.CARRY, "connection": 2, "body": bytes(WINDOW)},
-        {"kind": protocol.CARRY, "connection": 2, "body": b"x"},
+        {"kind": protocol.DATA, "channel": 2, "body": bytes(WINDOW)},
+        {"kind": protocol.DATA, "channel": 2, "body": b"x"},
     ],
-    "no bytes": [{"kind": protocol.CARRY, "connection": 2, "body": b""}],
+    "no bytes": [{"kind": protocol.DATA, "channel": 2, "body": b""}],
     "bytes behind the end": [
-        {"kind": protocol.NO_MORE, "connection": 2},
-        {"kind": protocol.CARRY, "connection": 2, "body": b"x"},
+        {"kind": protocol.EOF, "channel": 2},
+        {"kind": protocol.DATA, "channel": 2, "body": b"x"},
     ],
-    "room that was never taken": [{"kind": protocol.TAKEN, "connection": 2, "count": 1}],
-    "no count": [{"kind": protocol.TAKEN, "connection": 2, "count": 0}],
-    "a negative count": [{"kind": protocol.TAKEN, "connection": 2, "count": -1}],
-    "a count that is none": [{"kind": protocol.TAKEN, "connection": 2, "count": 1.0}],
-    "a field too many": [{"kind": protocol.NO_MORE, "connection": 2, "more": 1}],
+    "room that was never taken": [{"kind": protocol.WINDOW, "channel": 2, "count": 1}],
+    "no count": [{"kind": protocol.WINDOW, "channel": 2, "count": 0}],
+    "a negative count": [{"kind": protocol.WINDOW, "channel": 2, "count": -1}],
+    "a count that is none": [{"kind": protocol.WINDOW, "channel": 2, "count": 1.0}],
+    "a field too many": [{"kind": protocol.EOF, "channel": 2, "more": 1}],
 }
 
 
@@ -295,41 +360,49 @@ WITHOUT_RULES: dict[str, list[dict[str, Any]]] = {
 def test_what_breaks_the_rules_is_an_error(ends: Ends, messages: list[dict[str, Any]]) -> None:
     client, _ = ends.connected()
     client.setblocking(False)
-    assert list(ends.launcher.connections) == [2]
+    assert list(ends.launcher.channels) == [2]
     # What was carried stays in this end, as nobody reads it there.
-    ends.launcher.connections[2].sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+    ends.launcher.channels[2].sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
     *allowed, last = messages
     for message in allowed:
-        ends.launcher.heard(**message)
+        ends.launcher.hear(**message)
     with pytest.raises((ValueError, TypeError)):
         for _ in range(2 if last.get("body") == b"x" else 1):
-            ends.launcher.heard(**last)
+            ends.launcher.hear(**last)
 
 
 def test_a_name_that_leads_nowhere_is_told_and_no_more(ends: Ends) -> None:
-    ends.launcher.dial = _refuse
-    ends.launcher.heard(protocol.CONNECT, 7, name="/var/run/docker.sock")
-    assert list(ends.to_guest) == [encode(protocol.BROKEN, connection=7)]
-    assert not ends.launcher.connections
+    ends.launcher.path_of = _refuse
+    ends.launcher.hear(protocol.OPEN, 7, name="/var/run/docker.sock")
+    assert list(ends.to_guest) == [encode(protocol.RESET, channel=7)]
+    assert not ends.launcher.channels
 
 
 def _refuse(name: str) -> str:
     raise PermissionError(name)
 
 
-def test_too_many_of_the_far_ends_are_told_so(ends: Ends) -> None:
-    for number in range(MOST + 2):
-        ends.launcher.heard(protocol.CONNECT, 2 * number + 1, name="proxy")
-    assert len(ends.launcher.connections) == MOST
+def test_too_many_of_the_far_ends_are_told_so(few: int, ends: Ends) -> None:
+    ends.server(ends.proxy)
+    for number in range(few + 2):
+        ends.launcher.hear(protocol.OPEN, 2 * number + 1, name="proxy")
+    assert len(ends.launcher.channels) == few
     assert len(ends.to_guest) == 2
+
+
+def test_an_end_that_waits_for_nobody_says_at_once_that_nobody_is_there(ends: Ends) -> None:
+    ends.launcher.patience = 0
+    ends.launcher.hear(protocol.OPEN, 7, name="proxy")
+    assert list(ends.to_guest) == [encode(protocol.RESET, channel=7)]
+    assert not ends.launcher.channels
 
 
 def test_what_is_said_of_one_that_has_ended_here_is_nothing(ends: Ends) -> None:
     for message in (
-        {"kind": protocol.CARRY, "connection": 2, "body": b"x"},
-        {"kind": protocol.TAKEN, "connection": 2, "count": 1},
-        {"kind": protocol.NO_MORE, "connection": 2},
-        {"kind": protocol.BROKEN, "connection": 2},
+        {"kind": protocol.DATA, "channel": 2, "body": b"x"},
+        {"kind": protocol.WINDOW, "channel": 2, "count": 1},
+        {"kind": protocol.EOF, "channel": 2},
+        {"kind": protocol.RESET, "channel": 2},
     ):
-        ends.launcher.heard(**message)
+        ends.launcher.hear(**message)
     assert not ends.to_guest

@@ -147,12 +147,12 @@ def test_where_no_socket_crosses_or_the_file_says_so_the_stream_carries_all(
     by_word = docker(config("kernel: {transport: stream}"), host)
     by_nature = planned(config("base_image: i"), Apple(host), host)
     for spec in (by_word, by_nature):
-        assert spec.stream
+        assert spec.tunnel
         assert Settings.from_argv(spec.command[2:]).proxy_socket == "/run/moat/network/proxy"
     alone = docker(config("kernel: {transport: stream}\nnetwork: {policy: none}"), host)
     assert Settings.from_argv(alone.command[2:]).proxy_socket == ""
     shared = docker(config(""), host)
-    assert not shared.stream
+    assert not shared.tunnel
     assert Settings.from_argv(shared.command[2:]).proxy_socket == ""
 
 

@@ -118,7 +118,7 @@ def test_nothing_is_loosened_by_default_and_what_is_gets_named() -> None:
 
 
 def test_where_the_stream_carries_all_no_directory_of_the_launchers_is_mounted() -> None:
-    spec = replace(SPEC, stream=True, network="bridge").instantiate(INSTANCE)
+    spec = replace(SPEC, tunnel=True, network="bridge").instantiate(INSTANCE)
     assert {*spec.mounts} - {*SPEC.mounts} == {
         Tmpfs(target=INSTANCE.sockets, size=SOCKETS_SIZE, role="sockets"),
         Tmpfs(target="/run/moat/network", size=SOCKETS_SIZE, role="sockets"),

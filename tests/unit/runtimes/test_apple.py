@@ -96,6 +96,7 @@ def test_the_notices_name_what_the_virtual_machine_makes_up_for():
         ({"limits": Limits(memory=1 << 30, cpus=0.5)}, "container.cpus 0.5: only whole"),
         ({"gpus": 1}, "kernel.gpus 1"),
         ({"dns": ("1.1.1.1",)}, "container.dns 1.1.1.1"),
+        ({"ports": (("web", 80),)}, "ports: what listens for them needs Linux"),
         ({"network": "bridge"}, "network.policy bridge: there is no network"),
         ({"hardening": Hardening(isolation="gvisor")}, "kernel.isolation gvisor"),
         (

@@ -500,7 +500,7 @@ HOSTILE_LATER: dict[str, Callable[[str], bytes]] = {
     "output without end": lambda id: message("output", id=id, stream=1, size=1 << 40),
     "output on a third stream": lambda id: message("output", id=id, stream=3, size=0),
     "output on a stream that is a list": lambda id: message("output", id=id, stream=[], size=0),
-    "a connection where none is carried": lambda id: message("connect", connection=1, name="x"),
+    "a channel where there is no tunnel": lambda id: message("open", channel=1, name="x"),
     "a mount lost that nobody promised": lambda id: message("mount_lost", path="/etc"),
     "a mount lost that is a number": lambda id: message("mount_lost", path=3),
     "negative usage": lambda id: with_mounts("3", used=-1),

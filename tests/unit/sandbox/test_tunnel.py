@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import queue
 import socket
 import threading
@@ -28,9 +27,7 @@ class Guest:
         self.proxy = self.keep(socket.socket(socket.AF_UNIX))
         self.proxy.bind(str(directory / "proxy"))
         self.proxy.listen()
-        self.tunnel = LauncherTunnel(
-            self.send, self.abandoned.put, {protocol.PROXY: str(directory / "proxy")}
-        )
+        self.tunnel = LauncherTunnel(self.send, self.abandoned.put, directory / "proxy")
 
     def send(self, kind: str, body: bytes | None = None, **fields: Any) -> None:
         if self.gone:
@@ -74,14 +71,14 @@ def test_a_socket_here_leads_to_the_same_path_inside(guest: Guest) -> None:
     client = guest.connected("1-2")
     client.sendall(b"hello")
     opened = guest.told()
-    assert (opened["kind"], opened["name"]) == (protocol.CONNECT, "1-2")
-    number = opened["connection"]
-    carried = {"kind": protocol.CARRY, "body": b"hello", "connection": number}
+    assert (opened["kind"], opened["name"]) == (protocol.OPEN, "1-2")
+    number = opened["channel"]
+    carried = {"kind": protocol.DATA, "body": b"hello", "channel": number}
     assert guest.told() == carried
-    guest.says(protocol.CARRY, connection=number, body=b"welcome")
+    guest.says(protocol.DATA, channel=number, body=b"welcome")
     assert client.recv(100) == b"welcome"
-    assert guest.told()["kind"] == protocol.TAKEN
-    guest.says(protocol.BROKEN, connection=number)
+    assert guest.told()["kind"] == protocol.WINDOW
+    guest.says(protocol.RESET, channel=number)
     assert client.recv(100) == b""
 
 
@@ -90,12 +87,11 @@ def test_what_was_there_is_replaced_and_what_is_ended_takes_nobody(guest: Guest)
     end_second = guest.tunnel.listen(["1-1"])
     end_first()
     guest.connected("1-1")
-    assert guest.told()["kind"] == protocol.CONNECT
+    assert guest.told()["kind"] == protocol.OPEN
     end_second()
-    guest.says(protocol.CONNECT, connection=7, name="nothing")  # its answer comes after that
-    assert guest.told()["kind"] == protocol.BROKEN
-    with pytest.raises(ConnectionRefusedError):
-        guest.connected("1-1")
+    guest.says(protocol.OPEN, channel=7, name="nothing")  # its answer comes after that
+    assert guest.told()["kind"] == protocol.RESET
+    assert not Path("1-1").exists()
 
 
 def test_where_no_socket_can_be_made_the_start_fails_and_leaves_none(guest: Guest) -> None:
@@ -106,23 +102,45 @@ def test_where_no_socket_can_be_made_the_start_fails_and_leaves_none(guest: Gues
 
 
 def test_the_proxy_can_be_reached_from_inside(guest: Guest) -> None:
-    guest.says(protocol.CONNECT, connection=1, name=protocol.PROXY)
-    guest.says(protocol.CARRY, connection=1, body=b"GET")
+    guest.says(protocol.OPEN, channel=1, name=protocol.PROXY)
+    guest.says(protocol.DATA, channel=1, body=b"GET")
     accepted = guest.keep(guest.proxy.accept()[0])
     assert accepted.recv(3) == b"GET"
 
 
-@pytest.mark.parametrize("name", ["/var/run/docker.sock", "./proxy", "", "proxy\0", 5, ["proxy"]])
-def test_nothing_else_can(guest: Guest, name: Any) -> None:
-    guest.says(protocol.CONNECT, connection=1, name=name)
-    with contextlib.suppress(queue.Empty):
-        assert guest.sent.get(timeout=1)["kind"] == protocol.BROKEN
-        return
-    assert "no guest of ours sends" in guest.abandoned.get(timeout=SECONDS)
+@pytest.mark.parametrize("name", ["/var/run/docker.sock", "./proxy", "", "proxy\0"])
+def test_nothing_else_can(guest: Guest, name: str) -> None:
+    guest.says(protocol.OPEN, channel=1, name=name)
+    assert guest.told() == {"kind": protocol.RESET, "body": None, "channel": 1}
+
+
+def test_without_a_proxy_not_even_that(guest: Guest) -> None:
+    alone = LauncherTunnel(guest.send, guest.abandoned.put, None)
+    alone.hear({"type": protocol.OPEN, "channel": 1, "name": protocol.PROXY})
+    assert guest.told()["kind"] == protocol.RESET
+    alone.close()
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"type": protocol.OPEN, "channel": 1, "name": 5},
+        {"type": protocol.OPEN, "channel": 1, "name": "x" * 5000},
+        {"type": protocol.OPEN, "channel": 1},
+        {"type": protocol.EOF, "channel": 1, "more": "x" * 5000},
+        {"type": protocol.DATA, "channel": 1},
+        {"type": protocol.WINDOW, "channel": 1, "body": b"x"},
+    ],
+)
+def test_what_is_no_message_of_a_guests_does_not_even_wait(
+    guest: Guest, message: dict[str, Any]
+) -> None:
+    with pytest.raises((ValueError, TypeError)):
+        guest.tunnel.hear(message)
 
 
 def test_a_guest_that_breaks_the_rules_is_ended(guest: Guest) -> None:
-    guest.says(protocol.CONNECT, connection=2, name=protocol.PROXY)
+    guest.says(protocol.OPEN, channel=2, name=protocol.PROXY)
     assert "no guest of ours sends (ValueError" in guest.abandoned.get(timeout=SECONDS)
 
 
@@ -133,14 +151,27 @@ def test_what_waits_here_has_a_bound(guest: Guest) -> None:
     body = bytes(1 << 20)
     with pytest.raises(ValueError, match="more than there is room for"):
         for _ in range(MOST_WAITING // len(body) + 1):
-            guest.says(protocol.CARRY, connection=1, body=body)
+            guest.says(protocol.DATA, channel=1, body=body)
     let_go.set()
 
 
-def test_it_ends_with_the_sandbox(guest: Guest) -> None:
+def test_it_ends_with_the_sandbox_and_so_do_its_connections(guest: Guest) -> None:
+    guest.tunnel.listen(["1-1"])
+    client = guest.connected("1-1")
+    guest.told()
+    guest.tunnel.close()
+    guest.tunnel.close()
+    assert client.recv(1) == b""
+    with pytest.raises(ConnectionRefusedError):
+        guest.connected("1-1")
+    guest.tunnel.listen(["1-2"])  # nobody comes to know of these
+    with pytest.raises(ConnectionRefusedError):
+        guest.connected("1-2")
+    assert guest.abandoned.empty()
+
+
+def test_the_end_of_the_guest_is_no_fault_of_its_own(guest: Guest) -> None:
     guest.tunnel.listen(["1-1"])
     guest.gone = True
-    guest.connected("1-1")
-    guest.tunnel.close()
-    guest.tunnel.close()
+    assert guest.connected("1-1").recv(1) == b""
     assert guest.abandoned.empty()
