@@ -386,16 +386,6 @@ class Guest:
 
 
 HANDLERS: Dict[str, Callable[..., None]] = {
-    protocol.SPAWN: Guest.on_spawn,
-    protocol.SPARE: Guest.on_spare,
-    protocol.INPUT: Guest.on_input,
-    protocol.RESIZE: Guest.on_resize,
-    protocol.SIGNAL: Guest.on_signal,
-    protocol.NOTE: Guest.on_note,
-    protocol.USAGE: Guest.on_usage,
-    protocol.PROVE: Guest.on_prove,
-    protocol.VITALS: Guest.on_vitals,
-    protocol.SPACES: Guest.on_spaces,
-    protocol.FILE: Guest.on_file,
+    kind: getattr(Guest, "on_" + kind) for kind in protocol.TO_GUEST
 }
 """What is done with each message; its fields are the arguments."""

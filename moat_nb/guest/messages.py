@@ -27,6 +27,7 @@ class Decoder:
     def __init__(self, longest_line: int) -> None:
         self.longest_line = longest_line
         self.buffer = bytearray()
+        self.searched = 0  # bytes of it that have no end of a line
         self.message: Optional[Dict[str, Any]] = None  # whose body is awaited
         self.size = 0
 
@@ -46,7 +47,8 @@ class Decoder:
             yield message
 
     def _take_line(self) -> bool:
-        end = self.buffer.find(b"\n")
+        end = self.buffer.find(b"\n", self.searched)
+        self.searched = len(self.buffer) if end < 0 else 0
         if (end if end >= 0 else len(self.buffer)) > self.longest_line:
             raise ValueError("a message without end")
         if end < 0:

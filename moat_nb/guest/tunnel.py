@@ -5,14 +5,15 @@ the socket that it leads to at the other. Each channel has a window, as those of
 bytes may be on their way that the other end's socket has not taken. A channel that nobody reads
 stands still, and no other does.
 
-The far end may be hostile. It can open MOST channels, each to what ``path_of`` knows; what breaks
-the rules is a ValueError of :meth:`Tunnel.hear`.
+The far end may be hostile. It can open so many channels, each to what ``path_of`` knows; what
+breaks the rules is a ValueError of :meth:`Tunnel.hear`.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import resource
 import selectors
 import socket
 import time
@@ -22,8 +23,12 @@ from . import protocol
 
 CHUNK = 1 << 16
 WINDOW = 256 << 10
-MOST = 256
-"""Channels that one end has opened. Who connects then waits."""
+LAUNCHER, GUEST = 0, 1
+"""Of the numbers of a launcher's channels, and of a guest's, what is left by 2."""
+MOST = {LAUNCHER: 1024, GUEST: 256}
+"""Channels that each may open; five lead to a kernel. Who connects then waits."""
+SPARED = 64
+"""Descriptors that are not spent on channels."""
 BACKLOG = 1024
 """Connections that may wait to be accepted; the system may allow fewer."""
 CONNECT_SECONDS = 10.0
@@ -75,11 +80,12 @@ class Tunnel:
         send: Callable[..., None],
         path_of: Callable[[str], str],
         *,
-        launcher: bool,
+        end: int,
         patience: float = CONNECT_SECONDS,
     ) -> None:
         """``send``: as that of the attach stream. ``path_of`` has the socket that a name leads to,
-        or raises OSError. ``patience``: seconds for something to listen there."""
+        or raises OSError. ``end``: LAUNCHER or GUEST. ``patience``: seconds for something to listen
+        there."""
         self.send = send
         self.path_of = path_of
         self.patience = patience
@@ -89,9 +95,10 @@ class Tunnel:
         self.listeners: Dict[Any, str] = {}
         self.accepting = True
         self.resting_until = 0.0
-        self.parity = 0 if launcher else 1  # of its own channels' numbers
-        self.last_number = self.parity
-        self.opened = 0  # how many of the channels are its own
+        self.end = end
+        self.last_number = {LAUNCHER: 0, GUEST: -1}  # of each end's channels: they only grow
+        self.opened = {LAUNCHER: 0, GUEST: 0}  # how many of each end's there are
+        self.room = max(1, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - SPARED)
 
     def fileno(self) -> int:
         """Readable when :meth:`run_once` has something to do, but for what is :meth:`due`."""
@@ -133,7 +140,7 @@ class Tunnel:
         for key, events in self.selector.select(timeout):
             if not isinstance(key.data, Channel):
                 key.data(key.fileobj)
-            elif key.data.number in self.channels:  # or it has just ended
+            elif self.has(key.data):  # or it has just ended
                 self._move(key.data, events)
         waiting, self.connecting = self.connecting, []
         for each in waiting:
@@ -157,7 +164,7 @@ class Tunnel:
     # -------- this end's own channels
 
     def _accept(self, listener: Any) -> None:
-        if self.opened >= MOST:
+        if self.is_full(self.end):
             return
         try:
             sock = listener.accept()[0]
@@ -165,13 +172,13 @@ class Tunnel:
             if error.errno in NO_DESCRIPTOR:
                 self.resting_until = time.monotonic() + REST_SECONDS
             return  # or it has ended by itself
-        self.last_number += 2
-        channel = self._add(Channel(self.last_number, sock))
+        channel = self._add(Channel(self.last_number[self.end] + 2, sock))
         self.send(protocol.OPEN, channel=channel.number, name=self.listeners[listener])
         self._begin(channel)
 
     def _accept_or_not(self) -> None:
-        accepting = self.opened < MOST and time.monotonic() >= self.resting_until
+        rested = time.monotonic() >= self.resting_until
+        accepting = rested and not self.is_full(self.end)
         if accepting == self.accepting:
             return
         self.accepting = accepting
@@ -185,7 +192,7 @@ class Tunnel:
 
     def _connect(self, asked: Connecting) -> None:
         channel = asked.channel
-        if channel.number not in self.channels:
+        if not self.has(channel):
             return
         sock = None
         try:
@@ -205,9 +212,18 @@ class Tunnel:
 
     # -------- any channel
 
+    def has(self, channel: Channel) -> bool:
+        return self.channels.get(channel.number) is channel
+
+    def is_full(self, end: int) -> bool:
+        """Whether this end may open no further one."""
+        return self.opened[end] >= MOST[end] or len(self.channels) >= self.room
+
     def _add(self, channel: Channel) -> Channel:
+        end = channel.number % 2
         self.channels[channel.number] = channel
-        self.opened += channel.number % 2 == self.parity
+        self.last_number[end] = channel.number
+        self.opened[end] += 1
         return channel
 
     def _begin(self, channel: Channel) -> None:
@@ -275,7 +291,7 @@ class Tunnel:
 
     def _drop(self, channel: Channel, tell: bool = False) -> None:
         del self.channels[channel.number]
-        self.opened -= channel.number % 2 == self.parity
+        self.opened[channel.number % 2] -= 1
         if channel.sock is not None:
             if channel.sock in self.selector.get_map():
                 self.selector.unregister(channel.sock)
@@ -295,14 +311,15 @@ class Tunnel:
         found = self.channels.get(channel)
         if found is not None:  # or it had ended here when this was sent
             HANDLERS[kind](self, found, **fields)
-            if found.sock is not None and found.number in self.channels:
+            if found.sock is not None and self.has(found):
                 self._move(found, 0)
 
     def _open(self, number: int, name: str) -> None:
-        if number % 2 == self.parity or number in self.channels:
-            raise ValueError("a channel that is there already")
+        far = number % 2
+        if far == self.end or number <= self.last_number[far]:
+            raise ValueError("a number that is not the next")
         try:
-            if len(self.channels) - self.opened >= MOST:
+            if self.is_full(far):
                 raise OSError("too many")
             path = self.path_of(name)
         except OSError:
@@ -362,7 +379,7 @@ def listening(path: str, mode: int) -> Any:
 def of_guest(send: Callable[..., None], proxy_socket: str) -> Tunnel:
     """The guest's end: the launcher may have it connect to any socket inside. Who connects to
     ``proxy_socket``, if there is to be one, is connected to the launcher's proxy."""
-    made = Tunnel(send, lambda path: path, launcher=False)
+    made = Tunnel(send, lambda path: path, end=GUEST)
     if proxy_socket:
         made.listen(listening(proxy_socket, 0o666), protocol.PROXY)
     return made

@@ -202,7 +202,8 @@ class RunningSandbox:
         if self.run_dir.certificates.exists():
             # Before the guest imports what may read it. Of its end the proof that is awaited tells.
             with contextlib.suppress(SandboxGone):
-                guest.send(protocol.FILE, self.run_dir.certificates.read_bytes(), path=BUNDLE)
+                bundle = self.run_dir.certificates.read_bytes()
+                guest.send(protocol.FILE, bundle, within=START_TIMEOUT, path=BUNDLE)
 
     def open_sockets(self, paths: Sequence[str]) -> Callable[[], object]:
         """Have sockets here lead to the same paths inside, where these are not mounted there; what

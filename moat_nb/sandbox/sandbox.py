@@ -282,8 +282,7 @@ class Sandbox:
         return self._running.guest
 
     def requests(self) -> tuple[Record, ...]:
-        """What was asked for of the network and has ended, with what became of it, the oldest
-        first and of many the last; none with ``network.policy`` bridge."""
+        """Requests to the network that have ended, the oldest first and of many the last."""
         return read(self._running.run_dir.requests)
 
     def changes(self) -> Changes:

@@ -13,16 +13,15 @@ from typing import Any
 
 from moat_nb.errors import SandboxGone, StartError
 from moat_nb.guest import protocol, tunnel
-from moat_nb.guest.tunnel import MOST, WINDOW, Tunnel
+from moat_nb.guest.tunnel import LAUNCHER, MOST, WINDOW, Tunnel
 from moat_nb.text.untrusted import MAX_PATH
 
 __all__ = ["LauncherTunnel"]
 
-MOST_WAITING = 4 * MOST * WINDOW
-"""Bytes of the guest's that wait for the thread: twice the windows of all channels, as a channel
-that has just ended may have had one too."""
-EACH = 100
-"""Bytes that a message counts as, beside those that it carries."""
+MOST_WAITING = sum(MOST.values()) * WINDOW
+"""Bytes of the guest's that wait for the thread: the windows of all channels that there may be."""
+EACH = 700
+"""Bytes that a message takes here, beside those that it carries."""
 FIELDS = {
     protocol.OPEN: {"type", "channel", "name"},
     protocol.DATA: {"type", "channel", "body"},
@@ -46,7 +45,7 @@ class LauncherTunnel:
         self._abandon = abandon
         self._proxy = proxy
         # The proxy's socket is there before any sandbox is, so nobody waits for it.
-        self._tunnel = Tunnel(send, self._path_of, launcher=True, patience=0)
+        self._tunnel = Tunnel(send, self._path_of, end=LAUNCHER, patience=0)
         self._lock = threading.Lock()
         self._orders: list[Callable[[], None]] = []
         self._waiting = 0
@@ -116,6 +115,7 @@ class LauncherTunnel:
             self._end()
             self._tunnel.close()
             _close_all(self._listeners)  # those too that it never came to know
+            self._orders.clear()
             os.close(self._awake)
 
     def _obey(self, awake: Any) -> None:
@@ -123,7 +123,8 @@ class LauncherTunnel:
         with self._lock:
             orders, self._orders = self._orders, []
         for order in orders:
-            order()
+            if not self._ended:
+                order()
 
     def _end(self) -> None:
         with self._lock:

@@ -18,7 +18,7 @@ import pytest
 
 from moat_nb.guest import protocol, tunnel
 from moat_nb.guest.messages import Decoder, encode
-from moat_nb.guest.tunnel import WINDOW, Tunnel, listening, of_guest
+from moat_nb.guest.tunnel import GUEST, LAUNCHER, WINDOW, Tunnel, listening, of_guest
 
 SECONDS = 60
 
@@ -40,7 +40,7 @@ class Ends:
         def to_launcher(kind: str, body: bytes | None = None, **fields: Any) -> None:
             self.to_launcher.append(encode(kind, body, **fields))
 
-        self.launcher = Tunnel(to_guest, {"proxy": str(self.proxy)}.__getitem__, launcher=True)
+        self.launcher = Tunnel(to_guest, {"proxy": str(self.proxy)}.__getitem__, end=LAUNCHER)
         self.guest = of_guest(to_launcher, str(directory / "proxy"))
         self.decoders = {id(self.launcher): Decoder(1000), id(self.guest): Decoder(1000)}
 
@@ -230,7 +230,7 @@ def test_the_guests_proxy_socket_leads_to_the_launchers(ends: Ends) -> None:
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> int:
     """Channels that each end may open, so that a test needs few descriptors."""
-    monkeypatch.setattr(tunnel, "MOST", 4)
+    monkeypatch.setattr(tunnel, "MOST", {LAUNCHER: 4, GUEST: 4})
     return 4
 
 
@@ -246,7 +246,7 @@ def test_more_than_there_may_be_wait_to_be_accepted(few: int, ends: Ends) -> Non
         client.close()
         ends.settle()
         ends.accepted(server).close()
-    ends.until(lambda: ends.launcher.last_number == 2 * (few + 3))
+    ends.until(lambda: ends.launcher.last_number[LAUNCHER] == 2 * (few + 3))
     ends.settle()
     answered = [ends.accepted(server) for _ in range(few)]
     assert ends.received(answered[-1], 7) == b"at last"
@@ -296,6 +296,19 @@ def test_without_a_descriptor_for_it_a_connection_waits(
     assert ends.received(ends.accepted_soon(server), 5) == b"later"
 
 
+def test_descriptors_are_left_for_all_else(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
+    server, here = ends.server(ends.directory / "inside"), ends.directory / "here"
+    ends.guest.room = 2
+    ends.launcher.listen(listening(str(here), 0o600), "inside")
+    clients = [ends.dialled(here) for _ in range(3)]
+    ends.until(lambda: ends.launcher.last_number[LAUNCHER] == 6)
+    ends.settle()
+    assert len(ends.guest.channels) == 2
+    assert ends.chunk(clients[2]) == b""
+    for _ in range(2):
+        ends.accepted(server)
+
+
 def test_an_answer_that_comes_before_all_was_sent_is_not_lost(ends: Ends) -> None:
     client, server = ends.connected()
     server.sendall(b"413")
@@ -320,7 +333,7 @@ def test_a_fork_closes_nothing_that_has_another_ones_number(ends: Ends) -> None:
     made = ends.launcher
     numbers = [sock.fileno() for sock in (*made.listeners, made.channels[2].sock)]
     made.forget()
-    ends.launcher = Tunnel(made.send, made.path_of, launcher=True)
+    ends.launcher = Tunnel(made.send, made.path_of, end=LAUNCHER)
     del made
     gc.collect()
     for number in numbers:
@@ -334,6 +347,11 @@ WITHOUT_RULES: dict[str, list[dict[str, Any]]] = {
     "a number of ours": [{"kind": protocol.OPEN, "channel": 4, "name": "proxy"}],
     "a number twice": [
         {"kind": protocol.OPEN, "channel": 7, "name": "proxy"},
+        {"kind": protocol.OPEN, "channel": 7, "name": "proxy"},
+    ],
+    "a number that was there": [
+        {"kind": protocol.OPEN, "channel": 7, "name": "proxy"},
+        {"kind": protocol.RESET, "channel": 7},
         {"kind": protocol.OPEN, "channel": 7, "name": "proxy"},
     ],
     "no number": [{"kind": protocol.OPEN, "channel": "7", "name": "proxy"}],
