@@ -40,6 +40,12 @@ class Guest:
         sock.settimeout(SECONDS)
         return sock
 
+    def await_end(self) -> None:
+        for thread in threading.enumerate():
+            if thread.name == "moat-tunnel":
+                thread.join(SECONDS)
+                assert not thread.is_alive()
+
     def connected(self, path: str) -> socket.socket:
         client = self.keep(socket.socket(socket.AF_UNIX))
         client.connect(path)
@@ -58,10 +64,7 @@ def guest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Guest]:
     made = Guest(Path())
     yield made
     made.tunnel.close()
-    for thread in threading.enumerate():
-        if thread.name == "moat-tunnel":
-            thread.join(SECONDS)
-            assert not thread.is_alive()
+    made.await_end()
     for sock in made.opened:
         sock.close()
 
@@ -162,6 +165,7 @@ def test_it_ends_with_the_sandbox_and_so_do_its_connections(guest: Guest) -> Non
     guest.tunnel.close()
     guest.tunnel.close()
     assert client.recv(1) == b""
+    guest.await_end()
     with pytest.raises(ConnectionRefusedError):
         guest.connected("1-1")
     guest.tunnel.listen(["1-2"])  # nobody comes to know of these
@@ -174,4 +178,5 @@ def test_the_end_of_the_guest_is_no_fault_of_its_own(guest: Guest) -> None:
     guest.tunnel.listen(["1-1"])
     guest.gone = True
     assert guest.connected("1-1").recv(1) == b""
+    guest.await_end()
     assert guest.abandoned.empty()
