@@ -4,7 +4,6 @@ launcher's death in one way. The other end is the program :mod:`moat_nb.host.cle
 from __future__ import annotations
 
 import contextlib
-import json
 import subprocess
 import sys
 import threading
@@ -61,7 +60,7 @@ class Reaper:
             assert self._process.stdin is not None
             # If the reaper was killed, finish() does its work.
             with contextlib.suppress(BrokenPipeError):
-                self._process.stdin.write(json.dumps(task).encode() + b"\n")
+                self._process.stdin.write(cleanup.write_task(task))
 
     def finish(self, within: float | None = None) -> None:
         """Remove everything, and return when that is done, or in ``within`` seconds: the reaper
@@ -71,7 +70,7 @@ class Reaper:
             if self._process.stdin.closed:
                 return
             with contextlib.suppress(BrokenPipeError):
-                self._process.stdin.write(b'{"kind": "launcher_done"}\n')
+                self._process.stdin.write(cleanup.write_task({"kind": "launcher_done"}))
             self._process.stdin.close()
             tasks, self._tasks = self._tasks, []
             try:

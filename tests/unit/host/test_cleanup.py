@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 import subprocess
@@ -13,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from moat_nb.host import cleanup
-from moat_nb.host.cleanup import clean, remove_mount_point, remove_tree
+from moat_nb.host.cleanup import clean, remove_mount_point, remove_tree, write_task
 from tests.unit.deep import nest
 
 
@@ -28,11 +27,11 @@ def test_a_promise_that_the_launcher_died_in_the_middle_of_was_not_acted_on(
     for name in ("whole", "half"):
         (tmp_path / name).mkdir()
     whole, half = (
-        json.dumps({"kind": "directory", "path": str(tmp_path / name)}).encode()
+        write_task({"kind": "directory", "path": str(tmp_path / name)})
         for name in ("whole", "half")
     )
     words = [sys.executable, "-I", "-S", cleanup.__file__]
-    subprocess.run(words, input=whole + b"\n" + half, check=True, timeout=300)
+    subprocess.run(words, input=whole + half[:-1], check=True, timeout=300)
     assert [path.name for path in tmp_path.iterdir()] == ["half"]
 
 
