@@ -10,8 +10,9 @@ import contextlib
 import io
 import json
 import os
+import socket
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from moat_nb.egress.proxy.exchange import check_host, target_of
 from moat_nb.egress.proxy.http1 import MAX_HEAD, Http1Connection, end_to_end, two_frames
 from moat_nb.errors import ConfigError, MoatError
 from moat_nb.excludes.suggest import scan
-from moat_nb.guest import protocol
+from moat_nb.guest import protocol, tunnel
 from moat_nb.host.on_demand import _record
 from moat_nb.host.run_directory import RunDir
 from moat_nb.notebook.imports import _names
@@ -59,7 +60,7 @@ MESSAGES: tuple[dict[str, Any], ...] = (
     {"type": protocol.SPACES, "id": "1", "spaces": [{"path": "/tmp", "used": 5, "full": True}]},
     {"type": protocol.SPARE},
     {"type": protocol.INSTALLED, "packages": [["moat_five-1.0", True], ["x", False]]},
-    {"type": protocol.OUTPUT, "id": "1", "stream": 1, "data": "eA=="},
+    {"type": protocol.OUTPUT, "id": "1", "stream": 1, "size": 1},
     {"type": protocol.SPAWNED, "id": "1", "pid": 5},
     {"type": protocol.FAILED, "id": "1", "error": "no", "missing": False},
     {"type": protocol.EXITED, "id": "1", "code": 0, "signal": None, "oom": False},
@@ -101,10 +102,48 @@ def guest_client(pieces: list[bytes]) -> None:
     harmless(str(failed))
 
 
-LINES = st.lists(nearly(*MESSAGES), max_size=5).map(
-    lambda messages: b"".join(json.dumps(one).encode() + b"\n" for one in messages)
+def as_bytes(messages: Iterable[Any]) -> bytes:
+    """Each a line, and one byte behind those that have a size, which may be another."""
+    return b"".join(
+        json.dumps(one).encode()
+        + b"\n"
+        + (b"x" if isinstance(one, dict) and "size" in one else b"")
+        for one in messages
+    )
+
+
+LINES = st.lists(nearly(*MESSAGES), max_size=5).map(as_bytes)
+SEED = as_bytes(MESSAGES)
+
+OF_TUNNEL: tuple[dict[str, Any], ...] = (
+    {"type": protocol.OPEN, "channel": 1, "name": "proxy"},
+    {"type": protocol.DATA, "channel": 2, "body": "x"},
+    {"type": protocol.WINDOW, "channel": 2, "count": 1},
+    {"type": protocol.EOF, "channel": 2},
+    {"type": protocol.RESET, "channel": 2},
 )
-SEED = b"".join(json.dumps(message).encode() + b"\n" for message in MESSAGES)
+
+
+def channels(messages: list[Any]) -> None:
+    """The launcher's end of the tunnel takes each, or ends the sandbox for it; it dials nothing."""
+
+    def path_of(name: str) -> str:
+        raise PermissionError(name)
+
+    def send(kind: str, body: bytes | None = None, **fields: Any) -> None:
+        assert kind in protocol.OF_TUNNEL
+
+    made = tunnel.Tunnel(send, path_of, end=tunnel.LAUNCHER, patience=0)
+    here, client = socket.socketpair()
+    with contextlib.closing(made), client:
+        made._begin(made._add(tunnel.Channel(2, here)))
+        with contextlib.suppress(ValueError, TypeError, KeyError, AttributeError):
+            for message in messages:
+                fields = {**message, **({"body": b"x"} if "body" in message else {})}
+                made.hear(fields.pop("type"), **fields)
+        made.run_once(0)
+        assert len(made.channels) <= 1
+        assert all(len(each.pending) <= tunnel.WINDOW for each in made.channels.values())
 
 
 # ---------------------------------------------------------------- files
@@ -258,6 +297,7 @@ CHUNKED = (
 
 TARGETS: dict[str, Target] = {
     "guest client, messages": (in_pieces(LINES), guest_client),
+    "tunnel, messages": (st.lists(nearly(*OF_TUNNEL), max_size=6), channels),
     "guest client, bytes": (
         in_pieces(mutated(SEED, *SEED.splitlines(keepends=True))),
         guest_client,
