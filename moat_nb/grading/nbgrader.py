@@ -52,7 +52,7 @@ from moat_nb.host.cleanup import remove_tree
 from moat_nb.host.scratch import scratch_directory
 from moat_nb.sandbox.approval import check
 from moat_nb.sandbox.images import build_images
-from moat_nb.sandbox.project import plan_project
+from moat_nb.sandbox.project import LaunchPlan, plan_project
 from moat_nb.text.terminal import LOGGER
 from moat_nb.text.untrusted import as_dict
 
@@ -89,6 +89,7 @@ def use_sandboxes(config: Any, *, kernel: str = "") -> None:
     if Autograde.init_assignment is not _init_assignment:
         # What nbgrader's own hook before it raises is passed over.
         Autograde.init_assignment = _init_assignment
+        Autograde.convert_notebooks = _convert_notebooks
 
 
 def _steps(config: Any, name: str) -> list[Any]:
@@ -100,6 +101,22 @@ def _steps(config: Any, name: str) -> list[Any]:
     if name == "autograde" and not {Execute, SandboxedExecute} & {*steps}:
         raise MoatError(f"c.Autograde.{name}_preprocessors has no Execute to take the place of")
     return steps
+
+
+_convert = Autograde.convert_notebooks
+
+
+def _convert_notebooks(converter: Any) -> None:
+    """Refuse what no submission could start by before nbgrader removes an earlier result, as it
+    does with ``--force``, and once for all of them."""
+    execute = SandboxedExecute(parent=converter)
+    if execute.enabled:
+        try:
+            execute.plan(Path(converter.coursedir.root))
+        except MoatError as error:
+            converter.log.error("%s", error)
+            raise NbGraderException(str(error)) from error
+    _convert(converter)
 
 
 _copy = Autograde.init_assignment
@@ -214,17 +231,22 @@ class SandboxedExecute(Execute):  # type: ignore[misc]  # which has no types
         resources[VERDICT] = words
         return nbformat.from_dict(nb), resources
 
+    def plan(self, root: Path) -> LaunchPlan:
+        """What each submission of the course at ``root`` is started by. Raises MoatError."""
+        made = plan_project(
+            Path(self.project or root).absolute(),
+            self.runtime or None,
+            overrides={"workspace": "notebook", "spare": False},
+        )
+        check(made)
+        return made
+
     def _run(self, nb: Any, place: _Place) -> tuple[Run, Outputs]:
         language = nb.metadata.get("kernelspec", {}).get("language", "python")
         if language != "python":
             raise MoatError(f"{place.source} is in {language}; tests run in Python alone")
         tests = of_nbgrader(place.source, place.tests(), release=place.release)
-        plan = plan_project(
-            Path(self.project or place.course.root).absolute(),
-            self.runtime or None,
-            overrides={"workspace": "notebook", "spare": False},
-        )
-        check(plan)
+        plan = self.plan(Path(place.course.root))
         build_images(plan)  # whoever waits sees it, and no submission's time counts for it
         has_limit = self.timeout is not None and self.timeout > 0
         limit = self.timeout if has_limit else self.whole_timeout

@@ -258,6 +258,19 @@ def test_root_grades_too(taught: Taught) -> None:
     assert "No response" in taught.comments()["bob"]
 
 
+def test_a_file_that_starts_nothing_is_said_once_and_removes_no_result(taught: Taught) -> None:
+    for student in ("ada", "bob"):
+        taught.hand_in(student, {"squares": HONEST[0], "sum_of_squares": SUM})
+    taught("nbgrader", "autograde", "ps1")
+    file = taught.directory / "moat.yaml"
+    file.write_text(f"{file.read_text()}\nkernle: {{}}\n")
+    said = taught("nbgrader", "autograde", "ps1", "--force", code=1)
+    assert said.count("unknown key 'kernle'; did you mean 'kernel'?") == 1
+    assert "Traceback" not in said
+    assert taught.scores() == {"ada": FULL, "bob": FULL}
+    assert len([*taught.directory.glob("autograded/*/ps1/problem1.ipynb")]) == 2
+
+
 def test_what_a_submission_shows_acts_in_no_page(taught: Taught) -> None:
     """Nor with --no-execute, where the outputs are those that were handed in."""
     show = f"from IPython.display import HTML, display\ndisplay(HTML({SCRIPT!r}))\n"
