@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -252,6 +253,18 @@ def serve(workspace: Workspace, make: Callable[[], MoatServer]) -> None:
     finally:
         os.chdir("/")
         workspace.close()
+        end_request_threads()
+
+
+REQUEST_THREAD = "AnyIO worker thread"
+
+
+def end_request_threads() -> None:
+    """A request that is under way when the loop ends leaves its thread of anyio's waiting, and the
+    interpreter would wait for that for ever: as JupyterLab does, seen with anyio 4.16."""
+    for thread in threading.enumerate():
+        if thread.name == REQUEST_THREAD and hasattr(thread, "stop"):
+            thread.stop()
 
 
 PAGE = {

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import subprocess
+import sys
 
 import pytest
 
@@ -32,6 +34,39 @@ def test_a_log_line_does_not_steer_the_terminal() -> None:
     record = logging.LogRecord("n", logging.INFO, "f", 1, "at %s", ("\x1b]52;c;eA==\x07",), None)
     assert "\x1b]" not in PlainFormatter(color=False).format(record)
     assert record.args == ("\x1b]52;c;eA==\x07",)
+
+
+UNDER_WAY = """
+import asyncio
+import anyio.to_thread
+from moat_nb.jupyter.server import app
+loop = asyncio.new_event_loop()
+async def request():
+    await anyio.to_thread.run_sync(lambda: None)
+    loop.stop()
+    await asyncio.sleep(1000)
+task = loop.create_task(request())
+loop.run_forever()
+print([thread.name for thread in app.threading.enumerate()][1:], flush=True)
+"""
+
+
+def test_a_request_under_way_does_not_keep_the_server_from_its_end(tmp_path) -> None:
+    code = f"{UNDER_WAY}app.end_request_threads()\n"
+    argv = [sys.executable, "-W", "ignore", "-c", code]
+    done = subprocess.run(argv, stdout=subprocess.PIPE, timeout=120, check=False, cwd=tmp_path)
+    assert done.stdout == b"['AnyIO worker thread']\n"
+
+
+def test_jupyters_own_waits_for_ever(tmp_path) -> None:
+    """The control: should it end by itself one day, ours may go."""
+    argv = [sys.executable, "-W", "ignore", "-c", UNDER_WAY]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, cwd=tmp_path) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"['AnyIO worker thread']\n"
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(3)
+        process.kill()
 
 
 @pytest.mark.parametrize(("front_end", "module"), [("lab", "jupyterlab"), ("notebook", "notebook")])
