@@ -19,13 +19,15 @@ NO_WARNING = "PYDEVD_DISABLE_FILE_VALIDATION"
 
 
 def import_alone() -> None:
-    """Import it before what uses it; ImportError where ipykernel's own import would fail."""
+    """Import it before what uses it, where that can be had without debugpy."""
     if NAME in sys.modules or importlib.util.find_spec("debugpy") is None:
         return
     kept = sys.modules.get("debugpy")
     sys.modules["debugpy"] = None  # type: ignore[assignment] # an import of it fails
     try:
         module: Any = importlib.import_module(NAME)
+    except ImportError:
+        return  # of a version that needs it, or has no debugger: who uses it imports it
     finally:
         del sys.modules["debugpy"]
         if kept is not None:
@@ -42,8 +44,12 @@ def _defer(module: Any) -> None:
     real_explorer, real_start = module.VariableExplorer, module.Debugger.start
 
     def complete() -> None:
+        try:
+            vars(module).update(_of_debugpy())
+        except ImportError:
+            module._is_debugpy_available = False
+            raise
         module.VariableExplorer, module.Debugger.start = real_explorer, real_start
-        vars(module).update(_of_debugpy())
 
     class VariableExplorer:
         def __getattr__(self, name: str) -> Any:

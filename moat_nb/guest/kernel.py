@@ -49,12 +49,9 @@ def preload(names: Sequence[str], in_no_hurry: bool = False) -> Optional[str]:
     def load(names: Sequence[str]) -> None:
         if in_no_hurry:
             _import_at_low_priority(names)
-        for name in names:
-            importlib.import_module(name)
+        _import(names)
 
     try:
-        if own:
-            debugger.import_alone()
         load(own)
         if others:
             as_kernel.import_all(others, load)
@@ -66,14 +63,21 @@ def preload(names: Sequence[str], in_no_hurry: bool = False) -> Optional[str]:
     return None
 
 
+def _import(names: Sequence[str]) -> None:
+    for name in names:
+        if name == debugger.NAME:
+            debugger.import_alone()
+        else:
+            importlib.import_module(name)
+
+
 def _import_at_low_priority(names: Sequence[str]) -> None:
     """In a thread that ends: a priority cannot be raised again, and kernels are to have theirs."""
 
     def imports() -> None:
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOWEST_PRIORITY)
         try:
-            for name in names:
-                importlib.import_module(name)
+            _import(names)
         except (Exception, SystemExit):
             pass  # as it may want to be the main thread's, it is tried there once more
 

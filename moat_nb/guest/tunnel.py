@@ -199,10 +199,12 @@ class Tunnel:
             sock = socket.socket(socket.AF_UNIX)
             sock.setblocking(False)
             sock.connect(asked.path)
-        except OSError:  # nobody listens yet, too many wait there, or there is no descriptor
+        except OSError as error:
             if sock is not None:
                 sock.close()
-            if time.monotonic() - asked.since < self.patience:
+            nobody = error.errno in (errno.ENOENT, errno.ECONNREFUSED)
+            patience = self.patience if nobody else CONNECT_SECONDS  # for what is full for a moment
+            if time.monotonic() - asked.since < patience:
                 self.connecting.append(asked)
             else:
                 self._drop(channel, tell=True)
@@ -216,8 +218,9 @@ class Tunnel:
         return self.channels.get(channel.number) is channel
 
     def is_full(self, end: int) -> bool:
-        """Whether this end may open no further one."""
-        return self.opened[end] >= MOST[end] or len(self.channels) >= self.room
+        """Whether this end may open no further one: of few descriptors the guest has a quarter."""
+        room = self.room if end == LAUNCHER else self.room // 4
+        return self.opened[end] >= MOST[end] or self.opened[end] >= room
 
     def _add(self, channel: Channel) -> Channel:
         end = channel.number % 2

@@ -66,7 +66,7 @@ def clean(tasks: list[dict[str, Any]], linger: float) -> None:
                 time.sleep(max(0.0, settled - time.monotonic()))
                 if not in_use(f"{task['root']}/{task['relative']}", task.get("note", "")):
                     remove_mount_point(task["root"], task["relative"], task["inode"])
-        except OSError:
+        except (OSError, ImportError):  # an interpreter may be replaced while this one runs
             continue
 
 

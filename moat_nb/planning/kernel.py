@@ -32,6 +32,7 @@ __all__ = ["PRELOAD", "KernelPlan", "kernel_user", "plan_kernel", "unsupported",
 
 
 PRELOAD = (
+    "ipykernel.debugger",
     "ipykernel.kernelapp",
     "ipykernel.ipkernel",
     "ipykernel.zmqshell",

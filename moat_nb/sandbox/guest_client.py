@@ -89,6 +89,8 @@ class GuestClient:
         self._broken: str | None = None
         self.abandoned: str | None = None
         """Why it was killed, when it did not do what a guest must do in time."""
+        self._delivering = False
+        """Somebody here takes what a process has said, and the guest may wait for that."""
         self._patience = PRELOAD_SECONDS
         self.stopping: str | None = None
         """Why, set by who is about to end it, so that its end needs no other reason."""
@@ -113,7 +115,7 @@ class GuestClient:
             self._send(encode(kind, body, **fields), limit)
         except TimeoutError as error:
             reason = f"the guest took nothing that it was sent in {limit:g} s"
-            if within is None:
+            if within is None and not self._delivering:
                 self.abandon(f"{reason}, so it was ended")
             raise SandboxGone(self.gone or reason) from error
 
@@ -125,7 +127,7 @@ class GuestClient:
     def _send(self, message: bytes, limit: float | None) -> None:
         """Raises SandboxGone, and TimeoutError."""
         if not self._sending.acquire(timeout=-1 if limit is None else limit):
-            raise SandboxGone("the guest does not take what it is sent")
+            raise TimeoutError
         try:
             self._attach_stream.send(message, limit)
         except TimeoutError:
@@ -223,7 +225,7 @@ class GuestClient:
         self._answers[answered_by, id] = answer
         if self.gone is not None:
             raise SandboxGone(self.gone)
-        self.send(kind, id=id)
+        self.send(kind, id=id, within=timeout)
         try:
             return answer.result(timeout=timeout)
         except FutureTimeout:
@@ -237,8 +239,10 @@ class GuestClient:
         decoder = Decoder(MAX_LINE)
         try:
             while chunk := self._receive():
+                self._delivering = True
                 for message in decoder.feed(chunk):
                     self._handle(message)
+                self._delivering = False
             reason = self.stopping or self.abandoned or self._broken or "the sandbox has ended"
         except Exception as error:
             # Whatever a hostile message provokes (a RecursionError, an OverflowError, ...), those

@@ -14,7 +14,6 @@ from typing import Any
 from moat_nb.errors import SandboxGone, StartError
 from moat_nb.guest import protocol, tunnel
 from moat_nb.guest.tunnel import LAUNCHER, MOST, WINDOW, Tunnel
-from moat_nb.text.untrusted import MAX_PATH
 
 __all__ = ["LauncherTunnel"]
 
@@ -22,13 +21,15 @@ MOST_WAITING = sum(MOST.values()) * WINDOW
 """Bytes of the guest's that wait for the thread: the windows of all channels that there may be."""
 EACH = 700
 """Bytes that a message takes here, beside those that it carries."""
-FIELDS = {
-    protocol.OPEN: {"type", "channel", "name"},
-    protocol.DATA: {"type", "channel", "body"},
-    protocol.WINDOW: {"type", "channel", "count"},
-    protocol.EOF: {"type", "channel"},
-    protocol.RESET: {"type", "channel"},
+FIELDS: dict[str, dict[str, type]] = {
+    protocol.OPEN: {"type": str, "channel": int, "name": str},
+    protocol.DATA: {"type": str, "channel": int, "body": bytes},
+    protocol.WINDOW: {"type": str, "channel": int, "count": int},
+    protocol.EOF: {"type": str, "channel": int},
+    protocol.RESET: {"type": str, "channel": int},
 }
+LARGEST = 1 << 53
+LONGEST_NAME = 100
 
 
 class LauncherTunnel:
@@ -60,15 +61,17 @@ class LauncherTunnel:
         """Make sockets here that lead to the same paths inside, in place of any that are there;
         what is returned ends them. StartError."""
         listeners: dict[socket.socket, str] = {}
-        try:
-            for path in paths:
-                Path(path).unlink(missing_ok=True)
-                listeners[tunnel.listening(path, 0o600)] = path
-        except OSError as error:
-            _close_all(listeners)
-            raise StartError(f"{path}: no socket can be made there: {error.strerror}") from error
-        with self._lock:
-            self._listeners.update(listeners)
+        with self._lock:  # or the end of who had a path before takes the new one's away
+            try:
+                for path in paths:
+                    Path(path).unlink(missing_ok=True)
+                    listeners[tunnel.listening(path, 0o600)] = path
+            except (OSError, ValueError) as error:
+                _close_all(listeners)
+                words = getattr(error, "strerror", None) or error
+                raise StartError(f"{path}: no socket can be made there: {words}") from error
+            if not self._ended:
+                self._listeners.update(listeners)
         if not self._order(partial(self._listen, listeners)):
             _close_all(listeners)
         return partial(self._order, partial(self._end_listeners, tuple(listeners)))
@@ -76,9 +79,11 @@ class LauncherTunnel:
     def hear(self, message: dict[str, Any]) -> None:
         """Take one of the guest's messages; ValueError for one that no guest of ours sends, and
         when more wait than a guest of ours ever sends."""
-        name = message.get("name", "")
-        if message.keys() != FIELDS[message["type"]] or len(name) > MAX_PATH:
+        if {key: type(value) for key, value in message.items()} != FIELDS[message["type"]]:
             raise ValueError("no message about a channel")
+        numbers = (message["channel"], message.get("count", 0))
+        if max(map(abs, numbers)) > LARGEST or len(message.get("name", "")) > LONGEST_NAME:
+            raise ValueError("a number, or a name, that is none")
         size = len(message.get("body", b"")) + EACH
         with self._lock:
             self._waiting += size
@@ -115,7 +120,7 @@ class LauncherTunnel:
             self._end()
             self._tunnel.close()
             _close_all(self._listeners)  # those too that it never came to know
-            self._orders.clear()
+            self._orders.clear()  # nothing is added to either any more
             os.close(self._awake)
 
     def _obey(self, awake: Any) -> None:
@@ -142,7 +147,8 @@ class LauncherTunnel:
         with self._lock:
             paths = {self._listeners.pop(listener, "") for listener in listeners}
             for path in paths - {"", *self._listeners.values()}:  # or another one is there now
-                Path(path).unlink(missing_ok=True)
+                with contextlib.suppress(OSError):
+                    Path(path).unlink()
 
     def _hear(self, message: dict[str, Any], size: int) -> None:
         with self._lock:

@@ -102,3 +102,22 @@ def test_a_version_that_does_it_in_another_way_is_imported_as_it_is(tmp_path: Pa
     (tmp_path / "debugpy.py").write_text("")
     code = "import ipykernel.debugger as module\nassert module._is_debugpy_available\n"
     run("debugger.import_alone()\n" + code + "assert 'debugpy' in sys.modules", tmp_path)
+
+
+def test_a_version_that_needs_debugpy_is_left_to_who_uses_it(tmp_path: Path) -> None:
+    package = tmp_path / "ipykernel"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "debugger.py").write_text("import debugpy\n")
+    (tmp_path / "debugpy.py").write_text("")
+    run("debugger.import_alone()\nimport ipykernel.debugger, debugpy\n", tmp_path)
+
+
+def test_a_debugpy_that_does_not_import_is_no_debugger(tmp_path: Path) -> None:
+    (tmp_path / "debugpy").mkdir()
+    (tmp_path / "debugpy/__init__.py").write_text("")
+    code = (
+        "try:\n    module.VariableExplorer().track\nexcept ImportError:\n    pass\n"
+        "assert not module._is_debugpy_available\n"
+    )
+    run(DEFERRED + code, tmp_path)

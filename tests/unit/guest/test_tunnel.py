@@ -207,10 +207,8 @@ def test_who_comes_too_early_is_connected_once_somebody_listens(ends: Ends) -> N
     assert ends.received(ends.accepted(server), 5) == b"early"
 
 
-def test_where_nobody_ever_listens_the_connection_is_closed(
-    ends: Ends, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tunnel, "CONNECT_SECONDS", 0.1)
+def test_where_nobody_ever_listens_the_connection_is_closed(ends: Ends) -> None:
+    ends.guest.patience = 0.1
     here = ends.directory / "here"
     ends.launcher.listen(listening(str(here), 0o600), "nowhere")
     client = ends.dialled(here)
@@ -296,7 +294,7 @@ def test_without_a_descriptor_for_it_a_connection_waits(
     assert ends.received(ends.accepted_soon(server), 5) == b"later"
 
 
-def test_descriptors_are_left_for_all_else(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_descriptors_are_left_for_all_else(ends: Ends) -> None:
     server, here = ends.server(ends.directory / "inside"), ends.directory / "here"
     ends.guest.room = 2
     ends.launcher.listen(listening(str(here), 0o600), "inside")

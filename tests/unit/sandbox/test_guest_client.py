@@ -583,6 +583,21 @@ def test_any_word_is_a_sign_of_life(hurried: None, far: Far) -> None:
     assert far.guest.gone is None
 
 
+def test_a_guest_that_nobody_hears_is_not_ended_for_taking_nothing(hurried: None, far: Far) -> None:
+    """As behind a pager: it waits to be heard."""
+    heard, let_go = threading.Event(), threading.Event()
+    far.ready()
+    process = far.spawn(on_output=lambda stream, data: heard.set() or let_go.wait(300))
+    far.tell("output", b"a page", id=process.id, stream=1)
+    assert heard.wait(300)
+    with pytest.raises(SandboxGone, match="took nothing"):
+        for _ in range(100):
+            far.guest.send("note", text="x" * 100_000)
+    assert far.guest.gone is None
+    assert not far.attach_stream.closed.is_set()
+    let_go.set()
+
+
 def test_no_silence_counts_while_the_launcher_itself_does_not_listen(
     hurried: None, far: Far
 ) -> None:
@@ -642,7 +657,7 @@ def test_a_signal_that_is_not_taken_at_once_is_given_up_and_ends_nothing(
     far.ready()
     running = far.spawn()
     far.guest._sending.acquire()  # somebody sends what is long
-    with pytest.raises(SandboxGone, match="does not take"):
+    with pytest.raises(SandboxGone, match="took nothing"):
         running.signal(2)
     far.guest._sending.release()
     assert far.guest.gone is None

@@ -97,6 +97,17 @@ def test_what_was_there_is_replaced_and_what_is_ended_takes_nobody(guest: Guest)
     assert not Path("1-1").exists()
 
 
+def test_who_comes_after_has_the_path_whenever_the_one_before_ends(guest: Guest) -> None:
+    end = guest.tunnel.listen(["1-1"])
+    for _ in range(200):
+        end()
+        end = guest.tunnel.listen(["1-1"])
+        assert Path("1-1").exists()
+    guest.says(protocol.OPEN, channel=1, name="")  # its answer comes after all ends
+    guest.told()
+    guest.connected("1-1")
+
+
 def test_where_no_socket_can_be_made_the_start_fails_and_leaves_none(guest: Guest) -> None:
     with pytest.raises(StartError, match="no/such: no socket can be made there: No such"):
         guest.tunnel.listen(["1-1", "no/such"])
@@ -128,6 +139,13 @@ def test_without_a_proxy_not_even_that(guest: Guest) -> None:
     "message",
     [
         {"type": protocol.OPEN, "channel": 1, "name": 5},
+        {"type": protocol.OPEN, "channel": 1, "name": ["proxy"]},
+        {"type": protocol.OPEN, "channel": 1 << 60, "name": "proxy"},
+        {"type": protocol.EOF, "channel": "x" * 5000},
+        {"type": protocol.EOF, "channel": True},
+        {"type": protocol.WINDOW, "channel": 1, "count": 10**400},
+        {"type": protocol.WINDOW, "channel": 1, "count": "1"},
+        {"type": ["open"], "channel": 1},
         {"type": protocol.OPEN, "channel": 1, "name": "x" * 5000},
         {"type": protocol.OPEN, "channel": 1},
         {"type": protocol.EOF, "channel": 1, "more": "x" * 5000},
