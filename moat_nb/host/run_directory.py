@@ -51,6 +51,7 @@ __all__ = [
 
 CLIENTS = "relay-"
 IMAGES = "images"
+PROXY_SOCKET, CERTIFICATES = "proxy", "ca.pem"
 SOCKET_PATH_LIMIT = 107
 LONGEST_SOCKET = len("/12345678/s/123456-5")
 
@@ -157,12 +158,12 @@ class RunDir:
 
     @property
     def proxy_socket(self) -> Path:
-        return self.network / "proxy"
+        return self.network / PROXY_SOCKET
 
     @property
     def certificates(self) -> Path:
         """Of whom programs inside trust."""
-        return self.network / "ca.pem"
+        return self.network / CERTIFICATES
 
     @property
     def accounts(self) -> Path:

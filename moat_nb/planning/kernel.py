@@ -21,7 +21,7 @@ from moat_nb.planning.lacks import lack_of, wanted
 from moat_nb.planning.layout import lay_out
 from moat_nb.planning.limits import MIB, Hardening, Limits, share
 from moat_nb.planning.mounts import EmptyFile, MountPlan
-from moat_nb.planning.network import PROXY, NetworkPlan, plan_network
+from moat_nb.planning.network import PROXY, NetworkPlan, has_certificates, plan_network
 from moat_nb.planning.ports import plan_ports
 from moat_nb.planning.repository import git_variables, with_repository
 from moat_nb.planning.spaces import spaces
@@ -217,7 +217,7 @@ def _guest_settings(
         skeleton=Skeleton(SKELETON, HOME) if image is not None and image.has_hooks else None,
         ports=tuple(dict.fromkeys(port for _, port in config.ports)),
         proxy_socket=PROXY if tunnel and network.egress is not None else "",
-        files=int(tunnel and network.certificates),
+        files=int(tunnel and has_certificates(network.trust, network.egress)),
     )
 
 

@@ -12,6 +12,7 @@ from moat_nb.egress.policy.hostnames import HOST_GATEWAY
 from moat_nb.egress.policy.network_policy import NetworkPolicy
 from moat_nb.errors import Problem
 from moat_nb.guest.settings import PortForward
+from moat_nb.host.run_directory import CERTIFICATES, PROXY_SOCKET
 
 __all__ = [
     "BUNDLE",
@@ -20,6 +21,7 @@ __all__ = [
     "PROXY",
     "PROXY_PORT",
     "NetworkPlan",
+    "has_certificates",
     "intercepts",
     "notice",
     "plan_network",
@@ -32,7 +34,7 @@ __all__ = [
 PLACE = "/run/moat/network"
 """Inside, read-only: the proxy's socket, and the certificates."""
 
-PROXY = f"{PLACE}/proxy"
+PROXY = f"{PLACE}/{PROXY_SOCKET}"
 
 SHOWN_HOSTS = 3
 
@@ -52,11 +54,6 @@ class NetworkPlan:
     """The variables by which programs inside find the way out."""
     notices: tuple[str, ...]
     problems: tuple[Problem, ...]
-
-    @property
-    def certificates(self) -> bool:
-        """Whether :data:`BUNDLE` is there."""
-        return bool(self.trust) or intercepts(self.egress)
 
 
 def plan_network(config: Config, *, trust: tuple[str, ...]) -> NetworkPlan:
@@ -147,7 +144,7 @@ def _problems(config: Config) -> Iterator[Problem]:
         yield Problem(where=where, what=what, hint="have the host's program listen elsewhere")
 
 
-BUNDLE = f"{PLACE}/ca.pem"
+BUNDLE = f"{PLACE}/{CERTIFICATES}"
 
 
 PROXY_PORT = 30128
@@ -174,6 +171,11 @@ READ_BUNDLES = (
     "REQUESTS_CA_BUNDLE",
     "SSL_CERT_FILE",  # OpenSSL, and with it python's ssl, Ruby, wget; Go; uv
 )
+
+
+def has_certificates(trust: tuple[str, ...], egress: NetworkPolicy | None) -> bool:
+    """Whether :data:`BUNDLE` is there."""
+    return bool(trust) or intercepts(egress)
 
 
 def intercepts(egress: NetworkPolicy | None) -> bool:

@@ -15,7 +15,7 @@ from moat_nb.errors import StartError
 from moat_nb.guest.tunnel import listening
 from moat_nb.host.certificates import certificate_bundle
 from moat_nb.host.run_directory import RunDir
-from moat_nb.planning.network import intercepts
+from moat_nb.planning.network import has_certificates, intercepts
 from moat_nb.planning.spec import ContainerSpec
 
 __all__ = ["set_up_proxy"]
@@ -64,8 +64,8 @@ def _authority(run_dir: RunDir, spec: ContainerSpec) -> Interception | None:
 
 def _make_directory(run_dir: RunDir, spec: ContainerSpec, intercept: Interception | None) -> None:
     run_dir.network.mkdir(mode=0o700)
-    own = [Path(intercept.certificate).read_bytes()] if intercept is not None else []
-    if spec.trust or own:
+    if has_certificates(spec.trust, spec.egress):
+        own = [] if intercept is None else [Path(intercept.certificate).read_bytes()]
         file = run_dir.certificates
         file.write_bytes(certificate_bundle(spec.trust, *own))
         file.chmod(0o644)

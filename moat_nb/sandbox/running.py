@@ -19,7 +19,7 @@ from moat_nb.guest.settings import served_socket
 from moat_nb.host.reaper import Reaper
 from moat_nb.host.rotating_log import BoundedLog
 from moat_nb.host.run_directory import Owner, RunDir, SandboxState, base_directory, sweep
-from moat_nb.planning.network import BUNDLE
+from moat_nb.planning.network import BUNDLE, has_certificates
 from moat_nb.planning.spaces import spaces
 from moat_nb.planning.spec import ContainerSpec, Instance, SandboxSpec
 from moat_nb.planning.walk import Budget
@@ -199,7 +199,7 @@ class RunningSandbox:
         proxy = None if self.proxy is None else self.run_dir.proxy_socket
         self.tunnel = LauncherTunnel(guest.send_patiently, guest.abandon, proxy)
         guest.on_tunnel = self.tunnel.hear
-        if self.run_dir.certificates.exists():
+        if has_certificates(self.spec.trust, self.spec.egress):
             # Before the guest imports what may read it. Of its end the proof that is awaited tells.
             with contextlib.suppress(SandboxGone):
                 bundle = self.run_dir.certificates.read_bytes()

@@ -282,7 +282,7 @@ class Sandbox:
         return self._running.guest
 
     def requests(self) -> tuple[Record, ...]:
-        """Requests to the network that have ended, the oldest first and of many the last."""
+        """Requests that have ended, the oldest first, of many the last; none with policy bridge."""
         return read(self._running.run_dir.requests)
 
     def changes(self) -> Changes:
