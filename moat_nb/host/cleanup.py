@@ -5,7 +5,7 @@ reads on stdin what a start is *about* to make. Once stdin ends, it removes all 
 order. The pipe closes when the launcher stops, and when it dies, by SIGKILL too.
 
 One stands beside each sandbox, so the program imports what an interpreter has built in: json,
-contextlib and signal would take as long as all else, and as much memory.
+contextlib and signal would take 9 ms, where the interpreter itself takes 12.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ PRELOAD = (
     "IPython.core.logger",
 )
 """What every ipykernel imports between its start and its first reply, but for debugpy: the guest
-leaves it to who debugs."""
+leaves it to who debugs, and so the debugger comes before what imports it."""
 
 
 @dataclass(frozen=True, kw_only=True)

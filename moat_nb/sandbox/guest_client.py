@@ -239,10 +239,8 @@ class GuestClient:
         decoder = Decoder(MAX_LINE)
         try:
             while chunk := self._receive():
-                self._delivering = True
                 for message in decoder.feed(chunk):
                     self._handle(message)
-                self._delivering = False
             reason = self.stopping or self.abandoned or self._broken or "the sandbox has ended"
         except Exception as error:
             # Whatever a hostile message provokes (a RecursionError, an OverflowError, ...), those
@@ -325,7 +323,9 @@ class GuestClient:
             stream, data = message["stream"], message["body"]
             if stream not in (STDOUT, STDERR):
                 raise ValueError(f"no stream {stream!r:.40}")
+            self._delivering = True
             process.hear(stream, data)
+            self._delivering = False
         elif kind == protocol.SPAWNED:
             process.spawned.set_result(number(message["pid"]))
         elif kind == protocol.FAILED:
