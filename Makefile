@@ -19,7 +19,7 @@ unit: check
 	$(VENV)/bin/pytest tests/unit -m "not machine" $(PARALLEL)
 
 test: check
-	@sh .ci/need bwrap:bubblewrap chromium:chromium dockerd:docker.io mmdebstrap:mmdebstrap slirp4netns:slirp4netns ip:iproute2 nsenter:util-linux curl:curl git:git node:nodejs npm:npm
+	@sh .ci/need bwrap:bubblewrap chromium:chromium dockerd:docker.io mmdebstrap:mmdebstrap slirp4netns:slirp4netns ip:iproute2 nsenter:util-linux curl:curl git:git node:nodejs npm:npm ssh:openssh-client sshd:openssh-server
 	MOAT_TEST_ATTACKS=docs/security.md $(VENV)/bin/pytest --ignore=tests/conformance --ignore=tests/grading --ignore=tests/hub $(PARALLEL)
 
 check: $(VENV)/.test
@@ -40,7 +40,7 @@ test-engines: $(VENV)/.test
 # All of tests/integration/ once more, with no directory of sockets shared; STREAM takes a part of it.
 STREAM ?= tests/integration
 test-stream: $(VENV)/.test
-	@sh .ci/need bwrap:bubblewrap dockerd:docker.io mmdebstrap:mmdebstrap slirp4netns:slirp4netns ip:iproute2 nsenter:util-linux curl:curl git:git node:nodejs npm:npm
+	@sh .ci/need bwrap:bubblewrap dockerd:docker.io mmdebstrap:mmdebstrap slirp4netns:slirp4netns ip:iproute2 nsenter:util-linux curl:curl git:git node:nodejs npm:npm ssh:openssh-client sshd:openssh-server
 	MOAT_TEST_TRANSPORT=stream $(VENV)/bin/pytest $(STREAM) $(PARALLEL)
 
 # A class of forty, and ways to earn points without an answer, on each runtime.

@@ -31,6 +31,7 @@ _RUN = """\
 set -eu
 PATH="$PATH:/usr/sbin:/sbin"
 ip link set lo up
+[ -z "$ADDRESS" ] || ip addr add "$ADDRESS/32" dev lo
 mount --bind "$RESOLV" "$(readlink -f /etc/resolv.conf)"
 # The shell is the first process, and takes in what containers leave behind. An engine that was
 # killed is started again, as a service is.
@@ -50,8 +51,11 @@ class PrivateEngine:
     anything of the machine's. It does not outlive the thread that starts it.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, address: str = "", options: tuple[str, ...] = ()) -> None:
+        """``address`` is its network namespace's own, beside 127.0.0.1; ``options`` dockerd's."""
         self.directory = directory
+        self._address = address
+        self._more_options = options
         self.socket = directory / "docker.sock"
         self._cgroup = f"moat-nb-tests-{secrets.token_hex(4)}"
         self._log = directory / "dockerd.log"
@@ -65,7 +69,7 @@ class PrivateEngine:
         try:
             self._process = self._spawn(
                 (*NAMESPACES, "sh", "-c", _RUN, "dockerd", *self._options()),
-                env={**os.environ, "RESOLV": str(resolv)},
+                env={**os.environ, "RESOLV": str(resolv), "ADDRESS": self._address},
             )
             until_it_answers(self._process, str(self.socket), self._log)
             self._network = self._spawn(
@@ -85,7 +89,14 @@ class PrivateEngine:
             *("--exec-root", str(self.directory / "exec")),
             *("--pidfile", str(self.directory / "pid"), "--cgroup-parent", f"/{self._cgroup}"),
             *("--bridge=none", "--iptables=false", "--ip-masq=false"),
+            *self._more_options,
         )
+
+    @property
+    def on_its_machine(self) -> tuple[str, ...]:
+        """Words in front of a command that has the engine's network."""
+        assert self._process is not None
+        return ("nsenter", "--target", str(self._process.pid), "--net", "--")
 
     def _spawn(self, command: tuple[str, ...], **options: Any) -> subprocess.Popen[bytes]:
         with self._log.open("ab") as log:

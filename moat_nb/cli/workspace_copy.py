@@ -15,9 +15,11 @@ from moat_nb.errors import MoatError
 from moat_nb.host.machine import Host
 from moat_nb.host.run_directory import base_directory, sandbox_states
 from moat_nb.planning.mounts import is_within
+from moat_nb.runtimes.registry import choose
 from moat_nb.sandbox.comparison import GIT
 from moat_nb.sandbox.tree import Tree
 from moat_nb.sandbox.workspace_copy import Difference, WorkspaceCopy
+from moat_nb.sandbox.workspace_elsewhere import WorkspaceElsewhere
 from moat_nb.text.tables import table
 from moat_nb.text.terminal import printable
 
@@ -70,18 +72,22 @@ def pull(project: str, paths: Sequence[str], *, force: bool) -> int:
 
 
 def discard(project: str, *, yes: bool) -> int:
-    copy = _copy(project)
+    copy, elsewhere = _copies(project)
     if not copy.tree.is_dir():
         print(_nothing(copy, ()))
         return 0
-    if _in_use(copy):
+    if _in_use(copy) or (elsewhere is not None and elsewhere.in_use):
         raise MoatError(f"a sandbox works on the copy of {copy.source}; `moat-nb stop` ends it")
+    if not yes and elsewhere is not None:
+        elsewhere.fetch()
     if not yes and (lost := _lost(copy)):
         if not is_there():
             raise MoatError(f"{lost.splitlines()[0]}; --yes removes the copy with it")
         if not asked(f"{lost}\nRemove the copy with this?"):
             print("nothing was removed", file=sys.stderr)
             return 1
+    if elsewhere is not None:
+        elsewhere.discard()
     copy.discard()
     print("removed the copy; the next start makes another")
     return 0
@@ -103,13 +109,22 @@ def _lost(copy: WorkspaceCopy) -> str:
 
 
 def _copy(project: str) -> WorkspaceCopy:
+    """As it is now, wherever it is."""
+    copy, elsewhere = _copies(project)
+    if elsewhere is not None:
+        elsewhere.fetch()
+    return copy
+
+
+def _copies(project: str) -> tuple[WorkspaceCopy, WorkspaceElsewhere | None]:
     host = Host.current()
     config = load(project, home=host.home)
-    copy = WorkspaceCopy.of(config, host, anyway=True)
+    runtime, _ = choose(None, config, host, os.environ)
+    copy = WorkspaceCopy.of(config, host, runtime.capabilities.elsewhere, anyway=True)
     if copy is None:
         why = "its sandboxes work on the project's own files"
         raise MoatError(f"{config.path}: {why}; `workspace: {{mode: volume}}` gives them a copy")
-    return copy
+    return copy, WorkspaceElsewhere.of(copy, runtime)
 
 
 def _in_use(copy: WorkspaceCopy) -> bool:

@@ -25,3 +25,6 @@ class Capabilities:
     """The directories that it makes inside a tmpfs, for a mount there, are root's."""
     binds_files: bool = True
     """A single file can be mounted, not only a directory."""
+    elsewhere: str = ""
+    """How to name the machine that it is on, which has none of this one's files; empty for this
+    one."""

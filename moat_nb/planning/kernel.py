@@ -15,6 +15,7 @@ from moat_nb.host.machine import MOAT_USER, Host, User
 from moat_nb.planning.accounts import NAME
 from moat_nb.planning.caches import cache_binds, cache_environment, cache_problems
 from moat_nb.planning.capabilities import Capabilities
+from moat_nb.planning.elsewhere import on_volumes
 from moat_nb.planning.image import SKELETON, ImagePlan, image_plan
 from moat_nb.planning.interpreter import with_interpreter
 from moat_nb.planning.lacks import lack_of, wanted
@@ -88,6 +89,7 @@ def plan_kernel(
         ),
         user=user,
         accounts=runtime.images and runtime.binds_files,
+        elsewhere=bool(runtime.elsewhere),
         env=_environment(config, host, network, on_host=not runtime.images),
         workdir=WORKSPACE,
         mounts=mounts,
@@ -104,7 +106,7 @@ def plan_kernel(
         notices=(
             *network.notices,
             *mounts.notices,
-            *copy_notices(config),
+            *copy_notices(config, runtime.elsewhere),
             *_user_notices(config, user, host),
             *_cpu_notices(config, host),
             *(image.notices if image is not None else ()),
@@ -127,6 +129,8 @@ def _mounts(config: Config, host: Host, runtime: Capabilities, limits: Limits) -
         caches=() if any(cache_problems(config)) else cache_binds(config, host),
     )
     mounts = with_repository(mounts, host)
+    if runtime.elsewhere:
+        mounts = on_volumes(mounts, config)
     return mounts if runtime.images else with_interpreter(mounts, config, host)
 
 

@@ -6,7 +6,7 @@ import posixpath
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import PurePosixPath
 
-from moat_nb.planning.mounts import Bind, EmptyFile, Mount, MountPlan
+from moat_nb.planning.mounts import Bind, EmptyFile, Mount, MountPlan, Volume
 
 __all__ = ["can_write", "covered", "hidden", "hidden_files", "points", "to_host", "to_sandbox"]
 
@@ -18,26 +18,26 @@ def to_sandbox(path: str, plan: MountPlan) -> str | None:
 
 def can_write(path: str, plan: MountPlan) -> bool:
     """Whether a host path shows inside where it is not read-only."""
-    return any(not bind.read_only and not bind.copy_of for bind, _ in _shown_at(path, plan))
+    return any(not m.read_only and not m.copy_of for m, _ in _shown_at(path, plan))
 
 
-def _shown_at(path: str, plan: MountPlan) -> Iterator[tuple[Bind, str]]:
-    """Where a host path stands inside, or a copy of it does, by which bind; the bind of most of it
-    first."""
+def _shown_at(path: str, plan: MountPlan) -> Iterator[tuple[Bind | Volume, str]]:
+    """Where a host path stands inside, or a copy of it does, by which mount; the mount of most of
+    it first."""
     host = PurePosixPath(posixpath.normpath(path))
     by_target = _by_target(plan)
-    binds = [mount for mount in plan if isinstance(mount, Bind)]
-    for bind in sorted(binds, key=lambda bind: len(_known_as(bind)), reverse=True):
-        if host.is_relative_to(_known_as(bind)):
-            inside = posixpath.join(bind.target, host.relative_to(_known_as(bind)))
+    shown = [m for m in plan if isinstance(m, (Bind, Volume)) and _known_as(m)]
+    for mount in sorted(shown, key=lambda mount: len(_known_as(mount)), reverse=True):
+        if host.is_relative_to(_known_as(mount)):
+            inside = posixpath.join(mount.target, host.relative_to(_known_as(mount)))
             inside = posixpath.normpath(inside)
-            if _on_top(inside, by_target) is bind:
-                yield bind, inside
+            if _on_top(inside, by_target) is mount:
+                yield mount, inside
 
 
-def _known_as(bind: Bind) -> str:
+def _known_as(mount: Bind | Volume) -> str:
     """Users and clients name their own files, whichever copy of them a sandbox has."""
-    return bind.copy_of or bind.source
+    return mount.copy_of or (mount.source if isinstance(mount, Bind) else "")
 
 
 def to_host(path: str, cwd: str, plan: MountPlan) -> str | None:

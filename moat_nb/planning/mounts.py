@@ -64,11 +64,14 @@ class Bind:
 
 @dataclass(frozen=True, kw_only=True)
 class Volume:
-    """An engine's named volume."""
+    """An engine's named volume. ``cache`` is what ``kernel.cache`` keeps on an engine elsewhere."""
 
     name: str
     target: str
     read_only: bool = False
+    role: Literal["project", "cache"] = "project"
+    copy_of: str = ""
+    """The host directory that an engine elsewhere has a copy of."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -267,7 +270,8 @@ def mount_row(mount: Mount) -> tuple[str, str, str, str]:
         return mount.target, kind(mount), "ro", "covers an excluded file"
     mode = "ro" if mount.read_only else "rw"
     if isinstance(mount, Volume):
-        return mount.target, kind(mount), mode, mount.name
+        purpose = f" (copy of {mount.copy_of})" if mount.copy_of else ""
+        return mount.target, kind(mount), mode, mount.name + purpose
     purpose = {"project": "", "interpreter": " (this Python)"}.get(mount.role, f" ({mount.role})")
     return mount.target, kind(mount), mode, mount.source + purpose
 

@@ -22,6 +22,7 @@ from moat_nb.planning.builtin_services import (
     ServiceInputs,
     resolve,
 )
+from moat_nb.planning.elsewhere import on_volumes
 from moat_nb.planning.layout import exclude_size, lay_out
 from moat_nb.planning.limits import MIB, Hardening, Limits, share
 from moat_nb.planning.mount_paths import hidden, hidden_files
@@ -214,6 +215,8 @@ def _plan(
         limits=limits,
         host=host,
     )
+    if kernel.elsewhere:
+        mounts = on_volumes(mounts, config)
     spec = ContainerSpec(
         name=f"{config.name}-{service.name}",
         role="sidecar",
@@ -227,6 +230,7 @@ def _plan(
         workdir="",
         mounts=mounts.with_mounts(*_data(service, mounts.mounts, config, limits)),
         limits=limits,
+        elsewhere=kernel.elsewhere,
         hardening=Hardening(isolation=kernel.hardening.isolation),
         network="sandbox",
         egress=kernel.egress if entry.models else None,

@@ -56,4 +56,4 @@ def spaces(mounts: MountPlan, limits: Limits) -> Iterator[Space]:
 
 
 def _is_project(mount: Bind | Volume) -> bool:
-    return isinstance(mount, Volume) or mount.role == "project"
+    return mount.role == "project"

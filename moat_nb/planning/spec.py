@@ -97,6 +97,8 @@ class ContainerSpec:
     """By name, the ports inside that lead here from ports of this machine."""
     tunnel: bool = False
     """The attach stream carries all connections: launcher and sandbox share no directory."""
+    elsewhere: bool = False
+    """Its machine has none of this one's files: the guest travels with the container."""
     labels: tuple[tuple[str, str], ...] = ()
     notices: tuple[str, ...] = ()
     """What the user must be told at a start: the choice of runtime, what can be reached, limits."""

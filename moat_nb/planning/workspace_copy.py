@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,37 +16,40 @@ from moat_nb.planning.caches import digest_of
 __all__ = ["copy_notices", "copy_problems", "directory_of", "tree_of", "with_copy"]
 
 
-def directory_of(source: Path, host: Host) -> Path:
-    """What is kept of one directory's copy; no sandbox sees more of it than the tree."""
-    return host.workspaces / digest_of(str(source))
+def directory_of(source: Path, host: Host, elsewhere: str = "") -> Path:
+    """What is kept of one directory's copy; no sandbox sees more of it than the tree. Of a copy on
+    a machine ``elsewhere``, the tree is what was last brought there, or from there."""
+    there = f"-{hashlib.sha256(elsewhere.encode()).hexdigest()[:16]}" if elsewhere else ""
+    return host.workspaces / f"{digest_of(str(source))}{there}"
 
 
 def tree_of(directory: Path) -> Path:
     return directory / "tree"
 
 
-def with_copy(config: Config, host: Host) -> Config:
+def with_copy(config: Config, host: Host, elsewhere: str = "") -> Config:
     """The copy in the workspace's place. The first start makes it, and until then the project's
-    own directory stands for it in a plan."""
+    own directory stands for it in a plan. ``elsewhere``: see :class:`Capabilities`."""
     if config.workspace_mode != "volume":
         return config
 
     def mount(entry: MountEntry) -> MountEntry:
         if entry.target != WORKSPACE:
             return entry
-        tree = tree_of(directory_of(entry.source, host))
+        tree = tree_of(directory_of(entry.source, host, elsewhere))
         source = tree if tree.is_dir() else entry.source
         return replace(entry, source=source, copy_of=entry.source)
 
     return replace(config, mounts=tuple(map(mount, config.mounts)))
 
 
-def copy_notices(config: Config) -> Iterator[str]:
+def copy_notices(config: Config, elsewhere: str = "") -> Iterator[str]:
+    where = f" at {elsewhere}" if elsewhere else ""
     for entry in config.mounts:
         if entry.copy_of is not None:
             yield (
-                f"workspace: a copy of {entry.copy_of}: `moat-nb diff` shows what is changed in "
-                "it, `moat-nb pull` brings it back"
+                f"workspace: a copy of {entry.copy_of}{where}: `moat-nb diff` shows what is "
+                "changed in it, `moat-nb pull` brings it back"
             )
 
 

@@ -6,7 +6,9 @@ it and hand over its attach stream. Spawning, signalling, waiting and proving ar
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -30,6 +32,7 @@ __all__ = [
     "ImageConfig",
     "Runtime",
     "SandboxStreams",
+    "Volumes",
 ]
 
 BRIDGES = frozenset({"bridge", "podman"})
@@ -48,6 +51,8 @@ class Availability:
     hint: str = ""
     socket: str = ""
     """The engine's, where there is one."""
+    named: bool = False
+    """The user's settings name this one, so no other may stand in for it."""
     denied: bool = False
     """It is there, and this user may not open its socket."""
 
@@ -141,9 +146,35 @@ class Containers(Protocol):
         directory, and nothing that it holds. Raises StartError."""
 
 
+class Volumes(Protocol):
+    """The volumes of an engine elsewhere, for copies of projects. Methods raise StartError."""
+
+    def token(self, name: str) -> str | None:
+        """What the volume was made with; None where there is none of ours."""
+
+    def in_use(self, name: str) -> bool:
+        """Whether a container that runs has it."""
+
+    def make(self, name: str, token: str) -> None: ...
+
+    def remove(self, name: str) -> None:
+        """Harmless where it is missing; StartError where a container has it."""
+
+    def put(self, name: str, archive: Iterable[bytes]) -> None:
+        """Unpack a tar, whose paths begin with ``workspace``, over what is there."""
+
+    def get(self, name: str) -> AbstractContextManager[Iterator[bytes]]:
+        """All that it holds, as such a tar."""
+
+
 class Runtime(Protocol):
     @property
     def capabilities(self) -> Capabilities: ...
+
+    @property
+    def volumes(self) -> Volumes:
+        """To be asked for where ``capabilities.elsewhere`` says where; StartError elsewhere."""
+        raise StartError(f"{self.capabilities.name}: it is on this machine")
 
     @property
     def containers(self) -> Containers:

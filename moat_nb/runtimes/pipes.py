@@ -124,7 +124,10 @@ class PipeStream(AttachStream):
 
 def ready(descriptor: int, event: int, give_up: float | None) -> bool:
     """Whether ``event``, or an end or an error, comes until the monotonic clock is at ``give_up``;
-    looks once when that has passed."""
+    looks once when that has passed. BrokenPipeError where ``descriptor`` is that of what another
+    thread has closed."""
+    if descriptor < 0:
+        raise BrokenPipeError("the sandbox was closed")
     poll = select.poll()
     poll.register(descriptor, event)
     left = None if give_up is None else max(0.0, give_up - time.monotonic()) * 1000

@@ -11,9 +11,10 @@ from moat_nb.host.machine import Host
 from moat_nb.runtimes.apple import Apple
 from moat_nb.runtimes.base import Runtime
 from moat_nb.runtimes.bubblewrap.runtime import Bubblewrap
+from moat_nb.runtimes.docker.endpoint import VARIABLES as ENGINE_VARIABLES
 from moat_nb.runtimes.docker.runtime import Docker
 
-__all__ = ["RUNTIMES", "choose"]
+__all__ = ["ENGINE_VARIABLES", "RUNTIMES", "choose"]
 
 
 RUNTIMES: dict[str, Callable[[Host, Mapping[str, str]], Runtime]] = {
@@ -39,6 +40,8 @@ def choose(
             return _named(name, host, environ), f"runtime: {name} ({source})"
     engine = Docker("docker", environ)
     found = engine.available()
+    if found.named and not found.usable:
+        raise RuntimeUnavailable(f"docker: {found.detail}; {found.hint}")
     note = "; runtime: apple is for Macs" if elsewhere else ""
     if found.usable:
         return engine, f"runtime: docker ({found.detail}{note})"

@@ -162,11 +162,11 @@ def _volumes(
     which any file can say, so none is one project's own."""
     places = {entry.target: entry.where for entry in entries}
     for mount in spec.mounts:
+        if not isinstance(mount, (Bind, Volume)) or mount.role == "cache" or mount.copy_of:
+            continue  # it is kept by the project's directory, and no other project's sees it
         if isinstance(mount, Volume):
             source = f"the engine's volume {mount.name}"
-        elif isinstance(mount, Bind) and mount.role == "cache":
-            continue  # it is kept by the project's directory, and no other project's sees it
-        elif isinstance(mount, Bind) and mount.source in spec.mounts.keep:
+        elif mount.source in spec.mounts.keep:
             source = mount.source
         else:
             continue

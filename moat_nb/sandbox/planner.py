@@ -10,9 +10,9 @@ from typing import Any
 
 from moat_nb.config.model import Config
 from moat_nb.sandbox.approval import Approve, check, check_again
+from moat_nb.sandbox.fresh_copy import with_fresh_copy
 from moat_nb.sandbox.permissions import Permissions
 from moat_nb.sandbox.project import LaunchPlan, plan_project
-from moat_nb.sandbox.workspace_copy import with_fresh_copy
 from moat_nb.text.progress import Progress
 
 __all__ = ["Planner"]

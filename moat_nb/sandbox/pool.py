@@ -16,6 +16,7 @@ from dataclasses import replace
 
 from moat_nb.egress.upstream import READ_VARIABLES
 from moat_nb.errors import MoatError
+from moat_nb.runtimes.registry import ENGINE_VARIABLES
 from moat_nb.sandbox.project import LaunchPlan
 from moat_nb.sandbox.running import RunningSandbox
 from moat_nb.text.progress import Progress, Silent
@@ -38,7 +39,7 @@ def key_of(plan: LaunchPlan) -> str:
         replace(spec, mounts=replace(spec.mounts, missing=())).digest
         for spec in (plan.spec, *plan.sidecar_specs)
     ]
-    outside = [plan.environ.get(name) for name in ("DOCKER_HOST", *READ_VARIABLES)]
+    outside = [plan.environ.get(name) for name in (*ENGINE_VARIABLES, *READ_VARIABLES)]
     # What a service is given on its stdin is in its config alone, and its env in no repr.
     services = [(service, service.env) for service in plan.config.services]
     # The values of services' secrets, as far as they are known without asking another program.

@@ -17,6 +17,7 @@ from moat_nb.config.overrides import override
 from moat_nb.config.reader import load_with_problems
 from moat_nb.errors import Problem, RuntimeUnavailable, collected, refusal_of
 from moat_nb.host.machine import Host
+from moat_nb.planning.elsewhere import elsewhere_problems
 from moat_nb.planning.image import ImagePlan
 from moat_nb.planning.kernel import plan_kernel, unwritable
 from moat_nb.planning.lacks import Lack, told
@@ -95,16 +96,23 @@ def plan_project(
     config, problems = file, [*wrong]
     with collected(problems):
         config = override(file, home=host.home, **(overrides or {}))
+    chosen, why = _choose(runtime, config, host, environ, problems)
+    elsewhere = chosen.capabilities.elsewhere
+    if elsewhere:
+        config = replace(config, workspace_mode="volume")
+    with collected(problems):
         asked = (overrides or {}).get("workspace") == "notebook"
         config = in_directory(config, directory, anywhere=asked)
-        config = with_copy(with_requirements(config), host)
-    chosen, why = _choose(runtime, config, host, environ, problems)
+        config = with_copy(with_requirements(config), host, elsewhere)
     kernel = plan_kernel(config, host, chosen.capabilities, kernels=kernels)
     problems += [*kernel.problems, *chosen.check(kernel.spec, config)]
     sidecars: tuple[SidecarPlan, ...] = ()
     if chosen.capabilities.sidecars:
         with collected(problems):
             sidecars = plan_services(config, kernel.spec, host)
+    if elsewhere:
+        specs = (kernel.spec, *(sidecar.spec for sidecar in sidecars))
+        problems += elsewhere_problems(config, elsewhere, specs)
     lacks = [problem for problem in problems if isinstance(problem, Lack)]
     if not config.kernel.require_dependencies:
         problems = [problem for problem in problems if not isinstance(problem, Lack)]

@@ -12,9 +12,9 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
@@ -24,17 +24,16 @@ from moat_nb.host.cleanup import remove_tree
 from moat_nb.host.machine import Host, User
 from moat_nb.host.whole_file import write_whole
 from moat_nb.planning.kernel import kernel_user
-from moat_nb.planning.mounts import Bind, is_below, is_within
+from moat_nb.planning.mounts import is_below, is_within
 from moat_nb.planning.walk import Over
 from moat_nb.planning.workspace_copy import directory_of, tree_of
 from moat_nb.sandbox.changes import DANGEROUS, RANKS, judged
 from moat_nb.sandbox.comparison import GIT, Comparison, Known, Pair, Skipped
-from moat_nb.sandbox.project import LaunchPlan
 from moat_nb.sandbox.tree import Tree
 from moat_nb.text.progress import Progress, Silent
 from moat_nb.text.terminal import LOGGER
 
-__all__ = ["Difference", "Pulled", "WorkspaceCopy", "with_fresh_copy"]
+__all__ = ["Difference", "Pulled", "WorkspaceCopy"]
 
 
 WAITED_SECONDS = 60.0
@@ -85,14 +84,16 @@ class WorkspaceCopy:
     """For one look at each tree; who has little does not wait for others either."""
 
     @classmethod
-    def of(cls, config: Config, host: Host, *, anyway: bool = False) -> WorkspaceCopy | None:
-        """That of a project; None where its sandboxes work on its own files, unless one was left
-        from before and is asked for ``anyway``."""
+    def of(
+        cls, config: Config, host: Host, elsewhere: str = "", *, anyway: bool = False
+    ) -> WorkspaceCopy | None:
+        """That of a project, on this machine or ``elsewhere``; None where its sandboxes work on its
+        own files, unless one was left from before and is asked for ``anyway``."""
         entry = next(mount for mount in config.mounts if mount.target == WORKSPACE)
         source = Path(os.path.realpath(entry.copy_of or entry.source))
-        directory = directory_of(source, host)
+        directory = directory_of(source, host, elsewhere)
         left = anyway and tree_of(directory).is_dir()
-        if config.workspace_mode != "volume" and not left:
+        if config.workspace_mode != "volume" and not (left or elsewhere):
             return None
         targets = [mount.target for mount in config.mounts]
         targets += [volume.target for volume in config.volumes]
@@ -119,7 +120,7 @@ class WorkspaceCopy:
     def refresh(self, progress: Progress | None = None) -> tuple[str, ...]:
         """Make the copy, or bring into it what changed in the project since; returns what a start
         is to say."""
-        with self._locked():
+        with self.locked():
             if not self.is_there:
                 self._known.unlink(missing_ok=True)
                 self._remove_tree()  # a copy that did not end
@@ -158,7 +159,7 @@ class WorkspaceCopy:
         """What the sandboxes changed, by path; of some paths, or what lies below them."""
         if not self.is_there:
             return ()
-        with self._locked(), self._compared() as compared:
+        with self.locked(), self._compared() as compared:
             return tuple(self._differences(compared, below))
 
     def pull(
@@ -172,7 +173,7 @@ class WorkspaceCopy:
         """
         if not self.is_there:
             return Pulled()
-        with self._locked(), self._compared(mask=mask) as compared:
+        with self.locked(), self._compared(mask=mask) as compared:
             found = tuple(self._differences(compared, below))
             wanted = {
                 one.path: one
@@ -196,7 +197,7 @@ class WorkspaceCopy:
 
     def discard(self) -> None:
         """Forget the copy with all that was changed in it; the next start makes another."""
-        with self._locked():
+        with self.locked():
             self._known.unlink(missing_ok=True)
             self._remove_tree()
 
@@ -218,11 +219,11 @@ class WorkspaceCopy:
         return self.directory / "known.json"
 
     @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """One at a time."""
+    def locked(self, name: str = "lock") -> Iterator[None]:
+        """One at a time, of those who ask for this name."""
         try:
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with (self.directory / "lock").open("a") as file:
+            with (self.directory / name).open("a") as file:
                 try:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError:
@@ -357,28 +358,6 @@ class _Bringing:
 
 def _above(path: str) -> set[str]:
     return {str(above) for above in PurePosixPath(path).parents}
-
-
-def with_fresh_copy(
-    plan: LaunchPlan,
-    planned: Callable[[Config], LaunchPlan],
-    progress: Callable[[], Progress],
-) -> LaunchPlan:
-    """The plan of a start that works on a copy, once the copy is there and as the project is now;
-    any other as it is. Raises MoatError."""
-    copy = WorkspaceCopy.of(plan.config, plan.host)
-    if copy is None:
-        return plan
-    shown = progress()
-    try:
-        words = copy.refresh(shown)
-    finally:
-        shown.close()
-    again = planned(plan.file)
-    mounted = (m.source for m in again.spec.mounts if isinstance(m, Bind) and m.copy_of)
-    if str(copy.tree) not in mounted:
-        raise MoatError(f"the copy of {copy.source} was removed meanwhile; start it again")
-    return replace(again, spec=replace(again.spec, notices=(*again.spec.notices, *words)))
 
 
 def _some(paths: Collection[str]) -> str:

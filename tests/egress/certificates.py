@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import ipaddress
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -31,6 +32,13 @@ def write_authority(directory: Path, hosts: Sequence[str]) -> tuple[Path, Path]:
     return paths
 
 
+def _name(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
+
+
 def _sign(
     name: str, key: Key, issuer_key: Key, issuer: str, hosts: Sequence[str] | None
 ) -> x509.Certificate:
@@ -54,6 +62,5 @@ def _sign(
         usage = dict.fromkeys(_USES, False) | {"key_cert_sign": True}
         builder = builder.add_extension(x509.KeyUsage(**usage), True)
     else:
-        names = x509.SubjectAlternativeName([x509.DNSName(host) for host in hosts])
-        builder = builder.add_extension(names, False)
+        builder = builder.add_extension(x509.SubjectAlternativeName(map(_name, hosts)), False)
     return builder.sign(issuer_key, hashes.SHA256())

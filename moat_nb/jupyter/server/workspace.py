@@ -23,10 +23,10 @@ from moat_nb.config.model import WORKSPACE, Config, Network
 from moat_nb.errors import MoatError, SandboxGone
 from moat_nb.planning.spec import GUEST_PATH
 from moat_nb.sandbox.approval import check_again
+from moat_nb.sandbox.fresh_copy import with_fresh_copy
 from moat_nb.sandbox.permissions import Permissions
 from moat_nb.sandbox.project import LaunchPlan, plan_project
 from moat_nb.sandbox.sandbox import Sandbox
-from moat_nb.sandbox.workspace_copy import with_fresh_copy
 from moat_nb.text.progress import Silent
 from moat_nb.text.untrusted import number
 

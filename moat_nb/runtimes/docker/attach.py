@@ -67,7 +67,7 @@ class DockerStream(AttachStream):
             answer = self._client.wait(name, timeout=None, condition="removed")
             self._status = answer.get("StatusCode")
         except engine_errors() as error:
-            self._lost = f"the engine ended, or did not tell how the container did: {error}"
+            self._lost = f"the engine ended, or the connection to it: {error}"
         finally:
             self._client.close()
 
@@ -75,7 +75,7 @@ class DockerStream(AttachStream):
         give_up = None if timeout is None else time.monotonic() + timeout
         rest = memoryview(data)
         while rest:
-            if not ready(self._descriptor(), select.POLLOUT, give_up):
+            if not ready(self._socket.fileno(), select.POLLOUT, give_up):
                 if len(rest) < len(data):
                     self.kill()
                 raise TimeoutError("the sandbox does not read")
@@ -85,7 +85,7 @@ class DockerStream(AttachStream):
     def receive(self, timeout: float | None = None) -> bytes:
         give_up = None if timeout is None else time.monotonic() + timeout
         while True:
-            if not ready(self._descriptor(), select.POLLIN, give_up):
+            if not ready(self._socket.fileno(), select.POLLIN, give_up):
                 raise TimeoutError("the sandbox says nothing")
             wanted = min(self._left, 1 << 16) or HEADER.size - len(self._header)
             data = self._socket.recv(wanted)
@@ -102,12 +102,6 @@ class DockerStream(AttachStream):
                 return data
             self._stderr += data
             del self._stderr[:-STDERR_TAIL]
-
-    def _descriptor(self) -> int:
-        number = self._socket.fileno()
-        if number < 0:
-            raise BrokenPipeError("the sandbox was closed")
-        return number
 
     def kill(self) -> None:
         # What else has to go, and a kill that the engine does not take now, is the reaper's.

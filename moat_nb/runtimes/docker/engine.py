@@ -13,6 +13,8 @@ from urllib.parse import quote
 
 from moat_nb.host.cleanup import connect_http
 from moat_nb.runtimes.base import BRIDGES
+from moat_nb.runtimes.docker.endpoint import endpoint_of
+from moat_nb.runtimes.docker.forwarded import socket_of
 
 if TYPE_CHECKING:
     import docker
@@ -52,9 +54,10 @@ class EngineFacts:
 
 
 def sockets(environ: Mapping[str, str]) -> dict[str, str]:
-    """``{unix socket's path: "docker" or "podman"}``, in the order in which they are tried."""
-    if url := environ.get("DOCKER_HOST"):
-        return {url.removeprefix("unix://"): "docker"}
+    """``{unix socket's path: "docker" or "podman"}``, in the order in which they are tried. Raises
+    EndpointError where the user's settings name an engine that cannot be reached."""
+    if (endpoint := endpoint_of(environ)) is not None:
+        return {socket_of(endpoint, environ): "docker"}
     run = environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}"
     return {
         "/var/run/docker.sock": "docker",

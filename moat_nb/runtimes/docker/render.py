@@ -104,8 +104,12 @@ def _host_config(spec: ContainerSpec, shared_network: str, facts: EngineFacts) -
 def _mounts(spec: ContainerSpec) -> list[dict[str, Any]]:
     """``Mounts``, not ``Binds``: a missing source is then an error, not a new directory."""
     guest = Bind(source=str(PACKAGE / "guest"), target=GUEST_PATH, read_only=True)
-    rendered = []
-    for mount in (*((guest,) if spec.role == "kernel" else ()), *spec.mounts):
+    here = spec.role == "kernel" and not spec.elsewhere
+    rendered: list[dict[str, Any]] = []
+    if spec.role == "kernel" and spec.elsewhere:
+        # One of its own, which is removed with it; filled before it starts.
+        rendered.append({"Type": "volume", "Target": GUEST_PATH})
+    for mount in (*((guest,) if here else ()), *spec.mounts):
         if isinstance(mount, EmptyFile):
             empty = str(PACKAGE / "runtimes" / "empty")
             mount = Bind(source=empty, target=mount.target, read_only=True)  # noqa: PLW2901

@@ -6,6 +6,7 @@ import contextlib
 import http.client
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,9 @@ from moat_nb.runtimes.base import (
     SandboxStreams,
 )
 from moat_nb.runtimes.docker import containers, volumes
+from moat_nb.runtimes.docker.archives import EngineVolumes, send_guest
 from moat_nb.runtimes.docker.attach import DockerStream
+from moat_nb.runtimes.docker.endpoint import EndpointError, endpoint_of
 from moat_nb.runtimes.docker.engine import (
     ANSWER_SECONDS,
     ENGINE_TIMEOUT,
@@ -45,6 +48,7 @@ if TYPE_CHECKING:
 __all__ = ["Docker"]
 
 MISSING = "start the engine, and be in its group (`id -nG` shows yours)"
+THERE = "start the engine there, and have your user there be in its group"
 DENIED = (
     "you may not open {path}: `sudo usermod -aG {group} $USER` and a new login let you (who is in "
     "that group can do all that root can), or use rootless Docker or Podman"
@@ -63,27 +67,28 @@ class Docker:
     def __init__(
         self, name: str, environ: Mapping[str, str], facts: EngineFacts | None = None
     ) -> None:
-        self.capabilities = Capabilities(name=name)
         self._environ = environ
+        self.capabilities = _capabilities(name, environ)
         self._facts = facts
         self.socket: str | None = None
 
     def available(self) -> Availability:
         failures, hints, denied = [], set(), ""
-        for path, kind in sockets(self._environ).items():
-            if self.name == "podman" and kind == "docker" and "DOCKER_HOST" not in self._environ:
+        try:
+            endpoint = endpoint_of(self._environ)
+            found = sockets(self._environ)
+        except EndpointError as error:
+            return Availability(usable=False, detail=str(error), hint=error.hint, named=True)
+        for path, kind in found.items():
+            if self.name == "podman" and kind == "docker" and endpoint is None:
                 continue
-            if not path.startswith("/"):
-                return Availability(
-                    usable=False,
-                    detail=f"DOCKER_HOST is {path}: an engine on another machine",
-                    hint="only engines on a unix socket of this machine are supported yet",
-                )
             try:
                 self._facts = ask_facts(path)
             except (OSError, http.client.HTTPException, ValueError) as error:
-                failures.append(f"{path}: {_reason(error)}")
-                hints.add(BUSY if isinstance(error, TimeoutError) else MISSING)
+                at = endpoint.url if endpoint is not None and endpoint.elsewhere else path
+                failures.append(f"{at}: {_reason(error)}")
+                missing = MISSING if at == path else THERE
+                hints.add(BUSY if isinstance(error, TimeoutError) else missing)
                 if isinstance(error, PermissionError):
                     denied = denied or _denied(path)
                 continue
@@ -92,12 +97,16 @@ class Docker:
                 continue
             self.socket = path
             engine = "Podman" if self._facts.podman else "Docker Engine"
-            detail = f"{engine} {self._facts.version} at {path}"
+            where = path
+            if endpoint is not None and endpoint.elsewhere:
+                where = f"{endpoint.url}, by {endpoint.said}"
+            detail = f"{engine} {self._facts.version} at {where}"
             return Availability(usable=True, detail=detail, socket=path)
         return Availability(
             usable=False,
             detail="; ".join(failures) or "no socket of an engine",
             hint=denied or "; or ".join(sorted(hints)) or MISSING,
+            named=bool(self.capabilities.elsewhere),
             denied=bool(denied),
         )
 
@@ -170,14 +179,16 @@ class Docker:
     def start(self, spec: SandboxSpec, reaper: Reaper) -> SandboxStreams:
         self._socket()  # asks the engine for the facts that are rendered
         kernel, *sidecars = self.render(spec)
-        stream = self._start(kernel, reaper)
+        stream = self._start(kernel, reaper, elsewhere=spec.kernel.elsewhere)
         pool = ThreadPoolExecutor(len(sidecars) or 1, thread_name_prefix="moat-sidecar")
         streams = [pool.submit(self._start, sidecar, reaper) for sidecar in sidecars]
         pool.shutdown(wait=False)
         return SandboxStreams(kernel=stream, sidecars=tuple(streams))
 
-    def _start(self, words: dict[str, Any], reaper: Reaper) -> AttachStream:
-        """One container, from its rendering."""
+    def _start(
+        self, words: dict[str, Any], reaper: Reaper, *, elsewhere: bool = False
+    ) -> AttachStream:
+        """One container, from its rendering; ``elsewhere``: it needs the guest's files."""
         import docker.errors
 
         name, body = words["name"], words["body"]
@@ -188,6 +199,8 @@ class Docker:
                 undo.callback(client.close)
                 reaper.container(self._socket(), name)
                 client.create_container_from_config(body, name)
+                if elsewhere:
+                    send_guest(client, name)
                 attach_stream = DockerStream(client, self._socket(), name)
                 undo.callback(attach_stream.close)
                 client.start(name)
@@ -200,6 +213,10 @@ class Docker:
         except engine_errors() as error:
             raise StartError(f"{self.name} at {self.socket}: {error}") from error
         return attach_stream
+
+    @property
+    def volumes(self) -> EngineVolumes:
+        return EngineVolumes(self._socket(), self._client)
 
     # -------- Containers
 
@@ -248,6 +265,23 @@ class Docker:
             client.close()
 
 
+def _capabilities(name: str, environ: Mapping[str, str]) -> Capabilities:
+    """Of an engine elsewhere they are other ones; where it cannot be told, :meth:`Docker.available`
+    says why."""
+    here = Capabilities(name=name)
+    with contextlib.suppress(EndpointError):
+        endpoint = endpoint_of(environ)
+        if endpoint is not None and endpoint.elsewhere:
+            return replace(
+                here,
+                shares_unix_sockets=False,
+                own_mount_table=True,
+                binds_files=False,
+                elsewhere=endpoint.elsewhere,
+            )
+    return here
+
+
 def _denied(path: str) -> str:
     """What to do about a socket that is not this user's to open; empty where none can be seen."""
     try:
@@ -265,6 +299,6 @@ def _reason(error: Exception) -> str:
         return f"it does not answer for {ANSWER_SECONDS} s"
     if "Permission denied" in text:
         return "permission denied"
-    if "No such file" in text or "Connection refused" in text:
+    if isinstance(error, ConnectionError) or "No such file" in text:
         return "nothing answers there"
     return text

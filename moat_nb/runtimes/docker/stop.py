@@ -14,6 +14,7 @@ from pathlib import Path
 from moat_nb.errors import MoatError
 from moat_nb.host.cleanup import connect_http, remove_container
 from moat_nb.host.run_directory import SandboxState
+from moat_nb.runtimes.docker.endpoint import EndpointError
 from moat_nb.runtimes.docker.engine import sockets as engine_sockets
 
 __all__ = ["end", "is_running"]
@@ -45,7 +46,11 @@ def end(state: SandboxState, sockets: Path, environ: Mapping[str, str]) -> bool:
 
 def _engine_with(container: str, environ: Mapping[str, str]) -> str | None:
     """The socket of the engine that has ``container``, of those that a start would try."""
-    for path in engine_sockets(environ):
+    try:
+        paths = [*engine_sockets(environ)]
+    except EndpointError:
+        return None
+    for path in paths:
         with contextlib.suppress(OSError, http.client.HTTPException):
             connection = connect_http(path, timeout=ENGINE_SECONDS)
             try:

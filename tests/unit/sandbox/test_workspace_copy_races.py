@@ -325,7 +325,7 @@ def test_however_deep_it_is_it_can_be_removed(copy: WorkspaceCopy, inside: Path)
 
 
 def test_who_has_little_time_waits_for_nobody(copy: WorkspaceCopy) -> None:
-    with copy._locked(), pytest.raises(MoatError, match="another moat-nb is at work"):
+    with copy.locked(), pytest.raises(MoatError, match="another moat-nb is at work"):
         replace(copy, seconds=1.0).differences()
 
 

@@ -21,10 +21,10 @@ def test_dockers_sockets_are_tried_before_podmans() -> None:
     ]
 
 
-def test_an_engine_on_another_machine_is_not_used_and_said_so() -> None:
-    found = Docker("docker", {"DOCKER_HOST": "tcp://192.0.2.1:2376"}).available()
-    assert not found.usable
-    assert found.detail == "DOCKER_HOST is tcp://192.0.2.1:2376: an engine on another machine"
+def test_an_engine_whose_address_is_refused_is_not_used_and_said_so() -> None:
+    found = Docker("docker", {"DOCKER_HOST": "tcp://192.0.2.1:2375"}).available()
+    assert (found.usable, found.named) == (False, True)
+    assert found.detail.startswith("DOCKER_HOST is tcp://192.0.2.1:2375: without TLS")
 
 
 def test_a_socket_where_nothing_answers_is_named() -> None:
