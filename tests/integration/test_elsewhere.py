@@ -15,6 +15,7 @@ import pytest
 from tests.conftest import Engine, Project
 from tests.engine_elsewhere import Elsewhere, elsewhere
 from tests.integration.conftest import wait_until
+from tests.integration.test_sidecars import REDIS
 from tests.ordinary_user import ORDINARY, command
 
 pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="only root can make a machine")
@@ -103,7 +104,6 @@ def test_a_project_is_copied_there_without_its_excludes_and_brought_back(far, th
     assert run(far, way, project, "run", "--", "sh", "-c", script) == ""
     found = run(far, way, project, "diff", "--names").splitlines()
     assert {line.split()[-1] for line in found[1:]} == {"gone.txt", "link", "n", "src/a.py"}
-    assert run(far, way, project / "src", "run", "--", "pwd") == "/workspace/src\n"
     (project / "kept.txt").write_text("another of the host\n")
     assert run(far, way, project, "run", "--", "cat", "kept.txt", "n") == "another of the host\n1\n"
     run(far, way, project, "pull", code=1)  # a link that leads out comes when it is named
@@ -182,6 +182,42 @@ def test_two_sandboxes_of_a_project_work_on_one_copy(far, there) -> None:
         wait = "while [ ! -e made ]; do sleep 0.1; done; cat made; touch second"
         assert run(far, "tls", project, "run", "--", "sh", "-c", wait) == "first\n"
         assert first.communicate(timeout=100)[0] == "both\n"
+
+
+BOX = f"""
+import http.client, sys, time
+from moat_nb import Sandbox
+
+with Sandbox.launch(".", approve=lambda demands: True) as box:
+    print(box.run([sys.argv[1], "-c", {REDIS!r}], check=True).stdout)
+    server = box.spawn([sys.argv[1], "-m", "http.server", "3000"])
+    (url,) = box.urls.values()
+    host, port = url.removeprefix("http://").rstrip("/").split(":")
+    for _ in range(600):
+        try:
+            connection = http.client.HTTPConnection("127.0.0.1", int(port), timeout=60)
+            connection.request("GET", "/kept.txt", headers={{"Host": f"{{host}}:{{port}}"}})
+            print(connection.getresponse().read())
+            break
+        except OSError:
+            time.sleep(0.1)
+"""
+
+
+def test_a_service_and_a_port_of_a_sandbox_there_are_reached(far, there, engine, services) -> None:
+    far.client.api.load_image(engine.client.api.get_image(services.redis))
+    keys = {"dependencies": "[redis@7]", "ports": "{web: 3000}"}
+    project = there(**keys, services=f"{{redis: {{image: '{services.redis}'}}}}")
+    done = subprocess.run(
+        python(far, "tls", "-c", BOX, "python3"),
+        capture_output=True,
+        text=True,
+        cwd=project,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "$1" in done.stdout and "kept.txt of the host" in done.stdout
 
 
 def test_what_is_of_this_machine_alone_is_refused_where_it_stands(far, there) -> None:
