@@ -251,6 +251,11 @@ def test_a_kernel_that_exits_is_seen_dead_with_its_exit_code_and_the_log_says_wh
         assert wait_until(told)
 
 
+def test_a_notebook_that_is_executed_says_why_its_kernel_died(installed: Installed) -> None:
+    with pytest.raises(CellExecutionError, match="KernelDied: the kernel ended: exit code 7"):
+        installed.execute("import os; os._exit(7)")
+
+
 def test_a_kernel_that_was_asked_to_end_is_not_said_to_have_died(
     installed: Installed, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -68,9 +68,6 @@ class Cell:
     def text(self, text: str) -> Message:
         return self._made("stream", {"name": "stderr", "text": f"moat: {text}\n"})
 
-    def death(self, why: str) -> Message:
-        return self._made("error", _error("KernelDied", why))
-
     def welcome(self, topic: bytes) -> Message:
         """What a client is told that subscribed; of no cell."""
         content = {"subscription": topic.decode(errors="replace")}

@@ -335,8 +335,7 @@ class Relay:
         if not self._cell.running:
             self._note(f"{why}; the next cell starts another", now=True)
         self._cell.end()
-        for number, asked in enumerate(self._work.forget()):
-            self._answer(asked, why, first=number == 0)
+        self._answer(why, *self._work.forget())
         self._leave_kernel()
         self._note(f"this is a new sandbox, with nothing of the one before: {why}")
         self._handle(self._clients.shell, self._hold)
@@ -353,13 +352,14 @@ class Relay:
         for frames in held:
             split = own_parts(frames, self._to_client)
             if split is not None and b"execute_request" in split[1][0]:
-                self._answer((split[0], header_of(split[1])), why, first=True)
+                self._answer(why, (split[0], header_of(split[1])))
 
-    def _answer(self, asked: Asked, why: str, *, first: bool) -> None:
-        shown, reply = self._cell.unanswered(asked, why, first=first)
-        for message in shown:
-            self._publish(message)
-        self._send(self._clients.shell, reply)
+    def _answer(self, why: str, *unanswered: Asked) -> None:
+        for number, asked in enumerate(unanswered):
+            shown, reply = self._cell.unanswered(asked, why, first=number == 0)
+            for message in shown:
+                self._publish(message)
+            self._send(self._clients.shell, reply)
 
     # -------- what we say ourselves
 
@@ -384,9 +384,9 @@ class Relay:
             self._notes.keep(text, weight)
 
     def _tell_end(self, why: str) -> None:
-        """A front end says no more than that a kernel has died."""
+        """A client says no more than that a kernel has died, unless its cells are answered."""
         if why and self._cell.running:
-            self._publish(self._cell.death(why))
+            self._answer(why, *self._work.forget())
         elif why:
             self._note(f"the kernel before this one ended: {why}")
         self._cell.end()
