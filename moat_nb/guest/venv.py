@@ -55,7 +55,8 @@ def _fill(directory: str) -> None:
     _write(
         os.path.join(directory, "pyvenv.cfg"),
         "home = %s\ninclude-system-site-packages = %s\nversion = %d.%d.%d\n"
-        % (os.path.dirname(base), str(not below).lower(), *sys.version_info[:3]),
+        # Any word but "true" says no, and at "false" pip refuses `--user`.
+        % (os.path.dirname(base), "no" if below else "true", *sys.version_info[:3]),
     )
     for name in ("python", "python3", "python%d.%d" % sys.version_info[:2]):
         os.symlink(base, os.path.join(directory, "bin", name))
@@ -64,10 +65,22 @@ def _fill(directory: str) -> None:
         os.chmod(os.path.join(directory, "bin", name), 0o755)
     if below:
         line = (
-            "import site, sys; "
+            "import site, sys; site.ENABLE_USER_SITE = site.check_enableusersite(); "
+            "site.addusersitepackages(None); "
             "[*map(site.addsitedir, filter(lambda p, s=sys: p not in s.path, %r))]\n"
         )
         _write(os.path.join(directory, LIB, BELOW), line % below)
+    _make_user_site(os.path.dirname(directory))
+
+
+def _make_user_site(home: str) -> None:
+    """Have where `pip install --user` puts things be on the path of who starts before that; not in
+    a mount, which is somebody else's."""
+    place = first = os.path.join(home, ".local", LIB)
+    while not os.path.lexists(first):
+        first = os.path.dirname(first)
+    if os.stat(first).st_dev == os.stat(home).st_dev:
+        os.makedirs(place, mode=0o700, exist_ok=True)
 
 
 def _of_parent() -> List[str]:

@@ -55,6 +55,11 @@ def test_what_a_cell_installs_is_imported_in_its_next_line_and_after_a_restart(
         assert "Successfully installed moat-five-1.0" in said
         assert said.endswith("\n5\n")
         assert run(client, "!moat-five") == "the program 5\r\n"
+        user = INSTALL.replace("install", "install --user --ignore-installed", 1)
+        where = "__import__('importlib').reload(moat_five).__file__"
+        run(client, "!pip uninstall --yes moat-five")
+        assert "/.local/" in run(client, f"{user}\nprint({where})")
+        run(client, f"{INSTALL} --force-reinstall")
         run(client, PLANT)
         for _ in range(2):  # the second may be a spare's
             manager.restart_kernel(now=True)

@@ -42,6 +42,21 @@ def test_its_pip_installs_there(directory: Path) -> None:
     assert done.stdout.decode().strip() == str(directory / venv.LIB)
 
 
+def test_what_its_pip_installs_for_the_user_is_on_the_path_before_it_is_there(
+    directory: Path,
+) -> None:
+    env = {**venv.make(str(directory), {"PATH": "/nowhere"}), "HOME": str(directory.parent)}
+    user = str(directory.parent / ".local" / venv.LIB)
+    look = "import json, site, sys; print(json.dumps([site.ENABLE_USER_SITE, sys.path]))"
+    for variables, enabled in (({}, True), ({"PYTHONNOUSERSITE": "1"}, False)):
+        words = ["python3", "-c", look]
+        done = subprocess.run(words, env={**env, **variables}, capture_output=True, check=True)
+        said, path = json.loads(done.stdout)
+        assert (said, user in path) == (enabled, enabled)
+    words = ["pip", "install", "--user", "--no-index", "--dry-run", "pip"]
+    assert subprocess.run(words, env=env, capture_output=True, check=False).returncode == 0
+
+
 def test_nothing_is_written_to_one_that_is_there(directory: Path) -> None:
     directory.mkdir()
     (directory / "pyvenv.cfg").write_text("the user's own")
