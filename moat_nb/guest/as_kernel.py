@@ -3,7 +3,8 @@
 A module may decide something when it is imported: pyplot its backend, tqdm.auto between text and a
 widget, others by a variable. The guest has no shell, and not the variables of the kernel to come.
 So its imports are watched: which modules ask for a shell, to be imported anew in the kernel, and
-which variables are read, so that a kernel with another value is no fork of the guest.
+which variables are read, so that a kernel with another value is no fork of the guest. Who looks by
+the name that a shell gives to its cells, as pandas does, is answered as in the kernel.
 """
 
 from __future__ import annotations
@@ -55,25 +56,73 @@ def _program() -> str:
     return launcher.origin if launcher and launcher.origin else "ipykernel_launcher"
 
 
+class _Answers:
+    """A shell for who is imported: of what kind it is it answers as the kernel's will, and who does
+    more with it is noted. Whoever keeps it has the kernel's shell by it later. pandas, with half of
+    its modules compiled, cannot be imported a second time."""
+
+    def __init__(self, asked: Set[str], real: Callable[[], Any]) -> None:
+        self._moat_asked, self._moat_real = asked, real
+        self._moat_watched = True
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:  # of isinstance, too
+        return getattr(sys.modules.get("ipykernel.zmqshell"), "ZMQInteractiveShell", _Answers)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        if not self._moat_watched:
+            return getattr(self._moat_real(), name)
+        if name == "config":
+            return {"IPKernelApp": {}}
+        used = _Used(self._moat_asked)
+        return used if name == "kernel" else used()
+
+
+class _Used:
+    """Anything of a shell's. Who uses it is to be imported anew, whatever comes of it here."""
+
+    def __init__(self, asked: Set[str]) -> None:
+        self._moat_asked = asked
+
+    def __call__(self, *arguments: Any, **options: Any) -> "_Used":
+        self._moat_asked.update(_importing())
+        return self
+
+    def __getattr__(self, name: str) -> "_Used":
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return self()
+
+    def __getitem__(self, name: Any) -> "_Used":
+        return self()
+
+    def __iter__(self) -> Iterator[Any]:
+        self()
+        return iter(())
+
+
+_Answers.__name__ = "ZMQInteractiveShell"
+
+
 def _watch_shell(asked: Set[str]) -> Callable[[], None]:
     """Note which modules ask for a shell while they are imported; returns what ends it."""
     modules = [importlib.import_module(name) for name in ("IPython", "IPython.core.getipython")]
     real = modules[0].get_ipython
+    shell = _Answers(asked, real)
 
     # Whoever keeps it gets the kernel's shell by it later.
     def get_ipython() -> Any:
         asked.update(_importing())
         return real()
 
-    def no_name() -> Any:
-        asked.update(_importing())
-        raise NameError("name 'get_ipython' is not defined")
-
     for module in modules:
         module.get_ipython = get_ipython  # type: ignore[attr-defined]
-    builtins.get_ipython = no_name  # type: ignore[attr-defined]
+    builtins.get_ipython = lambda: shell  # type: ignore[attr-defined]
 
     def end() -> None:
+        shell._moat_watched = False
         for module in modules:
             module.get_ipython = real  # type: ignore[attr-defined]
         del builtins.get_ipython  # type: ignore[attr-defined]

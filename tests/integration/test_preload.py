@@ -48,6 +48,15 @@ def test_what_a_module_decides_when_it_is_imported_it_decides_as_in_the_kernel(
             assert run(kernel.kc, LOOK) == expected
 
 
+def test_pandas_is_whole_and_knows_that_it_is_in_a_notebook(on_bubblewrap: Launcher) -> None:
+    pytest.importorskip("pandas")
+    box = on_bubblewrap.launch(on_bubblewrap.project(python=True, kernel={"preload": ["pandas"]}))
+    look = "print('pandas' in __import__('sys').modules)\nimport pandas as pd; "
+    with Kernel.start(box) as kernel:
+        said = run(kernel.kc, look + "print(pd.options.display.max_columns, pd.plotting.__name__)")
+        assert said == "True\n20 pandas.plotting\n"
+
+
 def test_a_plot_is_shown_inline_and_a_bar_of_tqdm_is_a_widget(on_bubblewrap: Launcher) -> None:
     pytest.importorskip("matplotlib")
     modules = ["matplotlib.pyplot", "tqdm.auto"]

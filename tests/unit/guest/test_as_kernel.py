@@ -11,7 +11,12 @@ from moat_nb.guest import as_kernel
 
 MODULES = {
     "asks.py": "import IPython\nSHELL = IPython.get_ipython() is not None\ndef f(): pass\n",
-    "named.py": "try:\n    get_ipython()\n    SHELL = True\nexcept NameError:\n    SHELL = False\n",
+    "named.py": "get_ipython().events.register('post_execute', print)\n",
+    "looks.py": (
+        "from IPython.core.interactiveshell import InteractiveShell\nip = get_ipython()\n"
+        "KIND = [type(ip).__name__, ip.__class__.__name__, isinstance(ip, InteractiveShell),\n"
+        "        hasattr(ip, 'kernel'), 'IPKernelApp' in ip.config]\n"
+    ),
     "holds.py": "import json\nfrom asks import f\n",
     "imports.py": "import named\n",
     "later.py": "from IPython import get_ipython\ndef shell(): return get_ipython()\n",
@@ -22,7 +27,7 @@ MODULES = {
 SCRIPT = """
 import importlib, json, os, sys
 sys.path[:0] = [sys.argv[1], sys.argv[2]]
-import IPython
+import IPython, ipykernel.zmqshell
 from moat_nb.guest import as_kernel
 before = IPython.get_ipython, dict(os.environ), list(sys.argv)
 def load(names):
@@ -33,9 +38,11 @@ try:
 except ImportError as error:
     print(json.dumps(str(error)), file=sys.stderr)
 assert before == (IPython.get_ipython, dict(os.environ), sys.argv)
-import builtins, draws, later
+import builtins, draws, later, looks
 assert not hasattr(builtins, "get_ipython")
 assert later.shell() is None  # the real one, of a process without a shell
+assert looks.KIND == ["ZMQInteractiveShell", "ZMQInteractiveShell", True, True, True], looks.KIND
+assert not hasattr(looks.ip, "kernel")  # it is the real one by now
 there = [name for name in sys.argv[3:] if name in sys.modules]
 read = sorted(as_kernel.variables_read & {"KEY", "OTHER", "MPLBACKEND", "HOME"})
 print(json.dumps([there, read, draws.BACKEND, os.path.basename(draws.ARGV[0])]))
@@ -61,7 +68,7 @@ def test_what_asks_for_a_shell_is_forgotten_with_those_that_hold_it(tmp_path: Pa
     names = [name.removesuffix(".py") for name in MODULES if name != "fails.py"]
     assert imported(tmp_path, *names) == (
         [
-            ["later", "reads", "draws"],
+            ["looks", "later", "reads", "draws"],
             ["KEY", "MPLBACKEND", "OTHER"],
             as_kernel.BACKEND,
             "ipykernel_launcher.py",
@@ -71,6 +78,6 @@ def test_what_asks_for_a_shell_is_forgotten_with_those_that_hold_it(tmp_path: Pa
 
 
 def test_a_module_that_does_not_import_leaves_nothing_changed(tmp_path: Path) -> None:
-    found, said = imported(tmp_path, "draws", "later", "fails")
-    assert found[0] == ["draws", "later"]
+    found, said = imported(tmp_path, "draws", "later", "looks", "fails")
+    assert found[0] == ["draws", "later", "looks"]
     assert said == '"no such thing"\n'
