@@ -152,12 +152,13 @@ PROXY_PORT = 30128
 that systems give to whoever asks for any (32768 and on), and none of IANA's registered ones."""
 
 
-HOSTNAME = "moat"
-"""The sandbox's own name: 127.0.0.1 inside, but where the engine gives it a network."""
+HOSTNAME = "sandbox"
+"""The sandbox's own name: 127.0.0.1 inside, but where the engine gives it a network. It is not the
+last part of host.moat, which is the proxy's."""
 
-HERE = ("localhost", "127.0.0.1", "::1", "0.0.0.0")
-"""What is asked for directly: the sandbox's own loopback, where its services are. Its own name is
-not among them, as a name there stands for those below it too, and host.moat is the proxy's."""
+HERE = ("localhost", HOSTNAME, "127.0.0.1", "127.0.0.0/8", "0.0.0.0", "::1")
+"""What is asked for directly: the sandbox's own loopback, where its services are. A name stands for
+those below it too. curl and requests know of networks. Brackets, which urllib wants, end httpx."""
 
 
 READ_BUNDLES = (

@@ -128,13 +128,14 @@ def test_all_that_is_refused_is_told_at_once():
 def test_programs_find_the_proxy_and_ask_services_directly():
     found = proxy_variables(planned("network: {host: [80]}").egress, ["postgres"])
     url = "http://127.0.0.1:30128"
+    here = "localhost,sandbox,127.0.0.1,127.0.0.0/8,0.0.0.0,::1,postgres"
     assert found == {
         "HTTP_PROXY": url,
         "http_proxy": url,
         "HTTPS_PROXY": url,
         "https_proxy": url,
-        "NO_PROXY": "localhost,127.0.0.1,::1,0.0.0.0,postgres",
-        "no_proxy": "localhost,127.0.0.1,::1,0.0.0.0,postgres",
+        "NO_PROXY": here,
+        "no_proxy": here,
         "NODE_USE_ENV_PROXY": "1",
         "MOAT_HOST_GATEWAY": "127.0.0.1",
     }

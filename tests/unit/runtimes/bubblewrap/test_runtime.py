@@ -81,7 +81,7 @@ SPEC = ContainerSpec(
 
 ARGUMENTS = """
 --unshare-user --unshare-ipc --unshare-pid --unshare-net --unshare-uts --unshare-cgroup-try
---as-pid-1 --new-session --die-with-parent --cap-drop ALL --disable-userns --hostname moat
+--as-pid-1 --new-session --die-with-parent --cap-drop ALL --disable-userns --hostname sandbox
 --seccomp <seccomp> --ro-bind /usr /usr --symlink usr/bin /bin
 --perms 0644 --ro-bind-data <passwd> /etc/passwd --perms 0644 --ro-bind-data <group> /etc/group
 --perms 0644 --ro-bind-data <hosts> /etc/hosts
@@ -115,7 +115,7 @@ def test_a_spec_is_rendered_whole():
             "root:x:0:0:root:/nonexistent:/usr/sbin/nologin\n"
             "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
             "group": "moat:x:1000:\nroot:x:0:\nnogroup:x:65534:\n",
-            "hosts": "127.0.0.1 localhost moat\n::1 localhost\n",
+            "hosts": "127.0.0.1 localhost sandbox\n::1 localhost\n",
         },
     }
     assert json.loads(json.dumps(rendered)) == rendered
@@ -500,7 +500,7 @@ def test_of_the_host_only_what_programs_need_is_seen(inside):
         "/etc/passwd": True,
     }
     assert inside["passwd"] == 3
-    assert inside["hostname"] == "moat"
+    assert inside["hostname"] == "sandbox"
     assert inside["pids"] == [1]
 
 

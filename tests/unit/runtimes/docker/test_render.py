@@ -75,7 +75,7 @@ DOCKER: dict[str, Any] = {
         "User": "1000:1001",
         "Env": ["A=b=c d", "HOME=/home/moatuser"],
         "WorkingDir": "/workspace",
-        "Hostname": "moat",
+        "Hostname": "sandbox",
         "StopSignal": "SIGKILL",
         "Labels": {
             "moat.nb.owner": "7:99:boot",
@@ -104,7 +104,7 @@ DOCKER: dict[str, Any] = {
             "MemorySwap": 1 << 30,
             "NanoCpus": 1_500_000_000,
             "ShmSize": 64 << 20,
-            "ExtraHosts": ["moat:127.0.0.1"],
+            "ExtraHosts": ["sandbox:127.0.0.1"],
             "Ulimits": [
                 {"Name": "core", "Soft": 0, "Hard": 0},
                 {"Name": "nofile", "Soft": 4096, "Hard": 4096},
