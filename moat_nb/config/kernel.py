@@ -29,6 +29,7 @@ __all__ = ["KernelKeys", "kernel"]
 
 _Transport: TypeAlias = Literal["auto", "ipc", "tcp", "stream"]
 _Workspace: TypeAlias = Literal["project", "notebook"]
+_Interrupt: TypeAlias = Literal["signal", "message"]
 
 _CONNECTION_FILE = "{connection_file}"
 _MODULE = Word(
@@ -44,6 +45,11 @@ _NAME = Word(
 _FILE = Word(
     pattern=re.compile(r"(?!(?:.*/)?\.{1,2}(?:/|$))[^/\x00-\x1f\x7f:]+(?:/[^/\x00-\x1f\x7f:]+)*"),
     rule="a path below this file's directory, such as requirements.txt",
+)
+
+_SHOWN = Word(
+    pattern=re.compile(r"\w[\w .,:+#()/-]{0,99}"),
+    rule="a name of up to 100 letters, digits, spaces and . , : + # ( ) / -",
 )
 
 # Above the maxima a number is in the wrong unit, or would take the machine down.
@@ -77,6 +83,15 @@ class KernelKeys(Keys):
         "The kernel's command line, one word of which holds {connection_file}; ipykernel unless"
         " given.",
         default=KernelOptions.argv,
+    )
+    display_name = key(
+        _SHOWN, "What front ends call the kernel; its language and the name above unless given."
+    )
+    language = key(_SHOWN, "The kernel's language; what the program of argv says unless given.")
+    interrupt_mode = key(
+        Choice[_Interrupt](options=get_args(_Interrupt)),
+        "message: for a kernel of argv that is interrupted by one, and not by SIGINT.",
+        default=KernelOptions.interrupt_mode,
     )
     preload = key(
         ListOf(item=_MODULE),
@@ -172,6 +187,9 @@ def kernel(cursor: Cursor, dependencies: Sequence[Dependency]) -> KernelOptions:
         packages=_requirements(fields.at(KernelKeys.packages)),
         requirements=fields.read(KernelKeys.requirements),
         argv=_argv(fields.at(KernelKeys.argv)),
+        display_name=fields.read(KernelKeys.display_name),
+        language=fields.read(KernelKeys.language),
+        interrupt_mode=fields.read(KernelKeys.interrupt_mode),
         preload=fields.read(KernelKeys.preload),
         skip_dependencies=skipped(fields.at(KernelKeys.skip_dependencies), dependencies),
         require_dependencies=fields.read(KernelKeys.require_dependencies),

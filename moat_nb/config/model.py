@@ -191,6 +191,10 @@ class KernelOptions:
     """A file of the project, relative to its directory, that names packages as pip has them."""
     argv: tuple[str, ...] = ()
     """Empty: ipykernel. ``{connection_file}`` is substituted."""
+    display_name: str | None = None
+    language: str | None = None
+    """None, for both: as ``argv`` says."""
+    interrupt_mode: Literal["signal", "message"] = "signal"
     preload: tuple[str, ...] = ()
     skip_dependencies: tuple[str, ...] = ()
     require_dependencies: bool = False

@@ -47,25 +47,27 @@ def kernel_json(
     ``workspace``: "notebook", as ``kernel.workspace``, for notebooks anywhere.
     """
     project = str(config.directory)
-    language = language_of(config.kernel.argv)
+    options = config.kernel
+    language = options.language or language_of(options.argv)
     title = "Python 3" if language == "python" else language.title()
     shim = [*safe_python.words(executable, "moat_nb"), "kernel", "--project", project]
     if runtime is not None:
         shim += ["--runtime", runtime]
-    name = config.name
+    name, shown = config.name, options.display_name
     provisioner: dict[str, Any] = {"project": project, "runtime": runtime or ""}
     if trust_output:
         shim += ["--trust-output"]
         name += ", trusted output"
+        shown = f"{shown} (trusted output)" if shown else None
         provisioner["trust_output"] = True
     if workspace is not None:
         shim += ["--workspace", workspace]
         provisioner["workspace"] = workspace
     return {
         "argv": [*shim, "-f", "{connection_file}"],
-        "display_name": f"{title} (moat: {name})",
+        "display_name": shown or f"{title} (moat: {name})",
         "language": language,
-        "interrupt_mode": "signal",
+        "interrupt_mode": options.interrupt_mode,
         "metadata": {
             "debugger": language == "python",
             "kernel_provisioner": {

@@ -16,6 +16,9 @@ kernel:
   runtime: bubblewrap
   packages: [numpy>=2, "scipy[test]"]
   argv: [ir, "{connection_file}"]
+  display_name: C++20 (xeus)
+  language: C++
+  interrupt_mode: message
   preload: [numpy, scipy.linalg]
   skip_dependencies: [go, docker:dind, bun@1]
   pool: 2
@@ -38,6 +41,9 @@ kernel:
         runtime="bubblewrap",
         packages=("numpy>=2", "scipy[test]"),
         argv=("ir", "{connection_file}"),
+        display_name="C++20 (xeus)",
+        language="C++",
+        interrupt_mode="message",
         preload=("numpy", "scipy.linalg"),
         skip_dependencies=("go", "docker:dind", "bun"),
         pool=2,
@@ -55,7 +61,7 @@ kernel:
         cell_timeout=10.0,
         transport="tcp",
     )
-    assert read.kernel.where["pool"] == "moat.yaml:8:3"
+    assert read.kernel.where["pool"] == "moat.yaml:11:3"
 
 
 @pytest.mark.parametrize(
@@ -79,6 +85,11 @@ def test_the_runtime_auto_is_no_choice() -> None:
         ("packages: [evil.zip]", "is not a requirement of pip: pip would take it for a file"),
         ("packages: numpy", "kernel.packages: 'numpy' stands where a list must"),
         ("argv: [ir]", "kernel.argv: no word holds {connection_file}"),
+        (
+            'display_name: "a\\nb"',
+            "kernel.display_name: 'a\\nb' is not a name of up to 100 letters",
+        ),
+        ("interrupt_mode: sigint", "kernel.interrupt_mode: 'sigint' is not one of signal, message"),
         ("preload: ['os; x']", "kernel.preload[0]: 'os; x' is not a module's name"),
         ("skip_dependencies: [gi]", "'gi' is not one of the dependencies; did you mean 'git'?"),
         ("skip_dependencies: [rust]", "'rust' is not one of the dependencies; remove it"),

@@ -96,6 +96,22 @@ def test_a_kernel_of_another_language_is_named_so_and_has_no_debugger():
     assert words["metadata"]["debugger"] is False
 
 
+def test_what_moat_yaml_says_of_a_kernel_its_kernelspec_says():
+    options = KernelOptions(
+        argv=("xcpp20", "{connection_file}"),
+        display_name="C++20",
+        language="C++",
+        interrupt_mode="message",
+    )
+    told = Config(path=Path("/p/moat.yaml"), name="box", kernel=options)
+    words = kernel_json(told, runtime=None, executable="/python")
+    assert [words[key] for key in ("display_name", "language", "interrupt_mode")] == [
+        *("C++20", "C++", "message")
+    ]
+    words = kernel_json(told, runtime=None, executable="/python", trust_output=True)
+    assert words["display_name"] == "C++20 (trusted output)"
+
+
 @pytest.mark.parametrize(
     ("argv", "language"),
     [
