@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from moat_nb.errors import ProgramNotFound
 from moat_nb.planning.mount_paths import to_sandbox
 from moat_nb.sandbox.connection import IPYKERNEL, PORTS
 from moat_nb.sandbox.guest_client import Process
@@ -50,8 +51,12 @@ def spawn_kernel(
             tcp=options.transport == "tcp",
             on_output=lambda stream, data: running.log.write(data),
         )
-    except BaseException:
+    except BaseException as error:
         close()
+        if isinstance(error, ProgramNotFound) and options.argv:
+            place = running.plan.config.place("kernel.argv")
+            told = f"{place}: kernel.argv: {error} (in the sandbox)"
+            raise ProgramNotFound(told) from error
         raise
     process.exited.add_done_callback(lambda _: close())
     running.keep_kernel(process)

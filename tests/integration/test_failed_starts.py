@@ -10,7 +10,8 @@ import tarfile
 import pytest
 
 from moat_nb import ImageError, ProofError, StartError
-from moat_nb.errors import RuntimeUnavailable
+from moat_nb.errors import ProgramNotFound, RuntimeUnavailable
+from moat_nb.jupyter.kernel_manager import Kernel
 from tests import ordinary_user
 from tests.integration.engine_proxy import EngineProxy
 
@@ -52,6 +53,14 @@ def test_a_failing_pre_run_hook_fails_the_start_with_its_words(launcher):
         launcher.launch(project)
     assert launcher.left(project) == []
     assert not (project / "lib").exists()
+
+
+def test_a_kernel_whose_program_is_not_there_is_named_with_its_place(on_bubblewrap):
+    argv = ["no-such-kernel", "{connection_file}"]
+    box = on_bubblewrap.launch(on_bubblewrap.project(kernel={"argv": argv}))
+    told = r"moat\.yaml:\d+:\d+: kernel\.argv: No such file .*: no-such-kernel \(in the sandbox\)"
+    with pytest.raises(ProgramNotFound, match=told):
+        Kernel.start(box)
 
 
 def test_a_pre_run_hook_that_works_has_run_before_launch_returns(launcher):
