@@ -41,6 +41,9 @@ _FILES = (
     *("authorized_keys", "known_hosts", "kubeconfig", "_netrc", "Dockerfile", "Containerfile"),
     *("Makefile", "Procfile", "Vagrantfile", "Jenkinsfile", "Pipfile", "Gemfile", "LICENSE"),
 )
+_SETTINGS = ("config", "credentials")
+"""Files in a tool's own directory, as .aws/credentials and .ssh/config are."""
+
 _EXTENSION = re.compile(r"\.(?=[^.]*[A-Za-z])[A-Za-z0-9_-]+$")
 """Of a file: it has a letter, unlike the end of ``python3.11`` or ``v1.2``."""
 
@@ -51,13 +54,15 @@ def missing_kind(exclude: Exclude, ignored: Collection[str] = ()) -> Kind:
     A directory where the exclude, or a line of ``.gitignore``, ends in a slash; else as the name's
     table says; else a file where the name begins with a dot or has an extension.
     """
-    name = exclude.pattern.rpartition("/")[2]
+    above, _, name = exclude.pattern.rpartition("/")
     if exclude.kind is not None:
         return exclude.kind
     if name in ignored or exclude.pattern in ignored:
         return "directory"
     if any(fnmatchcase(name, known) for known in _DIRECTORIES):
         return "directory"
+    if name in _SETTINGS and above.rpartition("/")[2].startswith("."):
+        return "file"
     if name in _FILES or name.startswith(".") or _EXTENSION.search(name):
         return "file"
     return "directory"

@@ -11,13 +11,14 @@ FILES = [
     *(".env", ".env.local", ".envrc", ".netrc", ".npmrc", ".pypirc", ".gitignore", ".coverage"),
     *("secrets.json", "a/b/key.pem", "server.key", ".pgpass", "id_rsa", "data.sqlite3", "song.mp3"),
     *("pack.7z", "my.env", "a.tar.gz", ".kaggle.json", ".bash_history", "Dockerfile"),
+    *(".aws/credentials", "home/.ssh/config"),
 ]
 DIRECTORIES = [
     *("node_modules", ".venv", ".venv-3.12", "venv", ".cache", ".mypy_cache", ".pytest_cache"),
     *(".ruff_cache", ".parcel-cache", ".git", ".ssh", ".aws", ".config", ".idea", ".vscode"),
     *(".terraform", ".ipynb_checkpoints", ".next", ".tox", ".envs", ".data", "build", "dist"),
     *("target", "secrets", "deep/er/lib", "python3.11", "v1.2", "conf.d", "my.egg-info"),
-    *("bare.git", ".github", "a.b/c", ".env/inner"),
+    *("bare.git", ".github", "a.b/c", ".env/inner", "a/config", "credentials"),
 ]
 
 
