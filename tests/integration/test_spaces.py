@@ -23,6 +23,11 @@ MAP = (
     "mmap.mmap(f.fileno(), 0)[:] = bytes(20 << 20)"
 )
 
+THREADS = (
+    "import threading; over = threading.Event()\ntry:\n"
+    "    for _ in range(200): threading.Thread(target=over.wait).start()\nfinally: over.set()"
+)
+
 
 def test_a_cell_that_finds_no_room_is_told_which_limit_it_met(installed: Installed) -> None:
     moat_yaml = installed.project / "moat.yaml"
@@ -42,6 +47,15 @@ def test_a_cell_that_finds_no_room_is_told_which_limit_it_met(installed: Install
         why = death(client)
         assert "killed by SIGBUS: " in why
         assert "/dev/shm is full: it can hold 7 MiB, which kernel.shm_size raises" in why
+
+
+def test_a_cell_that_starts_too_many_threads_is_told_of_the_key(installed: Installed) -> None:
+    moat_yaml = installed.project / "moat.yaml"
+    moat_yaml.write_text(moat_yaml.read_text() + "kernel: {pids: 100}\n")
+    with connected(installed) as (_, client):
+        said = shown(client, THREADS)
+        assert "can't start new thread" in said
+        assert said.endswith("kernel.pids says how many there may be\n")
 
 
 def shown(client: Any, code: str) -> str:

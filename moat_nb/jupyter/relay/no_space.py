@@ -1,10 +1,10 @@
-"""Whether a cell has just found no room to write to, as programs say it."""
+"""Whether a cell has just found no room to write to, or for a process, as programs say it."""
 
 from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from moat_nb.jupyter.relay.wire import Message
@@ -22,26 +22,37 @@ _WORDS = re.compile(
     r"|requested and \d+ written"  # numpy
     r"|PytorchStreamWriter failed|out of shared memory|Bus error"  # torch
 )
+_NO_PROCESS = re.compile(
+    r"can't start new thread|Resource temporarily unavailable|Cannot fork|pthread_create failed"
+    r"|unable to create (new )?native thread|Thread creation failed"
+)
+PIDS = "if a process or a thread could not be started: kernel.pids says how many there may be"
 
 
-def tells_of_it(message: Message) -> bool:
+def tells_of_it(message: Message, words: re.Pattern[str] = _WORDS) -> bool:
     """Whether it shows text that says so."""
     shown = {"stream": ("text",), "error": ("ename", "evalue")}.get(message.kind, ())
     texts = (message.content.get(name) for name in shown)
-    return any(isinstance(text, str) and _WORDS.search(text[:LOOKED_THROUGH]) for text in texts)
+    return any(isinstance(text, str) and words.search(text[:LOOKED_THROUGH]) for text in texts)
 
 
 class NoSpace:
     """The question to the launcher, once a cell, and the wait for its answer."""
 
     def __init__(self) -> None:
-        self._asked = False
+        self._asked = self._told = False
         self._until = 0.0
         self.cell: Mapping[str, Any] | None = None
         """The header that the answer belongs to; None while none is waited for."""
 
     def begin_cell(self) -> None:
-        self._asked = False
+        self._asked = self._told = False
+
+    def hints(self, message: Message) -> Iterator[str]:
+        """What is to be said of processes, once a cell."""
+        if not self._told and tells_of_it(message, _NO_PROCESS):
+            self._told = True
+            yield PIDS
 
     def asks(self, message: Message) -> bool:
         """Whether the launcher is to be asked now."""

@@ -266,7 +266,7 @@ class Relay:
             if channel == "shell" or message.kind != "execute_reply":
                 self._cell.hear(message)
                 self._work.hear(message)
-            for hint in self._harmless.hints():
+            for hint in (*self._harmless.hints(), *self._no_space.hints(message)):
                 self._publish(self._cell.text(hint))
             if channel == "iopub" and self._no_space.asks(message):
                 self._ask_for_space()

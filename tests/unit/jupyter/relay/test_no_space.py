@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from moat_nb.jupyter.relay.no_space import NoSpace, tells_of_it
+from moat_nb.jupyter.relay.no_space import PIDS, NoSpace, tells_of_it
 from moat_nb.jupyter.relay.wire import Message
 
 
@@ -39,3 +39,13 @@ def test_a_cell_asks_once() -> None:
     assert not asked.asks(full)  # the answer of the cell before is still to come
     asked.cell = None
     assert asked.asks(full)
+
+
+def test_a_cell_that_may_start_no_more_processes_is_told_once_which_limit_there_is() -> None:
+    fork = message("stream", text="bash: fork: retry: Resource temporarily unavailable")
+    thread = message("error", ename="RuntimeError", evalue="can't start new thread")
+    asked = NoSpace()
+    assert [[*asked.hints(shown)] for shown in (fork, thread)] == [[PIDS], []]
+    asked.begin_cell()
+    assert [*asked.hints(message("stream", text="all is well"))] == []
+    assert [*asked.hints(thread)] == [PIDS]
