@@ -13,7 +13,7 @@ from moat_nb.config.ownership import distrust
 from moat_nb.config.yaml_nodes import MAX_BYTES
 from moat_nb.errors import ConfigError, Problem
 
-__all__ = ["FILE_NAMES", "digest_of", "find", "label_of", "outdated", "read_file"]
+__all__ = ["FILE_NAMES", "changed", "digest_of", "find", "label_of", "outdated", "read_file"]
 
 
 FILE_NAMES = ("moat.yaml", "agent.yaml")
@@ -88,8 +88,12 @@ def outdated(file: Path, digest: str) -> str | None:
     with contextlib.suppress(ConfigError):
         if digest_of(read_file(file, file.name)) == digest:
             return None
+    return changed(file.name)
+
+
+def changed(name: str) -> str:
     return (
-        f"{file.name} has changed since this sandbox started, which has the old one; shut the "
+        f"{name} has changed since this sandbox started, which has the old one; shut the "
         "kernel down and start it to have the new one (with the magics: `%moat reset`)"
     )
 

@@ -271,6 +271,8 @@ class Config:
     """``file:line:column`` of each top-level key, for errors at launch."""
     digest: str = field(default="", compare=False, repr=False)
     """Of the file's bytes, as :func:`moat_nb.config.file.digest_of` makes it."""
+    requirements_digest: str = field(default="", compare=False, repr=False)
+    """The same of ``kernel.requirements``, once it was read."""
 
     @property
     def directory(self) -> Path:

@@ -6,6 +6,7 @@ only names and versions are taken.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import stat
@@ -13,12 +14,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from moat_nb.config import file
+from moat_nb.config.file import digest_of
 from moat_nb.config.model import Config, Dependency
 from moat_nb.config.requirement import requirement
 from moat_nb.config.yaml_nodes import shown
 from moat_nb.errors import ConfigError, Problem
 
-__all__ = ["with_requirements"]
+__all__ = ["outdated", "with_requirements"]
 
 MAX_BYTES = 1 << 18
 MAX_LINES = 2000
@@ -30,11 +33,29 @@ def with_requirements(config: Config) -> Config:
     name = config.kernel.requirements
     if name is None:
         return config
-    found = [*_dependencies(name, _text(config, name))]
+    text = _text(config, name)
+    found = [*_dependencies(name, text)]
     if problems := [one for one in found if isinstance(one, Problem)]:
         raise ConfigError(problems)
     added = (one for one in found if isinstance(one, Dependency))
-    return replace(config, dependencies=(*config.dependencies, *added))
+    return replace(
+        config,
+        dependencies=(*config.dependencies, *added),
+        requirements_digest=digest_of(text.encode()),
+    )
+
+
+def outdated(config: Config) -> str | None:
+    """What to tell a user of a sandbox with ``config`` whose moat.yaml, or the file that it names,
+    is another by now; None while neither is."""
+    name = config.kernel.requirements
+    told = file.outdated(config.path, config.digest)
+    if told is not None or name is None:
+        return told
+    with contextlib.suppress(ConfigError):
+        if digest_of(_text(config, name).encode()) == config.requirements_digest:
+            return None
+    return file.changed(name)
 
 
 def _text(config: Config, name: str) -> str:

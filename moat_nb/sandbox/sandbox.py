@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from typing_extensions import Self  # typing has it from Python 3.11 on
 
-from moat_nb.config.file import outdated
 from moat_nb.config.model import Config
 from moat_nb.config.overrides import OPTIONS
 from moat_nb.egress.records import Record, read
 from moat_nb.errors import CommandError, SandboxGone
 from moat_nb.host.rotating_log import BoundedLog
+from moat_nb.planning.requirements import outdated
 from moat_nb.planning.spec import ContainerSpec
 from moat_nb.sandbox.approval import Approve
 from moat_nb.sandbox.changes import Changes
@@ -223,8 +223,8 @@ class Sandbox:
         return self.plan.config
 
     def outdated(self) -> str | None:
-        """That its moat.yaml has changed, in words for the user; None while it has not."""
-        return outdated(self.plan.file.path, self.plan.file.digest)
+        """That its moat.yaml, or its requirements, changed, in words; None while they have not."""
+        return outdated(self.plan.config)
 
     @property
     def spec(self) -> ContainerSpec:

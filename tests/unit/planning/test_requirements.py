@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from moat_nb.config.file import digest_of
 from moat_nb.config.model import Config, Dependency, KernelOptions
 from moat_nb.errors import ConfigError
-from moat_nb.planning.requirements import with_requirements
+from moat_nb.planning.requirements import outdated, with_requirements
 
 TEXT = """\
 # pip-compile
@@ -54,6 +56,18 @@ def test_its_packages_are_dependencies_with_their_lines(config: Config) -> None:
             kind="pip", name="tomli", version='; python_version < "3.11"', where=f"{place}:8:1"
         ),
     )
+
+
+def test_a_file_that_is_another_by_now_is_told(config: Config) -> None:
+    config.path.write_text("name: a\n")
+    config = replace(config, digest=digest_of(config.path.read_bytes()))
+    write(config, "a\n")
+    read = with_requirements(config)
+    assert outdated(read) is None
+    write(config, "a\nb\n")
+    assert str(outdated(read)).startswith("deps/requirements.txt has changed since this sandbox")
+    config.path.write_text("name: b\n")
+    assert str(outdated(read)).startswith("moat.yaml has changed since")
 
 
 def test_what_is_no_name_is_refused_all_at_once_with_its_line(config: Config) -> None:
