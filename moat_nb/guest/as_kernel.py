@@ -158,12 +158,17 @@ def _watch_variables() -> Callable[[], None]:
 
 
 def _depend_on(asked: Set[str], imported: Set[str]) -> List[str]:
-    """Of the modules that were imported those that asked, and those that hold something of them."""
+    """Of the modules that were imported those that asked, those below them, as a package that is
+    imported anew has none of them as an attribute, and those that hold something of them."""
     found = {name for name in asked & imported if not is_own(name)}
     rest = {name: module for name in imported - found if (module := _python(name)) is not None}
     grown = bool(found)
     while grown:
-        more = {name for name, module in rest.items() if _holds(module, found)}
+        more = {
+            name
+            for name, module in rest.items()
+            if name.rpartition(".")[0] in found or _holds(module, found)
+        }
         found |= more
         for name in more:
             del rest[name]

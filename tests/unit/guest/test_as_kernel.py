@@ -22,6 +22,8 @@ MODULES = {
     "later.py": "from IPython import get_ipython\ndef shell(): return get_ipython()\n",
     "reads.py": "import os\nKEY = os.environ.get('KEY')\nWITH = 'OTHER' in os.environ\n",
     "draws.py": "import os, sys\nBACKEND = os.environ['MPLBACKEND']\nARGV = sys.argv\n",
+    "package/__init__.py": "import asks\nfrom .below import X\n",
+    "package/below.py": "X = 1\n",
     "fails.py": "import asks\nraise ImportError('no such thing')\n",
 }
 SCRIPT = """
@@ -44,12 +46,16 @@ assert later.shell() is None  # the real one, of a process without a shell
 assert looks.KIND == ["ZMQInteractiveShell", "ZMQInteractiveShell", True, True, True], looks.KIND
 assert not hasattr(looks.ip, "kernel")  # it is the real one by now
 there = [name for name in sys.argv[3:] if name in sys.modules]
+if "package" in sys.argv:
+    import package  # anew
+    assert package.below.X == 1
 read = sorted(as_kernel.variables_read & {"KEY", "OTHER", "MPLBACKEND", "HOME"})
 print(json.dumps([there, read, draws.BACKEND, os.path.basename(draws.ARGV[0])]))
 """
 
 
 def imported(tmp_path: Path, *names: str) -> tuple[list[object], str]:
+    (tmp_path / "package").mkdir()
     for name, text in MODULES.items():
         (tmp_path / name).write_text(text)
     root = str(Path(as_kernel.__file__).parent.parent.parent)
@@ -65,7 +71,8 @@ def imported(tmp_path: Path, *names: str) -> tuple[list[object], str]:
 
 
 def test_what_asks_for_a_shell_is_forgotten_with_those_that_hold_it(tmp_path: Path) -> None:
-    names = [name.removesuffix(".py") for name in MODULES if name != "fails.py"]
+    modules = [name.removesuffix(".py") for name in MODULES if name != "fails.py"]
+    names = ["package" if name.startswith("package/") else name for name in modules]
     assert imported(tmp_path, *names) == (
         [
             ["looks", "later", "reads", "draws"],
