@@ -10,7 +10,7 @@
         etc/                 passwd and group of the sandbox
         n/                   the proxy's socket, if there is one; read-only in the sandbox
       images/                what is known of images, until the next boot
-      engines/               sockets that lead to engines on other machines
+      engines/1f96d97e       a socket that leads to an engine on another machine
       relay-5e0d7a21/        the sockets that a client connects to; no sandbox sees it
 
 The paths are short because a unix socket's path may have 107 bytes at most.

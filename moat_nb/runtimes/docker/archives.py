@@ -18,7 +18,7 @@ from moat_nb.planning.spec import GUEST_PATH, LABEL
 if TYPE_CHECKING:
     import docker
 
-__all__ = ["EngineVolumes", "send_guest"]
+__all__ = ["EMPTY_IMAGE", "EngineVolumes", "send_guest"]
 
 EMPTY_IMAGE = "moat-nb/empty:1"
 """An image without a file, which is made where it is missing: nothing is started from it."""

@@ -67,8 +67,9 @@ class Endpoint:
 
     @property
     def digest(self) -> str:
+        """A name for it, short enough for a socket's path."""
         words = json.dumps(asdict(self), sort_keys=True)
-        return hashlib.sha256(words.encode()).hexdigest()[:16]
+        return hashlib.sha256(words.encode()).hexdigest()[:8]
 
 
 def endpoint_of(environ: Mapping[str, str]) -> Endpoint | None:

@@ -57,7 +57,8 @@ class Forwarder:
         _, writer = await asyncio.wait_for(self._connect(), CONNECT_SECONDS)
         writer.close()
         # Under its name only once it is served, so that who finds it there may use it.
-        made = f"{self._socket}.{os.getpid()}"
+        made = f"{self._socket}.n"
+        _unlink(made)
         server = await asyncio.start_unix_server(self._carry, made, backlog=512)
         os.replace(made, self._socket)  # noqa: PTH105 - pathlib's are refused here
         print(READY, flush=True)
@@ -66,6 +67,10 @@ class Forwarder:
                 with contextlib.suppress(asyncio.TimeoutError):
                     await asyncio.wait_for(self.stop.wait(), LOOK_SECONDS)
             _unlink(self._socket)
+            while not self.stop.is_set():  # who connected until then is served
+                await asyncio.sleep(LOOK_SECONDS)
+                if not self._connections:
+                    break
 
     def _is_unwanted(self) -> bool:
         idle = time.monotonic() - self._idle_since > self._idle_seconds
@@ -100,7 +105,7 @@ async def _pour(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 async def _over_ssh(words: list[str], socket: str) -> None:
     """Serve by an ssh of our own, and end with it."""
     *where, host, path = words
-    inner = f"{socket}.ssh"
+    inner = f"{socket}.s"
     _unlink(inner)
     program = await asyncio.create_subprocess_exec(
         *SSH, "-L", f"{inner}:{path}", *where, host, stderr=asyncio.subprocess.PIPE

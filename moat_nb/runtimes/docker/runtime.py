@@ -82,10 +82,10 @@ class Docker:
         for path, kind in found.items():
             if self.name == "podman" and kind == "docker" and endpoint is None:
                 continue
+            at = endpoint.url if endpoint is not None and endpoint.elsewhere else path
             try:
                 self._facts = ask_facts(path)
             except (OSError, http.client.HTTPException, ValueError) as error:
-                at = endpoint.url if endpoint is not None and endpoint.elsewhere else path
                 failures.append(f"{at}: {_reason(error)}")
                 missing = MISSING if at == path else THERE
                 hints.add(BUSY if isinstance(error, TimeoutError) else missing)
@@ -93,14 +93,12 @@ class Docker:
                     denied = denied or _denied(path)
                 continue
             if self.name == "podman" and not self._facts.podman:
-                failures.append(f"{path}: it is Docker Engine, not Podman")
+                failures.append(f"{at}: it is Docker Engine, not Podman")
                 continue
             self.socket = path
             engine = "Podman" if self._facts.podman else "Docker Engine"
-            where = path
-            if endpoint is not None and endpoint.elsewhere:
-                where = f"{endpoint.url}, by {endpoint.said}"
-            detail = f"{engine} {self._facts.version} at {where}"
+            by = f", by {endpoint.said}" if endpoint is not None and at != path else ""
+            detail = f"{engine} {self._facts.version} at {at}{by}"
             return Availability(usable=True, detail=detail, socket=path)
         return Availability(
             usable=False,
