@@ -1,5 +1,5 @@
-"""``moat-nb demo``: the quickstart notebook in a bubblewrap sandbox, and what was proved, measured
-and left untouched. Needs no engine, no image and no network."""
+"""``moat-nb demo``: the quickstart notebook in a sandbox, and what was proved, measured and left
+untouched. On bubblewrap it needs no engine, no image and no network."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import shutil
 import statistics
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from moat_nb.host.package import PACKAGE
 from moat_nb.host.scratch import scratch_directory
 from moat_nb.jupyter.kernel_manager import Kernel
 from moat_nb.sandbox.approval import Records
+from moat_nb.sandbox.fresh_copy import discard
 from moat_nb.text.tables import table
 
 __all__ = ["main"]
@@ -34,11 +35,15 @@ NOTEBOOKS = (PACKAGE / "notebooks", PACKAGE.parent / "notebooks")
 """In an installed package, and in a checkout."""
 
 
-def main() -> int:
+def main(runtime: str = "bubblewrap", image: str | None = None) -> int:
     """Run the demo; returns the exit code. Raises MoatError when there can be no sandbox."""
+
+    def launch() -> Sandbox:
+        return Sandbox.launch(project, runtime, image=image)
+
     with _project() as project:
         before = snapshot(project)
-        with Sandbox.launch(project, "bubblewrap") as box:
+        with launch() as box:
             for notice in box.notices:
                 print(f"  {notice}")
             with box.start_kernel() as kernel:
@@ -56,7 +61,8 @@ def main() -> int:
         )
         touched = changed(before, snapshot(project)) - {"result.txt"}
         names = [line.split(":")[0].strip() for line in interfaces.splitlines()[2:]]
-        plain, sandboxed = time_starts(project)
+        plain, sandboxed = time_starts(launch)
+        discard(box.plan)
         print(
             _table(
                 ("WHAT", "RESULT"),
@@ -139,7 +145,7 @@ def changed(before: dict[str, str], after: dict[str, str]) -> set[str]:
     return {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)}
 
 
-def time_starts(project: Path) -> tuple[float, float]:
+def time_starts(launch: Callable[[], Sandbox]) -> tuple[float, float]:
     """Seconds of a plain local kernel's start and of one in a new sandbox."""
     plain, sandboxed = [], []
     for _ in range(TIMED_STARTS):
@@ -149,7 +155,7 @@ def time_starts(project: Path) -> tuple[float, float]:
             plain.append(first_reply(client, begin))
             client.stop_channels()
         begin = time.perf_counter()
-        with Sandbox.launch(project, "bubblewrap") as box, Kernel.launch(box) as kernel:
+        with launch() as box, Kernel.launch(box) as kernel:
             sandboxed.append(first_reply(kernel.kc, begin))
     return statistics.median(plain), statistics.median(sandboxed)
 

@@ -41,13 +41,16 @@ def add_machine_commands(commands: Commands) -> None:
 
     _add_bench_command(commands)
 
-    add(
+    parser = add(
         commands,
         "demo",
         "run the quickstart notebook in a sandbox and show what was proved",
         "",
         "moat-nb demo",
     )
+    words = "docker, podman, bubblewrap or apple (default: bubblewrap)"
+    parser.add_argument("--runtime", default="bubblewrap", metavar="R", help=words)
+    parser.add_argument("--image", metavar="TAG", help="a base image, where one is needed")
 
 
 def _add_bench_command(commands: Commands) -> None:

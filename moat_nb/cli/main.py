@@ -323,7 +323,7 @@ def _bench(arguments: argparse.Namespace) -> int:
 def _demo(arguments: argparse.Namespace) -> int:
     from moat_nb.cli.demo import main as demo
 
-    return demo()
+    return demo(arguments.runtime, arguments.image)
 
 
 HANDLERS: dict[str, Callable[[argparse.Namespace], int]] = {

@@ -13,7 +13,7 @@ from moat_nb.sandbox.workspace_copy import WorkspaceCopy
 from moat_nb.sandbox.workspace_elsewhere import WorkspaceElsewhere
 from moat_nb.text.progress import Progress
 
-__all__ = ["with_fresh_copy"]
+__all__ = ["discard", "with_fresh_copy"]
 
 
 def with_fresh_copy(
@@ -37,3 +37,13 @@ def with_fresh_copy(
     if elsewhere is None and str(copy.tree) not in mounted:
         raise MoatError(f"the copy of {copy.source} was removed meanwhile; start it again")
     return replace(again, spec=replace(again.spec, notices=(*again.spec.notices, *words)))
+
+
+def discard(plan: LaunchPlan) -> None:
+    """Remove the copy that a start of ``plan`` made, if it made one. Raises MoatError."""
+    copy = WorkspaceCopy.of(plan.config, plan.host, plan.runtime.capabilities.elsewhere)
+    if copy is None:
+        return
+    if (elsewhere := WorkspaceElsewhere.of(copy, plan.runtime)) is not None:
+        elsewhere.discard()
+    copy.discard()

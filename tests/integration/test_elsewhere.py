@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -218,6 +219,14 @@ def test_a_service_and_a_port_of_a_sandbox_there_are_reached(far, there, engine,
     )
     assert done.returncode == 0, done.stderr
     assert "$1" in done.stdout and "kept.txt of the host" in done.stdout
+
+
+def test_the_demo_proves_there_what_it_proves_here_and_leaves_nothing(far, tmp_path) -> None:
+    words = ("demo", "--runtime", "docker", "--image", far.image)
+    said = run(far, "ssh", tmp_path, *words)
+    assert re.search(r"/workspace/node_modules +tmpfs +1777 +yes +yes", said)
+    assert re.search(r"host's files +untouched", said) and "lo only" in said
+    assert (far.volumes, far.containers) == ([], [])
 
 
 def test_what_is_of_this_machine_alone_is_refused_where_it_stands(far, there) -> None:
