@@ -164,7 +164,8 @@ class Docker:
 
     def _socket(self) -> str:
         """That of the engine that answers; RuntimeUnavailable when there is none."""
-        if self.socket is None:
+        # What leads to an engine elsewhere ends where nobody was connected for a while.
+        if self.socket is None or (self.capabilities.elsewhere and not Path(self.socket).exists()):
             found = self.available()
             if not found.usable:
                 raise RuntimeUnavailable(f"{self.name}: {found.detail}; {found.hint}")
