@@ -46,8 +46,8 @@ def clean(*, images: bool, caches: bool = False) -> int:
     if copies := [one for one in _entries(workspaces) if tree_of(one).is_dir()]:
         words = f"the copies of {len(copies)} projects stay in {workspaces}"
         print(f"{words}; `moat-nb discard` removes that of the project here")
-    for socket in _engines():
-        done += _clean_engine(socket, base, images)
+    for socket, elsewhere in _engines():
+        done += _clean_engine(socket, base, images, elsewhere=elsewhere)
     print("\n".join(f"removed {one_line(what)}" for what in done) or "nothing to remove")
     return 0
 
@@ -79,18 +79,22 @@ def unnoted(base: Path, now: float) -> Iterator[Path]:
             yield run_dir.path
 
 
-def _engines() -> Iterator[str]:
-    """The sockets of the engines that answer, each once."""
+def _engines() -> Iterator[tuple[str, bool]]:
+    """The sockets of the engines that answer, each once, and whether they are elsewhere."""
     runtimes = [Docker(name, os.environ) for name in ("docker", "podman")]
-    answering = [runtime.socket for runtime in runtimes if runtime.available().usable]
-    yield from dict.fromkeys(socket for socket in answering if socket is not None)
+    answering = {
+        runtime.socket: bool(runtime.capabilities.elsewhere)
+        for runtime in runtimes
+        if runtime.available().usable and runtime.socket is not None
+    }
+    yield from answering.items()
 
 
-def _clean_engine(socket: str, base: Path, images: bool) -> list[str]:
+def _clean_engine(socket: str, base: Path, images: bool, *, elsewhere: bool) -> list[str]:
     client = connect(socket)
     done: list[str] = []
     try:
-        for container in abandoned(_containers(client), base):
+        for container in abandoned(_containers(client), base, elsewhere=elsewhere):
             name = container["Names"][0].lstrip("/")
             remove = partial(client.remove_container, container["Id"], force=True, v=True)
             done += _attempt(f"container {name}", remove)
@@ -122,18 +126,25 @@ def _containers(client: APIClient) -> list[dict[str, Any]]:
     return [dict(container) for container in found]
 
 
-def abandoned(containers: Iterable[Mapping[str, Any]], base: Path) -> Iterator[Mapping[str, Any]]:
+def abandoned(
+    containers: Iterable[Mapping[str, Any]], base: Path, *, elsewhere: bool = False
+) -> Iterator[Mapping[str, Any]]:
     """Those of ``containers`` (the engine's list) whose launcher is dead.
 
     Only launchers that keep their directories below ``base`` are looked for: another user's, or
-    one in a container, cannot be seen from here, and would pass for dead.
+    one in a container, cannot be seen from here, and would pass for dead. So would those of other
+    machines on an engine ``elsewhere``: there it must be of this machine's present run.
     """
+    own = Owner.of(os.getpid())
     for container in containers:
         # A sidecar has no mount of the directory, and is labelled with it.
         sources = [container["Labels"].get(SOCKETS_LABEL, "")]
         sources += [mount.get("Source", "") for mount in container["Mounts"]]
         ours = any(Path(source).is_relative_to(base) for source in sources)
-        if ours and not _alive(container["Labels"]["moat.nb.owner"]):
+        owner = container["Labels"]["moat.nb.owner"]
+        if elsewhere and (own is None or not owner.endswith(f":{own.boot}")):
+            continue
+        if ours and not _alive(owner):
             yield container
 
 

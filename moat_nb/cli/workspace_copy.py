@@ -111,8 +111,8 @@ def _lost(copy: WorkspaceCopy) -> str:
 def _copy(project: str) -> WorkspaceCopy:
     """As it is now, wherever it is."""
     copy, elsewhere = _copies(project)
-    if elsewhere is not None:
-        elsewhere.fetch()
+    for words in () if elsewhere is None else elsewhere.fetch():
+        print(words, file=sys.stderr)
     return copy
 
 

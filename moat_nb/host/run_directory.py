@@ -114,6 +114,8 @@ class SandboxState:
     runtime: str
     image: str | None
     container: str
+    engine: str = ""
+    """The address of one that is elsewhere."""
     started: float
     """Seconds since the epoch."""
     owner: Owner

@@ -27,7 +27,7 @@ from moat_nb.planning.ports import plan_ports
 from moat_nb.planning.repository import git_variables, with_repository
 from moat_nb.planning.spaces import spaces
 from moat_nb.planning.spec import GUEST_PATH, HOME, VENV, ContainerSpec
-from moat_nb.planning.workspace_copy import copy_notices, copy_problems
+from moat_nb.planning.workspace_copy import copy_notices, copy_problems, directory_of
 
 __all__ = ["PRELOAD", "KernelPlan", "kernel_user", "plan_kernel", "unsupported", "unwritable"]
 
@@ -61,7 +61,11 @@ def plan_kernel(
 
     ``kernels``: whether the guest imports what they need ahead of the first.
     """
-    problems = [*copy_problems(config), *unsupported(config), *cache_problems(config)]
+    problems = [
+        *copy_problems(config, runtime.elsewhere),
+        *unsupported(config),
+        *cache_problems(config),
+    ]
     problems += _service_problems(config, runtime)
     network = plan_network(config, trust=host.trust)
     ports = plan_ports(config, network.egress)
@@ -130,7 +134,8 @@ def _mounts(config: Config, host: Host, runtime: Capabilities, limits: Limits) -
     )
     mounts = with_repository(mounts, host)
     if runtime.elsewhere:
-        mounts = on_volumes(mounts, config)
+        source = Path(os.path.realpath(_workspace(config)))
+        mounts = on_volumes(mounts, config, directory_of(source, host, runtime.elsewhere))
     return mounts if runtime.images else with_interpreter(mounts, config, host)
 
 

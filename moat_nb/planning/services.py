@@ -216,7 +216,8 @@ def _plan(
         host=host,
     )
     if kernel.elsewhere:
-        mounts = on_volumes(mounts, config)
+        # A service has volumes of its own, and never the copy.
+        mounts = on_volumes(mounts, config, config.directory)
     spec = ContainerSpec(
         name=f"{config.name}-{service.name}",
         role="sidecar",

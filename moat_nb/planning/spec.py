@@ -129,10 +129,10 @@ class ContainerSpec:
             f"{LABEL}.spec": self.digest,
         }
         mounts = self.mounts
-        if self.role == "sidecar":
-            # A sidecar does not mount the sockets' directory; this label says whose it is.
+        if self.role == "sidecar" or self.tunnel:
+            # It does not mount the sockets' directory; this label says whose it is.
             labels[SOCKETS_LABEL] = instance.sockets
-        else:
+        if self.role == "kernel":
             mounts = mounts.with_mounts(self._met(instance.sockets, instance.sockets))
         if self.accounts:
             for name in ("passwd", "group"):

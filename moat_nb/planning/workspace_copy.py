@@ -53,15 +53,16 @@ def copy_notices(config: Config, elsewhere: str = "") -> Iterator[str]:
             )
 
 
-def copy_problems(config: Config) -> Iterator[Problem]:
+def copy_problems(config: Config, elsewhere: str = "") -> Iterator[Problem]:
     """Of a worktree or a submodule the repository lies elsewhere, and names what it was made of."""
     for entry in config.mounts:
         git = (entry.copy_of or entry.source) / ".git"
         if entry.copy_of is not None and os.path.isfile(git):  # noqa: PTH113
             yield Problem(
                 where=config.place("workspace"),
-                what=f"workspace.mode: volume copies no worktree and no submodule, and {git} is a "
-                "file",
-                hint="use the repository's main checkout, or workspace.mode: bind",
+                what=f"{elsewhere or 'workspace.mode: volume'} copies no worktree and no "
+                f"submodule, and {git} is a file",
+                hint="use the repository's main checkout, or "
+                + ("an engine of this machine" if elsewhere else "workspace.mode: bind"),
                 supported=False,
             )

@@ -153,7 +153,7 @@ class Volumes(Protocol):
         """What the volume was made with; None where there is none of ours."""
 
     def in_use(self, name: str) -> bool:
-        """Whether a container that runs has it."""
+        """Whether a container that runs, or is just being started, has it."""
 
     def make(self, name: str, token: str) -> None: ...
 
@@ -182,7 +182,8 @@ class Runtime(Protocol):
         raise StartError(f"{self.capabilities.name}: there are no sidecars")
 
     def available(self) -> Availability:
-        """Looks at the machine, at most a second; never raises."""
+        """Looks at the machine, at most a second, or begins the way to another one, which takes
+        longer; never raises."""
 
     def prepare(self, image: ImagePlan | None, progress: Progress, reaper: Reaper) -> str | None:
         """Have ``image`` ready: its tag; None on a runtime without images.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import itertools
 import os
 import shutil
 import tarfile
@@ -24,7 +26,7 @@ def pack(
     tree: Tree, entries: Mapping[str, Entry], top: str, owner: User, sent: Callable[[], object]
 ) -> Iterator[bytes]:
     """The tar of ``entries`` of ``tree``, all of them ``owner``'s and below a directory ``top``;
-    ``sent`` is called after each. Raises OSError for a file that has changed since."""
+    ``sent`` is called after each. Raises OSError for a file that is shorter than it was."""
     yield _header(top, Entry(kind="directory", mode=0o755), owner)
     for path in sorted(entries):  # directories before what is in them
         entry = entries[path]
@@ -40,7 +42,7 @@ def pack(
 def _header(name: str, entry: Entry, owner: User) -> bytes:
     member = tarfile.TarInfo(name)
     member.uid, member.gid = owner.uid, owner.gid
-    member.mtime = entry.modified / 1e9
+    member.mtime = entry.modified // 10**9  # a fraction takes a header of its own
     member.mode = 0o755 if entry.kind == "directory" or entry.executable else 0o644
     if entry.kind == "directory":
         member.type = tarfile.DIRTYPE
@@ -62,40 +64,61 @@ def _content(tree: Tree, path: str, size: int) -> Iterator[bytes]:
     yield bytes(-size % tarfile.BLOCKSIZE)
 
 
-def unpack(archive: Iterable[bytes], top: str, into: Path) -> None:
+def unpack(archive: Iterable[bytes], top: str, into: Path) -> dict[str, str]:
     """What a tar has below a directory ``top``, into the empty directory ``into``, which nobody
     else can reach: files, directories and links as they are. Nothing is made below a link, or
-    twice. Raises MoatError for what is no tar, or too much."""
-    made = {""}
-    files: set[str] = set()
+    twice. Returns the paths that could not be made, and why. Raises MoatError for what is no whole
+    tar, or too much."""
+    unpacking = _Unpacking(into)
+    reader = _Reader(archive)
     try:
         with tarfile.open(
-            fileobj=_Reader(archive), mode="r|", encoding="utf-8", errors="surrogateescape"
+            fileobj=reader, mode="r|", encoding="utf-8", errors="surrogateescape"
         ) as tar:
             for count, member in enumerate(tar):
+                tar.members.clear()  # type: ignore[attr-defined] # which would hold all of them
                 if count > MAX_MEMBERS:
                     raise MoatError("there are more files than can be looked at")
-                path = _path(member.name, top)
-                if path is None or path.rpartition("/")[0] not in made:
-                    continue
-                place = into / path
-                if os.path.lexists(place):
-                    continue
-                if member.isdir():
-                    place.mkdir(mode=0o700)
-                    made.add(path)
-                elif member.issym():
-                    place.symlink_to(member.linkname)
-                elif member.islnk():
-                    if (linked := _path(member.linkname, top)) in files:
-                        os.link(into / linked, place, follow_symlinks=False)
-                        files.add(path)
-                elif member.isreg() and not member.issparse():
-                    _write(tar, member, place)
-                    files.add(path)
-                tar.members.clear()  # type: ignore[attr-defined] # which would hold all of them
+                if (path := _path(member.name, top)) is not None:
+                    unpacking.make(tar, member, path, _path(member.linkname, top))
     except (tarfile.TarError, ValueError, EOFError) as error:
         raise MoatError(f"what came is no tar: {error}") from error
+    if not reader.is_whole():
+        raise MoatError("what came is no tar: its end is missing")
+    return unpacking.failed
+
+
+class _Unpacking:
+    def __init__(self, into: Path) -> None:
+        self.failed: dict[str, str] = {}
+        self._into = into
+        self._directories, self._files = {""}, set[str]()
+
+    def make(
+        self, tar: tarfile.TarFile, member: tarfile.TarInfo, path: str, linked: str | None
+    ) -> None:
+        above = path.rpartition("/")[0]
+        if above in self.failed:
+            self.failed[path] = self.failed[above]
+        if above not in self._directories:
+            return
+        place = self._into / path
+        try:
+            if os.path.lexists(place):
+                return
+            if member.isdir():
+                place.mkdir(mode=0o700)
+                self._directories.add(path)
+            elif member.issym():
+                place.symlink_to(member.linkname)
+            elif member.islnk() and linked in self._files:
+                os.link(self._into / str(linked), place, follow_symlinks=False)
+                self._files.add(path)
+            elif member.isreg() and not member.issparse():
+                _write(tar, member, place)
+                self._files.add(path)
+        except (OSError, OverflowError) as error:  # a path, or a time, that this system has not
+            self.failed[path] = getattr(error, "strerror", None) or str(error)
 
 
 def _path(name: str, top: str) -> str | None:
@@ -110,7 +133,7 @@ def _path(name: str, top: str) -> str | None:
 def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, place: Path) -> None:
     room = os.statvfs(place.parent)
     if member.size > room.f_bavail * room.f_frsize - RESERVE:
-        raise MoatError(f"there is no room for {member.name}, {member.size >> 20} MiB")
+        raise OSError(errno.ENOSPC, f"there is no room for its {member.size >> 20} MiB here")
     source = tar.extractfile(member)
     assert source is not None
     mode = 0o700 if member.mode & 0o100 else 0o600
@@ -127,6 +150,13 @@ class _Reader(io.RawIOBase):
     def __init__(self, pieces: Iterable[bytes]) -> None:
         self._pieces = iter(pieces)
         self._rest = b""
+        self._end = b""
+
+    def is_whole(self) -> bool:
+        """Whether all ends as a tar does; what stands behind its end is passed over."""
+        for piece in itertools.islice(self._pieces, MAX_MEMBERS):
+            self._end = (self._end + piece)[-2 * tarfile.BLOCKSIZE :]
+        return self._end == bytes(2 * tarfile.BLOCKSIZE)
 
     def read(self, size: int = -1) -> bytes:
         found = [self._rest]
@@ -135,6 +165,7 @@ class _Reader(io.RawIOBase):
             piece = next(self._pieces, None)
             if piece is None:
                 break
+            self._end = (self._end + piece[-2 * tarfile.BLOCKSIZE :])[-2 * tarfile.BLOCKSIZE :]
             found.append(piece)
             length += len(piece)
         whole = b"".join(found)

@@ -17,7 +17,7 @@ from moat_nb.config.overrides import override
 from moat_nb.config.reader import load_with_problems
 from moat_nb.errors import Problem, RuntimeUnavailable, collected, refusal_of
 from moat_nb.host.machine import Host
-from moat_nb.planning.elsewhere import elsewhere_problems
+from moat_nb.planning.elsewhere import elsewhere_problems, refused_elsewhere
 from moat_nb.planning.image import ImagePlan
 from moat_nb.planning.kernel import plan_kernel, unwritable
 from moat_nb.planning.lacks import Lack, told
@@ -99,10 +99,14 @@ def plan_project(
     chosen, why = _choose(runtime, config, host, environ, problems)
     elsewhere = chosen.capabilities.elsewhere
     if elsewhere:
-        config = replace(config, workspace_mode="volume")
+        problems += refused_elsewhere(config, elsewhere)
+        # No spare: while one runs there, nothing of the project comes into the copy.
+        options = replace(config.kernel, pool=0)
+        config = replace(config, workspace_mode="volume", kernel=options)
     with collected(problems):
         asked = (overrides or {}).get("workspace") == "notebook"
-        config = in_directory(config, directory, anywhere=asked)
+        if not elsewhere:
+            config = in_directory(config, directory, anywhere=asked)
         config = with_copy(with_requirements(config), host, elsewhere)
     kernel = plan_kernel(config, host, chosen.capabilities, kernels=kernels)
     problems += [*kernel.problems, *chosen.check(kernel.spec, config)]

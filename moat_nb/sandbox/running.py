@@ -159,6 +159,7 @@ class RunningSandbox:
             runtime=self.spec.runtime,
             image=self.spec.image,
             container=self.spec.name,
+            engine=self.plan.runtime.capabilities.elsewhere,
             started=time.time(),
             owner=owner,
             services=tuple(sidecar.name for sidecar in self.plan.sidecars),
@@ -384,7 +385,9 @@ class RunningSandbox:
             found = changes_of(self.run_dir.read_state(), Budget(seconds=LOOK_BACK_SECONDS))
             if words := in_a_line(found):
                 self._hear("changes", words)
-        if (copy := WorkspaceCopy.of(self.plan.config, self.plan.host)) is not None:
+        elsewhere = self.plan.runtime.capabilities.elsewhere
+        copy = WorkspaceCopy.of(self.plan.config, self.plan.host)
+        if copy is not None and not elsewhere:
             with contextlib.suppress(MoatError):
                 if words := replace(copy, seconds=LOOK_BACK_SECONDS).in_a_line():
                     self._hear("changes", words)

@@ -12,14 +12,14 @@ import os
 import secrets
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from moat_nb.errors import MoatError
 from moat_nb.host.cleanup import remove_tree
 from moat_nb.host.machine import User
 from moat_nb.host.whole_file import write_whole
-from moat_nb.planning.elsewhere import workspace_volume
+from moat_nb.planning.elsewhere import ID, workspace_volume
 from moat_nb.planning.walk import Budget, Over
 from moat_nb.runtimes.base import Runtime, Volumes
 from moat_nb.sandbox.archive import pack, unpack
@@ -27,6 +27,7 @@ from moat_nb.sandbox.comparison import MAX_ENTRIES, Skipped
 from moat_nb.sandbox.tree import Entry, Tree, same_content
 from moat_nb.sandbox.workspace_copy import WorkspaceCopy
 from moat_nb.text.progress import Progress, Silent
+from moat_nb.text.terminal import one_line
 
 __all__ = ["WorkspaceElsewhere"]
 
@@ -44,9 +45,14 @@ class Sent:
     """What is known of the volume."""
 
     token: str
-    """What it was made with: another one of its name is not ours."""
-    entries: Mapping[str, Entry]
-    """The tree's, when it held the same."""
+    """What it was made with; one that is not labelled so is not what was sent."""
+    whole: bool = True
+    """It holds what a start left there and sandboxes made of it; else a start is bringing the
+    project's changes into the tree, or did not come to its end, and the tree alone counts."""
+    entries: Mapping[str, Entry] = field(default_factory=dict)
+    """The tree's, when the volume held the same."""
+    failed: Mapping[str, str] = field(default_factory=dict)
+    """What is there and could not be brought here, and why."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,115 +74,182 @@ class WorkspaceElsewhere:
 
     @property
     def volume(self) -> str:
-        return workspace_volume(str(self.copy.source))
+        return workspace_volume(self.copy.directory)
 
     def prepare(self, progress: Progress) -> tuple[str, ...]:
         """Have the volume hold what a start there is to see; returns what it is to say."""
         with self.copy.locked("elsewhere"):
+            self._have_id()
             sent = self._sent()
-            if sent is not None and self.volumes.in_use(self.volume):
-                return (BUSY.format(where=self.where),)
-            if sent is not None:
+            if sent is not None and sent.whole:
+                if self.in_use:
+                    self._refuse_excluded(sent.entries)
+                    return (BUSY.format(where=self.where),)
                 sent = self._fetch(sent, progress)
+                self._refuse_excluded(sent.failed)
+            if sent is not None:
+                # From here on the tree has what the volume has not: nothing comes from there.
+                self._write(replace(sent, whole=False))
             words = self.copy.refresh(progress)
-            self._send(sent, progress)
-        return words
+            with Tree(self.copy.tree) as tree:
+                entries = _entries(tree)
+            self._refuse_excluded(entries)
+            failed = self._send(sent, entries, progress)
+        return (*words, *(f"workspace: {each}" for each in failed))
 
-    def fetch(self) -> None:
-        """Bring into the tree what sandboxes did there."""
+    def fetch(self) -> tuple[str, ...]:
+        """Bring into the tree what sandboxes did there; returns what could not be brought."""
         with self.copy.locked("elsewhere"):
-            if (sent := self._sent()) is not None:
-                self._fetch(sent, Silent())
+            sent = self._sent()
+            if sent is None or not sent.whole:
+                return ()
+            return _told(self._fetch(sent, Silent()).failed)
 
     def discard(self) -> None:
         """Remove the volume."""
         with self.copy.locked("elsewhere"):
-            self._mark.unlink(missing_ok=True)
             self.volumes.remove(self.volume)
+            self._mark.unlink(missing_ok=True)
 
     @property
     def in_use(self) -> bool:
         return self.volumes.in_use(self.volume)
 
+    def _refuse_excluded(self, entries: Mapping[str, Entry | str]) -> None:
+        """No engine can cover a file there, so none that is excluded may be in the copy."""
+        skipped = Skipped(patterns=self.copy.patterns, mounted=self.copy.mounted).asked()
+        covered: set[str] = set()
+        for path in sorted(entries):
+            if not skipped(path):
+                continue
+            entry = entries[path]
+            directory = isinstance(entry, Entry) and entry.kind == "directory"
+            if directory or path.rpartition("/")[0] in covered:
+                covered.add(path)
+            elif isinstance(entry, str) or entry.size:
+                raise MoatError(
+                    f"{one_line(path)} is excluded, and the copy at {self.where} has had it since "
+                    "before: `moat-nb pull` what you want of the copy, then `moat-nb discard`"
+                )
+
     # -------- what is kept
+
+    def _have_id(self) -> None:
+        """Whoever uses the same engine, from here or elsewhere, has another name for its copy."""
+        path = self.copy.directory / ID
+        if not path.exists():
+            write_whole(path, secrets.token_hex(8))
 
     @property
     def _mark(self) -> Path:
         return self.copy.directory / "sent.json"
 
     def _sent(self) -> Sent | None:
-        """None where the volume is not whole, or not ours."""
+        """None where there is no volume that we have made."""
         try:
             words = json.loads(self._mark.read_bytes())
-            entries = {path: Entry(**entry) for path, entry in words["entries"].items()}
-            sent = Sent(token=str(words["token"]), entries=entries)
+            entries = {path: Entry(**entry) for path, entry in words.pop("entries").items()}
+            sent = Sent(entries=entries, **words)
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
             return None
         return sent if self.volumes.token(self.volume) == sent.token else None
 
-    def _write(self, token: str, tree: Tree) -> Sent:
-        sent = Sent(token=token, entries=_entries(tree))
+    def _write(self, sent: Sent) -> Sent:
         entries = {path: asdict(entry) for path, entry in sent.entries.items()}
-        write_whole(self._mark, json.dumps({"token": token, "entries": entries}))
+        words = {"token": sent.token, "whole": sent.whole, "failed": dict(sent.failed)}
+        write_whole(self._mark, json.dumps({**words, "entries": entries}))
         return sent
 
     # -------- there and back
 
-    def _send(self, sent: Sent | None, progress: Progress) -> None:
-        with Tree(self.copy.tree) as tree:
-            now = _entries(tree)
-            known = {} if sent is None else sent.entries
-            new = {path: entry for path, entry in now.items() if known.get(path) != entry}
-            # An archive can replace a file, and neither remove one nor make another kind of it.
-            gone = any(path not in now or now[path].kind != known[path].kind for path in known)
-            if sent is not None and not new and not gone:
-                return
-            self._mark.unlink(missing_ok=True)
-            token = secrets.token_hex(8)
-            if sent is None or gone:
-                self.volumes.remove(self.volume)
-                self.volumes.make(self.volume, token)
-                new = now
-            else:
-                token = sent.token
+    def _send(
+        self, sent: Sent | None, now: Mapping[str, Entry], progress: Progress
+    ) -> tuple[str, ...]:
+        """Have the volume hold ``now``, the tree's; returns what is there and not here."""
+        known = {} if sent is None else sent.entries
+        new = {path: entry for path, entry in now.items() if known.get(path) != entry}
+        # An archive can replace a file, and neither remove one nor make another kind of it.
+        gone = any(path not in now or now[path].kind != known[path].kind for path in known)
+        if sent is None or gone or not sent.whole:
+            if sent is not None and sent.failed:
+                path, why = next(iter(sent.failed.items()))
+                raise MoatError(
+                    f"{one_line(path)} is in the copy at {self.where} and cannot be brought here "
+                    f"({one_line(why)}), so the copy cannot be made anew: have a sandbox remove "
+                    "it, or `moat-nb discard`"
+                )
+            self.volumes.remove(self.volume)
+            sent = self._write(Sent(token=secrets.token_hex(8), whole=False))
+            self.volumes.make(self.volume, sent.token)
+            new = {**now}
+        if new:
             progress.stage(f"copying {self.copy.source} to {self.where}")
-            done = iter(range(1, len(new) + 1))
-            owner = self.copy.owner or User(os.getuid(), os.getgid())
+            self._put(new, progress)
+        self._write(replace(sent, whole=True, entries=now))
+        return _told(sent.failed)
+
+    def _put(self, new: Mapping[str, Entry], progress: Progress) -> None:
+        done = iter(range(1, len(new) + 1))
+        owner = self.copy.owner or User(os.getuid(), os.getgid())
+        with Tree(self.copy.tree) as tree:
             packed = pack(tree, new, PLACE, owner, lambda: progress.update(next(done), len(new)))
             try:
                 self.volumes.put(self.volume, packed)
             except OSError as error:
                 raise MoatError(f"the copy of {self.copy.source}: {error}") from error
-            self._write(token, tree)
 
     def _fetch(self, sent: Sent, progress: Progress) -> Sent:
         incoming = self.copy.directory / "incoming"
         progress.stage(f"bringing back what changed at {self.where}")
-        if incoming.is_dir():
-            remove_tree(str(incoming))
-        incoming.mkdir(mode=0o700)
         try:
+            if incoming.is_dir():
+                remove_tree(str(incoming))
+            incoming.mkdir(mode=0o700)
             with self.volumes.get(self.volume) as archive:
-                unpack(archive, PLACE, incoming)
+                failed = unpack(archive, PLACE, incoming)
             with Tree(incoming) as there, Tree(self.copy.tree, self.copy.owner) as tree:
-                self._take_over(there, tree)
-                return self._write(sent.token, tree)
+                failed |= self._take_over(there, tree, failed)
+                entries = _entries(tree)
         except OSError as error:
             raise MoatError(f"the copy of {self.copy.source} at {self.where}: {error}") from error
         finally:
-            remove_tree(str(incoming))
+            if incoming.is_dir():
+                remove_tree(str(incoming))
+        return self._write(replace(sent, entries=entries, failed=failed))
 
-    def _take_over(self, there: Tree, tree: Tree) -> None:
-        """Have the tree hold what the volume does; what is mounted over it is not of it."""
+    def _take_over(self, there: Tree, tree: Tree, missing: Mapping[str, str]) -> dict[str, str]:
+        """Have the tree hold what the volume does, but for what is ``missing`` of that; what is
+        mounted over it is not of it. Returns what could not be done, and why."""
         skipped = Skipped(patterns=self.copy.patterns, mounted=self.copy.mounted)
         new, old = _entries(there, skipped), _entries(tree, skipped)
         until = time.monotonic() + self.copy.seconds
-        for path in sorted(old.keys() - new.keys(), reverse=True):
-            tree.bring(path, there, None, old[path])
-        for path in sorted(new):
-            wanted, here = new[path], old.get(path)
-            if not (here is not None and _is_same(path, wanted, here, there, tree, until)):
+        failed = {
+            path: "it is excluded since, and a sandbox has changed it"
+            for path, entry in _entries(tree).items()
+            if path not in old and entry.size and there.entry(path) is not None
+            if not same_content(path, there, tree, until)
+        }
+        kept = {*new, *missing}
+        gone = [path for path in sorted(old, reverse=True) if path not in kept]
+        for path in (*gone, *sorted(new)):
+            wanted, here = new.get(path), old.get(path)
+            if wanted and here and _is_same(path, wanted, here, there, tree, until):
+                continue
+            try:
                 tree.bring(path, there, wanted, tree.entry(path))
+            except OSError as error:
+                # A directory stays where something stands for what is excluded in it.
+                if wanted is not None or (here is not None and here.kind != "directory"):
+                    failed[path] = error.strerror or str(error)
+        return failed
+
+
+def _told(failed: Mapping[str, str]) -> tuple[str, ...]:
+    if not failed:
+        return ()
+    path, why = next(iter(failed.items()))
+    more = f" and {len(failed) - 1} more" if len(failed) > 1 else ""
+    return (one_line(f"{path}{more} stays there and cannot be brought here: {why}"),)
 
 
 def _is_same(path: str, one: Entry, other: Entry, there: Tree, tree: Tree, until: float) -> bool:

@@ -7,9 +7,10 @@ import contextlib
 import io
 import secrets
 import tarfile
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from moat_nb.host.package import PACKAGE
 from moat_nb.host.reaper import Reaper
@@ -24,6 +25,12 @@ EMPTY_IMAGE = "moat-nb/empty:1"
 """An image without a file, which is made where it is missing: nothing is started from it."""
 
 TOKEN = f"{LABEL}.token"
+
+ROLE = "volume"
+"""Of a container that has a volume to be filled or read."""
+
+STARTING_SECONDS = 600
+"""From a container's creation to its start, at most."""
 
 PLACE = "workspace"
 """At the root of a container that has the volume."""
@@ -61,9 +68,9 @@ class EngineVolumes:
         return None
 
     def in_use(self, name: str) -> bool:
-        """Whether a container that runs has it."""
+        """Whether a container that runs, or is just being started, has it."""
         with self._connect() as client:
-            return bool(client.api.containers(filters={"volume": name}))
+            return any(not _is_stale(found) for found in _containers_with(client.api, name))
 
     def make(self, name: str, token: str) -> None:
         with self._connect() as client:
@@ -73,8 +80,13 @@ class EngineVolumes:
         """Harmless where it is missing; StartError where a container has it."""
         from docker.errors import NotFound
 
-        with self._connect() as client, contextlib.suppress(NotFound):
-            client.api.remove_volume(name)
+        with self._connect() as client:
+            for found in _containers_with(client.api, name):
+                if _is_stale(found):
+                    with contextlib.suppress(NotFound):
+                        client.api.remove_container(found["Id"], force=True, v=True)
+            with contextlib.suppress(NotFound):
+                client.api.remove_volume(name)
 
     def put(self, name: str, archive: Iterable[bytes]) -> None:
         """Unpack a tar whose paths begin with :data:`PLACE`; what is there already is replaced."""
@@ -108,7 +120,7 @@ class EngineVolumes:
                     EMPTY_IMAGE,
                     ["/nothing"],
                     name=name,
-                    labels={f"{LABEL}.role": "volume"},
+                    labels={f"{LABEL}.role": ROLE},
                     host_config=api.create_host_config(
                         network_mode="none",
                         mounts=[Mount(f"/{PLACE}", volume, type="volume", no_copy=True)],
@@ -118,3 +130,17 @@ class EngineVolumes:
                 yield client, name
             finally:
                 reaper.finish()
+
+
+def _containers_with(client: docker.APIClient, volume: str) -> list[dict[str, Any]]:
+    found = client.containers(all=True, filters={"volume": volume})
+    # The engine looks for names with that in them, too.
+    return [c for c in found if any(mount.get("Name") == volume for mount in c["Mounts"])]
+
+
+def _is_stale(container: dict[str, Any]) -> bool:
+    """Of ours, never started and never to be: who made it has lost its engine meanwhile."""
+    role = container["Labels"].get(f"{LABEL}.role")
+    if role is None or container["State"] != "created":
+        return False
+    return role == ROLE or time.time() - float(container["Created"]) > STARTING_SECONDS

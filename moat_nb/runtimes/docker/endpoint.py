@@ -6,11 +6,12 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from moat_nb.errors import MoatError
 
@@ -68,18 +69,18 @@ class Endpoint:
     @property
     def digest(self) -> str:
         """A name for it, short enough for a socket's path."""
-        words = json.dumps(asdict(self), sort_keys=True)
-        return hashlib.sha256(words.encode()).hexdigest()[:8]
+        words = json.dumps({**asdict(self), "said": ""}, sort_keys=True)
+        return hashlib.sha256(words.encode()).hexdigest()[:6]
 
 
 def endpoint_of(environ: Mapping[str, str]) -> Endpoint | None:
     """None where nothing is named: the usual sockets are tried then. Raises EndpointError."""
-    home = Path(environ.get("HOME") or Path.home())
-    settings = Path(environ.get("DOCKER_CONFIG") or home / ".docker")
+    home = environ.get("HOME") or os.path.expanduser("~")  # noqa: PTH111 - which raises for nobody
+    settings = Path(environ.get("DOCKER_CONFIG") or f"{home}/.docker").absolute()
     if url := environ.get("DOCKER_HOST"):
         tls = None
         if environ.get("DOCKER_TLS_VERIFY"):
-            tls = _tls_in(Path(environ.get("DOCKER_CERT_PATH") or settings))
+            tls = _tls_in(Path(environ.get("DOCKER_CERT_PATH") or settings).absolute())
         return _parse(url, "DOCKER_HOST", tls)
     name = environ.get("DOCKER_CONTEXT")
     said = "DOCKER_CONTEXT"
@@ -125,6 +126,7 @@ def _parse(url: str, said: str, tls: Tls | None) -> Endpoint:
     if url.startswith("/"):
         return Endpoint(url=f"unix://{url}", said=said, socket=url)
     scheme, _, rest = url.partition("://")
+    scheme = scheme.lower()
     if scheme == "unix" and rest.startswith("/"):
         return Endpoint(url=url, said=said, socket=rest)
     try:
@@ -132,11 +134,15 @@ def _parse(url: str, said: str, tls: Tls | None) -> Endpoint:
         host, port = parts.hostname, parts.port
     except ValueError as error:
         raise EndpointError(f"{said} is {url}: {error}", _WAYS) from None
-    if scheme == "ssh" and host and not host.startswith("-") and parts.password is None:
-        user = () if parts.username is None else ("-l", parts.username)
+    if scheme == "ssh" and host and parts.password is None:
+        # As it is written: a Host of ssh's own settings may have capitals.
+        name = parts.netloc.rpartition("@")[2]
+        name = name[1:].partition("]")[0] if name.startswith("[") else name.partition(":")[0]
+        user = ("-l", unquote(parts.username)) if parts.username else ()
         by = () if port is None else ("-p", str(port))
-        where = parts.path if parts.path not in ("", "/") else REMOTE_SOCKET
-        return Endpoint(url=url, said=said, ssh=(*user, *by, "--", host, where))
+        where = unquote(parts.path) if parts.path not in ("", "/") else REMOTE_SOCKET
+        if not name.startswith("-") and ":" not in where:
+            return Endpoint(url=url, said=said, ssh=(*user, *by, "--", name, where))
     if scheme in ("tcp", "https") and host:
         at = host, port or (PLAIN_PORT if tls is None and scheme == "tcp" else TLS_PORT)
         if tls is None and scheme == "https":

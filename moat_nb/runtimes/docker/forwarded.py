@@ -13,6 +13,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict
 
+from moat_nb.errors import StartError
 from moat_nb.host.isolated_python import command
 from moat_nb.host.run_directory import base_directory, make_base
 from moat_nb.runtimes.docker.endpoint import Endpoint, EndpointError
@@ -22,16 +23,19 @@ __all__ = ["socket_of"]
 
 START_SECONDS = 20.0
 
-NO_WAY = "`{command}` should answer without a question"
+NO_WAY = (
+    "`{command}` should answer without a question, and sshd there lead to sockets "
+    "(AllowStreamLocalForwarding)"
+)
 
 
 def socket_of(endpoint: Endpoint, environ: Mapping[str, str]) -> str:
     """Its own, or that of a process which is started where none runs. Raises EndpointError."""
     if endpoint.socket:
         return endpoint.socket
-    base = base_directory(environ, os.getuid())
-    directory = base / "engines"
     try:
+        base = base_directory(environ, os.getuid())
+        directory = base / "engines"
         make_base(base)
         directory.mkdir(mode=0o700, exist_ok=True)
         path = str(directory / endpoint.digest)
@@ -40,8 +44,9 @@ def socket_of(endpoint: Endpoint, environ: Mapping[str, str]) -> str:
                 fcntl.flock(lock, fcntl.LOCK_EX)
                 if not _answers(path):
                     _start(endpoint, path, environ)
-    except OSError as error:
-        raise EndpointError(f"{endpoint.said}: {error}", f"see that {base} is yours") from error
+    except (OSError, StartError) as error:
+        hint = "see that the directory is yours"
+        raise EndpointError(f"{endpoint.said}: {error}", hint) from error
     return path
 
 

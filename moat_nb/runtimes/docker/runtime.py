@@ -17,6 +17,7 @@ from moat_nb.host.reaper import Reaper
 from moat_nb.host.remembered import remembered
 from moat_nb.planning.capabilities import Capabilities
 from moat_nb.planning.image import ImagePlan
+from moat_nb.planning.mounts import Volume
 from moat_nb.planning.spec import ContainerSpec, SandboxSpec
 from moat_nb.runtimes.base import (
     UNLIMITED_FILES,
@@ -177,6 +178,9 @@ class Docker:
 
     def start(self, spec: SandboxSpec, reaper: Reaper) -> SandboxStreams:
         self._socket()  # asks the engine for the facts that are rendered
+        for mount in spec.kernel.mounts:
+            if isinstance(mount, Volume) and mount.copy_of and not self.volumes.token(mount.name):
+                raise StartError(f"the copy of {mount.copy_of} is another now; start it again")
         kernel, *sidecars = self.render(spec)
         stream = self._start(kernel, reaper, elsewhere=spec.kernel.elsewhere)
         pool = ThreadPoolExecutor(len(sidecars) or 1, thread_name_prefix="moat-sidecar")

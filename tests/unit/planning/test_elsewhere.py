@@ -5,10 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from moat_nb.config.model import WORKSPACE
 from moat_nb.host.machine import Host
 from moat_nb.planning.capabilities import Capabilities
-from moat_nb.planning.elsewhere import elsewhere_problems, workspace_volume
+from moat_nb.planning.elsewhere import (
+    ID,
+    elsewhere_problems,
+    refused_elsewhere,
+    workspace_volume,
+)
 from moat_nb.planning.kernel import KernelPlan, plan_kernel
 from moat_nb.planning.mount_paths import to_host, to_sandbox
 from moat_nb.planning.mounts import Bind, Tmpfs, Volume
@@ -48,7 +55,7 @@ def test_directories_are_volumes_and_excludes_stay_tmpfs(config: Make, host: Hos
     assert not [mount for mount in spec.mounts if not isinstance(mount, (Tmpfs, Volume))]
     volumes = {mount.target: mount for mount in spec.mounts if isinstance(mount, Volume)}
     assert volumes[WORKSPACE] == Volume(
-        name=workspace_volume(project), target=WORKSPACE, copy_of=project
+        name="moat-workspace-new", target=WORKSPACE, copy_of=project
     )
     assert volumes["/data"].name == f"moat-{given.name}-data"
     assert volumes["/home/moatuser/.cache/pip"].role == "cache"
@@ -70,10 +77,25 @@ def test_another_directory_of_this_machine_is_refused_at_its_line(
     assert any(isinstance(mount, Bind) for mount in spec.mounts)
     (problem,) = elsewhere_problems(given, FAR.elsewhere, [spec])
     assert problem.what == f"ssh://gpu has no {(tmp_path / 'other').resolve()} of this machine"
-    assert problem.where.endswith(":3:5") or ":" in problem.where
+    assert problem.where.endswith("moat.yaml:3:5")
 
 
 def test_a_directorys_copies_on_other_machines_are_others(host: Host, tmp_path: Path) -> None:
     places = {directory_of(tmp_path, host, at) for at in ("", "ssh://gpu", "ssh://other")}
     assert len(places) == 3
-    assert workspace_volume("/a") != workspace_volume("/b")
+    (tmp_path / ID).write_text("0123456789abcdef")
+    assert workspace_volume(tmp_path) == "moat-workspace-0123456789abcdef"
+    (tmp_path / ID).write_text("another's name")
+    assert workspace_volume(tmp_path) == "moat-workspace-new"
+
+
+@pytest.mark.parametrize("pattern", [".git", ".git/config"])
+def test_no_part_of_a_repository_can_be_excluded_there(config: Make, pattern: str) -> None:
+    given = config(f"mounts: [{{source: ., target: /workspace, exclude: [{pattern}]}}]")
+    (problem,) = refused_elsewhere(given, FAR.elsewhere)
+    assert "leaves .git out of the copy that an engine at ssh://gpu makes" in problem.what
+
+
+def test_the_directory_of_a_notebook_is_refused_in_words_of_the_users(config: Make) -> None:
+    (problem,) = refused_elsewhere(config("kernel: {workspace: notebook}"), FAR.elsewhere)
+    assert "kernel.workspace: notebook" in problem.what and "ssh://gpu" in problem.what

@@ -14,6 +14,7 @@ import pytest
 from moat_nb.errors import MoatError
 from moat_nb.host.machine import User
 from moat_nb.planning.walk import Budget
+from moat_nb.sandbox import archive
 from moat_nb.sandbox.archive import pack, unpack
 from moat_nb.sandbox.tree import Entry, Tree
 
@@ -141,12 +142,30 @@ def test_what_is_no_tar_is_told(into: Path, packed: bytes) -> None:
 
 def test_a_tar_that_ends_too_soon_is_told(into: Path) -> None:
     (packed,) = tar_of(member("w", DIRECTORY), member("w/a"))
-    with pytest.raises(MoatError, match="what came is no tar"):
-        unpack([packed[:1025]], "w", into)
+    for length in range(0, 2048, 512):
+        (into / str(length)).mkdir()
+        with pytest.raises(MoatError, match="what came is no tar"):
+            unpack([packed[:length]], "w", into / str(length))
 
 
-def test_more_than_the_disk_has_room_for_is_refused(into: Path) -> None:
-    huge = member("w/huge")
-    huge.size = 1 << 60
-    with pytest.raises(MoatError, match=r"there is no room for w/huge"):
-        unpack([huge.tobuf(tarfile.PAX_FORMAT), b"x" * 10240], "w", into)
+def test_what_this_system_cannot_hold_is_told_and_the_rest_comes(into: Path) -> None:
+    huge, late = member("w/huge"), member("w/late")
+    late.mtime = 1 << 70
+    deep = "w" + "/" + "d" * 250
+    deeper = [member(deep * 1, DIRECTORY)]
+    for count in range(2, 17):
+        deeper.append(member("/".join(["w", *["d" * 250] * count]), DIRECTORY))
+    (packed,) = tar_of(*deeper, member("/".join(["w", *["d" * 250] * 16, "f"])), late, huge)
+    failed = unpack([packed], "w", into)
+    assert "late" in failed
+    assert any("File name too long" in why for why in failed.values())
+    assert (into / "huge").exists()
+
+
+def test_a_file_that_the_disk_has_no_room_for_is_told(
+    into: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archive, "RESERVE", 1 << 62)
+    (packed,) = tar_of(member("w/huge"), member("w/l", LINK, "x"))
+    assert unpack([packed], "w", into) == {"huge": "there is no room for its 0 MiB here"}
+    assert [path.name for path in into.iterdir()] == ["l"]

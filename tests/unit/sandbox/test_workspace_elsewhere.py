@@ -4,6 +4,7 @@ neither side when something fails half-way."""
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import shutil
@@ -17,6 +18,7 @@ import pytest
 from moat_nb.config.reader import load
 from moat_nb.errors import MoatError, StartError
 from moat_nb.host.machine import Host
+from moat_nb.sandbox import archive
 from moat_nb.sandbox.workspace_copy import WorkspaceCopy
 from moat_nb.sandbox.workspace_elsewhere import WorkspaceElsewhere
 from moat_nb.text.progress import Silent
@@ -239,3 +241,81 @@ def test_what_comes_back_is_no_tar(
         far.fetch()
     assert not (far.copy.directory / "incoming").exists()
     assert far.copy.differences() == ()
+
+
+def test_a_start_that_ends_half_way_takes_nothing_back_from_the_user(
+    far: WorkspaceElsewhere, volume: Kept, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start(far)
+    (volume.top / "made").write_text("1")
+    (project / "src/a.py").write_text("a = 2\n")
+    (project / "new.txt").write_text("new")
+
+    def interrupted(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(WorkspaceElsewhere, "_send", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            start(far)
+    start(far)
+    assert told(far) == [("added", "made")]
+    far.copy.pull()
+    assert (project / "src/a.py").read_text() == "a = 2\n"
+    assert (project / "new.txt").exists()
+    assert (volume.top / "made").read_text() == "1"
+
+
+def test_a_directory_with_an_excluded_file_can_be_removed_there(
+    far: WorkspaceElsewhere, volume: Kept, project: Path
+) -> None:
+    (project / "moat.yaml").write_text(MOAT_YAML.replace(".env", "src/.env"))
+    (project / "src/.env").write_text("SECRET=1")
+    copy = WorkspaceCopy.of(load(project), Host.current(), "ssh://gpu")
+    assert copy is not None
+    far = replace(far, copy=replace(far.copy, patterns=copy.patterns))
+    start(far)
+    assert (volume.top / "src/.env").read_text() == ""
+    shutil.rmtree(volume.top / "src")
+    assert told(far) == [("removed", "src/a.py")]
+    assert start(far) == ()
+    assert told(far) == [("removed", "src/a.py")]
+
+
+@pytest.mark.parametrize("busy", [False, True])
+def test_a_file_that_is_excluded_after_it_was_copied_refuses_a_start(
+    far: WorkspaceElsewhere, volume: Kept, project: Path, busy: bool
+) -> None:
+    start(far)
+    (volume.top / "kept.txt").write_text("changed there")
+    far = replace(far, copy=replace(far.copy, patterns=("kept.txt",)))
+    volume.busy = busy
+    with pytest.raises(MoatError, match=r"kept.txt is excluded, and the copy at ssh://gpu has"):
+        start(far)
+
+
+def test_what_cannot_be_brought_here_stays_there_and_is_told(
+    far: WorkspaceElsewhere, volume: Kept, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start(far)
+    (volume.top / "good").write_text("1")
+    (volume.top / "huge").write_text("2")
+    write = archive._write
+
+    def no_room(tar: tarfile.TarFile, member: tarfile.TarInfo, place: Path) -> None:
+        if place.name == "huge":
+            raise OSError(errno.ENOSPC, "there is no room for it")
+        write(tar, member, place)
+
+    monkeypatch.setattr(archive, "_write", no_room)
+    (words,) = far.fetch()
+    assert words == "huge stays there and cannot be brought here: there is no room for it"
+    assert [one.path for one in far.copy.differences()] == ["good"]
+    (project / "src/a.py").write_text("a = 2\n")
+    (words,) = start(far)
+    assert "huge stays there" in words
+    assert (volume.top / "src/a.py").read_text() == "a = 2\n"
+    (project / "kept.txt").unlink()
+    with pytest.raises(MoatError, match="huge is in the copy at ssh://gpu and cannot"):
+        start(far)
+    assert (volume.top / "huge").exists()

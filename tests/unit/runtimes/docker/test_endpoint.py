@@ -37,6 +37,8 @@ def test_a_unix_socket_is_of_this_machine(settings: dict[str, str], url: str, so
         ("ssh://ada@gpu:2222", ("-l", "ada", "-p", "2222", "--", "gpu", "/var/run/docker.sock")),
         ("ssh://gpu/run/user/7/docker.sock", ("--", "gpu", "/run/user/7/docker.sock")),
         ("ssh://ada@[2001:db8::1]", ("-l", "ada", "--", "2001:db8::1", "/var/run/docker.sock")),
+        ("SSH://a%40b@GPU-Box", ("-l", "a@b", "--", "GPU-Box", "/var/run/docker.sock")),
+        ("ssh://@gpu", ("--", "gpu", "/var/run/docker.sock")),
     ],
 )
 def test_what_ssh_leads_to_is_elsewhere(

@@ -32,7 +32,7 @@ def test_bytes_and_both_ends_are_carried_and_one_process_serves_all(
     path = socket_of(endpoint(echo), environ)
     pid = Path(f"{path}.pid").read_text()
     assert Path(path).parent.stat().st_mode & 0o777 == 0o700
-    assert Path(path).stat().st_mode & 0o777 == 0o600
+    assert Path(path).stat().st_mode & 0o777 == 0o700
     try:
         sent = bytes(range(256)) * 4096
         for _ in range(3):
