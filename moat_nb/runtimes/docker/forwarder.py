@@ -34,11 +34,15 @@ LOOK_SECONDS = 1.0
 CHUNK = 1 << 18
 
 SSH = (
-    *("ssh", "-N", "-T", "-S", "none"),
+    *("ssh", "-T", "-S", "none"),
     *("-o", "BatchMode=yes", "-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=2"),
     *("-o", f"ConnectTimeout={CONNECT_SECONDS}", "-o", "StreamLocalBindMask=0177"),
 )
 """A connection of its own, which asks nothing and ends half a minute after the other machine."""
+
+UNTIL_THE_END = "cat"
+"""Run there, it ends with its stdin, and ssh with it: also when this process is killed. And where
+nothing is run, sshd lets what is small wait for an acknowledgement (Nagle), 40 ms each time."""
 
 KEEPALIVE = (
     (sockets.SOL_SOCKET, sockets.SO_KEEPALIVE, 1),
@@ -143,7 +147,10 @@ async def _over_ssh(words: list[str], socket: str) -> None:
     *where, host, path = words
     inner = _beside(socket)
     program = await asyncio.create_subprocess_exec(
-        *SSH, "-L", f"{inner}:{path}", *where, host, stderr=asyncio.subprocess.PIPE
+        *(*SSH, "-L", f"{inner}:{path}", *where, host, UNTIL_THE_END),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
     )
     assert program.stderr is not None
     ended = asyncio.ensure_future(program.wait())
