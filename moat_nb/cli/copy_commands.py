@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from moat_nb.cli.options import Commands, add, add_project
+from moat_nb.cli.options import Commands, add, add_project, add_runtime
 
 __all__ = ["add_copy_commands"]
 
@@ -40,9 +40,11 @@ def add_copy_commands(commands: Commands) -> None:
         "moat-nb discard --yes",
     )
     add_project(parser)
+    add_runtime(parser)
     parser.add_argument("--yes", "-y", action="store_true", help="without a question")
 
 
 def _add_copy_paths(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("paths", nargs="*", metavar="PATH", help="of the project (default: all)")
     add_project(parser)
+    add_runtime(parser)

@@ -232,19 +232,19 @@ def _changes(arguments: argparse.Namespace) -> int:
 def _diff(arguments: argparse.Namespace) -> int:
     from moat_nb.cli.workspace_copy import diff
 
-    return diff(arguments.project, arguments.paths, names=arguments.names)
+    return diff(arguments.project, arguments.paths, arguments.runtime, names=arguments.names)
 
 
 def _pull(arguments: argparse.Namespace) -> int:
     from moat_nb.cli.workspace_copy import pull
 
-    return pull(arguments.project, arguments.paths, force=arguments.force)
+    return pull(arguments.project, arguments.paths, arguments.runtime, force=arguments.force)
 
 
 def _discard(arguments: argparse.Namespace) -> int:
     from moat_nb.cli.workspace_copy import discard
 
-    return discard(arguments.project, yes=arguments.yes)
+    return discard(arguments.project, arguments.runtime, yes=arguments.yes)
 
 
 def _open(arguments: argparse.Namespace) -> int:

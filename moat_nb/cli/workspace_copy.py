@@ -36,8 +36,8 @@ DIFF_SECONDS = 10.0
 CONFLICT = "you changed it too"
 
 
-def diff(project: str, paths: Sequence[str], *, names: bool) -> int:
-    copy = _copy(project)
+def diff(project: str, paths: Sequence[str], runtime: str | None = None, *, names: bool) -> int:
+    copy = _copy(project, runtime)
     found = copy.differences(_below(copy, paths))
     if not found:
         print(_nothing(copy, paths))
@@ -54,8 +54,8 @@ def diff(project: str, paths: Sequence[str], *, names: bool) -> int:
     return 0
 
 
-def pull(project: str, paths: Sequence[str], *, force: bool) -> int:
-    copy = _copy(project)
+def pull(project: str, paths: Sequence[str], runtime: str | None = None, *, force: bool) -> int:
+    copy = _copy(project, runtime)
     mask = os.umask(0o077)
     os.umask(mask)
     pulled = copy.pull(_below(copy, paths), force=force, mask=mask)
@@ -71,8 +71,8 @@ def pull(project: str, paths: Sequence[str], *, force: bool) -> int:
     return 1 if pulled.left or pulled.failed else 0
 
 
-def discard(project: str, *, yes: bool) -> int:
-    copy, elsewhere = _copies(project)
+def discard(project: str, runtime: str | None = None, *, yes: bool) -> int:
+    copy, elsewhere = _copies(project, runtime)
     if not copy.tree.is_dir():
         print(_nothing(copy, ()))
         return 0
@@ -108,23 +108,23 @@ def _lost(copy: WorkspaceCopy) -> str:
     return f"{copy.in_a_line(found)}\n{_as_table(found)}" if found else ""
 
 
-def _copy(project: str) -> WorkspaceCopy:
+def _copy(project: str, runtime: str | None) -> WorkspaceCopy:
     """As it is now, wherever it is."""
-    copy, elsewhere = _copies(project)
+    copy, elsewhere = _copies(project, runtime)
     for words in () if elsewhere is None else elsewhere.fetch():
         print(words, file=sys.stderr)
     return copy
 
 
-def _copies(project: str) -> tuple[WorkspaceCopy, WorkspaceElsewhere | None]:
+def _copies(project: str, runtime: str | None) -> tuple[WorkspaceCopy, WorkspaceElsewhere | None]:
     host = Host.current()
     config = load(project, home=host.home)
-    runtime, _ = choose(None, config, host, os.environ)
-    copy = WorkspaceCopy.of(config, host, runtime.capabilities.elsewhere, anyway=True)
+    chosen, _ = choose(runtime, config, host, os.environ)
+    copy = WorkspaceCopy.of(config, host, chosen.capabilities.elsewhere, anyway=True)
     if copy is None:
         why = "its sandboxes work on the project's own files"
         raise MoatError(f"{config.path}: {why}; `workspace: {{mode: volume}}` gives them a copy")
-    return copy, WorkspaceElsewhere.of(copy, runtime)
+    return copy, WorkspaceElsewhere.of(copy, chosen)
 
 
 def _in_use(copy: WorkspaceCopy) -> bool:
