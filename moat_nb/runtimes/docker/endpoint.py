@@ -26,6 +26,9 @@ VARIABLES = (
 REMOTE_SOCKET = "/var/run/docker.sock"
 """Where an engine listens on a machine that is reached by ssh, unless the address says."""
 
+VIRTUAL = frozenset({".docker", ".colima", ".lima", ".orbstack", ".rd"})
+"""Directories with the sockets of Docker Desktop, colima, lima, OrbStack and Rancher Desktop."""
+
 TLS_PORT, PLAIN_PORT = 2376, 2375
 
 MOST_BYTES = 1 << 20
@@ -65,6 +68,12 @@ class Endpoint:
     def elsewhere(self) -> str:
         """How to name its machine; empty for this one."""
         return "" if self.socket or _is_here(self.address) else self.url
+
+    @property
+    def virtual(self) -> bool:
+        """Whether it is one of those that run in a virtual machine of their own, which shows this
+        machine's directories, and in them no socket that leads out."""
+        return not VIRTUAL.isdisjoint(Path(self.socket).parts)
 
     @property
     def digest(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import sys
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -269,20 +270,23 @@ class Docker:
 
 
 def _capabilities(name: str, environ: Mapping[str, str]) -> Capabilities:
-    """Of an engine elsewhere they are other ones; where it cannot be told, :meth:`Docker.available`
-    says why."""
+    """Of an engine elsewhere, or in a virtual machine, they are other ones; where it cannot be
+    told, :meth:`Docker.available` says why."""
     here = Capabilities(name=name)
+    endpoint = None
     with contextlib.suppress(EndpointError):
         endpoint = endpoint_of(environ)
-        if endpoint is not None and endpoint.elsewhere:
-            return replace(
-                here,
-                shares_unix_sockets=False,
-                own_mount_table=True,
-                binds_files=False,
-                elsewhere=endpoint.elsewhere,
-            )
-    return here
+    elsewhere = "" if endpoint is None else endpoint.elsewhere
+    virtual = sys.platform == "darwin" or (endpoint is not None and endpoint.virtual)
+    if not (elsewhere or virtual):
+        return here
+    return replace(
+        here,
+        shares_unix_sockets=False,
+        own_mount_table=True,
+        binds_files=not elsewhere,
+        elsewhere=elsewhere,
+    )
 
 
 def _denied(path: str) -> str:

@@ -109,6 +109,7 @@ def test_a_context_is_found_as_dockers_command_line_finds_it(
         "/home/ada/.docker/desktop/docker.sock",
         "docker context desktop",
     )
+    assert found.virtual
     found = endpoint_of({**settings, "DOCKER_CONTEXT": "gpu"})
     assert found is not None and found.elsewhere == "ssh://gpu"
     assert endpoint_of({**settings, "DOCKER_CONTEXT": "default"}) is None

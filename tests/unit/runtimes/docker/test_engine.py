@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from moat_nb.runtimes.docker.engine import sockets
 from moat_nb.runtimes.docker.runtime import Docker
 
@@ -30,3 +32,21 @@ def test_an_engine_whose_address_is_refused_is_not_used_and_said_so() -> None:
 def test_a_socket_where_nothing_answers_is_named() -> None:
     found = Docker("podman", {"DOCKER_HOST": "unix:///no/such.sock"}).available()
     assert (found.usable, found.detail) == (False, "/no/such.sock: nothing answers there")
+
+
+@pytest.mark.parametrize(
+    ("url", "shares", "elsewhere"),
+    [
+        ("unix:///var/run/docker.sock", True, ""),
+        ("unix:///home/ada/.colima/default/docker.sock", False, ""),
+        ("unix:///home/ada/.docker/desktop/docker.sock", False, ""),
+        ("ssh://gpu", False, "ssh://gpu"),
+        ("nonsense", True, ""),
+    ],
+)
+def test_only_an_engine_that_runs_on_this_kernel_shares_sockets(
+    url: str, shares: bool, elsewhere: str
+) -> None:
+    can = Docker("docker", {"DOCKER_HOST": url}).capabilities
+    assert (can.shares_unix_sockets, can.elsewhere) == (shares, elsewhere)
+    assert can.binds_files is not bool(elsewhere)
