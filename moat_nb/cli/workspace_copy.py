@@ -78,9 +78,7 @@ def discard(project: str, runtime: str | None = None, *, yes: bool) -> int:
         return 0
     if _in_use(copy) or (elsewhere is not None and elsewhere.in_use):
         raise MoatError(f"a sandbox works on the copy of {copy.source}; `moat-nb stop` ends it")
-    if not yes and elsewhere is not None:
-        elsewhere.fetch()
-    if not yes and (lost := _lost(copy)):
+    if not yes and (lost := _lost(copy, elsewhere)):
         if not is_there():
             raise MoatError(f"{lost.splitlines()[0]}; --yes removes the copy with it")
         if not asked(f"{lost}\nRemove the copy with this?"):
@@ -99,9 +97,11 @@ def _nothing(copy: WorkspaceCopy, paths: Sequence[str]) -> str:
     return f"the copy has what {copy.source} has" + (f" of {', '.join(paths)}" if paths else "")
 
 
-def _lost(copy: WorkspaceCopy) -> str:
+def _lost(copy: WorkspaceCopy, elsewhere: WorkspaceElsewhere | None) -> str:
     """What would be lost, in a line and then each; empty when nothing would."""
     try:
+        if elsewhere is not None and (words := elsewhere.fetch()):
+            return "; ".join(words)
         found = copy.differences()
     except MoatError as error:  # as a sandbox has left it
         return f"what sandboxes changed in the copy cannot be told: {error}"

@@ -48,8 +48,9 @@ def copy_id(directory: Path) -> str:
 
 
 def workspace_volume(directory: Path) -> str:
-    """The name there of the copy that is kept in ``directory`` here."""
-    return f"moat-workspace-{copy_id(directory)}"
+    """The name there of the copy that is kept in ``directory`` here; no volume that a file names
+    begins so."""
+    return f"moat.workspace.{copy_id(directory)}"
 
 
 def on_volumes(mounts: MountPlan, config: Config, directory: Path) -> MountPlan:
@@ -75,7 +76,7 @@ def _placed(mount: Mount, mounts: MountPlan, config: Config, directory: Path) ->
     elif mount.role == "cache":
         role = "cache"
         (cache,) = (name for name, target in CACHES.items() if target == mount.target)
-        name = f"moat-cache-{copy_id(directory)}-{cache}"
+        name = f"moat.cache.{copy_id(directory)}.{cache}"
     elif mount.source in mounts.keep:
         name = f"moat-{config.name}-{os.path.basename(mount.source)}"  # noqa: PTH119
     elif mount.role == "project":

@@ -17,6 +17,7 @@ from moat_nb.errors import Problem, StartError
 
 if TYPE_CHECKING:
     from moat_nb.config.model import Config
+    from moat_nb.host.machine import User
     from moat_nb.host.reaper import Reaper
     from moat_nb.planning.capabilities import Capabilities
     from moat_nb.planning.image import ImagePlan
@@ -148,6 +149,9 @@ class Containers(Protocol):
 
 class Volumes(Protocol):
     """The volumes of an engine elsewhere, for copies of projects. Methods raise StartError."""
+
+    def owner(self, user: User) -> User:
+        """Whose its files must be, for who is ``user`` in a container."""
 
     def token(self, name: str) -> str | None:
         """What the volume was made with; None where there is none of ours."""

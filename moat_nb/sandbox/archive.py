@@ -20,6 +20,8 @@ __all__ = ["pack", "unpack"]
 PIECE = 1 << 20
 MAX_MEMBERS = 2_000_000
 LONGEST_PATH = 4096
+MAX_PATHS = 64 << 20
+"""Characters of all paths: so many are held in memory."""
 
 
 def pack(
@@ -92,11 +94,15 @@ class _Unpacking:
     def __init__(self, into: Path) -> None:
         self.failed: dict[str, str] = {}
         self._into = into
+        self._left = MAX_PATHS
         self._directories, self._files = {""}, set[str]()
 
     def make(
         self, tar: tarfile.TarFile, member: tarfile.TarInfo, path: str, linked: str | None
     ) -> None:
+        if (left := self._left - len(path)) < 0:
+            raise MoatError("there are more files than can be looked at")
+        self._left = left
         above = path.rpartition("/")[0]
         if above in self.failed:
             self.failed[path] = self.failed[above]

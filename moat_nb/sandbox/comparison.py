@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import accumulate
 from typing import Any, Literal, NamedTuple
 
 from moat_nb.config import exclude_patterns
@@ -36,6 +37,16 @@ class Known:
     pairs: dict[str, Pair] = field(default_factory=dict)
     covers: dict[str, Entry] = field(default_factory=dict)
     """What a start has made in the copy where something of the project's is excluded."""
+
+    def excluded(self, skipped: Skipped) -> dict[str, Pair]:
+        """What was copied, and is ``skipped`` now."""
+        is_skipped = skipped.asked()
+
+        def is_excluded(path: str) -> bool:
+            # Of a path that was brought back its directories need not be known.
+            return any(map(is_skipped, accumulate(path.split("/"), "{}/{}".format)))
+
+        return {path: pair for path, pair in sorted(self.pairs.items()) if is_excluded(path)}
 
     def to_words(self) -> dict[str, Any]:
         return {
@@ -101,10 +112,7 @@ class Comparison:
 
     def look(self, skipped: Skipped, seconds: float) -> None:
         """Raises MoatError."""
-        is_skipped = skipped.asked()
-        for path in sorted(self.known.pairs):
-            if is_skipped(path):
-                self.excluded_since[path] = self.known.pairs[path]
+        self.excluded_since = self.known.excluded(skipped)
         for tree, found, hint in (
             (self.host, self.here, "exclude what is not needed"),
             (self.copy, self.there, "`moat-nb discard` removes it"),

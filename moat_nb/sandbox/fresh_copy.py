@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 
 from moat_nb.config.model import Config
@@ -13,7 +14,7 @@ from moat_nb.sandbox.workspace_copy import WorkspaceCopy
 from moat_nb.sandbox.workspace_elsewhere import WorkspaceElsewhere
 from moat_nb.text.progress import Progress
 
-__all__ = ["discard", "with_fresh_copy"]
+__all__ = ["discard", "kept_while_it_starts", "with_fresh_copy"]
 
 
 def with_fresh_copy(
@@ -47,3 +48,11 @@ def discard(plan: LaunchPlan) -> None:
     if (elsewhere := WorkspaceElsewhere.of(copy, plan.runtime)) is not None:
         elsewhere.discard()
     copy.discard()
+
+
+def kept_while_it_starts(plan: LaunchPlan) -> AbstractContextManager[None]:
+    """Nobody fills a copy elsewhere, or removes it, until the container has it. Raises
+    MoatError."""
+    where = plan.runtime.capabilities.elsewhere
+    copy = WorkspaceCopy.of(plan.config, plan.host, where) if where else None
+    return nullcontext() if copy is None else copy.locked("elsewhere")

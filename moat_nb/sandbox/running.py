@@ -27,6 +27,7 @@ from moat_nb.runtimes.base import AttachStream
 from moat_nb.sandbox.changes import in_a_line
 from moat_nb.sandbox.clock import Clock
 from moat_nb.sandbox.egress import set_up_proxy
+from moat_nb.sandbox.fresh_copy import kept_while_it_starts
 from moat_nb.sandbox.guest_client import STOPPED, GuestClient, Process
 from moat_nb.sandbox.kernel_user import check_volumes, give_volumes, write_accounts
 from moat_nb.sandbox.mount_check import Inode, inodes_of, verify_mounts
@@ -181,7 +182,8 @@ class RunningSandbox:
         """Have its containers start, and the guest prove the kernels'."""
         progress.stage(f"starting {self.spec.name}")
         self.inodes = inodes_of(self.plan)
-        streams = self.plan.runtime.start(sandbox, self.reaper)
+        with kept_while_it_starts(self.plan):
+            streams = self.plan.runtime.start(sandbox, self.reaper)
         self.attach_stream = streams.kernel
         self.sidecars.attach(sandbox.sidecars, streams.sidecars, self.run_dir)
         places = tuple(spaces(self.plan.spec.mounts, self.plan.spec.limits))

@@ -146,6 +146,15 @@ class WorkspaceCopy:
             words.append(f"{_some([p for p, _ in brought.failed])} not copied ({path}: {why})")
         return tuple(f"workspace: {each}" for each in words)
 
+    def excluded_since(self) -> dict[str, bool]:
+        """What was copied and is excluded now: whether a sandbox has changed it."""
+        if not self.is_there:
+            return {}
+        with self.locked(), Tree(self.tree, self.owner) as tree:
+            skipped = Skipped(patterns=self.patterns, mounted=self.mounted)
+            found = self._read().excluded(skipped)
+            return {path: tree.entry(path) != pair.copy for path, pair in found.items()}
+
     # -------- from the copy to the project
 
     def in_a_line(self, found: Sequence[Difference] | None = None) -> str | None:

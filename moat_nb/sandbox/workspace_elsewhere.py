@@ -11,7 +11,7 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from moat_nb.planning.elsewhere import ID, workspace_volume
 from moat_nb.planning.walk import Budget, Over
 from moat_nb.runtimes.base import Runtime, Volumes
 from moat_nb.sandbox.archive import pack, unpack
-from moat_nb.sandbox.comparison import MAX_ENTRIES, Skipped
+from moat_nb.sandbox.comparison import MAX_ENTRIES
 from moat_nb.sandbox.tree import Entry, Tree, same_content
 from moat_nb.sandbox.workspace_copy import WorkspaceCopy
 from moat_nb.text.progress import Progress, Silent
@@ -83,17 +83,17 @@ class WorkspaceElsewhere:
             sent = self._sent()
             if sent is not None and sent.whole:
                 if self.in_use:
-                    self._refuse_excluded(sent.entries)
+                    self._refuse(self.copy.excluded_since())
                     return (BUSY.format(where=self.where),)
                 sent = self._fetch(sent, progress)
-                self._refuse_excluded(sent.failed)
+                changed = self.copy.excluded_since().items()
+                self._refuse([path for path, by_sandbox in changed if by_sandbox])
             if sent is not None:
                 # From here on the tree has what the volume has not: nothing comes from there.
                 self._write(replace(sent, whole=False))
             words = self.copy.refresh(progress)
             with Tree(self.copy.tree) as tree:
                 entries = _entries(tree)
-            self._refuse_excluded(entries)
             failed = self._send(sent, entries, progress)
         return (*words, *(f"workspace: {each}" for each in failed))
 
@@ -115,22 +115,15 @@ class WorkspaceElsewhere:
     def in_use(self) -> bool:
         return self.volumes.in_use(self.volume)
 
-    def _refuse_excluded(self, entries: Mapping[str, Entry | str]) -> None:
-        """No engine can cover a file there, so none that is excluded may be in the copy."""
-        skipped = Skipped(patterns=self.copy.patterns, mounted=self.copy.mounted).asked()
-        covered: set[str] = set()
-        for path in sorted(entries):
-            if not skipped(path):
-                continue
-            entry = entries[path]
-            directory = isinstance(entry, Entry) and entry.kind == "directory"
-            if directory or path.rpartition("/")[0] in covered:
-                covered.add(path)
-            elif isinstance(entry, str) or entry.size:
-                raise MoatError(
-                    f"{one_line(path)} is excluded, and the copy at {self.where} has had it since "
-                    "before: `moat-nb pull` what you want of the copy, then `moat-nb discard`"
-                )
+    def _refuse(self, excluded: Collection[str]) -> None:
+        """No engine can cover a file there, so none of the project's that is excluded may be in the
+        copy."""
+        for path in excluded:
+            raise MoatError(
+                f"{one_line(path)} is excluded, and the copy at {self.where} has had it since "
+                "before: stop the sandboxes that run there, `moat-nb pull` what you want of the "
+                "copy, then `moat-nb discard`"
+            )
 
     # -------- what is kept
 
@@ -190,7 +183,7 @@ class WorkspaceElsewhere:
 
     def _put(self, new: Mapping[str, Entry], progress: Progress) -> None:
         done = iter(range(1, len(new) + 1))
-        owner = self.copy.owner or User(os.getuid(), os.getgid())
+        owner = self.volumes.owner(self.copy.owner or User(os.getuid(), os.getgid()))
         with Tree(self.copy.tree) as tree:
             packed = pack(tree, new, PLACE, owner, lambda: progress.update(next(done), len(new)))
             try:
@@ -218,17 +211,11 @@ class WorkspaceElsewhere:
         return self._write(replace(sent, entries=entries, failed=failed))
 
     def _take_over(self, there: Tree, tree: Tree, missing: Mapping[str, str]) -> dict[str, str]:
-        """Have the tree hold what the volume does, but for what is ``missing`` of that; what is
-        mounted over it is not of it. Returns what could not be done, and why."""
-        skipped = Skipped(patterns=self.copy.patterns, mounted=self.copy.mounted)
-        new, old = _entries(there, skipped), _entries(tree, skipped)
+        """Have the tree hold what the volume does, but for what is ``missing`` of that. Returns
+        what could not be done, and why."""
+        new, old = _entries(there), _entries(tree)
         until = time.monotonic() + self.copy.seconds
-        failed = {
-            path: "it is excluded since, and a sandbox has changed it"
-            for path, entry in _entries(tree).items()
-            if path not in old and entry.size and there.entry(path) is not None
-            if not same_content(path, there, tree, until)
-        }
+        failed: dict[str, str] = {}
         kept = {*new, *missing}
         gone = [path for path in sorted(old, reverse=True) if path not in kept]
         for path in (*gone, *sorted(new)):
@@ -238,9 +225,7 @@ class WorkspaceElsewhere:
             try:
                 tree.bring(path, there, wanted, tree.entry(path))
             except OSError as error:
-                # A directory stays where something stands for what is excluded in it.
-                if wanted is not None or (here is not None and here.kind != "directory"):
-                    failed[path] = error.strerror or str(error)
+                failed[path] = error.strerror or str(error)
         return failed
 
 
@@ -258,11 +243,10 @@ def _is_same(path: str, one: Entry, other: Entry, there: Tree, tree: Tree, until
     return one.kind != "file" or same_content(path, there, tree, until)
 
 
-def _entries(tree: Tree, skipped: Skipped | None = None) -> dict[str, Entry]:
-    is_skipped = (lambda path: False) if skipped is None else skipped.asked()
+def _entries(tree: Tree) -> dict[str, Entry]:
     budget = Budget(entries=MAX_ENTRIES, seconds=float("inf"))
     try:
-        found = {path: entry for path, entry, skip in tree.entries(is_skipped, budget) if not skip}
+        found = {path: entry for path, entry, _ in tree.entries(lambda path: False, budget)}
     except Over:
         raise MoatError(f"{tree.top} has more files than can be looked at") from None
     return {path: entry for path, entry in found.items() if path not in tree.closed}

@@ -113,7 +113,7 @@ def test_a_project_is_copied_there_without_its_excludes_and_brought_back(far, th
     assert (project / "n").read_text() == "1\n"
     assert (project / "node_modules/host.js").exists()
     (volume,) = far.volumes
-    assert volume.startswith("moat-workspace-")
+    assert volume.startswith("moat.workspace.")
     run(far, way, project, "discard", "--yes")
     assert far.volumes == []
 
@@ -173,7 +173,7 @@ def test_nothing_but_the_copy_is_left_there_of_a_launcher_that_was_killed(far, t
         assert len(far.volumes) == 2  # the guest's is its container's own
     assert wait_until(lambda: far.containers == [], seconds=60)
     (volume,) = far.volumes
-    assert volume.startswith("moat-workspace-")
+    assert volume.startswith("moat.workspace.")
 
 
 def test_two_sandboxes_of_a_project_work_on_one_copy(far, there) -> None:

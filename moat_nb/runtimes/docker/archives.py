@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
+from moat_nb.host.machine import User
 from moat_nb.host.package import PACKAGE
 from moat_nb.host.reaper import Reaper
 from moat_nb.planning.spec import GUEST_PATH, LABEL
@@ -53,10 +54,19 @@ class EngineVolumes:
     StartError with the engine's words."""
 
     def __init__(
-        self, socket: str, connect: Callable[[], AbstractContextManager[docker.DockerClient]]
+        self,
+        socket: str,
+        connect: Callable[[], AbstractContextManager[docker.DockerClient]],
+        *,
+        rootless: bool = False,
     ) -> None:
         self._socket = socket
         self._connect = connect
+        self._rootless = rootless
+
+    def owner(self, user: User) -> User:
+        """Whose its files must be, for who is ``user`` in a container: 0 is the user outside."""
+        return User(0, 0) if self._rootless else user
 
     def token(self, name: str) -> str | None:
         """What the volume was made with; None where there is none of ours."""

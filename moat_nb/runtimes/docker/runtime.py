@@ -220,7 +220,7 @@ class Docker:
 
     @property
     def volumes(self) -> EngineVolumes:
-        return EngineVolumes(self._socket(), self._client)
+        return EngineVolumes(self._socket(), self._client, rootless=self._known.rootless)
 
     # -------- Containers
 

@@ -55,7 +55,7 @@ def test_directories_are_volumes_and_excludes_stay_tmpfs(config: Make, host: Hos
     assert not [mount for mount in spec.mounts if not isinstance(mount, (Tmpfs, Volume))]
     volumes = {mount.target: mount for mount in spec.mounts if isinstance(mount, Volume)}
     assert volumes[WORKSPACE] == Volume(
-        name="moat-workspace-new", target=WORKSPACE, copy_of=project
+        name="moat.workspace.new", target=WORKSPACE, copy_of=project
     )
     assert volumes["/data"].name == f"moat-{given.name}-data"
     assert volumes["/home/moatuser/.cache/pip"].role == "cache"
@@ -84,9 +84,9 @@ def test_a_directorys_copies_on_other_machines_are_others(host: Host, tmp_path: 
     places = {directory_of(tmp_path, host, at) for at in ("", "ssh://gpu", "ssh://other")}
     assert len(places) == 3
     (tmp_path / ID).write_text("0123456789abcdef")
-    assert workspace_volume(tmp_path) == "moat-workspace-0123456789abcdef"
+    assert workspace_volume(tmp_path) == "moat.workspace.0123456789abcdef"
     (tmp_path / ID).write_text("another's name")
-    assert workspace_volume(tmp_path) == "moat-workspace-new"
+    assert workspace_volume(tmp_path) == "moat.workspace.new"
 
 
 @pytest.mark.parametrize("pattern", [".git", ".git/config"])

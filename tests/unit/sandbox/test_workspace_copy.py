@@ -287,3 +287,15 @@ def test_a_tree_that_is_too_deep_is_told_with_what_to_do(copy: WorkspaceCopy, in
         copy.refresh()
     copy.discard()
     assert copy.refresh() == ()
+
+
+def test_what_was_brought_back_from_a_new_directory_stays_in_the_copy(
+    project: Path, inside: Path, copy: WorkspaceCopy
+) -> None:
+    (inside / "made").mkdir()
+    (inside / "made/x").write_text("1")
+    assert told(copy.pull().done) == [("added", "made/x")]
+    for _ in range(2):
+        assert copy.refresh() == ()
+        assert (inside / "made/x").read_text() == "1"
+        assert copy.differences() == ()

@@ -17,7 +17,7 @@ import pytest
 
 from moat_nb.config.reader import load
 from moat_nb.errors import MoatError, StartError
-from moat_nb.host.machine import Host
+from moat_nb.host.machine import Host, User
 from moat_nb.sandbox import archive
 from moat_nb.sandbox.workspace_copy import WorkspaceCopy
 from moat_nb.sandbox.workspace_elsewhere import WorkspaceElsewhere
@@ -43,6 +43,9 @@ class Kept:
     busy: bool = False
     fails_after: int | None = None
     """Bytes of an archive that are taken."""
+
+    def owner(self, user: User) -> User:
+        return user
 
     def token(self, name: str) -> str | None:
         return self.made
@@ -277,7 +280,7 @@ def test_a_directory_with_an_excluded_file_can_be_removed_there(
     start(far)
     assert (volume.top / "src/.env").read_text() == ""
     shutil.rmtree(volume.top / "src")
-    assert told(far) == [("removed", "src/a.py")]
+    assert told(far) == [("removed", "src"), ("removed", "src/a.py")]
     assert start(far) == ()
     assert told(far) == [("removed", "src/a.py")]
 
@@ -319,3 +322,19 @@ def test_what_cannot_be_brought_here_stays_there_and_is_told(
     with pytest.raises(MoatError, match="huge is in the copy at ssh://gpu and cannot"):
         start(far)
     assert (volume.top / "huge").exists()
+
+
+def test_what_a_sandbox_made_that_is_excluded_outlives_a_copy_made_anew(
+    far: WorkspaceElsewhere, volume: Kept, project: Path
+) -> None:
+    far = replace(far, copy=replace(far.copy, patterns=("node_modules", ".env", "*.ckpt")))
+    start(far)
+    (volume.top / "model.ckpt").write_text("weights")
+    (volume.top / ".env").write_text("of the sandbox")
+    (project / "kept.txt").unlink()
+    assert start(far) == ()
+    assert len(volume.sent) == 2
+    assert (volume.top / "model.ckpt").read_text() == "weights"
+    assert (volume.top / ".env").read_text() == "of the sandbox"
+    assert told(far) == []
+    assert (project / ".env").read_text() == "SECRET=1"
