@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from moat_nb.cli.user_terminal import asked, is_there
+from moat_nb.config.model import WORKSPACE
 from moat_nb.config.reader import load
 from moat_nb.errors import MoatError
 from moat_nb.host.machine import Host
@@ -19,7 +20,8 @@ from moat_nb.runtimes.registry import choose
 from moat_nb.sandbox.comparison import GIT
 from moat_nb.sandbox.tree import Tree
 from moat_nb.sandbox.workspace_copy import Difference, WorkspaceCopy
-from moat_nb.sandbox.workspace_elsewhere import WorkspaceElsewhere
+from moat_nb.sandbox.workspace_elsewhere import WorkspaceElsewhere, copies_elsewhere
+from moat_nb.text.progress import for_user
 from moat_nb.text.tables import table
 from moat_nb.text.terminal import printable
 
@@ -111,8 +113,14 @@ def _lost(copy: WorkspaceCopy, elsewhere: WorkspaceElsewhere | None) -> str:
 def _copy(project: str, runtime: str | None) -> WorkspaceCopy:
     """As it is now, wherever it is."""
     copy, elsewhere = _copies(project, runtime)
-    for words in () if elsewhere is None else elsewhere.fetch():
-        print(words, file=sys.stderr)
+    if elsewhere is not None:
+        progress = for_user()
+        try:
+            told = elsewhere.fetch(progress)
+        finally:
+            progress.close()
+        for words in told:
+            print(words, file=sys.stderr)
     return copy
 
 
@@ -122,6 +130,10 @@ def _copies(project: str, runtime: str | None) -> tuple[WorkspaceCopy, Workspace
     chosen, _ = choose(runtime, config, host, os.environ)
     copy = WorkspaceCopy.of(config, host, chosen.capabilities.elsewhere, anyway=True)
     if copy is None:
+        (source,) = (mount.source for mount in config.mounts if mount.target == WORKSPACE)
+        if where := copies_elsewhere(Path(os.path.realpath(source)), host):
+            known = f"DOCKER_HOST={where[0]}, or the context that says so, shows it"
+            raise MoatError(f"{config.path}: there is a copy at {' and at '.join(where)}; {known}")
         why = "its sandboxes work on the project's own files"
         raise MoatError(f"{config.path}: {why}; `workspace: {{mode: volume}}` gives them a copy")
     return copy, WorkspaceElsewhere.of(copy, chosen)

@@ -19,6 +19,7 @@ from moat_nb.planning.spec import ContainerSpec
 
 __all__ = [
     "ID",
+    "WHERE",
     "copy_id",
     "elsewhere_problems",
     "on_volumes",
@@ -26,8 +27,8 @@ __all__ = [
     "workspace_volume",
 ]
 
-ID = "id"
-"""The file with it, in the directory of a copy."""
+ID, WHERE = "id", "where"
+"""Files in the directory of a copy: what it is called there, and the address of that engine."""
 
 _HEX = re.compile(r"[0-9a-f]{16}")
 

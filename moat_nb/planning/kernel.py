@@ -127,7 +127,7 @@ def _mounts(config: Config, host: Host, runtime: Capabilities, limits: Limits) -
         config=config,
         limits=limits,
         host=host,
-        files=runtime.binds_files,
+        files=runtime.binds_files or bool(runtime.elsewhere),  # there they are not copied
         ways=runtime.parents_are_roots,
         user=kernel_user(config, host) if host.user.uid == 0 else None,
         caches=() if any(cache_problems(config)) else cache_binds(config, host),

@@ -17,10 +17,11 @@ from pathlib import Path
 
 from moat_nb.errors import MoatError
 from moat_nb.host.cleanup import remove_tree
-from moat_nb.host.machine import User
+from moat_nb.host.machine import Host, User
 from moat_nb.host.whole_file import write_whole
-from moat_nb.planning.elsewhere import ID, workspace_volume
+from moat_nb.planning.elsewhere import ID, WHERE, workspace_volume
 from moat_nb.planning.walk import Budget, Over
+from moat_nb.planning.workspace_copy import directory_of
 from moat_nb.runtimes.base import Runtime, Volumes
 from moat_nb.sandbox.archive import pack, unpack
 from moat_nb.sandbox.comparison import MAX_ENTRIES
@@ -29,7 +30,7 @@ from moat_nb.sandbox.workspace_copy import WorkspaceCopy
 from moat_nb.text.progress import Progress, Silent
 from moat_nb.text.terminal import one_line
 
-__all__ = ["WorkspaceElsewhere"]
+__all__ = ["WorkspaceElsewhere", "copies_elsewhere"]
 
 PLACE = "workspace"
 """The directory at the top of each archive."""
@@ -97,13 +98,13 @@ class WorkspaceElsewhere:
             failed = self._send(sent, entries, progress)
         return (*words, *(f"workspace: {each}" for each in failed))
 
-    def fetch(self) -> tuple[str, ...]:
+    def fetch(self, progress: Progress | None = None) -> tuple[str, ...]:
         """Bring into the tree what sandboxes did there; returns what could not be brought."""
         with self.copy.locked("elsewhere"):
             sent = self._sent()
             if sent is None or not sent.whole:
                 return ()
-            return _told(self._fetch(sent, Silent()).failed)
+            return _told(self._fetch(sent, progress or Silent()).failed)
 
     def discard(self) -> None:
         """Remove the volume."""
@@ -129,9 +130,9 @@ class WorkspaceElsewhere:
 
     def _have_id(self) -> None:
         """Whoever uses the same engine, from here or elsewhere, has another name for its copy."""
-        path = self.copy.directory / ID
-        if not path.exists():
-            write_whole(path, secrets.token_hex(8))
+        for name, text in ((WHERE, self.where), (ID, secrets.token_hex(8))):
+            if not (self.copy.directory / name).exists():
+                write_whole(self.copy.directory / name, text)
 
     @property
     def _mark(self) -> Path:
@@ -227,6 +228,12 @@ class WorkspaceElsewhere:
             except OSError as error:
                 failed[path] = error.strerror or str(error)
         return failed
+
+
+def copies_elsewhere(source: Path, host: Host) -> tuple[str, ...]:
+    """The addresses of the engines where a directory has copies."""
+    found = host.workspaces.glob(f"{directory_of(source, host).name}-*/{WHERE}")
+    return tuple(sorted(one_line(path.read_text()) for path in found))
 
 
 def _told(failed: Mapping[str, str]) -> tuple[str, ...]:

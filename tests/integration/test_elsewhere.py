@@ -114,6 +114,10 @@ def test_a_project_is_copied_there_without_its_excludes_and_brought_back(far, th
     assert (project / "node_modules/host.js").exists()
     (volume,) = far.volumes
     assert volume.startswith("moat.workspace.")
+    elsewhere = moat_nb(far, way, "diff")
+    words = [word for word in elsewhere if not word.startswith("DOCKER_HOST=")]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=project, check=False)
+    assert "there is a copy at" in done.stderr and "DOCKER_HOST=" in done.stderr
     run(far, way, project, "discard", "--yes")
     assert far.volumes == []
 

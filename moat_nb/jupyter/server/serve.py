@@ -11,8 +11,10 @@ from moat_nb.errors import MoatError
 from moat_nb.host.machine import Host
 from moat_nb.host.scratch import scratch_directory
 from moat_nb.jupyter.server.workspace import Workspace
+from moat_nb.planning.workspace_copy import copy_notices
 from moat_nb.sandbox.approval import Approve, check
 from moat_nb.sandbox.project import LaunchPlan, plan_project
+from moat_nb.text.terminal import LOGGER
 
 __all__ = ["serve"]
 
@@ -45,6 +47,8 @@ def serve(
     plan = plan_project(config, runtime, host=host)
     before(plan)
     approved = check(plan, approve)
+    for words in copy_notices(plan.config, plan.runtime.capabilities.elsewhere):
+        LOGGER.warning("%s", words)
     with scratch_directory("moat-nb-lab-") as run:
         from moat_nb.jupyter.server import app
 

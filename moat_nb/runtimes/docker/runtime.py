@@ -50,7 +50,10 @@ if TYPE_CHECKING:
 __all__ = ["Docker"]
 
 MISSING = "start the engine, and be in its group (`id -nG` shows yours)"
-THERE = "start the engine there, and have your user there be in its group"
+THERE = (
+    "start the engine there, and have your user there be in its group; the address may end in the "
+    "path of its socket (ssh://HOST/PATH)"
+)
 DENIED = (
     "you may not open {path}: `sudo usermod -aG {group} $USER` and a new login let you (who is in "
     "that group can do all that root can), or use rootless Docker or Podman"
