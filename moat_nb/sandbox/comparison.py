@@ -40,13 +40,8 @@ class Known:
 
     def excluded(self, skipped: Skipped) -> dict[str, Pair]:
         """What was copied, and is ``skipped`` now."""
-        is_skipped = skipped.asked()
-
-        def is_excluded(path: str) -> bool:
-            # Of a path that was brought back its directories need not be known.
-            return any(map(is_skipped, accumulate(path.split("/"), "{}/{}".format)))
-
-        return {path: pair for path, pair in sorted(self.pairs.items()) if is_excluded(path)}
+        is_covered = skipped.covering()
+        return {path: pair for path, pair in sorted(self.pairs.items()) if is_covered(path)}
 
     def to_words(self) -> dict[str, Any]:
         return {
@@ -71,6 +66,11 @@ class Skipped:
     """Excludes."""
     mounted: frozenset[str]
     """Paths where something else is mounted."""
+
+    def covering(self) -> Callable[[str], bool]:
+        """To be asked of any path: whether it, or a directory above it, is left out."""
+        is_skipped = self.asked()
+        return lambda path: any(map(is_skipped, accumulate(path.split("/"), "{}/{}".format)))
 
     def asked(self) -> Callable[[str], bool]:
         """To be asked of each path after its parents."""

@@ -146,14 +146,20 @@ class WorkspaceCopy:
             words.append(f"{_some([p for p, _ in brought.failed])} not copied ({path}: {why})")
         return tuple(f"workspace: {each}" for each in words)
 
-    def excluded_since(self) -> dict[str, bool]:
-        """What was copied and is excluded now: whether a sandbox has changed it."""
+    def files_excluded_since(self) -> dict[str, bool]:
+        """What was copied and is excluded now by itself, and not by its directory: whether a
+        sandbox has changed it."""
         if not self.is_there:
             return {}
+        skipped = Skipped(patterns=self.patterns, mounted=self.mounted)
+        is_covered = skipped.covering()
         with self.locked(), Tree(self.tree, self.owner) as tree:
-            skipped = Skipped(patterns=self.patterns, mounted=self.mounted)
-            found = self._read().excluded(skipped)
-            return {path: tree.entry(path) != pair.copy for path, pair in found.items()}
+            return {
+                path: tree.entry(path) != pair.copy
+                for path, pair in self._read().excluded(skipped).items()
+                if pair.copy.kind != "directory"
+                if not is_covered(path.rpartition("/")[0])
+            }
 
     # -------- from the copy to the project
 

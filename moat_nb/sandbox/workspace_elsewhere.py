@@ -84,10 +84,10 @@ class WorkspaceElsewhere:
             sent = self._sent()
             if sent is not None and sent.whole:
                 if self.in_use:
-                    self._refuse(self.copy.excluded_since())
+                    self._refuse(self.copy.files_excluded_since())
                     return (BUSY.format(where=self.where),)
                 sent = self._fetch(sent, progress)
-                changed = self.copy.excluded_since().items()
+                changed = self.copy.files_excluded_since().items()
                 self._refuse([path for path, by_sandbox in changed if by_sandbox])
             if sent is not None:
                 # From here on the tree has what the volume has not: nothing comes from there.
@@ -110,7 +110,8 @@ class WorkspaceElsewhere:
         """Remove the volume."""
         with self.copy.locked("elsewhere"):
             self.volumes.remove(self.volume)
-            self._mark.unlink(missing_ok=True)
+            for path in (self._mark, self.copy.directory / WHERE):
+                path.unlink(missing_ok=True)
 
     @property
     def in_use(self) -> bool:

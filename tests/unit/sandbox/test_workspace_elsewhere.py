@@ -20,7 +20,7 @@ from moat_nb.errors import MoatError, StartError
 from moat_nb.host.machine import Host, User
 from moat_nb.sandbox import archive
 from moat_nb.sandbox.workspace_copy import WorkspaceCopy
-from moat_nb.sandbox.workspace_elsewhere import WorkspaceElsewhere
+from moat_nb.sandbox.workspace_elsewhere import WorkspaceElsewhere, copies_elsewhere
 from moat_nb.text.progress import Silent
 
 MOAT_YAML = """\
@@ -338,3 +338,26 @@ def test_what_a_sandbox_made_that_is_excluded_outlives_a_copy_made_anew(
     assert (volume.top / ".env").read_text() == "of the sandbox"
     assert told(far) == []
     assert (project / ".env").read_text() == "SECRET=1"
+
+
+@pytest.mark.parametrize("busy", [False, True])
+def test_a_directory_can_be_excluded_after_it_was_copied(
+    far: WorkspaceElsewhere, volume: Kept, busy: bool
+) -> None:
+    """A tmpfs covers it there."""
+    start(far)
+    (volume.top / "src/a.py").write_text("changed there")
+    volume.busy = busy
+    far = replace(far, copy=replace(far.copy, patterns=("node_modules", ".env", "src")))
+    assert len(start(far)) == 1  # that it stays inside, or that it is busy
+
+
+def test_where_copies_are_is_known_until_they_are_discarded(
+    far: WorkspaceElsewhere, project: Path, tmp_path: Path
+) -> None:
+    host = replace(Host.current(), data_dir=tmp_path / "data")
+    assert copies_elsewhere(project, host) == ()
+    start(far)
+    assert copies_elsewhere(project, host) == ("ssh://gpu",)
+    far.discard()
+    assert copies_elsewhere(project, host) == ()
