@@ -79,7 +79,9 @@ def discard(project: str, runtime: str | None = None, *, yes: bool) -> int:
         print(_nothing(copy, ()))
         return 0
     if _in_use(copy) or (elsewhere is not None and elsewhere.in_use):
-        raise MoatError(f"a sandbox works on the copy of {copy.source}; `moat-nb stop --all` ends it")
+        raise MoatError(
+            f"a sandbox works on the copy of {copy.source}; `moat-nb stop --all` ends it"
+        )
     if not yes and (lost := _lost(copy, elsewhere)):
         if not is_there():
             raise MoatError(f"{lost.splitlines()[0]}; --yes removes the copy with it")

@@ -1,4 +1,5 @@
-"""Whether a cell has just found no room to write to, or for a process, as programs say it."""
+"""Whether a cell has just met a limit: no room to write to, or for another process or file, as
+programs say it."""
 
 from __future__ import annotations
 
@@ -27,6 +28,11 @@ _NO_PROCESS = re.compile(
     r"|unable to create (new )?native thread|Thread creation failed"
 )
 PIDS = "if a process or a thread could not be started: kernel.pids says how many there may be"
+_NO_FILE = re.compile(r"Too many open files|Errno 24\b")
+FILES = (
+    "if a file could not be opened: container.ulimits (nofile) says how many there may be at once"
+)
+_LIMITS = ((_NO_PROCESS, PIDS), (_NO_FILE, FILES))
 
 
 def tells_of_it(message: Message, words: re.Pattern[str] = _WORDS) -> bool:
@@ -40,19 +46,22 @@ class NoSpace:
     """The question to the launcher, once a cell, and the wait for its answer."""
 
     def __init__(self) -> None:
-        self._asked = self._told = False
+        self._asked = False
+        self._told: set[str] = set()
         self._until = 0.0
         self.cell: Mapping[str, Any] | None = None
         """The header that the answer belongs to; None while none is waited for."""
 
     def begin_cell(self) -> None:
-        self._asked = self._told = False
+        self._asked = False
+        self._told.clear()
 
     def hints(self, message: Message) -> Iterator[str]:
-        """What is to be said of processes, once a cell."""
-        if not self._told and tells_of_it(message, _NO_PROCESS):
-            self._told = True
-            yield PIDS
+        """What is to be said of limits whose keys are known without a question, once a cell."""
+        for words, hint in _LIMITS:
+            if hint not in self._told and tells_of_it(message, words):
+                self._told.add(hint)
+                yield hint
 
     def asks(self, message: Message) -> bool:
         """Whether the launcher is to be asked now."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from moat_nb.jupyter.relay.no_space import PIDS, NoSpace, tells_of_it
+from moat_nb.jupyter.relay.no_space import FILES, PIDS, NoSpace, tells_of_it
 from moat_nb.jupyter.relay.wire import Message
 
 
@@ -49,3 +49,10 @@ def test_a_cell_that_may_start_no_more_processes_is_told_once_which_limit_there_
     asked.begin_cell()
     assert [*asked.hints(message("stream", text="all is well"))] == []
     assert [*asked.hints(thread)] == [PIDS]
+
+
+def test_a_cell_that_can_open_no_further_file_is_told_of_the_limit_once() -> None:
+    asked = NoSpace()
+    asked.begin_cell()
+    error = message("error", ename="OSError", evalue="[Errno 24] Too many open files: 'x'")
+    assert [[*asked.hints(error)] for _ in range(2)] == [[FILES], []]
