@@ -13,7 +13,10 @@ from moat_nb.planning.spec import GUEST_PATH, ContainerSpec, SandboxSpec
 from moat_nb.runtimes.docker import seccomp
 from moat_nb.runtimes.docker.engine import EngineFacts
 
-__all__ = ["bodies"]
+__all__ = ["GUEST_VOLUME", "bodies"]
+
+GUEST_VOLUME = {"Type": "volume", "Target": GUEST_PATH}
+"""One of a container's own, which is removed with it; to be filled before it starts."""
 
 INODES_PER_MIB = 256
 """Twice what ``npm install`` of small files needs (4 KiB a file), so inodes cannot be used to
@@ -107,8 +110,7 @@ def _mounts(spec: ContainerSpec) -> list[dict[str, Any]]:
     here = spec.role == "kernel" and not spec.elsewhere
     rendered: list[dict[str, Any]] = []
     if spec.role == "kernel" and spec.elsewhere:
-        # One of its own, which is removed with it; filled before it starts.
-        rendered.append({"Type": "volume", "Target": GUEST_PATH})
+        rendered.append(GUEST_VOLUME)
     for mount in (*((guest,) if here else ()), *spec.mounts):
         if isinstance(mount, EmptyFile):
             empty = str(PACKAGE / "runtimes" / "empty")

@@ -40,7 +40,7 @@ from moat_nb.runtimes.docker.engine import (
     image_id,
     sockets,
 )
-from moat_nb.runtimes.docker.render import bodies
+from moat_nb.runtimes.docker.render import GUEST_VOLUME, bodies
 from moat_nb.runtimes.images.ensure import ensure_image, existing_image
 from moat_nb.text.progress import Progress
 
@@ -186,16 +186,14 @@ class Docker:
             if isinstance(mount, Volume) and mount.copy_of and not self.volumes.token(mount.name):
                 raise StartError(f"the copy of {mount.copy_of} is another now; start it again")
         kernel, *sidecars = self.render(spec)
-        stream = self._start(kernel, reaper, elsewhere=spec.kernel.elsewhere)
+        stream = self._start(kernel, reaper)
         pool = ThreadPoolExecutor(len(sidecars) or 1, thread_name_prefix="moat-sidecar")
         streams = [pool.submit(self._start, sidecar, reaper) for sidecar in sidecars]
         pool.shutdown(wait=False)
         return SandboxStreams(kernel=stream, sidecars=tuple(streams))
 
-    def _start(
-        self, words: dict[str, Any], reaper: Reaper, *, elsewhere: bool = False
-    ) -> AttachStream:
-        """One container, from its rendering; ``elsewhere``: it needs the guest's files."""
+    def _start(self, words: dict[str, Any], reaper: Reaper) -> AttachStream:
+        """One container, from its rendering."""
         import docker.errors
 
         name, body = words["name"], words["body"]
@@ -206,7 +204,7 @@ class Docker:
                 undo.callback(client.close)
                 reaper.container(self._socket(), name)
                 client.create_container_from_config(body, name)
-                if elsewhere:
+                if GUEST_VOLUME in body["HostConfig"]["Mounts"]:
                     send_guest(client, name)
                 attach_stream = DockerStream(client, self._socket(), name)
                 undo.callback(attach_stream.close)
