@@ -68,6 +68,10 @@ class Cell:
     def text(self, text: str) -> Message:
         return self._made("stream", {"name": "stderr", "text": f"moat: {text}\n"})
 
+    def death(self, why: str, header: Mapping[str, Any] | None) -> Message:
+        """Shown in the cell with that header; else in the last that was begun."""
+        return self._made("error", _error("KernelDied", why), header)
+
     def welcome(self, topic: bytes) -> Message:
         """What a client is told that subscribed; of no cell."""
         content = {"subscription": topic.decode(errors="replace")}

@@ -384,9 +384,9 @@ class Relay:
             self._notes.keep(text, weight)
 
     def _tell_end(self, why: str) -> None:
-        """A client says no more than that a kernel has died, unless its cells are answered."""
+        """A client says no more than that a kernel has died; by its silence it knows that."""
         if why and self._cell.running:
-            self._answer(why, *self._work.forget())
+            self._publish(self._cell.death(why, self._work.running))
         elif why:
             self._note(f"the kernel before this one ended: {why}")
         self._cell.end()

@@ -56,6 +56,11 @@ class Work:
         if self._cells.pop(message.parent.get("msg_id", ""), None) is not None:
             self._tell(CELL if self._cells else IDLE)
 
+    @property
+    def running(self) -> Mapping[str, Any] | None:
+        """The header of the cell that runs: others wait for it."""
+        return next((header for _, header in self._cells.values()), None)
+
     def wanted(self) -> None:
         self._tell(WANTED)
 

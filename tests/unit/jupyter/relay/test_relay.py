@@ -161,19 +161,15 @@ def test_a_socket_that_is_a_link_is_not_followed(world: World) -> None:
             elsewhere.accept()
 
 
-def test_why_a_kernel_died_is_said_in_the_cell_that_ran_and_answers_it(world: World) -> None:
+def test_why_a_kernel_died_is_said_in_the_cell_that_ran(world: World) -> None:
+    """It has no answer: without one clients tell a kernel's death from a cell's error."""
     world.start_kernel()
     ids = [world.asked()[1]["header"]["msg_id"] for _ in range(2)]  # the second waits
     world.end_kernel("out of memory")
-    error, *idle = (world.client.next("iopub")[1] for _ in range(3))
+    error = world.client.next("iopub")[1]
     assert error["msg_type"] == "error"
     assert error["content"]["evalue"] == "out of memory"
     assert error["parent_header"]["msg_id"] == ids[0]
-    assert [status["content"] for status in idle] == [{"execution_state": "idle"}] * 2
-    replies = [world.client.next("shell")[1] for _ in ids]
-    assert [reply["parent_header"]["msg_id"] for reply in replies] == ids
-    assert [reply["content"]["status"] for reply in replies] == ["error", "aborted"]
-    assert replies[0]["content"]["evalue"] == "out of memory"
 
 
 def test_what_was_not_said_in_a_cell_is_said_in_the_next_kernels_first(world: World) -> None:
