@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from moat_nb.runtimes.docker.endpoint import endpoint_of
 from moat_nb.runtimes.docker.engine import ask_facts, sockets
 
 START_SECONDS = 120
@@ -199,7 +200,7 @@ def find_or_start(directory: Path) -> tuple[str, PrivateEngine | None]:
 
     Never None for want of an engine: a test run without one fails.
     """
-    for path in sockets(os.environ):
+    for path in sockets(os.environ, endpoint_of(os.environ)):
         if answers(path):
             return path, None
     if os.getuid() != 0:

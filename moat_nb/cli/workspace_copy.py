@@ -88,9 +88,7 @@ def discard(project: str, runtime: str | None = None, *, yes: bool) -> int:
         if not asked(f"{lost}\nRemove the copy with this?"):
             print("nothing was removed", file=sys.stderr)
             return 1
-    if elsewhere is not None:
-        elsewhere.discard()
-    copy.discard()
+    (elsewhere or copy).discard()
     print("removed the copy; the next start makes another")
     return 0
 

@@ -94,7 +94,10 @@ def _placed(mount: Mount, mounts: MountPlan, config: Config, directory: Path) ->
 
 
 def refused_elsewhere(config: Config, elsewhere: str) -> Iterator[Problem]:
-    """What a copy there cannot honour: the file has not asked for any."""
+    """What a copy there cannot honour: the file has not asked for any. Nothing where ``elsewhere``
+    is empty."""
+    if not elsewhere:
+        return
     for problem in git_problems(config.mounts, "volume"):
         what = problem.what.replace("workspace.mode: volume", f"an engine at {elsewhere}")
         yield replace(problem, what=what)
@@ -110,8 +113,8 @@ def refused_elsewhere(config: Config, elsewhere: str) -> Iterator[Problem]:
 def elsewhere_problems(
     config: Config, elsewhere: str, specs: Sequence[ContainerSpec]
 ) -> Iterator[Problem]:
-    """What ``specs`` ask for of this machine."""
-    for spec in specs:
+    """What ``specs`` ask for of this machine. Nothing where ``elsewhere`` is empty."""
+    for spec in specs if elsewhere else ():
         binds = (mount for mount in spec.mounts if isinstance(mount, Bind))
         refused = [
             (config.place_of(bind.target), f"{elsewhere} has no {bind.source} of this machine")

@@ -61,12 +61,7 @@ def plan_kernel(
 
     ``kernels``: whether the guest imports what they need ahead of the first.
     """
-    problems = [
-        *copy_problems(config, runtime.elsewhere),
-        *unsupported(config),
-        *cache_problems(config),
-    ]
-    problems += _service_problems(config, runtime)
+    problems = [*_refused(config, runtime)]
     network = plan_network(config, trust=host.trust)
     ports = plan_ports(config, network.egress)
     problems += (*network.problems, *ports.problems)
@@ -92,7 +87,7 @@ def plan_kernel(
             *_guest_settings(mounts, limits, image, config, network, kernels, tunnel).to_argv(),
         ),
         user=user,
-        accounts=runtime.images and runtime.binds_files,
+        accounts=runtime.images and runtime.binds_files and not runtime.elsewhere,
         elsewhere=bool(runtime.elsewhere),
         env=_environment(config, host, network, on_host=not runtime.images),
         workdir=WORKSPACE,
@@ -119,6 +114,13 @@ def plan_kernel(
     return KernelPlan(spec=spec, image=image, problems=tuple(problems))
 
 
+def _refused(config: Config, runtime: Capabilities) -> Iterator[Problem]:
+    yield from copy_problems(config, runtime.elsewhere)
+    yield from unsupported(config)
+    yield from cache_problems(config)
+    yield from _service_problems(config, runtime)
+
+
 def _mounts(config: Config, host: Host, runtime: Capabilities, limits: Limits) -> MountPlan:
     """Raises ConfigError."""
     mounts = lay_out(
@@ -127,7 +129,7 @@ def _mounts(config: Config, host: Host, runtime: Capabilities, limits: Limits) -
         config=config,
         limits=limits,
         host=host,
-        files=runtime.binds_files or bool(runtime.elsewhere),  # there they are not copied
+        files=runtime.binds_files,
         ways=runtime.parents_are_roots,
         user=kernel_user(config, host) if host.user.uid == 0 else None,
         caches=() if any(cache_problems(config)) else cache_binds(config, host),

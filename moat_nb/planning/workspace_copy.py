@@ -29,7 +29,12 @@ def tree_of(directory: Path) -> Path:
 
 def with_copy(config: Config, host: Host, elsewhere: str = "") -> Config:
     """The copy in the workspace's place. The first start makes it, and until then the project's
-    own directory stands for it in a plan. ``elsewhere``: see :class:`Capabilities`."""
+    own directory stands for it in a plan. ``elsewhere``: see :class:`Capabilities`; there it is a
+    copy always."""
+    if elsewhere:
+        # No spare: while one runs there, nothing of the project comes into the copy.
+        kernel = replace(config.kernel, pool=0)
+        config = replace(config, workspace_mode="volume", kernel=kernel)
     if config.workspace_mode != "volume":
         return config
 

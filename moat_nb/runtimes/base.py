@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from moat_nb.text.progress import Progress
 
 __all__ = [
+    "ARCHIVE_TOP",
     "BRIDGES",
     "UNLIMITED_FILES",
     "AttachStream",
@@ -41,6 +42,10 @@ BRIDGES = frozenset({"bridge", "podman"})
 started without it (``--bridge=none``) has none to give."""
 
 UNLIMITED_FILES = "an exclude's size is limited, but not the number of files in it"
+
+
+ARCHIVE_TOP = "workspace"
+"""The directory at the top of each archive that goes to or comes from a volume."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,7 +170,7 @@ class Volumes(Protocol):
         """Harmless where it is missing; StartError where a container has it."""
 
     def put(self, name: str, archive: Iterable[bytes]) -> None:
-        """Unpack a tar, whose paths begin with ``workspace``, over what is there."""
+        """Unpack a tar, whose paths begin with :data:`ARCHIVE_TOP`, over what is there."""
 
     def get(self, name: str) -> AbstractContextManager[Iterator[bytes]]:
         """All that it holds, as such a tar."""

@@ -13,12 +13,11 @@ from pathlib import Path
 
 from moat_nb.errors import MoatError
 from moat_nb.host.machine import User
-from moat_nb.sandbox.tree import RESERVE, Entry, Tree
+from moat_nb.sandbox.comparison import MAX_ENTRIES
+from moat_nb.sandbox.tree import PIECE, RESERVE, Entry, Tree
 
 __all__ = ["pack", "unpack"]
 
-PIECE = 1 << 20
-MAX_MEMBERS = 2_000_000
 LONGEST_PATH = 4096
 MAX_PATHS = 64 << 20
 """Characters of all paths: so many are held in memory."""
@@ -79,7 +78,7 @@ def unpack(archive: Iterable[bytes], top: str, into: Path) -> dict[str, str]:
         ) as tar:
             for count, member in enumerate(tar):
                 tar.members.clear()  # type: ignore[attr-defined] # which would hold all of them
-                if count > MAX_MEMBERS:
+                if count > MAX_ENTRIES:
                     raise MoatError("there are more files than can be looked at")
                 if (path := _path(member.name, top)) is not None:
                     unpacking.make(tar, member, path, _path(member.linkname, top))
@@ -160,7 +159,7 @@ class _Reader(io.RawIOBase):
 
     def is_whole(self) -> bool:
         """Whether all ends as a tar does; what stands behind its end is passed over."""
-        for piece in itertools.islice(self._pieces, MAX_MEMBERS):
+        for piece in itertools.islice(self._pieces, MAX_ENTRIES):
             self._end = (self._end + piece)[-2 * tarfile.BLOCKSIZE :]
         return self._end == bytes(2 * tarfile.BLOCKSIZE)
 

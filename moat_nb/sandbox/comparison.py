@@ -15,7 +15,7 @@ from moat_nb.planning.mounts import is_within
 from moat_nb.planning.walk import Budget, Over
 from moat_nb.sandbox.tree import TEMPORARY, Entry, Kind, Tree, same_content
 
-__all__ = ["GIT", "Comparison", "Known", "Pair", "Skipped"]
+__all__ = ["GIT", "MAX_ENTRIES", "Comparison", "Known", "Pair", "Skipped", "entry_of", "words_of"]
 
 MAX_ENTRIES = 2_000_000
 """Of a tree."""
@@ -45,16 +45,16 @@ class Known:
 
     def to_words(self) -> dict[str, Any]:
         return {
-            "pairs": {path: [_words(e) for e in pair] for path, pair in self.pairs.items()},
-            "covers": {path: _words(entry) for path, entry in self.covers.items()},
+            "pairs": {path: [words_of(e) for e in pair] for path, pair in self.pairs.items()},
+            "covers": {path: words_of(entry) for path, entry in self.covers.items()},
         }
 
     @classmethod
     def of_words(cls, words: Any) -> Known:
         """The reverse; ValueError, TypeError or KeyError for anything else."""
         return cls(
-            pairs={path: Pair(_entry(a), _entry(b)) for path, (a, b) in words["pairs"].items()},
-            covers={path: _entry(entry) for path, entry in words["covers"].items()},
+            pairs={path: Pair(entry_of(a), entry_of(b)) for path, (a, b) in words["pairs"].items()},
+            covers={path: entry_of(entry) for path, entry in words["covers"].items()},
         )
 
 
@@ -275,7 +275,7 @@ def _kept(entry: Entry | None) -> object:
     return entry.kind, entry.size, entry.changed, entry.inode, entry.target
 
 
-def _words(entry: Entry) -> list[Any]:
+def words_of(entry: Entry) -> list[Any]:
     return [
         entry.kind,
         entry.mode,
@@ -287,7 +287,7 @@ def _words(entry: Entry) -> list[Any]:
     ]
 
 
-def _entry(words: Any) -> Entry:
+def entry_of(words: Any) -> Entry:
     kind, mode, size, modified, changed, inode, target = words
     return Entry(
         kind=kind,

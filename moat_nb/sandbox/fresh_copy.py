@@ -43,11 +43,8 @@ def with_fresh_copy(
 def discard(plan: LaunchPlan) -> None:
     """Remove the copy that a start of ``plan`` made, if it made one. Raises MoatError."""
     copy = WorkspaceCopy.of(plan.config, plan.host, plan.runtime.capabilities.elsewhere)
-    if copy is None:
-        return
-    if (elsewhere := WorkspaceElsewhere.of(copy, plan.runtime)) is not None:
-        elsewhere.discard()
-    copy.discard()
+    if copy is not None:
+        (WorkspaceElsewhere.of(copy, plan.runtime) or copy).discard()
 
 
 def kept_while_it_starts(plan: LaunchPlan) -> AbstractContextManager[None]:

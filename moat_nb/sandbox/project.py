@@ -98,15 +98,10 @@ def plan_project(
         config = override(file, home=host.home, **(overrides or {}))
     chosen, why = _choose(runtime, config, host, environ, problems)
     elsewhere = chosen.capabilities.elsewhere
-    if elsewhere:
-        problems += refused_elsewhere(config, elsewhere)
-        # No spare: while one runs there, nothing of the project comes into the copy.
-        options = replace(config.kernel, pool=0)
-        config = replace(config, workspace_mode="volume", kernel=options)
+    problems += refused_elsewhere(config, elsewhere)
     with collected(problems):
         asked = (overrides or {}).get("workspace") == "notebook"
-        if not elsewhere:
-            config = in_directory(config, directory, anywhere=asked)
+        config = in_directory(config, directory, anywhere=asked)
         config = with_copy(with_requirements(config), host, elsewhere)
     kernel = plan_kernel(config, host, chosen.capabilities, kernels=kernels)
     problems += [*kernel.problems, *chosen.check(kernel.spec, config)]
@@ -114,14 +109,9 @@ def plan_project(
     if chosen.capabilities.sidecars:
         with collected(problems):
             sidecars = plan_services(config, kernel.spec, host)
-    if elsewhere:
-        specs = (kernel.spec, *(sidecar.spec for sidecar in sidecars))
-        problems += elsewhere_problems(config, elsewhere, specs)
-    lacks = [problem for problem in problems if isinstance(problem, Lack)]
-    if not config.kernel.require_dependencies:
-        problems = [problem for problem in problems if not isinstance(problem, Lack)]
-    if problems:
-        raise refusal_of(problems)
+    specs = (kernel.spec, *(sidecar.spec for sidecar in sidecars))
+    problems += elsewhere_problems(config, elsewhere, specs)
+    lacks = _lacks(config, problems)
     beside = (notice for sidecar in sidecars for notice in sidecar.spec.mounts.notices)
     without = (*told(lacks), *unwritable(config, host))
     own = chosen.notices(kernel.spec, kernel.image)
@@ -140,6 +130,14 @@ def plan_project(
         host=host,
         environ=environ,
     )
+
+
+def _lacks(config: Config, problems: Sequence[Problem]) -> list[Lack]:
+    """Those that a start does without. Raises all that is refused."""
+    strict = config.kernel.require_dependencies
+    if refused := [one for one in problems if strict or not isinstance(one, Lack)]:
+        raise refusal_of(refused)
+    return [one for one in problems if isinstance(one, Lack)]
 
 
 def _file(project: Config | Path | str, host: Host) -> tuple[Config, tuple[Problem, ...]]:

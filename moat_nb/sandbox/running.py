@@ -387,9 +387,8 @@ class RunningSandbox:
             found = changes_of(self.run_dir.read_state(), Budget(seconds=LOOK_BACK_SECONDS))
             if words := in_a_line(found):
                 self._hear("changes", words)
-        elsewhere = self.plan.runtime.capabilities.elsewhere
-        copy = WorkspaceCopy.of(self.plan.config, self.plan.host)
-        if copy is not None and not elsewhere:
+        here = not self.plan.runtime.capabilities.elsewhere
+        if here and (copy := WorkspaceCopy.of(self.plan.config, self.plan.host)) is not None:
             with contextlib.suppress(MoatError):
                 if words := replace(copy, seconds=LOOK_BACK_SECONDS).in_a_line():
                     self._hear("changes", words)

@@ -22,7 +22,7 @@ from typing import Literal
 from moat_nb.host.machine import User
 from moat_nb.planning.walk import Budget, Over, open_directory, parent_of, walk
 
-__all__ = ["TEMPORARY", "Entry", "Kind", "Tree", "same_content"]
+__all__ = ["PIECE", "RESERVE", "TEMPORARY", "Entry", "Kind", "Tree", "same_content"]
 
 PIECE = 1 << 20
 

@@ -12,7 +12,7 @@ import os
 import secrets
 import time
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from moat_nb.errors import MoatError
@@ -22,18 +22,15 @@ from moat_nb.host.whole_file import write_whole
 from moat_nb.planning.elsewhere import ID, WHERE, workspace_volume
 from moat_nb.planning.walk import Budget, Over
 from moat_nb.planning.workspace_copy import directory_of
-from moat_nb.runtimes.base import Runtime, Volumes
+from moat_nb.runtimes.base import ARCHIVE_TOP, Runtime, Volumes
 from moat_nb.sandbox.archive import pack, unpack
-from moat_nb.sandbox.comparison import MAX_ENTRIES
+from moat_nb.sandbox.comparison import MAX_ENTRIES, entry_of, words_of
 from moat_nb.sandbox.tree import Entry, Tree, same_content
 from moat_nb.sandbox.workspace_copy import WorkspaceCopy
 from moat_nb.text.progress import Progress, Silent
 from moat_nb.text.terminal import one_line
 
 __all__ = ["WorkspaceElsewhere", "copies_elsewhere"]
-
-PLACE = "workspace"
-"""The directory at the top of each archive."""
 
 BUSY = (
     "workspace: another sandbox works on the copy at {where}: what you changed here since comes "
@@ -107,11 +104,12 @@ class WorkspaceElsewhere:
             return _told(self._fetch(sent, progress or Silent()).failed)
 
     def discard(self) -> None:
-        """Remove the volume."""
+        """As of the copy here, with the volume there."""
         with self.copy.locked("elsewhere"):
             self.volumes.remove(self.volume)
             for path in (self._mark, self.copy.directory / WHERE):
                 path.unlink(missing_ok=True)
+            self.copy.discard()
 
     @property
     def in_use(self) -> bool:
@@ -143,14 +141,14 @@ class WorkspaceElsewhere:
         """None where there is no volume that we have made."""
         try:
             words = json.loads(self._mark.read_bytes())
-            entries = {path: Entry(**entry) for path, entry in words.pop("entries").items()}
+            entries = {path: entry_of(entry) for path, entry in words.pop("entries").items()}
             sent = Sent(entries=entries, **words)
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
             return None
         return sent if self.volumes.token(self.volume) == sent.token else None
 
     def _write(self, sent: Sent) -> Sent:
-        entries = {path: asdict(entry) for path, entry in sent.entries.items()}
+        entries = {path: words_of(entry) for path, entry in sent.entries.items()}
         words = {"token": sent.token, "whole": sent.whole, "failed": dict(sent.failed)}
         write_whole(self._mark, json.dumps({**words, "entries": entries}))
         return sent
@@ -187,7 +185,9 @@ class WorkspaceElsewhere:
         done = iter(range(1, len(new) + 1))
         owner = self.volumes.owner(self.copy.owner or User(os.getuid(), os.getgid()))
         with Tree(self.copy.tree) as tree:
-            packed = pack(tree, new, PLACE, owner, lambda: progress.update(next(done), len(new)))
+            packed = pack(
+                tree, new, ARCHIVE_TOP, owner, lambda: progress.update(next(done), len(new))
+            )
             try:
                 self.volumes.put(self.volume, packed)
             except OSError as error:
@@ -201,7 +201,7 @@ class WorkspaceElsewhere:
                 remove_tree(str(incoming))
             incoming.mkdir(mode=0o700)
             with self.volumes.get(self.volume) as archive:
-                failed = unpack(archive, PLACE, incoming)
+                failed = unpack(archive, ARCHIVE_TOP, incoming)
             with Tree(incoming) as there, Tree(self.copy.tree, self.copy.owner) as tree:
                 failed |= self._take_over(there, tree, failed)
                 entries = _entries(tree)

@@ -77,18 +77,19 @@ def moat_nb(far: Elsewhere, way: str, *words: str) -> list[str]:
     return python(far, way, "-m", "moat_nb", *words)
 
 
-def run(far: Elsewhere, way: str, project: Path, *words: str, code: int = 0) -> str:
-    """What it prints, in the directory ``project``."""
+def finished(words: list[str], project: Path, code: int) -> tuple[str, str]:
+    """The stdout and the stderr of a launcher that was started in ``project``."""
     done = subprocess.run(
-        moat_nb(far, way, *words),
-        capture_output=True,
-        text=True,
-        cwd=project,
-        timeout=300,
-        check=False,
+        words, capture_output=True, text=True, cwd=project, timeout=300, check=False
     )
     assert done.returncode == code, done.stdout + done.stderr
-    return done.stdout + (done.stderr if code else "")
+    return done.stdout, done.stderr
+
+
+def run(far: Elsewhere, way: str, project: Path, *words: str, code: int = 0) -> str:
+    """What `moat-nb` prints there; what it says of its failure too."""
+    out, err = finished(moat_nb(far, way, *words), project, code)
+    return out + (err if code else "")
 
 
 @WAYS
@@ -116,8 +117,8 @@ def test_a_project_is_copied_there_without_its_excludes_and_brought_back(far, th
     assert volume.startswith("moat.workspace.")
     elsewhere = moat_nb(far, way, "diff")
     words = [word for word in elsewhere if not word.startswith("DOCKER_HOST=")]
-    done = subprocess.run(words, capture_output=True, text=True, cwd=project, check=False)
-    assert "there is a copy at" in done.stderr and "DOCKER_HOST=" in done.stderr
+    _, told = finished(words, project, 1)
+    assert "there is a copy at" in told and "DOCKER_HOST=" in told
     run(far, way, project, "discard", "--yes")
     assert far.volumes == []
 
@@ -140,16 +141,8 @@ manager.shutdown_kernel()
 @WAYS
 def test_a_kernel_that_a_client_starts_and_restarts_runs_there(far, there, way) -> None:
     project = there()
-    done = subprocess.run(
-        python(far, way, "-c", KERNEL),
-        capture_output=True,
-        text=True,
-        cwd=project,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "'made'" in done.stdout and "] False" in done.stdout
+    out, _ = finished(python(far, way, "-c", KERNEL), project, 0)
+    assert "'made'" in out and "] False" in out
 
 
 @contextlib.contextmanager
@@ -213,16 +206,8 @@ def test_a_service_and_a_port_of_a_sandbox_there_are_reached(far, there, engine,
     far.client.api.load_image(engine.client.api.get_image(services.redis))
     keys = {"dependencies": "[redis@7]", "ports": "{web: 3000}"}
     project = there(**keys, services=f"{{redis: {{image: '{services.redis}'}}}}")
-    done = subprocess.run(
-        python(far, "tls", "-c", BOX, "python3"),
-        capture_output=True,
-        text=True,
-        cwd=project,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "$1" in done.stdout and "kept.txt of the host" in done.stdout
+    out, _ = finished(python(far, "tls", "-c", BOX, "python3"), project, 0)
+    assert "$1" in out and "kept.txt of the host" in out
 
 
 def test_the_demo_proves_there_what_it_proves_here_and_leaves_nothing(far, tmp_path) -> None:
@@ -249,9 +234,7 @@ def test_an_engine_that_cannot_be_reached_says_how_to_find_out(far, there) -> No
 
     def said(host: str) -> str:
         argv = [f"DOCKER_HOST={host}" if "DOCKER_HOST=" in word else word for word in words]
-        done = subprocess.run(argv, capture_output=True, text=True, cwd=project, check=False)
-        assert done.returncode != 0
-        return done.stderr
+        return finished(argv, project, 125)[1]
 
     assert "`ssh -p 1 gpu docker version` should answer" in said("ssh://gpu:1")
     assert "nothing answers there; start the engine there" in said("ssh://gpu/no.sock")

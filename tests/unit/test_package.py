@@ -182,3 +182,20 @@ def test_each_module_with_logic_has_its_tests_where_they_are_looked_for() -> Non
 def test_what_is_tried_elsewhere_is_there(module: str, tests: str) -> None:
     assert (ROOT / "moat_nb" / module).exists()
     assert (ROOT / tests).exists()
+
+
+def sources() -> list[Path]:
+    return sorted(Path(moat_nb.__file__).parent.rglob("*.py"))
+
+
+def test_no_function_has_more_than_60_lines_and_no_module_more_than_400() -> None:
+    """So that each can be read at once."""
+    functions = {
+        f"{path}:{node.lineno}": node.end_lineno - node.lineno + 1
+        for path in sources()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.end_lineno
+    }
+    modules = {str(path): len(path.read_text().splitlines()) for path in sources()}
+    assert {place: lines for place, lines in functions.items() if lines > 60} == {}
+    assert {path: lines for path, lines in modules.items() if lines > 400} == {}

@@ -16,6 +16,7 @@ from moat_nb.host.machine import User
 from moat_nb.host.package import PACKAGE
 from moat_nb.host.reaper import Reaper
 from moat_nb.planning.spec import GUEST_PATH, LABEL
+from moat_nb.runtimes.base import ARCHIVE_TOP
 
 if TYPE_CHECKING:
     import docker
@@ -32,9 +33,6 @@ ROLE = "volume"
 
 STARTING_SECONDS = 600
 """From a container's creation to its start, at most."""
-
-PLACE = "workspace"
-"""At the root of a container that has the volume."""
 
 
 def send_guest(client: docker.APIClient, container: str) -> None:
@@ -99,15 +97,15 @@ class EngineVolumes:
                 client.api.remove_volume(name)
 
     def put(self, name: str, archive: Iterable[bytes]) -> None:
-        """Unpack a tar whose paths begin with :data:`PLACE`; what is there already is replaced."""
+        """Unpack a tar whose paths begin with :data:`ARCHIVE_TOP`, over what is there."""
         with self._held(name) as (client, container):
             client.api.put_archive(container, "/", archive)
 
     @contextlib.contextmanager
     def get(self, name: str) -> Iterator[Iterator[bytes]]:
-        """All that it holds as a tar, whose paths begin with :data:`PLACE`."""
+        """All that it holds as a tar, whose paths begin with :data:`ARCHIVE_TOP`."""
         with self._held(name) as (client, container):
-            stream, _ = client.api.get_archive(container, f"/{PLACE}")
+            stream, _ = client.api.get_archive(container, f"/{ARCHIVE_TOP}")
             with contextlib.closing(stream):
                 yield stream
 
@@ -133,7 +131,7 @@ class EngineVolumes:
                     labels={f"{LABEL}.role": ROLE},
                     host_config=api.create_host_config(
                         network_mode="none",
-                        mounts=[Mount(f"/{PLACE}", volume, type="volume", no_copy=True)],
+                        mounts=[Mount(f"/{ARCHIVE_TOP}", volume, type="volume", no_copy=True)],
                     ),
                     use_config_proxy=False,
                 )

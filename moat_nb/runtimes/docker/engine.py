@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from moat_nb.host.cleanup import connect_http
 from moat_nb.runtimes.base import BRIDGES
-from moat_nb.runtimes.docker.endpoint import endpoint_of
+from moat_nb.runtimes.docker.endpoint import Endpoint
 from moat_nb.runtimes.docker.forwarded import socket_of
 
 if TYPE_CHECKING:
@@ -53,10 +53,11 @@ class EngineFacts:
     """Whether it has a network of its own to give to builds."""
 
 
-def sockets(environ: Mapping[str, str]) -> dict[str, str]:
-    """``{unix socket's path: "docker" or "podman"}``, in the order in which they are tried. Raises
-    EndpointError where the user's settings name an engine that cannot be reached."""
-    if (endpoint := endpoint_of(environ)) is not None:
+def sockets(environ: Mapping[str, str], endpoint: Endpoint | None) -> dict[str, str]:
+    """``{unix socket's path: "docker" or "podman"}``, in the order in which they are tried;
+    ``endpoint`` is what the user's settings name. Raises EndpointError where that cannot be
+    reached."""
+    if endpoint is not None:
         return {socket_of(endpoint, environ): "docker"}
     run = environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}"
     return {

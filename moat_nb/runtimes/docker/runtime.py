@@ -7,7 +7,6 @@ import http.client
 import sys
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,7 +29,7 @@ from moat_nb.runtimes.base import (
 from moat_nb.runtimes.docker import containers, volumes
 from moat_nb.runtimes.docker.archives import EngineVolumes, send_guest
 from moat_nb.runtimes.docker.attach import DockerStream
-from moat_nb.runtimes.docker.endpoint import EndpointError, endpoint_of
+from moat_nb.runtimes.docker.endpoint import Endpoint, EndpointError, endpoint_of
 from moat_nb.runtimes.docker.engine import (
     ANSWER_SECONDS,
     ENGINE_TIMEOUT,
@@ -73,17 +72,25 @@ class Docker:
         self, name: str, environ: Mapping[str, str], facts: EngineFacts | None = None
     ) -> None:
         self._environ = environ
-        self.capabilities = _capabilities(name, environ)
+        self._endpoint: Endpoint | None = None
+        self._misnamed: EndpointError | None = None
+        try:
+            self._endpoint = endpoint_of(environ)
+        except EndpointError as error:
+            self._misnamed = error
+        self.capabilities = _capabilities(name, self._endpoint)
         self._facts = facts
         self.socket: str | None = None
 
     def available(self) -> Availability:
         failures, hints, denied = [], set(), ""
+        endpoint = self._endpoint
+        if self._misnamed is not None:
+            return _misnamed(self._misnamed)
         try:
-            endpoint = endpoint_of(self._environ)
-            found = sockets(self._environ)
+            found = sockets(self._environ, endpoint)
         except EndpointError as error:
-            return Availability(usable=False, detail=str(error), hint=error.hint, named=True)
+            return _misnamed(error)
         for path, kind in found.items():
             if self.name == "podman" and kind == "docker" and endpoint is None:
                 continue
@@ -270,24 +277,18 @@ class Docker:
             client.close()
 
 
-def _capabilities(name: str, environ: Mapping[str, str]) -> Capabilities:
-    """Of an engine elsewhere, or in a virtual machine, they are other ones; where it cannot be
-    told, :meth:`Docker.available` says why."""
-    here = Capabilities(name=name)
-    endpoint = None
-    with contextlib.suppress(EndpointError):
-        endpoint = endpoint_of(environ)
+def _capabilities(name: str, endpoint: Endpoint | None) -> Capabilities:
+    """Of an engine elsewhere, or in a virtual machine, they are other ones."""
     elsewhere = "" if endpoint is None else endpoint.elsewhere
     virtual = sys.platform == "darwin" or (endpoint is not None and endpoint.virtual)
-    if not (elsewhere or virtual):
-        return here
-    return replace(
-        here,
-        shares_unix_sockets=False,
-        own_mount_table=True,
-        binds_files=not elsewhere,
-        elsewhere=elsewhere,
+    apart = bool(elsewhere or virtual)
+    return Capabilities(
+        name=name, shares_unix_sockets=not apart, own_mount_table=apart, elsewhere=elsewhere
     )
+
+
+def _misnamed(error: EndpointError) -> Availability:
+    return Availability(usable=False, detail=str(error), hint=error.hint, named=True)
 
 
 def _denied(path: str) -> str:

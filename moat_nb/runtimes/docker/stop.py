@@ -14,7 +14,7 @@ from pathlib import Path
 from moat_nb.errors import MoatError
 from moat_nb.host.cleanup import connect_http, remove_container
 from moat_nb.host.run_directory import SandboxState
-from moat_nb.runtimes.docker.endpoint import EndpointError
+from moat_nb.runtimes.docker.endpoint import EndpointError, endpoint_of
 from moat_nb.runtimes.docker.engine import sockets as engine_sockets
 
 __all__ = ["end", "is_running"]
@@ -52,7 +52,7 @@ def _engine_with(state: SandboxState, environ: Mapping[str, str]) -> str | None:
     one elsewhere that it was started on. Raises EndpointError."""
     if state.engine:
         environ = {**environ, "DOCKER_HOST": state.engine}
-    for path in engine_sockets(environ):
+    for path in engine_sockets(environ, endpoint_of(environ)):
         with contextlib.suppress(OSError, http.client.HTTPException):
             connection = connect_http(path, timeout=ENGINE_SECONDS)
             try:

@@ -26,7 +26,6 @@ FAR = Capabilities(
     name="docker",
     shares_unix_sockets=False,
     own_mount_table=True,
-    binds_files=False,
     elsewhere="ssh://gpu",
 )
 

@@ -41,8 +41,8 @@ class Kept:
     sent: list[set[str]] = field(default_factory=list)
     """Of each archive the paths."""
     busy: bool = False
-    fails_after: int | None = None
-    """Bytes of an archive that are taken."""
+    fails: bool = False
+    """Whether an archive is lost on its way."""
 
     def owner(self, user: User) -> User:
         return user
@@ -67,7 +67,7 @@ class Kept:
 
     def put(self, name: str, archive: Iterable[bytes]) -> None:
         packed = b"".join(archive)
-        if self.fails_after is not None:
+        if self.fails:
             raise StartError("the connection was lost")
         with tarfile.open(fileobj=io.BytesIO(packed)) as tar:
             self.sent.append({one.name.partition("/")[2] for one in tar} - {""})
@@ -179,18 +179,18 @@ def test_what_a_sandbox_did_comes_back_and_stays_at_the_next_start(
 def test_a_copy_that_did_not_end_is_made_again_and_nothing_comes_of_it(
     far: WorkspaceElsewhere, volume: Kept, project: Path
 ) -> None:
-    volume.fails_after = 0
+    volume.fails = True
     with pytest.raises(MoatError, match="the connection was lost"):
         start(far)
     assert told(far) == []
-    volume.fails_after = None
+    volume.fails = False
     start(far)
     assert names(volume.top) == names(project) - {"node_modules/left-pad"}
     (project / "src/a.py").write_text("a = 2\n")
-    volume.fails_after = 0
+    volume.fails = True
     with pytest.raises(MoatError, match="the connection was lost"):
         start(far)
-    volume.fails_after = None
+    volume.fails = False
     (volume.top / "kept.txt").write_text("half of something")
     start(far)
     assert (volume.top / "kept.txt").read_text() == "kept\n"
@@ -230,7 +230,7 @@ def test_while_another_works_on_it_nothing_is_sent(
 def test_discard_forgets_it(far: WorkspaceElsewhere, volume: Kept) -> None:
     start(far)
     far.discard()
-    far.copy.discard()
+    assert not far.copy.tree.exists()
     assert volume.made is None and not volume.top.exists()
     assert told(far) == []
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import pytest
 
+from moat_nb.runtimes.docker.endpoint import endpoint_of
 from moat_nb.runtimes.docker.engine import sockets
 from moat_nb.runtimes.docker.runtime import Docker
 
 
 def test_docker_host_is_the_only_place_looked_at_when_it_is_given() -> None:
-    assert sockets({"DOCKER_HOST": "unix:///a/b.sock", "XDG_RUNTIME_DIR": "/run/user/7"}) == {
-        "/a/b.sock": "docker"
-    }
+    environ = {"DOCKER_HOST": "unix:///a/b.sock", "XDG_RUNTIME_DIR": "/run/user/7"}
+    assert sockets(environ, endpoint_of(environ)) == {"/a/b.sock": "docker"}
 
 
 def test_dockers_sockets_are_tried_before_podmans() -> None:
-    assert list(sockets({"XDG_RUNTIME_DIR": "/run/user/7"}).items()) == [
+    assert list(sockets({"XDG_RUNTIME_DIR": "/run/user/7"}, None).items()) == [
         ("/var/run/docker.sock", "docker"),
         ("/run/user/7/docker.sock", "docker"),
         ("/run/user/7/podman/podman.sock", "podman"),
@@ -49,4 +49,3 @@ def test_only_an_engine_that_runs_on_this_kernel_shares_sockets(
 ) -> None:
     can = Docker("docker", {"DOCKER_HOST": url}).capabilities
     assert (can.shares_unix_sockets, can.elsewhere) == (shares, elsewhere)
-    assert can.binds_files is not bool(elsewhere)
