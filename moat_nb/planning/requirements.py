@@ -15,7 +15,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from moat_nb.config import file
-from moat_nb.config.file import digest_of
 from moat_nb.config.model import Config, Dependency
 from moat_nb.config.requirement import requirement
 from moat_nb.config.yaml_nodes import shown
@@ -41,7 +40,7 @@ def with_requirements(config: Config) -> Config:
     return replace(
         config,
         dependencies=(*config.dependencies, *added),
-        requirements_digest=digest_of(text.encode()),
+        requirements_digest=file.digest_of(text.encode()),
     )
 
 
@@ -53,7 +52,7 @@ def outdated(config: Config) -> str | None:
     if told is not None or name is None:
         return told
     with contextlib.suppress(ConfigError):
-        if digest_of(_text(config, name).encode()) == config.requirements_digest:
+        if file.digest_of(_text(config, name).encode()) == config.requirements_digest:
             return None
     return file.changed(name)
 

@@ -23,7 +23,7 @@ from moat_nb.jupyter.relay.allowance import TOO_MUCH, Allowance
 from moat_nb.jupyter.relay.cell import Cell
 from moat_nb.jupyter.relay.harmless import Harmless
 from moat_nb.jupyter.relay.libraries import Libraries
-from moat_nb.jupyter.relay.no_space import NoSpace
+from moat_nb.jupyter.relay.met_limits import MetLimits
 from moat_nb.jupyter.relay.notes import ORDINARY, Notes
 from moat_nb.jupyter.relay.options import NO_SPACE, RelayOptions
 from moat_nb.jupyter.relay.sockets import (
@@ -62,7 +62,7 @@ class Relay:
         self._libraries = Libraries(self._harmless.drawings)
         self._allowance = Allowance()
         self._cell = Cell()
-        self._no_space = NoSpace()
+        self._met_limits = MetLimits()
         self._work = Work(lambda word: self._tell(word.encode()))
         self._held: list[list[bytes]] = []
         """What was asked on shell while there was no sandbox."""
@@ -94,7 +94,7 @@ class Relay:
                 self._open_shell()
             if self._cell.waits_for_lost:
                 self._make_up()
-            if self._no_space.overdue:
+            if self._met_limits.overdue:
                 self._say_space("")
         self._leave_kernel()
         self._context.destroy(linger=LAST_MILLISECONDS)
@@ -103,7 +103,7 @@ class Relay:
         """For how many milliseconds nothing needs to be looked at that is not said."""
         if self._holds_shell or (self._kernel is not None and not self._connected):
             return CONNECT_MILLISECONDS
-        waits = self._cell.waits_for_lost or self._no_space.cell is not None
+        waits = self._cell.waits_for_lost or self._met_limits.cell is not None
         return BREAK_MILLISECONDS if waits else None
 
     @property
@@ -226,7 +226,7 @@ class Relay:
 
     def _asked(self, identities: Sequence[bytes], parts: Sequence[bytes]) -> None:
         self._allowance.renew()
-        self._no_space.begin_cell()
+        self._met_limits.begin_cell()
         if self._cell.begin(identities, parts):
             self._harmless.begin_cell()
             for note in self._notes.begin_cell():
@@ -266,9 +266,9 @@ class Relay:
             if channel == "shell" or message.kind != "execute_reply":
                 self._cell.hear(message)
                 self._work.hear(message)
-            for hint in (*self._harmless.hints(), *self._no_space.hints(message)):
+            for hint in (*self._harmless.hints(), *self._met_limits.hints(message)):
                 self._publish(self._cell.text(hint))
-            if channel == "iopub" and self._no_space.asks(message):
+            if channel == "iopub" and self._met_limits.asks(message):
                 self._ask_for_space()
                 break
             if select.select([self._commands], [], [], 0)[0]:
@@ -292,7 +292,7 @@ class Relay:
 
     def _say_space(self, text: str) -> None:
         """The answer, which is empty when none came in time."""
-        cell, self._no_space.cell = self._no_space.cell, None
+        cell, self._met_limits.cell = self._met_limits.cell, None
         if cell is None or self._kernel is None:
             return
         self._poller.register(self._kernel.iopub, zmq.POLLIN)

@@ -10,7 +10,7 @@ from typing import Any
 
 from moat_nb.jupyter.relay.wire import Message
 
-__all__ = ["NoSpace", "tells_of_it"]
+__all__ = ["MetLimits", "tells_of_it"]
 
 ANSWER_SECONDS = 1.0
 """For the launcher to say what is full; the cell's end waits for it, so that it stands there."""
@@ -42,8 +42,9 @@ def tells_of_it(message: Message, words: re.Pattern[str] = _WORDS) -> bool:
     return any(isinstance(text, str) and words.search(text[:LOOKED_THROUGH]) for text in texts)
 
 
-class NoSpace:
-    """The question to the launcher, once a cell, and the wait for its answer."""
+class MetLimits:
+    """What a cell is told of them, once: by the key that is known; of what is full by the answer of
+    the launcher, which is asked and waited for."""
 
     def __init__(self) -> None:
         self._asked = False

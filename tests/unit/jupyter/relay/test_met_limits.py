@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from moat_nb.jupyter.relay.no_space import FILES, PIDS, NoSpace, tells_of_it
+from moat_nb.jupyter.relay.met_limits import FILES, PIDS, MetLimits, tells_of_it
 from moat_nb.jupyter.relay.wire import Message
 
 
@@ -32,7 +32,7 @@ def test_programs_say_it_in_their_own_words(shown: Message, told: bool) -> None:
 
 def test_a_cell_asks_once() -> None:
     full = message("stream", text="No space left on device")
-    asked = NoSpace()
+    asked = MetLimits()
     assert [asked.asks(full), asked.asks(full)] == [True, False]
     assert asked.cell == {"msg_id": "1"}
     asked.begin_cell()
@@ -44,7 +44,7 @@ def test_a_cell_asks_once() -> None:
 def test_a_cell_that_may_start_no_more_processes_is_told_once_which_limit_there_is() -> None:
     fork = message("stream", text="bash: fork: retry: Resource temporarily unavailable")
     thread = message("error", ename="RuntimeError", evalue="can't start new thread")
-    asked = NoSpace()
+    asked = MetLimits()
     assert [[*asked.hints(shown)] for shown in (fork, thread)] == [[PIDS], []]
     asked.begin_cell()
     assert [*asked.hints(message("stream", text="all is well"))] == []
@@ -52,7 +52,7 @@ def test_a_cell_that_may_start_no_more_processes_is_told_once_which_limit_there_
 
 
 def test_a_cell_that_can_open_no_further_file_is_told_of_the_limit_once() -> None:
-    asked = NoSpace()
+    asked = MetLimits()
     asked.begin_cell()
     error = message("error", ename="OSError", evalue="[Errno 24] Too many open files: 'x'")
     assert [[*asked.hints(error)] for _ in range(2)] == [[FILES], []]
