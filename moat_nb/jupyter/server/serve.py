@@ -47,7 +47,8 @@ def serve(
     plan = plan_project(config, runtime, host=host)
     before(plan)
     approved = check(plan, approve)
-    for words in copy_notices(plan.config, plan.runtime.capabilities.elsewhere):
+    of_copy = copy_notices(plan.config, plan.runtime.capabilities.elsewhere)
+    for words in (*plan.without, *of_copy):
         LOGGER.warning("%s", words)
     with scratch_directory("moat-nb-lab-") as run:
         from moat_nb.jupyter.server import app
