@@ -128,9 +128,17 @@ class ApprovalNeeded(MoatError):
     """What a file asks of the host beyond its own project, and nobody has approved.
 
     ``asked`` has a line for each thing, ``keys`` the sources where keys or passwords are kept.
+    ``unasked``: `moat-nb allow` itself found nobody to ask.
     """
 
-    def __init__(self, project: str, asked: Sequence[str], keys: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        project: str,
+        asked: Sequence[str],
+        keys: Sequence[str] = (),
+        *,
+        unasked: bool = False,
+    ) -> None:
         self.project = project
         self.asked = tuple(one_line(line) for line in asked)
         self.keys = tuple(keys)
@@ -139,7 +147,11 @@ class ApprovalNeeded(MoatError):
         lines += [f"  keys or passwords are kept in {one_line(path)}" for path in self.keys]
         words = ["moat-nb", "allow", project]
         words += [word for path in self.keys for word in ("--keys", path)]
-        lines.append(f"if you want this, run: {one_line(shlex.join(words))}")
+        run = "if you want this, run"
+        if unasked:
+            words.append("--yes")
+            run = f"nobody can be asked here; {run}"
+        lines.append(f"{run}: {one_line(shlex.join(words))}")
         super().__init__("\n".join(lines))
 
 

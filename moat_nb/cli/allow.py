@@ -11,7 +11,7 @@ from typing import TextIO
 
 from moat_nb.cli.user_terminal import asked, is_there
 from moat_nb.config.file import find
-from moat_nb.errors import ConfigError, MoatError
+from moat_nb.errors import ApprovalNeeded, ConfigError, MoatError
 from moat_nb.host.machine import Host
 from moat_nb.sandbox import approval
 from moat_nb.sandbox.approval import Approve, Records
@@ -34,7 +34,13 @@ def allow(directory: str, *, yes: bool, keys: Sequence[str] = ()) -> int:
         print("nothing to approve: it asks no more than was approved, or than every project has")
         return 0
     paths = tuple(os.path.realpath(Path(path).expanduser()) for path in keys)
-    approval.check(plan, _yes if yes else on_terminal(), keys=paths)
+    approve = _yes if yes else on_terminal()
+    try:
+        approval.check(plan, approve, keys=paths)
+    except ApprovalNeeded as error:
+        if approve is not None:
+            raise
+        raise ApprovalNeeded(error.project, error.asked, error.keys, unasked=True) from None
     print("approved")
     return 0
 

@@ -71,7 +71,9 @@ def test_it_says_what_is_asked_and_keeps_it_until_it_is_revoked(
     assert refused.returncode == 1
     assert refused.stdout == ""
     assert refused.stderr.count(LINE) == 1
-    assert f"if you want this, run: moat-nb allow {directory}" in refused.stderr
+    assert f"nobody can be asked here; if you want this, run: moat-nb allow {directory} --yes" in (
+        refused.stderr
+    )
     assert f"- {LINE}" in moat("plan", "--runtime", "docker").stdout
     assert moat("allow", "--yes").stdout == f"  {LINE}\napproved\n"
     assert "nothing to approve" in moat("allow").stdout
