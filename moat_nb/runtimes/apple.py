@@ -65,7 +65,7 @@ class Apple(Runtime):
         self.program = program
 
     def available(self) -> Availability:
-        hint = "install container 1.0 or newer from github.com/apple/container/releases"
+        hint = "on a Mac, install container 1.0 or newer from github.com/apple/container/releases"
         if shutil.which(self.program) is None:
             detail = f"{self.program}: not installed"
             return Availability(usable=False, detail=detail, hint=hint)

@@ -117,7 +117,8 @@ class Resolver:
                 "list the port in network.host and use $MOAT_HOST_GATEWAY",
             )
         elif kind in ("private", "reserved"):
-            hint = f"if that is meant, put the address, which moat-nb trace has, into {REACHABLE}"
+            while_it_runs = "which moat-nb trace has while the sandbox runs"
+            hint = f"if that is meant, put the address, {while_it_runs}, into {REACHABLE}"
         else:
             hint = ""
         raise Refused(

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 __all__ = ["Docker"]
 
 MISSING = "start the engine, and be in its group (`id -nG` shows yours)"
+NOT_PODMAN = "have DOCKER_HOST name Podman's socket"
 THERE = (
     "start the engine there, and have your user there be in its group; the address may end in the "
     "path of its socket (ssh://HOST/PATH)"
@@ -106,6 +107,7 @@ class Docker:
                 continue
             if self.name == "podman" and not self._facts.podman:
                 failures.append(f"{at}: it is Docker Engine, not Podman")
+                hints.add(NOT_PODMAN)
                 continue
             self.socket = path
             engine = "Podman" if self._facts.podman else "Docker Engine"

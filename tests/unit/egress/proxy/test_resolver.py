@@ -134,7 +134,8 @@ def test_a_private_address_is_reached_where_the_launcher_says_so(start: Start) -
     """The control of the test above: that host is there, and the check is all that is between."""
     refused = start().get("http://private.test/")
     assert refused.reason.endswith(
-        "if that is meant, put the address, which moat-nb trace has, into MOAT_NB_REACHABLE"
+        "if that is meant, put the address, which moat-nb trace has while the sandbox runs, "
+        "into MOAT_NB_REACHABLE"
     )
     assert start(reachable=(f"{PRIVATE}/32",)).get("http://private.test/").status == 200
 

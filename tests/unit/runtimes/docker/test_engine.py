@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from moat_nb.runtimes.docker.endpoint import endpoint_of
-from moat_nb.runtimes.docker.engine import sockets
+from moat_nb.runtimes.docker.engine import EngineFacts, sockets
 from moat_nb.runtimes.docker.runtime import Docker
 
 
@@ -27,6 +27,13 @@ def test_an_engine_whose_address_is_refused_is_not_used_and_said_so() -> None:
     found = Docker("docker", {"DOCKER_HOST": "tcp://192.0.2.1:2375"}).available()
     assert (found.usable, found.named) == (False, True)
     assert found.detail.startswith("DOCKER_HOST is tcp://192.0.2.1:2375: without TLS")
+
+
+def test_podman_is_not_to_be_started_where_docker_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("moat_nb.runtimes.docker.runtime.ask_facts", lambda path: EngineFacts())
+    found = Docker("podman", {"DOCKER_HOST": "unix:///no/such.sock"}).available()
+    assert found.detail == "/no/such.sock: it is Docker Engine, not Podman"
+    assert found.hint == "have DOCKER_HOST name Podman's socket"
 
 
 def test_a_socket_where_nothing_answers_is_named() -> None:
