@@ -96,14 +96,14 @@ def run_cell(kernel: Kernel, code: str, show: Show, options: Options) -> dict[st
     return conversation.result()
 
 
-def connect(kernel: Kernel) -> None:
+def connect(kernel: Kernel, timeout: float = READY_TIMEOUT) -> None:
     """Open the channels of its client and wait until it answers over them.
 
     Raises SandboxGone when it does not.
     """
     kernel.kc.start_channels(hb=False)
     try:
-        kernel.kc.wait_for_ready(timeout=READY_TIMEOUT)
+        kernel.kc.wait_for_ready(timeout=timeout)
     except RuntimeError as error:
         why = kernel.why_ended()
         raise SandboxGone(why or f"the kernel does not answer: {error}") from error
@@ -138,12 +138,15 @@ class _Conversation:
     def follow(self, seconds: float | None, stop: Callable[[], bool] = lambda: False) -> bool:
         """Handle messages until the cell has ended; False when it did not in time, or before
         ``stop`` said so."""
+        give_up = math.inf if seconds is None else time.monotonic() + seconds
         self._until(lambda: self._ended() or self._lost() or stop(), seconds)
         if self._ended() or not self._lost():
             return self._ended()
         self._kernel.kc.stop_channels()
         self._kernel.kc = self._kernel.client()
-        connect(self._kernel)
+        # One that can answer does at once; a cell that broke its kernel gets no time for that.
+        left = max(SILENCE_SECONDS, give_up - time.monotonic())
+        connect(self._kernel, min(left, READY_TIMEOUT))
         words = f"what was longer than {MAX_MESSAGE >> 20} MiB was lost, and what came after it"
         self._show("stream", {"name": "stderr", "text": f"moat: {words}\n"}, [])
         return True
@@ -219,7 +222,8 @@ class _Conversation:
         with contextlib.suppress(SandboxGone):
             self._kernel.interrupt_kernel()
             return self.follow(INTERRUPT_SECONDS)
-        return True  # with its kernel
+        # With its kernel; or that lives, and does not answer.
+        return self._kernel.sandbox.gone is not None or self._kernel.why_ended() is not None
 
     def result(self) -> dict[str, Any]:
         reply = self._reply
