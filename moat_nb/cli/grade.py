@@ -27,6 +27,7 @@ from moat_nb.text.terminal import LOGGER, one_line
 __all__ = ["grade", "jobs_of", "prepared"]
 
 INTERRUPTED = 130
+MAX_NAMED = 3
 
 
 def grade(arguments: argparse.Namespace) -> int:
@@ -57,13 +58,11 @@ def grade(arguments: argparse.Namespace) -> int:
     grades, whole = _graded(batch, submissions)
     missing = len(submissions) - len(grades)
     if others := batch.others(submissions):
-        words = f"graded before, and not named now: {len(others)} in {arguments.out}"
-        if batch.resume:
-            grades += others
-            words += "; they stand"
-        else:
-            words += "; with --resume they would stand in the report"
-        print(f"moat-nb: {words}", file=sys.stderr)
+        print(
+            one_line(f"moat-nb: {_before(others, arguments.out, resume=batch.resume)}"),
+            file=sys.stderr,
+        )
+        grades += others if batch.resume else []
     page = report.write(grades, assignment, arguments.out, whole=whole)
     _say(grades, assignment, page, missing=missing, as_json=arguments.json)
     if not whole:
@@ -91,11 +90,20 @@ def jobs_of(plan: LaunchPlan) -> int:
     return max(1, min(cpus, Host.current().memory // memory if memory else cpus))
 
 
+def _before(others: list[Grade], directory: Path, *, resume: bool) -> str:
+    names = ", ".join(grade.submission for grade in others[:MAX_NAMED])
+    if len(others) > MAX_NAMED:
+        names += f" and {len(others) - MAX_NAMED} more"
+    then = "they stand" if resume else "with --resume they would stand in the report"
+    return f"graded before, and not named now: {names} (in {directory}); {then}"
+
+
 def _say_what_may_be_reached(plan: LaunchPlan) -> None:
     policy = plan.config.network.policy
     if policy not in ("none", "strict"):
+        why = f"network.policy: {policy}" if policy else "no network.policy"
         print(
-            f"moat-nb: submissions may reach the network (network.policy: {policy}); "
+            f"moat-nb: submissions may reach the network ({why}); "
             "network: {policy: none} in moat.yaml closes it",
             file=sys.stderr,
         )

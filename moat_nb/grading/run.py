@@ -27,7 +27,15 @@ from moat_nb.grading.submissions import (
     copy_for,
 )
 from moat_nb.grading.tests_process import TestsProcess
-from moat_nb.grading.verdict import LONGEST_WHY, CellRun, Ended, Run, TestRun, earned
+from moat_nb.grading.verdict import (
+    LONGEST_WHY,
+    CellRun,
+    Ended,
+    Run,
+    TestRun,
+    earned,
+    named_error,
+)
 from moat_nb.jupyter.cells import Options, connect, run_cell
 from moat_nb.jupyter.kernel_manager import Kernel, own_event_loop
 from moat_nb.sandbox.project import LaunchPlan
@@ -215,7 +223,7 @@ class _Runner:
         try:
             run_cell(kernel, cell.source, self._outputs.show, options)
         except MoatRemoteError as error:
-            words = one_line(f"{error.ename}: {error.evalue}"[:LONGEST_WHY])
+            words = one_line(named_error(error.ename, error.evalue)[:LONGEST_WHY])
             made = CellRun(number=cell.number, outcome="raised", error=words)
         except CellInterrupted as error:
             if options.cancelled.is_set():

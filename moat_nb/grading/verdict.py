@@ -15,6 +15,7 @@ __all__ = [
     "TestRun",
     "Verdict",
     "earned",
+    "named_error",
     "verdict_of",
 ]
 
@@ -64,7 +65,7 @@ class CellRun:
     number: int
     outcome: Outcome
     error: str = ""
-    """``NAME: text``, where it raised."""
+    """``NAME: text``, or ``NAME`` alone, where it raised."""
 
     @property
     def error_name(self) -> str:
@@ -82,6 +83,11 @@ class TestRun:
     hidden: bool = False
 
     __test__ = False  # pytest takes it for a class of tests
+
+
+def named_error(name: str, text: str) -> str:
+    """As :attr:`CellRun.error` has it: many an AssertionError says nothing."""
+    return f"{name}: {text}" if text else name
 
 
 def earned(of: float, result: Mapping[str, Any]) -> tuple[float, str]:

@@ -111,6 +111,42 @@ def test_the_exit_code_says_whether_all_were_graded(
     assert 1 <= batch.jobs <= len(names)
 
 
+@pytest.mark.parametrize(
+    ("network", "said"),
+    [
+        ("", "(no network.policy); "),
+        ("network: {policy: permissive}\n", "(network.policy: permissive); "),
+        ("network: {policy: none}\n", None),
+    ],
+)
+def test_that_the_network_may_be_reached_is_said(
+    directory: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    network: str,
+    said: str | None,
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nonexistent/docker.sock")
+    (directory / "moat.yaml").write_text(f"name: course\n{network}")
+    command._say_what_may_be_reached(command.plan_project(directory, "docker"))
+    heard = capsys.readouterr().err
+    assert said in heard if said else heard == ""
+
+
+@pytest.mark.parametrize(
+    ("count", "named"),
+    [(1, "a0 (in g)"), (3, "a0, a1, a2 (in g)"), (5, "a0, a1, a2 and 2 more (in g)")],
+)
+@pytest.mark.parametrize(
+    ("resume", "then"),
+    [(True, "they stand"), (False, "with --resume they would stand in the report")],
+)
+def test_who_was_graded_before_is_named(count: int, named: str, resume: bool, then: str) -> None:
+    others = [replace(GRADE, submission=f"a{number}") for number in range(count)]
+    said = command._before(others, Path("g"), resume=resume)
+    assert said == f"graded before, and not named now: {named}; {then}"
+
+
 def test_what_was_graded_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     assignment = Assignment(cases=(), by_hand=(("essay", 3.0),))
     command._say([GRADE], assignment, Path("g/report.html"), missing=2, as_json=False)

@@ -16,6 +16,7 @@ from moat_nb.grading.verdict import (
     TestRun,
     Verdict,
     earned,
+    named_error,
     verdict_of,
 )
 
@@ -32,7 +33,7 @@ GRAVEST_FIRST: list[tuple[str, dict[str, Any]]] = [
     ("not graded", {"not_started": "no engine"}),
     ("unreadable", {"unreadable": "no JSON"}),
     ("out of memory", {"ended": Ended(words="killed", out_of_memory=True)}),
-    ("out of memory", {"cells": (raised("MemoryError: "),)}),
+    ("out of memory", {"cells": (raised("MemoryError"),)}),
     ("timed out", {"too_long": "cell 2 took longer than 6 s"}),
     ("too much output", {"too_much": True}),
     ("died", {"ended": Ended(words="signal 11")}),
@@ -159,3 +160,13 @@ def test_points_are_all_or_the_number_that_a_cell_ended_in(
     found, said = earned(2.0, result)
     assert found == points
     assert said.startswith(why) and bool(said) == bool(why)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [("ValueError", "no", "ValueError: no"), ("AssertionError", "", "AssertionError")],
+)
+def test_an_error_without_words_has_no_colon(name: str, text: str, said: str) -> None:
+    error = named_error(name, text)
+    assert error == said
+    assert raised(error).error_name == name
