@@ -31,7 +31,8 @@ DIRECTORY: dict[str, Any] = {
 }
 RUNTIME: dict[str, Any] = {
     "metavar": "R",
-    "help": "docker, podman, bubblewrap or apple (default: the file's, else what answers here)",
+    "help": "docker, podman, bubblewrap, apple, or ssh://HOST for bubblewrap there "
+    "(default: the file's, else what answers here)",
 }
 SERVICE: dict[str, Any] = {
     "metavar": "S",

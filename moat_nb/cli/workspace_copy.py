@@ -10,12 +10,13 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from moat_nb.cli.user_terminal import asked, is_there
-from moat_nb.config.model import WORKSPACE
+from moat_nb.config.model import WORKSPACE, Config
 from moat_nb.config.reader import load
 from moat_nb.errors import MoatError
 from moat_nb.host.machine import Host
 from moat_nb.host.run_directory import base_directory, sandbox_states
 from moat_nb.planning.mounts import is_within
+from moat_nb.planning.workspace_copy import directory_of
 from moat_nb.runtimes.registry import choose
 from moat_nb.sandbox.comparison import GIT
 from moat_nb.sandbox.tree import Tree
@@ -127,7 +128,7 @@ def _copy(project: str, runtime: str | None) -> WorkspaceCopy:
 def _copies(project: str, runtime: str | None) -> tuple[WorkspaceCopy, WorkspaceElsewhere | None]:
     host = Host.current()
     config = load(project, home=host.home)
-    chosen, _ = choose(runtime, config, host, os.environ)
+    chosen, _ = choose(runtime, config, host, os.environ, ask=_was_started(config, host))
     copy = WorkspaceCopy.of(config, host, chosen.capabilities.elsewhere, anyway=True)
     if copy is None:
         (source,) = (mount.source for mount in config.mounts if mount.target == WORKSPACE)
@@ -137,6 +138,13 @@ def _copies(project: str, runtime: str | None) -> tuple[WorkspaceCopy, Workspace
         why = "its sandboxes work on the project's own files"
         raise MoatError(f"{config.path}: {why}; `workspace: {{mode: volume}}` gives them a copy")
     return copy, WorkspaceElsewhere.of(copy, chosen)
+
+
+def _was_started(config: Config, host: Host) -> bool:
+    """Whether a start, which the user approved, made a copy on the machine that the file names."""
+    (source,) = (mount.source for mount in config.mounts if mount.target == WORKSPACE)
+    directory = directory_of(Path(os.path.realpath(source)), host, str(config.kernel.on))
+    return config.kernel.on is not None and directory.is_dir()
 
 
 def _in_use(copy: WorkspaceCopy) -> bool:

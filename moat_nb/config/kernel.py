@@ -8,10 +8,11 @@ from typing import Literal, TypeAlias, get_args
 
 from moat_nb.config.cursor import Cursor
 from moat_nb.config.custom_services import SERVICES
-from moat_nb.config.model import Dependency, KernelOptions
+from moat_nb.config.model import Dependency, KernelOptions, OtherMachine
 from moat_nb.config.requirement import requirement
 from moat_nb.config.services import skipped
 from moat_nb.config.shapes import (
+    Block,
     Boolean,
     Choice,
     Either,
@@ -25,7 +26,7 @@ from moat_nb.config.shapes import (
 )
 from moat_nb.config.yaml_nodes import shown
 
-__all__ = ["KernelKeys", "kernel"]
+__all__ = ["MACHINE", "PROGRAM", "KernelKeys", "kernel"]
 
 _Transport: TypeAlias = Literal["auto", "ipc", "tcp", "stream"]
 _Workspace: TypeAlias = Literal["project", "notebook"]
@@ -52,6 +53,16 @@ _SHOWN = Word(
     rule="a name of up to 100 letters, digits, spaces and . , : + # ( ) / -",
 )
 
+MACHINE = re.compile(
+    r"([A-Za-z0-9_][A-Za-z0-9_.-]*@)?[A-Za-z0-9_][A-Za-z0-9_.-]*(:[1-9][0-9]{0,4})?"
+)
+_MACHINE = Word(pattern=MACHINE, rule="a host that ssh knows: HOST, or USER@HOST:PORT")
+PROGRAM = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.+-]*|(/[A-Za-z0-9_.+-]+)+")
+_PROGRAM = Word(
+    pattern=PROGRAM,
+    rule="a program there, such as python3.12 or /opt/conda/bin/python3",
+)
+
 # Above the maxima a number is in the wrong unit, or would take the machine down.
 _SECONDS = Number(maximum=10 * 365 * 86400)
 _GPU_COUNT = Integer(minimum=1, maximum=64)
@@ -62,11 +73,25 @@ _PIDS = Integer(
 )
 
 
+class _OnKeys(Keys):
+    ssh = key(_MACHINE, "[USER@]HOST[:PORT], as ssh knows it.", required=True)
+    python = key(_PROGRAM, "The Python there that kernels run on.", default=OtherMachine.python)
+    grace = key(
+        _SECONDS,
+        "Seconds without a sign of this machine after which a sandbox there ends.",
+        default=OtherMachine.grace,
+    )
+
+
 class KernelKeys(Keys):
     runtime = key(
         Choice(options=("auto", "docker", "podman", "bubblewrap", "apple", "kubernetes")),
         "What runs the sandbox; auto takes what answers on this machine.",
         default="auto",
+    )
+    on = key(
+        Either((Block(_OnKeys),)),
+        "Another machine, which ssh leads to, where bubblewrap runs the sandbox.",
     )
     workspace = key(
         Choice[_Workspace](options=get_args(_Workspace)),
@@ -183,6 +208,7 @@ def kernel(cursor: Cursor, dependencies: Sequence[Dependency]) -> KernelOptions:
     runtime = fields.read(KernelKeys.runtime)
     return KernelOptions(
         runtime=None if runtime == "auto" else runtime,
+        on=_on(fields.at(KernelKeys.on), runtime),
         workspace=fields.read(KernelKeys.workspace),
         packages=_requirements(fields.at(KernelKeys.packages)),
         requirements=fields.read(KernelKeys.requirements),
@@ -213,6 +239,23 @@ def kernel(cursor: Cursor, dependencies: Sequence[Dependency]) -> KernelOptions:
         cell_timeout=fields.read(KernelKeys.cell_timeout),
         transport=fields.read(KernelKeys.transport),
         where=fields.where(),
+    )
+
+
+def _on(cursor: Cursor, runtime: str) -> OtherMachine | None:
+    if not cursor.given:
+        return None
+    if runtime not in ("auto", "bubblewrap"):
+        cursor.fail(
+            f"bubblewrap runs what kernel.on starts, and kernel.runtime is {runtime}",
+            "take one of them out; an engine elsewhere is DOCKER_HOST's, or a docker context's",
+        )
+    fields = cursor.fields(_OnKeys.names())
+    ssh = fields.read(_OnKeys.ssh)
+    if ssh is None:
+        return None
+    return OtherMachine(
+        ssh=ssh, python=fields.read(_OnKeys.python), grace=fields.read(_OnKeys.grace)
     )
 
 

@@ -180,10 +180,27 @@ class Container:
 
 
 @dataclass(frozen=True, kw_only=True)
+class OtherMachine:
+    """Where sandboxes are started in this one's place."""
+
+    ssh: str
+    """``[USER@]HOST[:PORT]``, as ssh knows it."""
+    python: str = "python3"
+    """The interpreter there that kernels run on."""
+    grace: float = 120.0
+    """Seconds without a sign of the launcher after which a sandbox there ends."""
+
+    def __str__(self) -> str:
+        return f"ssh://{self.ssh}"
+
+
+@dataclass(frozen=True, kw_only=True)
 class KernelOptions:
     """Our own keys, under ``kernel:``; the defaults are moat-yaml's."""
 
     runtime: str | None = None
+    on: OtherMachine | None = None
+    """None for this machine."""
     workspace: Literal["project", "notebook"] = "project"
     """Whether each kernel has the project's workspace, or the directory that it is started in."""
     packages: tuple[str, ...] = ()

@@ -28,3 +28,19 @@ class Capabilities:
     elsewhere: str = ""
     """How to name the machine that it is on, which has none of this one's files; empty for this
     one."""
+
+    memory: int | None = None
+    """Bytes of RAM there; None where it is this machine's, or is not known."""
+    cpus: int | None = None
+    unasked: bool = False
+    """Only a file names that machine, and nobody has approved it: nothing was asked of it."""
+
+    @property
+    def on_this_host(self) -> bool:
+        """Sandboxes are made of the programs that are here."""
+        return not self.images and not self.elsewhere
+
+    @property
+    def unknown_user(self) -> bool:
+        """Kernels run as the user of that machine whom ssh leads to."""
+        return bool(self.elsewhere) and not self.images

@@ -14,7 +14,6 @@ from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from moat_nb.config.model import Config
 from moat_nb.errors import ConfigError, Problem
 from moat_nb.host.machine import Host
 from moat_nb.planning.mount_paths import points
@@ -52,10 +51,11 @@ PRIVATE_SIZE = 1 << 20
 """Bytes of the tmpfs over a directory of those."""
 
 
-def with_interpreter(plan: MountPlan, config: Config, host: Host) -> MountPlan:
+def with_interpreter(plan: MountPlan, where: str, host: Host) -> MountPlan:
     """The plan, and what of the interpreter it shows, and of the host's own programs it covers.
 
-    Looks at the host. Raises ConfigError with all that is refused.
+    Looks at the host. ``where`` is the place of what chose this interpreter. Raises ConfigError
+    with all that is refused.
     """
     excluded = tuple(_excluded(plan))
     hidden = {path for path, _ in excluded}
@@ -72,8 +72,7 @@ def with_interpreter(plan: MountPlan, config: Config, host: Host) -> MountPlan:
                 parts[part.target] = part.bind
             elif part.name in NEEDED and rule != _OWN:
                 what = f"{part.target}, of the Python that kernels run on here, is refused: {rule}"
-                place = config.place("kernel.runtime")
-                problems.append(Problem(where=place, what=what, hint=_HINT))
+                problems.append(Problem(where=where, what=what, hint=_HINT))
     if problems:
         raise ConfigError(dict.fromkeys(problems))
     covers.update(_covers(excluded, parts.values()))

@@ -61,6 +61,7 @@ def plan_kernel(
 
     ``kernels``: whether the guest imports what they need ahead of the first.
     """
+    host = replace(host, memory=runtime.memory or host.memory, cpus=runtime.cpus or host.cpus)
     problems = [*_refused(config, runtime)]
     network = plan_network(config, trust=host.trust)
     ports = plan_ports(config, network.egress)
@@ -82,14 +83,14 @@ def plan_kernel(
         runtime=runtime.name,
         image=None if image is None else image.base,
         command=(
-            "python3" if runtime.images else host.executable,
+            host.executable if runtime.on_this_host else "python3",
             GUEST_PATH,
             *_guest_settings(mounts, limits, image, config, network, kernels, tunnel).to_argv(),
         ),
         user=user,
         accounts=runtime.images and runtime.binds_files and not runtime.elsewhere,
         elsewhere=bool(runtime.elsewhere),
-        env=_environment(config, host, network, on_host=not runtime.images),
+        env=_environment(config, host, network, on_host=runtime.on_this_host),
         workdir=WORKSPACE,
         mounts=mounts,
         limits=limits,
@@ -106,7 +107,7 @@ def plan_kernel(
             *network.notices,
             *mounts.notices,
             *copy_notices(config, runtime.elsewhere),
-            *_user_notices(config, user, host),
+            *(() if runtime.unknown_user else _user_notices(config, user, host)),
             *_cpu_notices(config, host),
             *(image.notices if image is not None else ()),
         ),
@@ -138,7 +139,9 @@ def _mounts(config: Config, host: Host, runtime: Capabilities, limits: Limits) -
     if runtime.elsewhere:
         source = Path(os.path.realpath(_workspace(config)))
         mounts = on_volumes(mounts, config, directory_of(source, host, runtime.elsewhere))
-    return mounts if runtime.images else with_interpreter(mounts, config, host)
+    if not runtime.on_this_host:
+        return mounts
+    return with_interpreter(mounts, config.place("kernel.runtime"), host)
 
 
 def limits_of(config: Config, host: Host) -> Limits:

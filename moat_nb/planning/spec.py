@@ -16,7 +16,16 @@ from moat_nb.planning.limits import Hardening, Limits
 from moat_nb.planning.mounts import Bind, Mount, MountPlan, Tmpfs
 from moat_nb.planning.network import PLACE
 
-__all__ = ["GUEST_PATH", "HOME", "LABEL", "VENV", "ContainerSpec", "Instance", "SandboxSpec"]
+__all__ = [
+    "GUEST_PATH",
+    "HOME",
+    "LABEL",
+    "SOCKETS_LABEL",
+    "VENV",
+    "ContainerSpec",
+    "Instance",
+    "SandboxSpec",
+]
 
 GUEST_PATH = "/run/moat/guest"
 """The directory of the guest inside the sandbox, read-only."""
@@ -26,6 +35,7 @@ VENV = f"{HOME}/.venv"
 
 LABEL = "moat.nb"
 SOCKETS_LABEL = f"{LABEL}.sockets"
+"""Of a container that does not mount the sockets' directory: which one is its start's."""
 
 SOCKETS_SIZE = 16 << 20
 """Bytes of a tmpfs for sockets, and for certificates."""

@@ -110,6 +110,11 @@ class PipeStream(AttachStream):
         words = bytes(self._tail).decode(errors="replace").strip()
         return f"{ended}: {words}" if words else ended
 
+    def end_input(self) -> None:
+        """Nothing more is sent: it ends when it has done what it was sent."""
+        with self._sending:
+            self._close_stdin()
+
     def _close_stdin(self) -> None:
         assert self._process.stdin is not None
         self._process.stdin.close()

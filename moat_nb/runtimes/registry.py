@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 
-from moat_nb.config.model import Config
+from moat_nb.config.kernel import MACHINE, PROGRAM
+from moat_nb.config.model import Config, OtherMachine
 from moat_nb.errors import RuntimeUnavailable
 from moat_nb.host.machine import Host
 from moat_nb.runtimes.apple import Apple
@@ -13,6 +14,7 @@ from moat_nb.runtimes.base import Runtime
 from moat_nb.runtimes.bubblewrap.runtime import Bubblewrap
 from moat_nb.runtimes.docker.endpoint import VARIABLES as ENGINE_VARIABLES
 from moat_nb.runtimes.docker.runtime import Docker
+from moat_nb.runtimes.elsewhere.runtime import SCHEME, BubblewrapElsewhere
 
 __all__ = ["ENGINE_VARIABLES", "RUNTIMES", "choose"]
 
@@ -26,9 +28,20 @@ RUNTIMES: dict[str, Callable[[Host, Mapping[str, str]], Runtime]] = {
 
 
 def choose(
-    wish: str | None, config: Config, host: Host, environ: Mapping[str, str]
+    wish: str | None,
+    config: Config,
+    host: Host,
+    environ: Mapping[str, str],
+    *,
+    ask: bool = False,
 ) -> tuple[Runtime, str]:
-    """The runtime, and the sentence that says why: a wish, the file's, else what answers here."""
+    """The runtime, and the sentence that says why: a wish, the file's, else what answers here.
+
+    ``ask``: a machine that only the file names may be asked, as the user has approved it.
+    """
+    if (on := config.kernel.on) is not None and wish in (None, "auto"):
+        made = _asked(on, environ) if ask else BubblewrapElsewhere(on, environ, ask=False)
+        return made, f"runtime: bubblewrap at {on} (kernel.on)"
     # Moat's apple is for Macs; on another machine a file that names it gets what answers there.
     elsewhere = config.runtime == "apple" and sys.platform != "darwin"
     for name, source in (
@@ -58,6 +71,31 @@ def _named(name: str, host: Host, environ: Mapping[str, str]) -> Runtime:
         raise RuntimeUnavailable(
             "kubernetes: not supported yet; use docker, podman, bubblewrap or apple"
         )
+    if name.startswith(SCHEME):
+        return _asked(_machine(name), environ)
     if name not in RUNTIMES:
-        raise RuntimeUnavailable(f"{name}: no such runtime; there are {', '.join(RUNTIMES)}")
+        raise RuntimeUnavailable(
+            f"{name}: no such runtime; there are {', '.join(RUNTIMES)}, and ssh://HOST"
+        )
     return RUNTIMES[name](host, environ)
+
+
+def _machine(name: str) -> OtherMachine:
+    """Of ``ssh://HOST``, and the path there of another Python than the first one."""
+    machine, slash, path = name.removeprefix(SCHEME).partition("/")
+    python = f"/{path}" if slash else OtherMachine.python
+    if not MACHINE.fullmatch(machine) or not PROGRAM.fullmatch(python):
+        raise RuntimeUnavailable(
+            f"{name}: it is ssh://HOST or ssh://USER@HOST:PORT, or with a Python there, "
+            "ssh://HOST/opt/conda/bin/python3"
+        )
+    return OtherMachine(ssh=machine, python=python)
+
+
+def _asked(machine: OtherMachine, environ: Mapping[str, str]) -> Runtime:
+    """Nothing can be planned for a machine that does not answer. Raises RuntimeUnavailable."""
+    made = BubblewrapElsewhere(machine, environ)
+    found = made.available()
+    if not found.usable:
+        raise RuntimeUnavailable("; ".join(filter(None, (found.detail, found.hint))))
+    return made

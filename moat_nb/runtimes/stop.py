@@ -21,6 +21,7 @@ _MODULES = {
     "podman": _ENGINE,
     "bubblewrap": "moat_nb.runtimes.bubblewrap.stop",
     "apple": "moat_nb.runtimes.apple",
+    "ssh": "moat_nb.runtimes.elsewhere.stop",
 }
 """Imported when a sandbox is one of theirs: all together take as long as the rest of `ps`."""
 

@@ -128,6 +128,7 @@ PLACES = {
     "port of this machine": "network.host",
     "port": "ports",
     "GPUs": "kernel.gpus",
+    "another machine": "kernel.on",
     "protect": "kernel.protect",
     "unprotect": "kernel.unprotect",
     "name server": "container.dns",
@@ -250,6 +251,9 @@ def _others(plan: LaunchPlan) -> Iterator[tuple[str, str]]:
         yield "port of this machine", str(port)
     for name, port in file.ports:
         yield "port", f"{name}: programs and browsers of this machine reach {port} inside"
+    if (on := file.kernel.on) is not None:
+        words = f"{on}: a copy of the project goes there, and {on.python} there runs its kernels"
+        yield "another machine", words
     if file.kernel.gpus is not None:
         yield "GPUs", str(file.kernel.gpus)
     for server in file.container.dns if file.network.policy == "bridge" else ():

@@ -49,4 +49,7 @@ class Planner:
             self._approved[made.file.digest] = check(made, self.approve)
         else:
             check_again(made, self._approved[file.digest])
+        if made.runtime.capabilities.unasked:
+            planned = partial(planned, ask=True)
+            made = planned(made.file)
         return with_fresh_copy(made, planned, self.progress)

@@ -83,12 +83,14 @@ def plan_project(
     environ: Mapping[str, str] | None = None,
     kernels: bool = True,
     directory: Path | None = None,
+    ask: bool = False,
 ) -> LaunchPlan:
     """As :func:`plan`, of a Config or of the nearest moat.yaml at or above a path.
 
     ``overrides`` are :func:`~moat_nb.config.overrides.override`'s. ``kernels=False``: for commands
     alone, so nothing is imported ahead of kernels to come. ``directory``: where a kernel is
     started, for ``kernel.workspace: notebook``; None where nothing is started yet.
+    ``ask``: another machine that the file names may be asked, as the user has approved it.
     """
     host = host or Host.current()
     environ = os.environ if environ is None else environ
@@ -96,7 +98,7 @@ def plan_project(
     config, problems = file, [*wrong]
     with collected(problems):
         config = override(file, home=host.home, **(overrides or {}))
-    chosen, why = _choose(runtime, config, host, environ, problems)
+    chosen, why = _choose(runtime, config, host, environ, problems, ask)
     elsewhere = chosen.capabilities.elsewhere
     problems += refused_elsewhere(config, elsewhere)
     with collected(problems):
@@ -152,12 +154,13 @@ def _choose(
     host: Host,
     environ: Mapping[str, str],
     problems: Sequence[Problem],
+    ask: bool,
 ) -> tuple[Runtime, str]:
     """Raises ``problems`` where the choice would be another without them."""
     if any(problem.what.startswith(("runtime:", "kernel.runtime:")) for problem in problems):
         raise refusal_of(problems)
     try:
-        return choose(wish, config, host, environ)
+        return choose(wish, config, host, environ, ask=ask)
     except RuntimeUnavailable:
         if problems:
             raise refusal_of(problems) from None

@@ -40,6 +40,7 @@ VALIDATOR = Draft7Validator(SCHEMA)
 
 BEYOND = {
     "more than one place of the file": (
+        "bubblewrap runs what kernel.on starts",
         "is given, but",
         "is given twice",
         "is in env and in secrets",
@@ -245,7 +246,15 @@ class Place:
     file: Callable[[Any], dict[str, Any]]
 
 
-AROUND = {"source": ".", "target": "/a", "name": "a", "image": "a", "soft": 1, "hard": -1}
+AROUND = {
+    "source": ".",
+    "target": "/a",
+    "name": "a",
+    "image": "a",
+    "soft": 1,
+    "hard": -1,
+    "ssh": "gpu",
+}
 """A value for each key that is required."""
 
 

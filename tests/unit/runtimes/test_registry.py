@@ -75,7 +75,10 @@ def test_an_engine_that_answers_is_chosen_and_said(
     ("name", "words"),
     [
         ("kubernetes", "kubernetes: not supported yet; use docker, podman, bubblewrap or apple"),
-        ("dokcer", "dokcer: no such runtime; there are docker, podman, bubblewrap, apple"),
+        (
+            "dokcer",
+            "dokcer: no such runtime; there are docker, podman, bubblewrap, apple, and ssh://HOST",
+        ),
     ],
 )
 def test_a_runtime_that_there_is_not_is_refused(

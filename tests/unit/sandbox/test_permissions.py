@@ -131,6 +131,13 @@ ASKED = {
             "moat.yaml:2:1: hook post_build (in the image's build): make",
         ],
     ),
+    "another machine": (
+        "kernel: {on: {ssh: me@gpu}}",
+        [
+            "moat.yaml:2:10: another machine ssh://me@gpu: a copy of the project goes there, and "
+            "python3 there runs its kernels"
+        ],
+    ),
     "GPUs": ("kernel: {gpus: all}", ["moat.yaml:2:10: GPUs all"]),
     "limits above the default": (
         "container: {memory: 6000, ulimits: {nofile: {soft: 4096, hard: -1}}}\n"

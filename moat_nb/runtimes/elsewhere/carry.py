@@ -1,0 +1,77 @@
+"""The stream of a sandbox here, carried to a launcher on another machine, and the sandbox's end.
+
+The end of our stdin ends it, and so does silence: a machine that vanished, or a client that was
+stopped, leaves us waiting for ever. The launcher says each 10 s that it lives.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+import time
+from collections.abc import Callable
+
+from moat_nb.runtimes.base import AttachStream
+from moat_nb.runtimes.elsewhere.frames import read_frame
+
+__all__ = ["carry", "exactly"]
+
+TICK_SECONDS = 5.0
+"""Silence is counted in these: no time counts in which this process itself did not run, as on a
+machine that was suspended."""
+
+
+def exactly(descriptor: int, wait: Callable[[], None] = lambda: None) -> Callable[[int], bytes]:
+    """What reads so many bytes; EOFError at the end. ``wait`` is called before each read."""
+
+    def read(size: int) -> bytes:
+        data = b""
+        while len(data) < size:
+            wait()
+            piece = os.read(descriptor, size - len(data))
+            if not piece:
+                raise EOFError
+            data += piece
+        return data
+
+    return read
+
+
+def carry(stream: AttachStream, source: int, sink: int, grace: float) -> str:
+    """Until the sandbox has ended, which is when this returns: how."""
+    why: list[str] = []
+
+    def wait() -> None:
+        silent = 0.0
+        while not select.select([source], [], [], TICK_SECONDS)[0]:
+            silent += TICK_SECONDS
+            if silent >= grace:
+                raise TimeoutError(f"its launcher said nothing for {grace:g} s")
+
+    def take() -> None:
+        try:
+            read = exactly(source, wait)
+            while True:
+                if data := read_frame(read):
+                    stream.send(data)
+        except EOFError:
+            why.append("its launcher is gone")
+        except (OSError, ValueError) as error:
+            why.append(str(error))
+        stream.close()
+
+    threading.Thread(target=take, name="moat-carry", daemon=True).start()
+    gone = False
+    while data := stream.receive():
+        rest = memoryview(data)
+        try:
+            while rest and not gone:
+                rest = rest[os.write(sink, rest) :]
+        except OSError:
+            gone = True
+            stream.kill()
+    time.sleep(0)
+    words = stream.last_words()
+    stream.close()
+    return f"{words} ({why[0]})" if why else words

@@ -1,0 +1,232 @@
+"""This end of our program on another machine: one ssh, which carries questions and then, once a
+sandbox has been started, that sandbox's stream and nothing else."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import pickle
+import subprocess
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from moat_nb.errors import StartError
+from moat_nb.runtimes.elsewhere.frames import ENDED, MARK, PIECE, SEND, START, framed, read_frame
+from moat_nb.runtimes.elsewhere.program import packed
+from moat_nb.runtimes.pipes import PipeStream, spawn
+from moat_nb.text.terminal import one_line
+
+__all__ = ["Connection", "RemoteStream", "idle", "taken"]
+
+START_SECONDS = 30.0
+"""For ssh to have its connection and our program to answer."""
+ANSWER_SECONDS = 120.0
+"""For an answer; one that takes a copy's time says so by pieces."""
+IDLE_SECONDS = 300.0
+"""A connection that nobody used for so long is not trusted to be there."""
+MOST_NOISE = 256 << 10
+"""Bytes that a login shell may print before our program does."""
+
+BEAT_SECONDS = 10.0
+"""So often the sandbox's machine hears of us; see ``carry.py``."""
+
+
+class RemoteStream(PipeStream):
+    """The attach stream of a sandbox there. What is sent goes in frames, of which an empty one
+    says that we live."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        super().__init__(process)
+        self._early = b""
+        self._over = threading.Event()
+
+    def begin(self, early: bytes) -> None:
+        """It carries a sandbox from here on, of which ``early`` has come already."""
+        self._early = early
+        threading.Thread(target=self._beat, name="moat-beat", daemon=True).start()
+
+    def send(self, data: bytes, timeout: float | None = None) -> None:
+        for at in range(0, len(data), PIECE):
+            super().send(framed(data[at : at + PIECE]), timeout)
+
+    def send_as_it_is(self, data: bytes) -> None:
+        super().send(data, ANSWER_SECONDS)
+
+    def receive(self, timeout: float | None = None) -> bytes:
+        if self._early:
+            early, self._early = self._early, b""
+            return early
+        return super().receive(timeout)
+
+    def close(self) -> None:
+        self._over.set()
+        super().close()
+
+    def last_words(self) -> str:
+        """Our program there says how the sandbox ended; what ssh adds is of no use then."""
+        words = super().last_words()
+        _, found, ended = words.rpartition(ENDED)
+        return ended.strip() if found else words
+
+    def _beat(self) -> None:
+        while not self._over.wait(BEAT_SECONDS):
+            with contextlib.suppress(TimeoutError):
+                try:
+                    super().send(framed(b""), BEAT_SECONDS)
+                except (OSError, ValueError):
+                    return
+
+
+class Connection:
+    """Methods raise StartError. Used by one thread at a time."""
+
+    def __init__(self, argv: Sequence[str], environ: Mapping[str, str], said: str) -> None:
+        self.said = said
+        self._buffer = b""
+        self.used = time.monotonic()
+        self.stream = RemoteStream(spawn(argv, environ))
+        try:
+            self._begin()
+        except BaseException:
+            self.close()
+            raise
+
+    def _begin(self) -> None:
+        word = self._word(time.monotonic() + START_SECONDS)
+        if word == SEND:
+            self._send(framed(packed().archive()))
+            word = self._word(time.monotonic() + ANSWER_SECONDS)
+        if word != START:
+            raise StartError(f"{self.said}: our program there said {one_line(repr(word))}")
+
+    def _word(self, until: float) -> bytes:
+        while b"\n" not in self._buffer.partition(MARK)[2]:
+            if len(self._buffer) > MOST_NOISE:
+                raise StartError(f"{self.said}: its shell prints without an end")
+            self._more(until - time.monotonic())
+        word, _, self._buffer = self._buffer.partition(MARK)[2].partition(b"\n")
+        return word
+
+    def close(self) -> None:
+        self.stream.kill()
+        self.stream.close()
+
+    # -------- questions
+
+    def ask(self, question: str, **arguments: Any) -> Any:
+        """What is answered, as JSON has it."""
+        self._send(framed(pickle.dumps((question, arguments), protocol=4)))
+        return self._answer()
+
+    def put(self, question: str, pieces: Iterable[bytes], **arguments: Any) -> None:
+        """Ask, with an archive behind the question."""
+        self._send(framed(pickle.dumps((question, arguments), protocol=4)))
+        pending = bytearray()
+        for piece in pieces:
+            pending += piece
+            if len(pending) >= PIECE:
+                self._send(framed(bytes(pending)))
+                pending.clear()
+        if pending:
+            self._send(framed(bytes(pending)))
+        self._send(framed(b""))
+        self._answer()
+
+    def get(self, question: str, **arguments: Any) -> Iterator[bytes]:
+        """Ask for an archive; raises behind its last piece where it is not whole."""
+        self._send(framed(pickle.dumps((question, arguments), protocol=4)))
+        while piece := self._frame():
+            yield piece
+        self._answer()
+
+    def become_stream(self) -> RemoteStream:
+        early, self._buffer = self._buffer, b""
+        self.stream.begin(early)
+        return self.stream
+
+    # -------- bytes
+
+    def _answer(self) -> Any:
+        try:
+            answer = json.loads(self._frame())
+            error = answer.get("error")
+        except (ValueError, AttributeError) as wrong:
+            raise StartError(f"{self.said}: its answer is none: {wrong}") from wrong
+        self.used = time.monotonic()
+        if error is not None:
+            raise StartError(f"{self.said}: {error}")
+        return answer.get("value")
+
+    def _send(self, data: bytes) -> None:
+        try:
+            self.stream.send_as_it_is(data)
+        except OSError as error:
+            raise self._lost(error) from error
+
+    def _frame(self) -> bytes:
+        try:
+            return read_frame(self._exactly)
+        except ValueError as error:
+            raise StartError(f"{self.said}: {error}") from error
+
+    def _exactly(self, size: int) -> bytes:
+        until = time.monotonic() + ANSWER_SECONDS
+        pieces, there = [self._buffer], len(self._buffer)
+        self._buffer = b""
+        while there < size:
+            self._more(until - time.monotonic())
+            pieces.append(self._buffer)
+            there += len(self._buffer)
+            self._buffer = b""
+        data = b"".join(pieces)
+        self._buffer = data[size:]
+        return data[:size]
+
+    def _more(self, seconds: float) -> None:
+        try:
+            data = self.stream.receive(max(0.0, seconds))
+        except OSError as error:
+            raise self._lost(error) from error
+        if not data:
+            raise self._lost(None)
+        self._buffer += data
+
+    def _lost(self, error: OSError | None) -> StartError:
+        if isinstance(error, TimeoutError):
+            return StartError(f"{self.said}: it does not answer")
+        return StartError(f"{self.said}: {one_line(self.stream.last_words())}")
+
+
+# ---------------------------------------------------------------- those that wait for a question
+
+_idle: dict[tuple[str, ...], Connection] = {}
+_lock = threading.Lock()
+
+
+def taken(argv: Sequence[str], environ: Mapping[str, str], said: str) -> Connection:
+    """A connection for the caller alone: one that waits, or a new one."""
+    with _lock:
+        found = _idle.pop(tuple(argv), None)
+    if found is not None:
+        if time.monotonic() - found.used < IDLE_SECONDS:
+            return found
+        found.close()
+    return Connection(argv, environ, said)
+
+
+@contextlib.contextmanager
+def idle(argv: Sequence[str], environ: Mapping[str, str], said: str) -> Iterator[Connection]:
+    """A connection to ask by, which waits for the next question afterwards."""
+    connection = taken(argv, environ, said)
+    try:
+        yield connection
+    except BaseException:
+        connection.close()  # what is on the way to us would be taken for the next answer
+        raise
+    with _lock:
+        before = _idle.pop(tuple(argv), None)
+        _idle[tuple(argv)] = connection
+    if before is not None:
+        before.close()

@@ -1,0 +1,48 @@
+"""Frames, in which the two ends talk until a sandbox's stream begins: a length, and so many bytes.
+
+What is here asks by name with pickled arguments, and what is there runs our own program; what comes
+back is JSON or bytes, and no part of it is believed to be short.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+__all__ = [
+    "ENDED",
+    "HEADER",
+    "MARK",
+    "MOST_BYTES",
+    "PIECE",
+    "SEND",
+    "START",
+    "framed",
+    "read_frame",
+]
+
+HEADER = 4
+"""Bytes of a length."""
+MOST_BYTES = 64 << 20
+"""Of one frame."""
+PIECE = 256 << 10
+"""Bytes of an archive in one frame."""
+
+MARK = b"moat-nb:"
+"""Begins the first line that is ours: a login shell may print anything before it."""
+SEND, START = b"send", b"start"
+
+ENDED = "moat-nb: the sandbox ended: "
+"""Begins the last line of our program's stderr there."""
+
+
+def framed(data: bytes) -> bytes:
+    return len(data).to_bytes(HEADER, "big") + data
+
+
+def read_frame(read: Callable[[int], bytes]) -> bytes:
+    """The next frame; ``read`` returns exactly so many bytes. ValueError for one that is too
+    long."""
+    size = int.from_bytes(read(HEADER), "big")
+    if size > MOST_BYTES:
+        raise ValueError(f"a frame of {size} bytes")
+    return read(size)

@@ -1,0 +1,202 @@
+"""The runtime ``kernel.on: {ssh: HOST}``: bubblewrap on a machine that ssh leads to.
+
+The plan is made here, as for an engine elsewhere; what it needs of that machine (its interpreter,
+its programs, its limits) our program adds there, and starts it as it would here.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from moat_nb.config.model import OtherMachine
+from moat_nb.errors import Problem, StartError
+from moat_nb.host.machine import User
+from moat_nb.host.run_directory import Owner
+from moat_nb.host.whole_file import write_whole
+from moat_nb.planning.capabilities import Capabilities
+from moat_nb.planning.lacks import Lack
+from moat_nb.planning.spec import SOCKETS_LABEL, ContainerSpec, SandboxSpec
+from moat_nb.runtimes.base import Availability, Runtime, SandboxStreams, Volumes
+from moat_nb.runtimes.elsewhere.connection import Connection, idle, taken
+from moat_nb.runtimes.elsewhere.program import command
+from moat_nb.runtimes.elsewhere.stop import CARRIER
+
+if TYPE_CHECKING:
+    from moat_nb.config.model import Config
+    from moat_nb.host.reaper import Reaper
+    from moat_nb.planning.image import ImagePlan
+    from moat_nb.text.progress import Progress
+
+__all__ = ["SCHEME", "BubblewrapElsewhere"]
+
+SCHEME = "ssh://"
+
+SSH = (
+    *("ssh", "-T", "-e", "none", "-o", "BatchMode=yes", "-o", "ConnectTimeout=15"),
+    *("-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=2", "-o", "IPQoS=none"),
+)
+"""It asks nothing, and ends half a minute after the other machine."""
+
+
+NOTHING: Mapping[str, Any] = {"problems": [], "notices": [], "remarks": []}
+
+
+class BubblewrapElsewhere(Runtime):
+    def __init__(self, on: OtherMachine, environ: Mapping[str, str], *, ask: bool = True) -> None:
+        """``ask``: whether that machine may be asked anything, and have our program."""
+        self._may_ask = ask
+        self.on = on
+        self._environ = dict(environ)
+        self._looked: dict[str, Mapping[str, Any]] = {}
+
+    @property
+    def where(self) -> str:
+        return f"{SCHEME}{self.on.ssh}"
+
+    @property
+    def argv(self) -> tuple[str, ...]:
+        host, _, port = self.on.ssh.partition(":")
+        by = ("-p", port) if port else ()
+        return (*SSH, *by, "--", host, command(self.on.python))
+
+    @functools.cached_property
+    def facts(self) -> Mapping[str, Any]:
+        """Of that machine. Raises StartError."""
+        return dict(self.ask("facts"))
+
+    @property
+    def capabilities(self) -> Capabilities:
+        facts = self.facts if self._may_ask else {}
+        return Capabilities(
+            name="ssh",
+            images=False,
+            sidecars=False,
+            shares_unix_sockets=False,
+            parents_are_roots=False,
+            elsewhere=self.where,
+            unasked=not self._may_ask,
+            memory=facts.get("memory"),
+            cpus=facts.get("cpus"),
+        )
+
+    @property
+    def volumes(self) -> Volumes:
+        return _Volumes(self)
+
+    def available(self) -> Availability:
+        if not self._may_ask:
+            return Availability(usable=True, detail="not asked, as nobody has approved it yet")
+        try:
+            facts = self.facts
+        except StartError as error:
+            host = self.on.ssh.partition(":")[0]
+            hint = f"`ssh {host} {self.on.python} -V` should answer without a question"
+            return Availability(usable=False, detail=str(error), hint=hint, named=True)
+        return Availability(
+            usable=bool(facts["usable"]),
+            detail=f"{self.where}: {facts['detail']}",
+            hint=str(facts["hint"]),
+            named=True,
+        )
+
+    def prepare(self, image: ImagePlan | None, progress: Progress, reaper: Reaper) -> None:
+        """Nothing: what that machine lacks, :meth:`check` has named."""
+
+    def check(self, spec: ContainerSpec, config: Config) -> tuple[Problem, ...]:
+        looked = self._look(spec, config) if self._may_ask else NOTHING
+        return tuple(_problem(words, config) for words in looked["problems"])
+
+    def notices(self, spec: ContainerSpec, image: ImagePlan | None = None) -> tuple[str, ...]:
+        if not self._may_ask:
+            asks = f"`moat-nb plan --runtime {self.where}` does"
+            return (f"{self.where} was not asked what it lacks: {asks}",)
+        return tuple(f"{self.where}: {words}" for words in self._look(spec)["notices"])
+
+    def remarks(self, spec: ContainerSpec) -> tuple[str, ...]:
+        return tuple(f"{self.where}: {words}" for words in self._look(spec)["remarks"])
+
+    def _look(self, spec: ContainerSpec, config: Config | None = None) -> Mapping[str, Any]:
+        """What our program there says of a plan; asked once, with its config, by :meth:`check`."""
+        if config is not None:
+            self._looked[spec.digest] = self.ask("look", spec=spec, config=config)
+        return self._looked.get(spec.digest) or NOTHING
+
+    def render(self, spec: SandboxSpec) -> tuple[Any, ...]:
+        """The ssh command here, and bubblewrap's words there."""
+        ssh = [*self.argv[:-1], f"{self.on.python} ..."]
+        there = self.ask("render", sandbox=spec) if self._may_ask else "not asked"
+        return ({"ssh": ssh, "there": there},)
+
+    def start(self, spec: SandboxSpec, reaper: Reaper) -> SandboxStreams:
+        self._refuse_unasked()
+        connection = taken(self.argv, self._environ, self.where)
+        try:
+            connection.ask("start", sandbox=spec, grace=self.on.grace)
+        except BaseException:
+            connection.close()
+            raise
+        stream = connection.become_stream()
+        carrier = Owner.of(stream.pid)
+        sockets = Path(dict(spec.kernel.labels)[SOCKETS_LABEL])
+        if carrier is not None:
+            write_whole(sockets.parent / CARRIER, str(carrier))
+        return SandboxStreams(kernel=stream)
+
+    def ask(self, question: str, **arguments: Any) -> Any:
+        with self.connection() as connection:
+            return connection.ask(question, **arguments)
+
+    def connection(self) -> AbstractContextManager[Connection]:
+        """Raises StartError where nobody approved it."""
+        self._refuse_unasked()
+        return idle(self.argv, self._environ, self.where)
+
+    def _refuse_unasked(self) -> None:
+        if not self._may_ask:
+            raise StartError(f"{self.where}: nobody has approved it; run `moat-nb allow`")
+
+
+def _problem(words: Mapping[str, Any], config: Config) -> Problem:
+    where = str(words["where"] or config.place("kernel.on"))
+    shared = {"where": where, "what": str(words["what"]), "hint": str(words["hint"])}
+    if words.get("name"):
+        lack = {"name": str(words["name"]), "why": str(words["why"])}
+        return Lack(**shared, **lack, supported=False)
+    return Problem(**shared, supported=bool(words["supported"]))
+
+
+class _Volumes(Volumes):
+    """Directories there; see ``copies.py``."""
+
+    def __init__(self, runtime: BubblewrapElsewhere) -> None:
+        self._runtime = runtime
+
+    def owner(self, user: User) -> User:
+        uid, gid = self._runtime.facts["user"]
+        return User(int(uid), int(gid))
+
+    def token(self, name: str) -> str | None:
+        token = self._runtime.ask("token", name=name)
+        return None if token is None else str(token)
+
+    def in_use(self, name: str) -> bool:
+        return bool(self._runtime.ask("in_use", name=name))
+
+    def make(self, name: str, token: str) -> None:
+        self._runtime.ask("make", name=name, token=token)
+
+    def remove(self, name: str) -> None:
+        self._runtime.ask("remove", name=name)
+
+    def put(self, name: str, archive: Iterable[bytes]) -> None:
+        with self._runtime.connection() as connection:
+            connection.put("put", archive, name=name)
+
+    @contextmanager
+    def get(self, name: str) -> Iterator[Iterator[bytes]]:
+        with self._runtime.connection() as connection:
+            yield connection.get("get", name=name)
