@@ -57,7 +57,7 @@ _HOMES = {
     "FileChanged": "errors",
     "ImageError": "errors",
     "MoatError": "errors",
-    "MountProof": "sandbox.guest_client",
+    "MountProof": "sandbox.mount_proof",
     "NotSupportedYet": "errors",
     "ProofError": "errors",
     "RuntimeUnavailable": "errors",

@@ -48,7 +48,7 @@ def freeze(which: str | None, *, everything: bool, yes: bool) -> int:
         print("nothing was written", file=sys.stderr)
         return 1
     checks.save(file, text)
-    print(f"saved; {_what_follows(state.runtime)}", file=sys.stderr)
+    print(f"saved; {_what_follows(state)}", file=sys.stderr)
     return 0
 
 
@@ -58,13 +58,15 @@ def _nothing(found: tuple[Installed, ...]) -> str:
     return "nothing was installed in it"
 
 
-def _what_follows(runtime: str) -> str:
-    if runtime == "bubblewrap":
-        python = one_line(sys.executable)
-        return (
-            f"{runtime} installs nothing for a sandbox, so the next start looks for them in the "
-            f"Python of moat-nb: `{python} -m pip install` them there, or use docker"
+def _what_follows(state: SandboxState) -> str:
+    if state.image is None:
+        nothing = (
+            "bubblewrap installs nothing for a sandbox, so the next start looks for them in the"
         )
+        if state.engine:
+            return f"{nothing} Python of kernels at {one_line(state.engine)}: install them there"
+        python = one_line(sys.executable)
+        return f"{nothing} Python of moat-nb: `{python} -m pip install` them there, or use docker"
     return "the next sandbox has them from its start, once its image is built"
 
 

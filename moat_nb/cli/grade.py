@@ -54,7 +54,7 @@ def grade(arguments: argparse.Namespace) -> int:
         jobs=min(len(submissions), arguments.jobs or jobs_of(plan)),
         resume=arguments.resume,
     )
-    _say_what_may_be_reached(plan)
+    _say_what_is_loose(plan)
     grades, whole = _graded(batch, submissions)
     missing = len(submissions) - len(grades)
     if others := batch.others(submissions):
@@ -98,7 +98,9 @@ def _before(others: list[Grade], directory: Path, *, resume: bool) -> str:
     return f"graded before, and not named now: {names} (in {directory}); {then}"
 
 
-def _say_what_may_be_reached(plan: LaunchPlan) -> None:
+def _say_what_is_loose(plan: LaunchPlan) -> None:
+    for words in plan.runtime.notices(plan.spec, plan.image):
+        print(one_line(f"moat-nb: {words}"), file=sys.stderr)
     policy = plan.config.network.policy
     if policy not in ("none", "strict"):
         why = f"network.policy: {policy}" if policy else "no network.policy"

@@ -29,12 +29,13 @@ def find(start: Path, home: Path | None = None) -> Path:
     Raises ConfigError when there is none.
     """
     absolute = Path(os.path.abspath(start))  # noqa: PTH100 - Path.absolute() keeps the `..`
-    if absolute.suffix in {".yaml", ".yml"} and os.path.lexists(absolute):
-        return absolute.parent.resolve() / absolute.name
-    if not os.path.lexists(absolute):
-        raise ConfigError([Problem(where=str(start), what="no such file or directory")])
     # os.path, for Path.is_dir() raises where a link leads to what may not be looked at.
     is_directory = os.path.isdir(absolute)  # noqa: PTH112
+    is_there = os.path.lexists(absolute)
+    if absolute.suffix in {".yaml", ".yml"} and is_there and not is_directory:
+        return absolute.parent.resolve() / absolute.name
+    if not is_there:
+        raise ConfigError([Problem(where=str(start), what="no such file or directory")])
     directory = (absolute if is_directory else absolute.parent).resolve()
     last = directory
     for last in _upward(directory, home or Path.home()):

@@ -244,7 +244,9 @@ def _environment(
         env["PATH"] = f"{programs}:/usr/local/bin:/usr/bin:/bin"
     if host.timezone:
         env["TZ"] = host.timezone
-    env.update(git_variables(host.home))
+    # Many directories, as students' are, are not the launcher's own work.
+    own = config.kernel.workspace == "project"
+    env.update(git_variables(host.home if own else None))
     env.update(network.env)
     env.update(cache_environment(config))
     env.update(config.env)

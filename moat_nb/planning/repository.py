@@ -92,13 +92,15 @@ def _allowed(source: str, host: Host) -> bool:
     return not forbidden(source, os.path.realpath(host.home), runs)
 
 
-def git_variables(home: Path) -> dict[str, str]:
-    """By which git commits as the user, and takes the mounts for the kernel's own.
+def git_variables(home: Path | None) -> dict[str, str]:
+    """By which git takes the mounts for the kernel's own, and commits as the user whose ``home`` it
+    is, if one is given.
 
     Only the name and the address are read of the user's own config, and no program is run for it.
     """
     found: dict[str, str] = {}
-    for file in (home / ".config/git/config", home / ".gitconfig"):  # the later one is stronger
+    files = (home / ".config/git/config", home / ".gitconfig") if home is not None else ()
+    for file in files:  # the later one is stronger
         for key, value in pairs(read_text(str(file))):
             if key in ("user.name", "user.email") and value.isprintable():
                 found[key] = value[:MOST_NAME]

@@ -48,7 +48,8 @@ def serve(
     before(plan)
     approved = check(plan, approve)
     of_copy = copy_notices(plan.config, plan.runtime.capabilities.elsewhere)
-    for words in (*plan.without, *of_copy):
+    limits = plan.runtime.notices(plan.spec, plan.image)
+    for words in (*plan.without, *limits, *of_copy):
         LOGGER.warning("%s", words)
     with scratch_directory("moat-nb-lab-") as run:
         from moat_nb.jupyter.server import app

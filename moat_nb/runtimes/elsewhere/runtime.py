@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -108,7 +109,8 @@ class BubblewrapElsewhere(Runtime):
 
     def check(self, spec: ContainerSpec, config: Config) -> tuple[Problem, ...]:
         looked = self._look(spec, config) if self._may_ask else NOTHING
-        return tuple(_problem(words, config) for words in looked["problems"])
+        found = (_problem(words, config) for words in looked["problems"])
+        return tuple(replace(one, what=f"{self.where}: {one.what}") for one in found)
 
     def notices(self, spec: ContainerSpec, image: ImagePlan | None = None) -> tuple[str, ...]:
         if not self._may_ask:

@@ -128,9 +128,17 @@ def test_that_the_network_may_be_reached_is_said(
 ) -> None:
     monkeypatch.setenv("DOCKER_HOST", "unix:///nonexistent/docker.sock")
     (directory / "moat.yaml").write_text(f"name: course\n{network}")
-    command._say_what_may_be_reached(command.plan_project(directory, "docker"))
+    command._say_what_is_loose(command.plan_project(directory, "docker"))
     heard = capsys.readouterr().err
     assert said in heard if said else heard == ""
+
+
+def test_which_limits_a_grading_has_is_said(
+    directory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (directory / "moat.yaml").write_text("name: course\nnetwork: {policy: none}\n")
+    command._say_what_is_loose(command.plan_project(directory, "bubblewrap"))
+    assert capsys.readouterr().err.startswith("moat-nb: limits: ")
 
 
 @pytest.mark.parametrize(

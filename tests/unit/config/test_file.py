@@ -86,3 +86,10 @@ def test_the_search_ends_at_home_and_where_another_filesystem_begins(tmp_path: P
     assert find(below, home) == home / "moat.yaml"
     with pytest.raises(ConfigError, match="or above it, up to /proc; "):
         find(Path("/proc/sys/kernel"))
+
+
+def test_a_directory_with_the_name_of_a_file_is_searched(tmp_path: Path) -> None:
+    project = tmp_path / "site.yaml"
+    project.mkdir()
+    (project / "moat.yaml").touch()
+    assert find(project, tmp_path) == project / "moat.yaml"

@@ -100,6 +100,7 @@ def test_name_and_address_are_the_hosts_and_nothing_else_is(tmp_path: Path) -> N
         '[user]\n\tname = Ada "King" \n email=ada@example.org # mine\n[user "x"]\nsigningkey = K\n'
         "[credential]\nhelper = store\n"
     )
+    assert git_variables(None) == SAFE
     assert git_variables(tmp_path) == SAFE | {
         "GIT_AUTHOR_EMAIL": "ada@example.org",
         "GIT_AUTHOR_NAME": "Ada King",
