@@ -12,6 +12,7 @@ from moat_nb.errors import MoatError
 from moat_nb.excludes import checks
 from moat_nb.excludes.file import diff, read
 from moat_nb.excludes.packages import set_packages
+from moat_nb.host.run_directory import SandboxState
 from moat_nb.sandbox.installed import Installed, of_file
 from moat_nb.text.terminal import one_line
 
