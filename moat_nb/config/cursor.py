@@ -83,7 +83,7 @@ class Cursor:
             return default
         return node.text
 
-    def integer(self, default: _D, *, minimum: int, maximum: int) -> int | _D:
+    def integer(self, default: _D, *, minimum: int, maximum: int, unit: str = "") -> int | _D:
         node = self._of_kind("scalar", "a whole number")
         if node is None:
             return default
@@ -91,7 +91,10 @@ class Cursor:
         if whole and minimum <= int(node.text) <= maximum:
             return int(node.text)
         quoted = " in quotes" if _INTEGER.fullmatch(node.text) and not node.plain else ""
-        self.fail(f"{shown(node.text)}{quoted} is not a whole number from {minimum} to {maximum}")
+        of = f" of {unit}" if unit else ""
+        self.fail(
+            f"{shown(node.text)}{quoted} is not a whole number{of} from {minimum} to {maximum}"
+        )
         return default
 
     def number(self, default: _D, *, maximum: float) -> float | _D:

@@ -66,7 +66,7 @@ _PROGRAM = Word(
 # Above the maxima a number is in the wrong unit, or would take the machine down.
 _SECONDS = Number(maximum=10 * 365 * 86400)
 _GPU_COUNT = Integer(minimum=1, maximum=64)
-_SIZE = Integer(minimum=1, maximum=1 << 24)
+_SIZE = Integer(minimum=1, maximum=1 << 24, unit="MB")
 _PIDS = Integer(
     minimum=16,  # init, guest, and one kernel with its threads
     maximum=1 << 22,  # the kernel's own PID_MAX_LIMIT

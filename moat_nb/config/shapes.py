@@ -117,11 +117,13 @@ class Integer(Shape[int]):
     maximum: int
     zero: bool = False
     """0 counts as not given, as in Moat."""
+    unit: str = ""
+    """Of what, for who has written another one."""
 
     def read(self, cursor: Cursor, default: _D) -> int | _D:
         if self.zero and cursor.is_zero:
             return default
-        return cursor.integer(default, minimum=self.minimum, maximum=self.maximum)
+        return cursor.integer(default, minimum=self.minimum, maximum=self.maximum, unit=self.unit)
 
     def schema(self) -> Schema:
         schema = {"type": "integer", "minimum": self.minimum, "maximum": self.maximum}

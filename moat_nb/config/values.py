@@ -32,7 +32,7 @@ __all__ = [
     "service_environment",
 ]
 
-MEMORY = Integer(minimum=128, maximum=1 << 24, zero=True)
+MEMORY = Integer(minimum=128, maximum=1 << 24, zero=True, unit="MB")
 """MiB, from Moat's own least to 16 TiB: above it a number is in the wrong unit."""
 
 IMAGE = Word(

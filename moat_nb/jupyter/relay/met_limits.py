@@ -1,5 +1,5 @@
-"""Whether a cell has just met a limit: no room to write to, or for another process or file, as
-programs say it."""
+"""Whether a cell has just met a limit: no room to write to, or for another process or file, or no
+memory, as programs say it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,9 @@ _NO_FILE = re.compile(r"Too many open files|Errno 24\b")
 FILES = (
     "if a file could not be opened: container.ulimits (nofile) says how many there may be at once"
 )
-_LIMITS = ((_NO_PROCESS, PIDS), (_NO_FILE, FILES))
+_NO_MEMORY = re.compile(r"MemoryError|Cannot allocate memory|Unable to allocate|std::bad_alloc")
+MEMORY = "if memory could not be had: container.memory says how much there may be"
+_LIMITS = ((_NO_PROCESS, PIDS), (_NO_FILE, FILES), (_NO_MEMORY, MEMORY))
 
 
 def tells_of_it(message: Message, words: re.Pattern[str] = _WORDS) -> bool:

@@ -113,7 +113,10 @@ services:
         ("postgres: {models: [a]}", "unknown key 'models' in services.postgres"),
         ("postgres: {imge: a}", "did you mean 'image'?"),
         ("postgres: {wait: maybe}", "services.postgres.wait: 'maybe' is neither true nor false"),
-        ("postgres: {memory: 1}", "services.postgres.memory: '1' is not a whole number from 128"),
+        (
+            "postgres: {memory: 1}",
+            "services.postgres.memory: '1' is not a whole number of MB from 128",
+        ),
         ("postgres: {env: {a b: c}}", "services.postgres.env: 'a b' is not a variable's name"),
         ("postgres: [x]", "services.postgres: a sequence stands where a mapping"),
     ],

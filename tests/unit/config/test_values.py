@@ -83,7 +83,7 @@ def test_container_limits_are_read() -> None:
 @pytest.mark.parametrize(
     ("container", "message"),
     [
-        ("memory: 127", "container.memory: '127' is not a whole number from 128 to 16777216"),
+        ("memory: 127", "container.memory: '127' is not a whole number of MB from 128 to 16777216"),
         ("memory: 1e3", "is not a whole number"),
         ("memory: 0x400", "is not a whole number"),
         ("memory: 4096 MB", "is not a whole number"),

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from moat_nb.jupyter.relay.met_limits import FILES, PIDS, MetLimits, tells_of_it
+from moat_nb.jupyter.relay.met_limits import FILES, MEMORY, PIDS, MetLimits, tells_of_it
 from moat_nb.jupyter.relay.wire import Message
 
 
@@ -56,3 +56,18 @@ def test_a_cell_that_can_open_no_further_file_is_told_of_the_limit_once() -> Non
     asked.begin_cell()
     error = message("error", ename="OSError", evalue="[Errno 24] Too many open files: 'x'")
     assert [[*asked.hints(error)] for _ in range(2)] == [[FILES], []]
+
+
+@pytest.mark.parametrize(
+    ("ename", "evalue"),
+    [
+        ("MemoryError", ""),
+        ("_ArrayMemoryError", "Unable to allocate 74.5 GiB for an array"),
+        ("OSError", "[Errno 12] Cannot allocate memory"),
+    ],
+)
+def test_a_cell_that_had_no_memory_is_told_of_the_limit_once(ename: str, evalue: str) -> None:
+    asked = MetLimits()
+    asked.begin_cell()
+    error = message("error", ename=ename, evalue=evalue)
+    assert [[*asked.hints(error)] for _ in range(2)] == [[MEMORY], []]
