@@ -31,7 +31,7 @@ DIRECTORY: dict[str, Any] = {
 }
 RUNTIME: dict[str, Any] = {
     "metavar": "R",
-    "help": "docker, podman, bubblewrap, apple, or ssh://HOST for bubblewrap there "
+    "help": "docker, podman, bubblewrap, apple, ssh://HOST or slurm for bubblewrap there "
     "(default: the file's, else what answers here)",
 }
 SERVICE: dict[str, Any] = {

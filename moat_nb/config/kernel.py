@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias, get_args
 
 from moat_nb.config.cursor import Cursor
 from moat_nb.config.custom_services import SERVICES
-from moat_nb.config.model import Dependency, KernelOptions, OtherMachine
+from moat_nb.config.model import Dependency, KernelOptions, OtherMachine, SlurmJob
 from moat_nb.config.requirement import requirement
 from moat_nb.config.services import skipped
 from moat_nb.config.shapes import (
@@ -73,8 +73,22 @@ _PIDS = Integer(
 )
 
 
+_SLURM_WORD = Word(
+    pattern=re.compile(r"[A-Za-z0-9][A-Za-z0-9_.,:=+-]{0,199}"), rule="a word that srun takes"
+)
+
+
+class _SlurmKeys(Keys):
+    partition = key(_SLURM_WORD, "Where to ask for a node.")
+    time = key(_SLURM_WORD, "How long it is wanted, such as 2:00:00.")
+    mem = key(_SIZE, "MB of its memory.")
+    cpus = key(Integer(minimum=1, maximum=4096), "How many of its CPUs.")
+    gres = key(_SLURM_WORD, "Further resources, such as license:1.")
+
+
 class _OnKeys(Keys):
-    ssh = key(_MACHINE, "[USER@]HOST[:PORT], as ssh knows it.", required=True)
+    ssh = key(_MACHINE, "[USER@]HOST[:PORT], as ssh knows it,")
+    slurm = key(Block(_SlurmKeys), "or a node that Slurm gives, by srun.")
     python = key(_PROGRAM, "The Python there that kernels run on.", default=OtherMachine.python)
     grace = key(
         _SECONDS,
@@ -90,8 +104,8 @@ class KernelKeys(Keys):
         default="auto",
     )
     on = key(
-        Either((Block(_OnKeys),)),
-        "Another machine, which ssh leads to, where bubblewrap runs the sandbox.",
+        Block(_OnKeys),
+        "Another machine, which ssh leads to or Slurm gives, where bubblewrap runs the sandbox.",
     )
     workspace = key(
         Choice[_Workspace](options=get_args(_Workspace)),
@@ -252,10 +266,28 @@ def _on(cursor: Cursor, runtime: str) -> OtherMachine | None:
         )
     fields = cursor.fields(_OnKeys.names())
     ssh = fields.read(_OnKeys.ssh)
-    if ssh is None:
+    slurm = _slurm(fields.at(_OnKeys.slurm))
+    if (ssh is None) == (slurm is None):
+        cursor.fail("it names no machine, or two", "give ssh or slurm: {ssh: HOST}, {slurm: {}}")
         return None
     return OtherMachine(
-        ssh=ssh, python=fields.read(_OnKeys.python), grace=fields.read(_OnKeys.grace)
+        ssh=ssh or "",
+        slurm=slurm,
+        python=fields.read(_OnKeys.python),
+        grace=fields.read(_OnKeys.grace),
+    )
+
+
+def _slurm(cursor: Cursor) -> SlurmJob | None:
+    if not cursor.given:
+        return None
+    fields = cursor.fields(_SlurmKeys.names())
+    return SlurmJob(
+        partition=fields.read(_SlurmKeys.partition),
+        time=fields.read(_SlurmKeys.time),
+        mem_mb=fields.read(_SlurmKeys.mem),
+        cpus=fields.read(_SlurmKeys.cpus),
+        gres=fields.read(_SlurmKeys.gres),
     )
 
 

@@ -180,18 +180,32 @@ class Container:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SlurmJob:
+    """What srun asks for; None is left to Slurm."""
+
+    partition: str | None = None
+    time: str | None = None
+    """As Slurm has it, such as ``2:00:00``."""
+    mem_mb: int | None = None
+    cpus: int | None = None
+    gres: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class OtherMachine:
     """Where sandboxes are started in this one's place."""
 
-    ssh: str
+    ssh: str = ""
     """``[USER@]HOST[:PORT]``, as ssh knows it."""
+    slurm: SlurmJob | None = None
+    """In its place: a node that Slurm gives."""
     python: str = "python3"
     """The interpreter there that kernels run on."""
     grace: float = 120.0
     """Seconds without a sign of the launcher after which a sandbox there ends."""
 
     def __str__(self) -> str:
-        return f"ssh://{self.ssh}"
+        return "slurm" if self.slurm is not None else f"ssh://{self.ssh}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -110,6 +110,11 @@ class PipeStream(AttachStream):
         words = bytes(self._tail).decode(errors="replace").strip()
         return f"{ended}: {words}" if words else ended
 
+    @property
+    def errors(self) -> bytes:
+        """The tail of its stderr so far."""
+        return bytes(self._tail)
+
     def end_input(self) -> None:
         """Nothing more is sent: it ends when it has done what it was sent."""
         with self._sending:

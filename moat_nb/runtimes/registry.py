@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Mapping
 
 from moat_nb.config.kernel import MACHINE, PROGRAM
-from moat_nb.config.model import Config, OtherMachine
+from moat_nb.config.model import Config, OtherMachine, SlurmJob
 from moat_nb.errors import RuntimeUnavailable
 from moat_nb.host.machine import Host
 from moat_nb.runtimes.apple import Apple
@@ -14,10 +14,13 @@ from moat_nb.runtimes.base import Runtime
 from moat_nb.runtimes.bubblewrap.runtime import Bubblewrap
 from moat_nb.runtimes.docker.endpoint import VARIABLES as ENGINE_VARIABLES
 from moat_nb.runtimes.docker.runtime import Docker
-from moat_nb.runtimes.elsewhere.runtime import SCHEME, BubblewrapElsewhere
+from moat_nb.runtimes.elsewhere.runtime import BubblewrapElsewhere
 
 __all__ = ["ENGINE_VARIABLES", "RUNTIMES", "choose"]
 
+
+SLURM = "slurm"
+SCHEMES = ("ssh://", "slurm://")
 
 RUNTIMES: dict[str, Callable[[Host, Mapping[str, str]], Runtime]] = {
     "docker": lambda host, environ: Docker("docker", environ),
@@ -71,23 +74,26 @@ def _named(name: str, host: Host, environ: Mapping[str, str]) -> Runtime:
         raise RuntimeUnavailable(
             "kubernetes: not supported yet; use docker, podman, bubblewrap or apple"
         )
-    if name.startswith(SCHEME):
+    if name == SLURM or name.startswith(SCHEMES):
         return _asked(_machine(name), environ)
     if name not in RUNTIMES:
         raise RuntimeUnavailable(
-            f"{name}: no such runtime; there are {', '.join(RUNTIMES)}, and ssh://HOST"
+            f"{name}: no such runtime; there are {', '.join(RUNTIMES)}, ssh://HOST and slurm"
         )
     return RUNTIMES[name](host, environ)
 
 
 def _machine(name: str) -> OtherMachine:
-    """Of ``ssh://HOST``, and the path there of another Python than the first one."""
-    machine, slash, path = name.removeprefix(SCHEME).partition("/")
+    """Of ``ssh://HOST`` or ``slurm``, and the path there of another Python than the first one."""
+    scheme, _, rest = name.partition("://")
+    machine, slash, path = rest.partition("/")
     python = f"/{path}" if slash else OtherMachine.python
-    if not MACHINE.fullmatch(machine) or not PROGRAM.fullmatch(python):
+    if scheme == SLURM and not machine and PROGRAM.fullmatch(python):
+        return OtherMachine(slurm=SlurmJob(), python=python)
+    if scheme == SLURM or not MACHINE.fullmatch(machine) or not PROGRAM.fullmatch(python):
         raise RuntimeUnavailable(
             f"{name}: it is ssh://HOST or ssh://USER@HOST:PORT, or with a Python there, "
-            "ssh://HOST/opt/conda/bin/python3"
+            "ssh://HOST/opt/conda/bin/python3; a node of Slurm's is slurm, or slurm:///opt/..."
         )
     return OtherMachine(ssh=machine, python=python)
 

@@ -16,12 +16,14 @@ from moat_nb.host.run_directory import SandboxState
 __all__ = ["end", "is_running"]
 
 _ENGINE = "moat_nb.runtimes.docker.stop"
+_ELSEWHERE = "moat_nb.runtimes.elsewhere.stop"
 _MODULES = {
     "docker": _ENGINE,
     "podman": _ENGINE,
     "bubblewrap": "moat_nb.runtimes.bubblewrap.stop",
     "apple": "moat_nb.runtimes.apple",
-    "ssh": "moat_nb.runtimes.elsewhere.stop",
+    "ssh": _ELSEWHERE,
+    "slurm": _ELSEWHERE,
 }
 """Imported when a sandbox is one of theirs: all together take as long as the rest of `ps`."""
 

@@ -15,13 +15,16 @@ from typing import Any
 from moat_nb.errors import StartError
 from moat_nb.runtimes.elsewhere.frames import ENDED, MARK, PIECE, SEND, START, framed, read_frame
 from moat_nb.runtimes.elsewhere.program import packed
+from moat_nb.runtimes.elsewhere.ways import waiting
 from moat_nb.runtimes.pipes import PipeStream, spawn
-from moat_nb.text.terminal import one_line
+from moat_nb.text.terminal import LOGGER, one_line
 
 __all__ = ["Connection", "RemoteStream", "idle", "taken"]
 
 START_SECONDS = 30.0
 """For ssh to have its connection and our program to answer."""
+QUEUE_SECONDS = 2.0
+"""Between two looks at what a job waits for."""
 ANSWER_SECONDS = 120.0
 """For an answer; one that takes a copy's time says so by pieces."""
 IDLE_SECONDS = 300.0
@@ -83,7 +86,7 @@ class Connection:
     """Methods raise StartError. Used by one thread at a time."""
 
     def __init__(self, argv: Sequence[str], environ: Mapping[str, str], said: str) -> None:
-        self.said = said
+        self.said, self._environ = said, environ
         self._buffer = b""
         self.used = time.monotonic()
         self.stream = RemoteStream(spawn(argv, environ))
@@ -94,12 +97,30 @@ class Connection:
             raise
 
     def _begin(self) -> None:
+        self._wait_in_queue()
         word = self._word(time.monotonic() + START_SECONDS)
         if word == SEND:
             self._send(framed(packed().archive()))
             word = self._word(time.monotonic() + ANSWER_SECONDS)
         if word != START:
             raise StartError(f"{self.said}: our program there said {one_line(repr(word))}")
+
+    def _wait_in_queue(self) -> None:
+        """Until something comes, as long as Slurm says that it waits."""
+        told = ""
+        while not self._buffer:
+            try:
+                self._buffer = self.stream.receive(QUEUE_SECONDS)
+            except TimeoutError:
+                reason = waiting(self.stream.errors, self._environ)
+                if not reason:
+                    return
+                if reason != told:
+                    told = reason
+                    LOGGER.warning("%s: %s", self.said, reason)
+                continue
+            if not self._buffer:
+                raise self._lost(None)
 
     def _word(self, until: float) -> bytes:
         while b"\n" not in self._buffer.partition(MARK)[2]:
@@ -196,7 +217,8 @@ class Connection:
     def _lost(self, error: OSError | None) -> StartError:
         if isinstance(error, TimeoutError):
             return StartError(f"{self.said}: it does not answer")
-        return StartError(f"{self.said}: {one_line(self.stream.last_words())}")
+        words = " ".join(self.stream.last_words().split())
+        return StartError(f"{self.said}: {words}")
 
 
 # ---------------------------------------------------------------- those that wait for a question

@@ -1,4 +1,4 @@
-"""The runtime ``kernel.on: {ssh: HOST}``: bubblewrap on a machine that ssh leads to.
+"""The runtime of ``kernel.on``: bubblewrap on a machine that ssh leads to, or that Slurm gives.
 
 The plan is made here, as for an engine elsewhere; what it needs of that machine (its interpreter,
 its programs, its limits) our program adds there, and starts it as it would here.
@@ -13,18 +13,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from moat_nb.config.model import OtherMachine
+from moat_nb.config.model import OtherMachine, SlurmJob
 from moat_nb.errors import Problem, StartError
 from moat_nb.host.machine import User
 from moat_nb.host.run_directory import Owner
 from moat_nb.host.whole_file import write_whole
 from moat_nb.planning.capabilities import Capabilities
 from moat_nb.planning.lacks import Lack
+from moat_nb.planning.limits import MIB
 from moat_nb.planning.spec import SOCKETS_LABEL, ContainerSpec, SandboxSpec
 from moat_nb.runtimes.base import Availability, Runtime, SandboxStreams, Volumes
 from moat_nb.runtimes.elsewhere.connection import Connection, idle, taken
 from moat_nb.runtimes.elsewhere.program import command
 from moat_nb.runtimes.elsewhere.stop import CARRIER
+from moat_nb.runtimes.elsewhere.ways import argv_of, hint_of
 
 if TYPE_CHECKING:
     from moat_nb.config.model import Config
@@ -32,16 +34,7 @@ if TYPE_CHECKING:
     from moat_nb.planning.image import ImagePlan
     from moat_nb.text.progress import Progress
 
-__all__ = ["SCHEME", "BubblewrapElsewhere"]
-
-SCHEME = "ssh://"
-
-SSH = (
-    *("ssh", "-T", "-e", "none", "-o", "BatchMode=yes", "-o", "ConnectTimeout=15"),
-    *("-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=2", "-o", "IPQoS=none"),
-)
-"""It asks nothing, and ends half a minute after the other machine."""
-
+__all__ = ["BubblewrapElsewhere"]
 
 NOTHING: Mapping[str, Any] = {"problems": [], "notices": [], "remarks": []}
 
@@ -56,13 +49,11 @@ class BubblewrapElsewhere(Runtime):
 
     @property
     def where(self) -> str:
-        return f"{SCHEME}{self.on.ssh}"
+        return str(self.on)
 
     @property
     def argv(self) -> tuple[str, ...]:
-        host, _, port = self.on.ssh.partition(":")
-        by = ("-p", port) if port else ()
-        return (*SSH, *by, "--", host, command(self.on.python))
+        return argv_of(self.on, command(self.on.python))
 
     @functools.cached_property
     def facts(self) -> Mapping[str, Any]:
@@ -72,16 +63,17 @@ class BubblewrapElsewhere(Runtime):
     @property
     def capabilities(self) -> Capabilities:
         facts = self.facts if self._may_ask else {}
+        job = self.on.slurm or SlurmJob()
         return Capabilities(
-            name="ssh",
+            name="ssh" if self.on.slurm is None else "slurm",
             images=False,
             sidecars=False,
             shares_unix_sockets=False,
             parents_are_roots=False,
             elsewhere=self.where,
             unasked=not self._may_ask,
-            memory=facts.get("memory"),
-            cpus=facts.get("cpus"),
+            memory=job.mem_mb * MIB if job.mem_mb is not None else facts.get("memory"),
+            cpus=job.cpus or facts.get("cpus"),
         )
 
     @property
@@ -94,9 +86,7 @@ class BubblewrapElsewhere(Runtime):
         try:
             facts = self.facts
         except StartError as error:
-            host = self.on.ssh.partition(":")[0]
-            hint = f"`ssh {host} {self.on.python} -V` should answer without a question"
-            return Availability(usable=False, detail=str(error), hint=hint, named=True)
+            return Availability(usable=False, detail=str(error), hint=hint_of(self.on), named=True)
         return Availability(
             usable=bool(facts["usable"]),
             detail=f"{self.where}: {facts['detail']}",
@@ -128,10 +118,10 @@ class BubblewrapElsewhere(Runtime):
         return self._looked.get(spec.digest) or NOTHING
 
     def render(self, spec: SandboxSpec) -> tuple[Any, ...]:
-        """The ssh command here, and bubblewrap's words there."""
-        ssh = [*self.argv[:-1], f"{self.on.python} ..."]
+        """The command here, and bubblewrap's words there."""
+        here = [*self.argv[:-1], f"{self.on.python} ..."]
         there = self.ask("render", sandbox=spec) if self._may_ask else "not asked"
-        return ({"ssh": ssh, "there": there},)
+        return ({"here": here, "there": there},)
 
     def start(self, spec: SandboxSpec, reaper: Reaper) -> SandboxStreams:
         self._refuse_unasked()
