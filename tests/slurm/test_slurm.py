@@ -110,7 +110,7 @@ def test_what_slurm_refuses_and_what_a_job_waits_for_are_told(slurm: Cluster, th
     _, err = moat_nb(slurm, there("{mem: 99999}"), "run", "--", "true", code=125)
     assert "Memory specification can not be satisfied srun: error" in err
     full = [*slurm.nearby, "srun", "--nodes=2", "--ntasks=2", "sleep", "1000"]
-    with subprocess.Popen(full, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as other:
+    with subprocess.Popen(full, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL):
         try:
             assert wait_until(lambda: any("RUNNING" in job for job in slurm.jobs), seconds=60)
             with subprocess.Popen(

@@ -6,10 +6,11 @@ stopped, leaves us waiting for ever. The launcher says each 10 s that it lives.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
+import subprocess
 import threading
-import time
 from collections.abc import Callable
 
 from moat_nb.runtimes.base import AttachStream
@@ -20,6 +21,14 @@ __all__ = ["carry", "exactly"]
 TICK_SECONDS = 5.0
 """Silence is counted in these: no time counts in which this process itself did not run, as on a
 machine that was suspended."""
+
+
+def _end_job() -> None:
+    """A job of Slurm's outlives an srun that was killed, also when nothing is left to run in it."""
+    job = os.environ.get("SLURM_JOB_ID")
+    if job is not None:
+        with contextlib.suppress(OSError):
+            subprocess.Popen(["scancel", job], stdin=subprocess.DEVNULL)
 
 
 def exactly(descriptor: int, wait: Callable[[], None] = lambda: None) -> Callable[[int], bytes]:
@@ -59,6 +68,7 @@ def carry(stream: AttachStream, source: int, sink: int, grace: float) -> str:
             why.append("its launcher is gone")
         except (OSError, ValueError) as error:
             why.append(str(error))
+            _end_job()
         stream.close()
 
     threading.Thread(target=take, name="moat-carry", daemon=True).start()
@@ -71,7 +81,6 @@ def carry(stream: AttachStream, source: int, sink: int, grace: float) -> str:
         except OSError:
             gone = True
             stream.kill()
-    time.sleep(0)
     words = stream.last_words()
     stream.close()
     return f"{words} ({why[0]})" if why else words
