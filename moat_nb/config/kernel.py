@@ -8,11 +8,11 @@ from typing import Literal, TypeAlias, get_args
 
 from moat_nb.config.cursor import Cursor
 from moat_nb.config.custom_services import SERVICES
-from moat_nb.config.model import Dependency, KernelOptions, OtherMachine, SlurmJob
+from moat_nb.config.model import Dependency, KernelOptions
+from moat_nb.config.other_machine import ON, other_machine
 from moat_nb.config.requirement import requirement
 from moat_nb.config.services import skipped
 from moat_nb.config.shapes import (
-    Block,
     Boolean,
     Choice,
     Either,
@@ -26,7 +26,7 @@ from moat_nb.config.shapes import (
 )
 from moat_nb.config.yaml_nodes import shown
 
-__all__ = ["MACHINE", "PROGRAM", "KernelKeys", "kernel"]
+__all__ = ["KernelKeys", "kernel"]
 
 _Transport: TypeAlias = Literal["auto", "ipc", "tcp", "stream"]
 _Workspace: TypeAlias = Literal["project", "notebook"]
@@ -53,16 +53,6 @@ _SHOWN = Word(
     rule="a name of up to 100 letters, digits, spaces and . , : + # ( ) / -",
 )
 
-MACHINE = re.compile(
-    r"([A-Za-z0-9_][A-Za-z0-9_.-]*@)?[A-Za-z0-9_][A-Za-z0-9_.-]*(:[1-9][0-9]{0,4})?"
-)
-_MACHINE = Word(pattern=MACHINE, rule="a host that ssh knows: HOST, or USER@HOST:PORT")
-PROGRAM = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.+-]*|(/[A-Za-z0-9_.+-]+)+")
-_PROGRAM = Word(
-    pattern=PROGRAM,
-    rule="a program there, such as python3.12 or /opt/conda/bin/python3",
-)
-
 # Above the maxima a number is in the wrong unit, or would take the machine down.
 _SECONDS = Number(maximum=10 * 365 * 86400)
 _GPU_COUNT = Integer(minimum=1, maximum=64)
@@ -73,30 +63,6 @@ _PIDS = Integer(
 )
 
 
-_SLURM_WORD = Word(
-    pattern=re.compile(r"[A-Za-z0-9][A-Za-z0-9_.,:=+-]{0,199}"), rule="a word that srun takes"
-)
-
-
-class _SlurmKeys(Keys):
-    partition = key(_SLURM_WORD, "Where to ask for a node.")
-    time = key(_SLURM_WORD, "How long it is wanted, such as 2:00:00.")
-    mem = key(_SIZE, "MB of its memory.")
-    cpus = key(Integer(minimum=1, maximum=4096), "How many of its CPUs.")
-    gres = key(_SLURM_WORD, "Further resources, such as license:1.")
-
-
-class _OnKeys(Keys):
-    ssh = key(_MACHINE, "[USER@]HOST[:PORT], as ssh knows it,")
-    slurm = key(Block(_SlurmKeys), "or a node that Slurm gives, by srun.")
-    python = key(_PROGRAM, "The Python there that kernels run on.", default=OtherMachine.python)
-    grace = key(
-        _SECONDS,
-        "Seconds without a sign of this machine after which a sandbox there ends.",
-        default=OtherMachine.grace,
-    )
-
-
 class KernelKeys(Keys):
     runtime = key(
         Choice(options=("auto", "docker", "podman", "bubblewrap", "apple", "kubernetes")),
@@ -104,7 +70,7 @@ class KernelKeys(Keys):
         default="auto",
     )
     on = key(
-        Block(_OnKeys),
+        ON,
         "Another machine, which ssh leads to or Slurm gives, where bubblewrap runs the sandbox.",
     )
     workspace = key(
@@ -222,7 +188,7 @@ def kernel(cursor: Cursor, dependencies: Sequence[Dependency]) -> KernelOptions:
     runtime = fields.read(KernelKeys.runtime)
     return KernelOptions(
         runtime=None if runtime == "auto" else runtime,
-        on=_on(fields.at(KernelKeys.on), runtime),
+        on=other_machine(fields.at(KernelKeys.on), runtime),
         workspace=fields.read(KernelKeys.workspace),
         packages=_requirements(fields.at(KernelKeys.packages)),
         requirements=fields.read(KernelKeys.requirements),
@@ -253,41 +219,6 @@ def kernel(cursor: Cursor, dependencies: Sequence[Dependency]) -> KernelOptions:
         cell_timeout=fields.read(KernelKeys.cell_timeout),
         transport=fields.read(KernelKeys.transport),
         where=fields.where(),
-    )
-
-
-def _on(cursor: Cursor, runtime: str) -> OtherMachine | None:
-    if not cursor.given:
-        return None
-    if runtime not in ("auto", "bubblewrap"):
-        cursor.fail(
-            f"bubblewrap runs what kernel.on starts, and kernel.runtime is {runtime}",
-            "take one of them out; an engine elsewhere is DOCKER_HOST's, or a docker context's",
-        )
-    fields = cursor.fields(_OnKeys.names())
-    ssh = fields.read(_OnKeys.ssh)
-    slurm = _slurm(fields.at(_OnKeys.slurm))
-    if (ssh is None) == (slurm is None):
-        cursor.fail("it names no machine, or two", "give ssh or slurm: {ssh: HOST}, {slurm: {}}")
-        return None
-    return OtherMachine(
-        ssh=ssh or "",
-        slurm=slurm,
-        python=fields.read(_OnKeys.python),
-        grace=fields.read(_OnKeys.grace),
-    )
-
-
-def _slurm(cursor: Cursor) -> SlurmJob | None:
-    if not cursor.given:
-        return None
-    fields = cursor.fields(_SlurmKeys.names())
-    return SlurmJob(
-        partition=fields.read(_SlurmKeys.partition),
-        time=fields.read(_SlurmKeys.time),
-        mem_mb=fields.read(_SlurmKeys.mem),
-        cpus=fields.read(_SlurmKeys.cpus),
-        gres=fields.read(_SlurmKeys.gres),
     )
 
 

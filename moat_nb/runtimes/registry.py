@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 
-from moat_nb.config.kernel import MACHINE, PROGRAM
 from moat_nb.config.model import Config, OtherMachine, SlurmJob
+from moat_nb.config.other_machine import MACHINE, PROGRAM
 from moat_nb.errors import RuntimeUnavailable
 from moat_nb.host.machine import Host
 from moat_nb.runtimes.apple import Apple

@@ -27,6 +27,7 @@ from tests.unit.config import (
     test_kernel,
     test_mounts,
     test_network,
+    test_other_machine,
     test_reader,
     test_services,
     test_values,
@@ -158,6 +159,7 @@ WRONG = [
         template % part
         for template, test in (
             ("container: {%s}", test_values.test_a_wrong_limit_is_refused),
+            ("kernel: {on: %s}", test_other_machine.test_what_names_none_is_refused),
             ("network: {%s}", test_network.test_a_wrong_network_is_refused),
             (
                 "name: x\nvolumes: [%s]",
@@ -254,6 +256,7 @@ AROUND = {
     "soft": 1,
     "hard": -1,
     "ssh": "gpu",
+    "slurm": {},
 }
 """A value for each key that is required."""
 
@@ -348,7 +351,8 @@ def test_each_section_knows_the_same_keys() -> None:
     assert len(closed) > 20
     for place in closed:
         known = set(place.schema["properties"])
-        file = place.file({"zzzzzz": 1})
+        needed = {name: AROUND[name] for name in place.schema.get("required", ())}
+        file = place.file({**needed, "zzzzzz": 1})
         assert not VALIDATOR.is_valid(file)
         said = [p for p in problems(json.dumps(file)) if "'zzzzzz'" in p]
         (names,) = (re.search(r"known(?: here)?: (.*)$", problem) for problem in said)

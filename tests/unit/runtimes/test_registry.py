@@ -77,7 +77,8 @@ def test_an_engine_that_answers_is_chosen_and_said(
         ("kubernetes", "kubernetes: not supported yet; use docker, podman, bubblewrap or apple"),
         (
             "dokcer",
-            "dokcer: no such runtime; there are docker, podman, bubblewrap, apple, and ssh://HOST",
+            "dokcer: no such runtime; there are docker, podman, bubblewrap, apple, "
+            "ssh://HOST and slurm",
         ),
     ],
 )
