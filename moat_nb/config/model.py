@@ -190,6 +190,10 @@ class SlurmJob:
     cpus: int | None = None
     gres: str | None = None
 
+    def __str__(self) -> str:
+        given = ((name, value) for name, value in vars(self).items() if value is not None)
+        return ", ".join(f"{name} {value}" for name, value in given) or "its defaults"
+
 
 @dataclass(frozen=True, kw_only=True)
 class OtherMachine:

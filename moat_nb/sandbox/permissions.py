@@ -252,7 +252,8 @@ def _others(plan: LaunchPlan) -> Iterator[tuple[str, str]]:
     for name, port in file.ports:
         yield "port", f"{name}: programs and browsers of this machine reach {port} inside"
     if (on := file.kernel.on) is not None:
-        words = f"{on}: a copy of the project goes there, and {on.python} there runs its kernels"
+        asked = "" if on.slurm is None else f" ({on.slurm})"
+        words = f"{on}{asked}: a copy of the project goes there, and {on.python} there runs kernels"
         yield "another machine", words
     if file.kernel.gpus is not None:
         yield "GPUs", str(file.kernel.gpus)

@@ -11,6 +11,7 @@ import os
 import select
 import subprocess
 import threading
+import time
 from collections.abc import Callable
 
 from moat_nb.runtimes.base import AttachStream
@@ -21,6 +22,10 @@ __all__ = ["carry", "exactly"]
 TICK_SECONDS = 5.0
 """Silence is counted in these: no time counts in which this process itself did not run, as on a
 machine that was suspended."""
+
+
+LEAVE_SECONDS = 5.0
+"""For who reads to have the last words."""
 
 
 def _end_job() -> None:
@@ -47,8 +52,17 @@ def exactly(descriptor: int, wait: Callable[[], None] = lambda: None) -> Callabl
     return read
 
 
-def carry(stream: AttachStream, source: int, sink: int, grace: float) -> str:
-    """Until the sandbox has ended, which is when this returns: how."""
+def carry(
+    stream: AttachStream,
+    source: int,
+    sink: int,
+    grace: float,
+    leave: Callable[[int], object] = os._exit,
+) -> str:
+    """Until the sandbox has ended, which is when this returns: how.
+
+    Of a launcher that is silent it may not return: then ``leave`` is called.
+    """
     why: list[str] = []
 
     def wait() -> None:
@@ -69,6 +83,11 @@ def carry(stream: AttachStream, source: int, sink: int, grace: float) -> str:
         except (OSError, ValueError) as error:
             why.append(str(error))
             _end_job()
+            stream.close()
+            # Where nobody reads what the sandbox said last, its keeper would stand there for ever.
+            # The reaper removes what is left.
+            time.sleep(LEAVE_SECONDS)
+            leave(1)
         stream.close()
 
     threading.Thread(target=take, name="moat-carry", daemon=True).start()

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import pickle
 import subprocess
 import threading
 import time
@@ -13,7 +12,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from moat_nb.errors import StartError
-from moat_nb.runtimes.elsewhere.frames import ENDED, MARK, PIECE, SEND, START, framed, read_frame
+from moat_nb.runtimes.elsewhere.frames import (
+    ENDED,
+    MARK,
+    PIECE,
+    SEND,
+    START,
+    framed,
+    pickled,
+    read_frame,
+)
 from moat_nb.runtimes.elsewhere.program import packed
 from moat_nb.runtimes.elsewhere.ways import waiting
 from moat_nb.runtimes.pipes import PipeStream, spawn
@@ -138,12 +146,12 @@ class Connection:
 
     def ask(self, question: str, **arguments: Any) -> Any:
         """What is answered, as JSON has it."""
-        self._send(framed(pickle.dumps((question, arguments), protocol=4)))
+        self._send(framed(pickled((question, arguments))))
         return self._answer()
 
     def put(self, question: str, pieces: Iterable[bytes], **arguments: Any) -> None:
         """Ask, with an archive behind the question."""
-        self._send(framed(pickle.dumps((question, arguments), protocol=4)))
+        self._send(framed(pickled((question, arguments))))
         pending = bytearray()
         for piece in pieces:
             pending += piece
@@ -157,7 +165,7 @@ class Connection:
 
     def get(self, question: str, **arguments: Any) -> Iterator[bytes]:
         """Ask for an archive; raises behind its last piece where it is not whole."""
-        self._send(framed(pickle.dumps((question, arguments), protocol=4)))
+        self._send(framed(pickled((question, arguments))))
         while piece := self._frame():
             yield piece
         self._answer()
@@ -173,7 +181,7 @@ class Connection:
         try:
             answer = json.loads(self._frame())
             error = answer.get("error")
-        except (ValueError, AttributeError) as wrong:
+        except (ValueError, AttributeError, RecursionError) as wrong:
             raise StartError(f"{self.said}: its answer is none: {wrong}") from wrong
         self.used = time.monotonic()
         if error is not None:

@@ -88,12 +88,12 @@ class Copies:
 
     @contextlib.contextmanager
     def _held(self, name: str, how: int) -> Iterator[None]:
-        try:
-            with (self._of(name) / "lock").open("a") as lock:
+        with (self._of(name) / "lock").open("a") as lock:
+            try:
                 fcntl.flock(lock, how | fcntl.LOCK_NB)
-                yield
-        except BlockingIOError:
-            raise StartError(f"{name}: a sandbox there has it") from None
+            except BlockingIOError:
+                raise StartError(f"{name}: a sandbox there has it") from None
+            yield
 
     # -------- as archives
 

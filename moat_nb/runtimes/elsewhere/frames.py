@@ -6,7 +6,11 @@ back is JSON or bytes, and no part of it is believed to be short.
 
 from __future__ import annotations
 
+import io
+import pickle
 from collections.abc import Callable
+from pathlib import Path, PurePath
+from typing import Any
 
 __all__ = [
     "ENDED",
@@ -17,6 +21,7 @@ __all__ = [
     "SEND",
     "START",
     "framed",
+    "pickled",
     "read_frame",
 ]
 
@@ -33,6 +38,27 @@ SEND, START = b"send", b"start"
 
 ENDED = "moat-nb: the sandbox ended: "
 """Begins the last line of our program's stderr there."""
+
+
+def path_of(text: str) -> Path:
+    """For :func:`pickled`."""
+    return Path(text)
+
+
+class _Pickler(pickle.Pickler):
+    """Python 3.13 would name its paths' class by a module that no other version has."""
+
+    def reducer_override(self, value: object) -> Any:
+        if isinstance(value, PurePath):
+            return path_of, (str(value),)
+        return NotImplemented
+
+
+def pickled(value: object) -> bytes:
+    """For a program there, which another version of Python may run."""
+    made = io.BytesIO()
+    _Pickler(made, protocol=4).dump(value)
+    return made.getvalue()
 
 
 def framed(data: bytes) -> bytes:

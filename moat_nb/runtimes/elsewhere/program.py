@@ -44,6 +44,8 @@ if not os.path.isdir(place):
     os.makedirs(home, mode=0o700, exist_ok=True)
     os.mkdir(new, 0o700)
     with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+        if hasattr(tarfile, "data_filter"):
+            archive.extraction_filter = tarfile.data_filter
         archive.extractall(new)
     try:
         os.rename(new, place)

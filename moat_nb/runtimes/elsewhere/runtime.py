@@ -7,11 +7,11 @@ its programs, its limits) our program adds there, and starts it as it would here
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from moat_nb.config.model import OtherMachine, SlurmJob
 from moat_nb.errors import Problem, StartError
@@ -27,6 +27,8 @@ from moat_nb.runtimes.elsewhere.connection import Connection, idle, taken
 from moat_nb.runtimes.elsewhere.program import command
 from moat_nb.runtimes.elsewhere.stop import CARRIER
 from moat_nb.runtimes.elsewhere.ways import argv_of, hint_of
+from moat_nb.text.terminal import one_line
+from moat_nb.text.untrusted import number
 
 if TYPE_CHECKING:
     from moat_nb.config.model import Config
@@ -35,6 +37,37 @@ if TYPE_CHECKING:
     from moat_nb.text.progress import Progress
 
 __all__ = ["BubblewrapElsewhere"]
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What our program says of its machine."""
+
+    usable: bool
+    detail: str
+    hint: str
+    memory: int
+    """Bytes."""
+    cpus: int | None
+    user: User
+    """Who its sandboxes run as."""
+
+    @classmethod
+    def parse(cls, words: Any) -> Facts:
+        """Raises KeyError, TypeError or ValueError for what is of another form."""
+        uid, gid = words["user"]
+        cpus = words["cpus"]
+        return cls(
+            usable=bool(words["usable"]),
+            detail=one_line(str(words["detail"])),
+            hint=one_line(str(words["hint"])),
+            memory=number(words["memory"]),
+            cpus=None if cpus is None else number(cpus),
+            user=User(number(uid), number(gid)),
+        )
+
 
 NOTHING: Mapping[str, Any] = {"problems": [], "notices": [], "remarks": []}
 
@@ -56,14 +89,22 @@ class BubblewrapElsewhere(Runtime):
         return argv_of(self.on, command(self.on.python))
 
     @functools.cached_property
-    def facts(self) -> Mapping[str, Any]:
+    def facts(self) -> Facts:
         """Of that machine. Raises StartError."""
-        return dict(self.ask("facts"))
+        return self._believed(Facts.parse, self.ask("facts"))
+
+    def _believed(self, parse: Callable[[Any], _T], answer: Any) -> _T:
+        """What ``parse`` makes of it; StartError where it is of another form."""
+        try:
+            return parse(answer)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise StartError(f"{self.where}: its answer is none: {error!r}") from error
 
     @property
     def capabilities(self) -> Capabilities:
-        facts = self.facts if self._may_ask else {}
+        facts = self.facts if self._may_ask else None
         job = self.on.slurm or SlurmJob()
+        memory = job.mem_mb * MIB if job.mem_mb else facts.memory if facts else None
         return Capabilities(
             name="ssh" if self.on.slurm is None else "slurm",
             images=False,
@@ -72,8 +113,8 @@ class BubblewrapElsewhere(Runtime):
             parents_are_roots=False,
             elsewhere=self.where,
             unasked=not self._may_ask,
-            memory=job.mem_mb * MIB if job.mem_mb is not None else facts.get("memory"),
-            cpus=job.cpus or facts.get("cpus"),
+            memory=memory,
+            cpus=job.cpus or (facts.cpus if facts else None),
         )
 
     @property
@@ -88,9 +129,9 @@ class BubblewrapElsewhere(Runtime):
         except StartError as error:
             return Availability(usable=False, detail=str(error), hint=hint_of(self.on), named=True)
         return Availability(
-            usable=bool(facts["usable"]),
-            detail=f"{self.where}: {facts['detail']}",
-            hint=str(facts["hint"]),
+            usable=facts.usable,
+            detail=f"{self.where}: {facts.detail}",
+            hint=facts.hint,
             named=True,
         )
 
@@ -99,7 +140,9 @@ class BubblewrapElsewhere(Runtime):
 
     def check(self, spec: ContainerSpec, config: Config) -> tuple[Problem, ...]:
         looked = self._look(spec, config) if self._may_ask else NOTHING
-        found = (_problem(words, config) for words in looked["problems"])
+        found = self._believed(
+            lambda problems: [_problem(words, config) for words in problems], looked["problems"]
+        )
         return tuple(replace(one, what=f"{self.where}: {one.what}") for one in found)
 
     def notices(self, spec: ContainerSpec, image: ImagePlan | None = None) -> tuple[str, ...]:
@@ -114,7 +157,8 @@ class BubblewrapElsewhere(Runtime):
     def _look(self, spec: ContainerSpec, config: Config | None = None) -> Mapping[str, Any]:
         """What our program there says of a plan; asked once, with its config, by :meth:`check`."""
         if config is not None:
-            self._looked[spec.digest] = self.ask("look", spec=spec, config=config)
+            answer = self.ask("look", spec=spec, config=config)
+            self._looked[spec.digest] = self._believed(_looked, answer)
         return self._looked.get(spec.digest) or NOTHING
 
     def render(self, spec: SandboxSpec) -> tuple[Any, ...]:
@@ -152,6 +196,12 @@ class BubblewrapElsewhere(Runtime):
             raise StartError(f"{self.where}: nobody has approved it; run `moat-nb allow`")
 
 
+def _looked(words: Any) -> Mapping[str, Any]:
+    """Raises KeyError or TypeError for what is of another form."""
+    texts = {name: [one_line(str(text)) for text in words[name]] for name in ("notices", "remarks")}
+    return {"problems": words["problems"], **texts}
+
+
 def _problem(words: Mapping[str, Any], config: Config) -> Problem:
     where = str(words["where"] or config.place("kernel.on"))
     shared = {"where": where, "what": str(words["what"]), "hint": str(words["hint"])}
@@ -168,8 +218,7 @@ class _Volumes(Volumes):
         self._runtime = runtime
 
     def owner(self, user: User) -> User:
-        uid, gid = self._runtime.facts["user"]
-        return User(int(uid), int(gid))
+        return self._runtime.facts.user
 
     def token(self, name: str) -> str | None:
         token = self._runtime.ask("token", name=name)

@@ -10,6 +10,7 @@ import pickle
 import select
 import shutil
 import sys
+import time
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -32,8 +33,8 @@ __all__ = ["Server", "main"]
 
 IDLE_SECONDS = 600
 """Without a question it ends: a launcher that vanished says no goodbye."""
-KEPT = 3
-"""Of our program, how many versions stay."""
+KEPT_SECONDS = 30 * 86400
+"""From its last use to the end of a version of our program: a sandbox may still run by it."""
 
 
 def main(place: str) -> None:
@@ -47,9 +48,11 @@ def main(place: str) -> None:
 
 def _forget_older(place: Path) -> None:
     os.utime(place)
-    others = sorted(place.parent.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
-    for old in others[KEPT:]:
-        shutil.rmtree(old, ignore_errors=True)
+    last = time.time() - KEPT_SECONDS
+    for old in place.parent.iterdir():
+        with contextlib.suppress(OSError):  # another start was first
+            if old.stat().st_mtime < last:
+                shutil.rmtree(old)
 
 
 class Server:

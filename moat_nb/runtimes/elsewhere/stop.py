@@ -7,9 +7,6 @@ the time it began, so that no other process of the same number is taken for it.
 from __future__ import annotations
 
 import contextlib
-import os
-import select
-import signal
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -31,20 +28,22 @@ def is_running(state: SandboxState, sockets: Path, environ: Mapping[str, str]) -
 
 def end(state: SandboxState, sockets: Path, environ: Mapping[str, str]) -> bool:
     """End the ssh; false when it had ended. Raises MoatError when it does not."""
+    import psutil
+
     carrier = _carrier(sockets)
     if carrier is None:
         return False
-    with contextlib.suppress(ProcessLookupError):
-        descriptor = os.pidfd_open(carrier.pid)
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process = psutil.Process(carrier.pid)
+        if not carrier.alive:
+            return False
         try:
-            if not carrier.alive:
-                return False
-            signal.pidfd_send_signal(descriptor, signal.SIGKILL)
-            if not select.select([descriptor], [], [], END_SECONDS)[0]:
-                raise MoatError(f"{state.container}: its ssh did not end in {END_SECONDS:.0f} s")
-            return True
-        finally:
-            os.close(descriptor)
+            process.kill()  # looks once more that it is the same process
+            process.wait(END_SECONDS)
+        except psutil.TimeoutExpired:
+            words = f"{state.container}: what carries it did not end in {END_SECONDS:.0f} s"
+            raise MoatError(words) from None
+        return True
     return False
 
 

@@ -135,7 +135,14 @@ ASKED = {
         "kernel: {on: {ssh: me@gpu}}",
         [
             "moat.yaml:2:10: another machine ssh://me@gpu: a copy of the project goes there, and "
-            "python3 there runs its kernels"
+            "python3 there runs kernels"
+        ],
+    ),
+    "a node": (
+        "kernel: {on: {slurm: {partition: gpu, mem: 100}}}",
+        [
+            "moat.yaml:2:10: another machine slurm (partition gpu, mem_mb 100): a copy of the "
+            "project goes there, and python3 there runs kernels"
         ],
     ),
     "GPUs": ("kernel: {gpus: all}", ["moat.yaml:2:10: GPUs all"]),

@@ -63,9 +63,10 @@ def test_frames_are_carried_until_the_launcher_is_gone(pipes) -> None:
 
 def test_silence_ends_it_and_a_beat_is_none(pipes, monkeypatch) -> None:
     monkeypatch.setattr(carrying, "TICK_SECONDS", 0.01)
+    monkeypatch.setattr(carrying, "LEAVE_SECONDS", 0.0)
     write, source, _, sink = pipes
     os.write(write, framed(b""))
-    words = carry(Sandbox(), source, sink, 0.03)
+    words = carry(Sandbox(), source, sink, 0.03, leave=lambda code: None)
     assert words == "exit code 0 (its launcher said nothing for 0.03 s)"
 
 

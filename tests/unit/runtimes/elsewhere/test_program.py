@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import subprocess
 import sys
 import tarfile
@@ -27,6 +28,7 @@ def test_it_travels_once_and_older_versions_of_it_go(connect: Connect, tmp_path:
     kept.mkdir(parents=True)
     for number in range(5):
         (kept / f"old{number}").mkdir()
+        os.utime(kept / f"old{number}", (1, 1) if number < 3 else None)
     connect().ask("facts")
     place = kept / packed().digest
     assert place.stat().st_mode & 0o777 == 0o700

@@ -6,9 +6,10 @@ import pytest
 
 from moat_nb.config.model import OtherMachine
 from moat_nb.errors import Problem, StartError
+from moat_nb.host.machine import User
 from moat_nb.planning.lacks import Lack
 from moat_nb.planning.spec import SandboxSpec
-from moat_nb.runtimes.elsewhere.runtime import BubblewrapElsewhere
+from moat_nb.runtimes.elsewhere.runtime import BubblewrapElsewhere, Facts
 from moat_nb.runtimes.elsewhere.serve import _words
 from moat_nb.sandbox.project import plan_project
 from tests.unit.projects import NO_ENGINE, Make
@@ -54,3 +55,54 @@ def test_problems_come_back_as_they_were(config: Make, problem: Problem) -> None
 
     found = _problem(_words(problem), config(""))
     assert type(found) is type(problem) and found == problem
+
+
+FACTS = {
+    "usable": True,
+    "detail": "d\x1b[2J",
+    "hint": "",
+    "memory": 1,
+    "cpus": None,
+    "user": [1, 2],
+}
+
+
+def test_what_a_machine_says_of_itself_is_taken_by_type_and_shown_without_control() -> None:
+    facts = Facts.parse(FACTS)
+    assert (facts.memory, facts.cpus, facts.user) == (1, None, User(1, 2))
+    assert "\x1b" not in facts.detail
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        None,
+        [],
+        7,
+        {},
+        FACTS | {"memory": "1"},
+        FACTS | {"memory": -1},
+        FACTS | {"cpus": 1.5},
+        FACTS | {"user": [1]},
+        FACTS | {"user": ["root", 0]},
+        FACTS | {"user": 5},
+    ],
+)
+def test_an_answer_of_another_form_is_refused_in_words(
+    answer: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime = BubblewrapElsewhere(OtherMachine(ssh="gpu"), {})
+    monkeypatch.setattr(runtime, "ask", lambda question, **arguments: answer)
+    found = runtime.available()
+    assert not found.usable and "ssh://gpu: its answer is none" in found.detail
+
+
+@pytest.mark.parametrize("answer", [None, {}, {"notices": 1, "remarks": [], "problems": []}])
+def test_a_look_of_another_form_is_refused_too(
+    answer: object, config: Make, host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime = BubblewrapElsewhere(OtherMachine(ssh="gpu"), {})
+    plan = plan_project(config("kernel: {on: {ssh: gpu}}"), host=host, environ=NO_ENGINE)
+    monkeypatch.setattr(runtime, "ask", lambda question, **arguments: answer)
+    with pytest.raises(StartError, match="its answer is none"):
+        runtime.check(plan.spec, plan.config)
