@@ -246,7 +246,7 @@ def test_a_sandbox_there_is_listed_and_stopped_by_another_process(there) -> None
     far = there("root")
     with started(far) as launcher:
         assert re.search(r"far +running .* ssh ", far.run("ps"))
-        assert "stopped" in far.run("stop", "far")
+        assert "stopped" in far.run("stop", str(far.project))
         assert wait_until(lambda: far.running == [], seconds=60)
         assert launcher.wait(60) != 0
 
