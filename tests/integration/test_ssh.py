@@ -143,6 +143,17 @@ def test_what_a_sandbox_puts_in_the_way_leads_nowhere_there(there) -> None:
     outside.rmdir()
 
 
+@USERS
+def test_what_a_sandbox_has_closed_comes_back_too_and_the_next_one_starts(there, user) -> None:
+    far = there(user)
+    script = "echo kept > closed; mkdir d; echo x > d/f; chmod 0 closed d; chmod 500 src"
+    far.run("run", "--", "sh", "-c", script)
+    assert far.run("run", "--", "cat", "closed", "d/f") == "kept\nx\n"
+    far.run("pull")
+    assert (far.project / "closed").read_text() == "kept\n"
+    assert (far.project / "d/f").read_text() == "x\n"
+
+
 KERNEL = """
 from jupyter_client.manager import start_new_kernel
 from moat_nb.cli.main import main

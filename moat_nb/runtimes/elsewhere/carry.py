@@ -22,8 +22,8 @@ __all__ = ["carry", "exactly"]
 TICK_SECONDS = 5.0
 """Silence is counted in these: no time counts in which this process itself did not run, as on a
 machine that was suspended."""
-
-
+SEND_SECONDS = 60.0
+"""For the guest to take what it is sent; the launcher gives it less."""
 LEAVE_SECONDS = 5.0
 """For who reads to have the last words."""
 
@@ -77,10 +77,10 @@ def carry(
             read = exactly(source, wait)
             while True:
                 if data := read_frame(read):
-                    stream.send(data)
+                    stream.send(data, SEND_SECONDS)
         except EOFError:
             why.append("its launcher is gone")
-        except (OSError, ValueError) as error:
+        except (TimeoutError, ValueError) as error:
             why.append(str(error))
             _end_job()
             stream.close()
@@ -88,6 +88,8 @@ def carry(
             # The reaper removes what is left.
             time.sleep(LEAVE_SECONDS)
             leave(1)
+        except OSError:
+            pass  # the sandbox has ended, and its own words say how
         stream.close()
 
     threading.Thread(target=take, name="moat-carry", daemon=True).start()

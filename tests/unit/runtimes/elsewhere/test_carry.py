@@ -78,3 +78,23 @@ def test_a_launcher_that_reads_no_more_ends_it(pipes) -> None:
     os.close(write)
     carry(box, source, sink, 100)
     assert box.killed
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (TimeoutError("the sandbox does not read"), "exit code 0 (the sandbox does not read)"),
+        (BrokenPipeError("the sandbox was closed"), "exit code 0"),
+    ],
+)
+def test_a_sandbox_that_takes_nothing_is_ended(pipes, monkeypatch, error, words) -> None:
+    monkeypatch.setattr(carrying, "LEAVE_SECONDS", 0.0)
+    write, source, _, sink = pipes
+
+    class Full(Sandbox):
+        def send(self, data: bytes, timeout: float | None = None) -> None:
+            assert timeout is not None
+            raise error
+
+    os.write(write, framed(b"x"))
+    assert carry(Full(), source, sink, 100, leave=lambda code: None) == words
