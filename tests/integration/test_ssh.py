@@ -234,9 +234,14 @@ def test_nothing_runs_there_of_a_launcher_that_was_killed(there, user) -> None:
 def test_a_launcher_that_says_nothing_for_the_grace_has_nothing_there(there) -> None:
     far = there("root")
     with started(far) as launcher:
-        for pid in _of_group(launcher.pid):
-            os.kill(pid, signal.SIGSTOP)
-        assert wait_until(lambda: far.running == [], seconds=60)
+        stopped = _of_group(launcher.pid)
+        try:
+            for pid in stopped:
+                os.kill(pid, signal.SIGSTOP)
+            assert wait_until(lambda: far.running == [], seconds=60)
+        finally:
+            for pid in stopped:
+                os.kill(pid, signal.SIGKILL)  # one that is stopped outlives its parent
 
 
 def _of_group(leader: int) -> list[int]:
