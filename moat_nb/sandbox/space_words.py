@@ -53,12 +53,8 @@ def why_killed(signum: int, *, oom: bool, spaces: Sequence[Space], held: Mapping
         )
         return ", ".join(told)
     if signum == signal.SIGBUS:
-        full = _full(spaces, held)
-        # What a kernel held there may be gone with it before anybody looks.
-        shm = next((space.full for space in spaces if space.path == SHM), "")
-        if not shm or shm in full:
-            return full
-        return f"{full}; or {shm}" if full else f"most likely {shm}"
+        likely = (f"most likely {space.full}" for space in spaces if space.path == SHM)
+        return _full(spaces, held) or next(likely, "")
     return ""
 
 

@@ -41,8 +41,7 @@ def test_what_each_can_hold_is_told_where_none_is_full_any_more() -> None:
         (signal.SIGSEGV, False, HELD, ""),
         (
             *(signal.SIGBUS, False, HELD),
-            "/tmp is full: it can hold 512 MiB, which kernel.tmp_size raises; or /dev/shm is full: "
-            "it can hold 64 MiB, which kernel.shm_size raises",
+            "/tmp is full: it can hold 512 MiB, which kernel.tmp_size raises",
         ),
         (
             *(signal.SIGBUS, False, {}),
