@@ -16,9 +16,10 @@ from moat_nb.errors import MoatError
 from moat_nb.host.machine import Host
 from moat_nb.host.run_directory import base_directory, sandbox_states
 from moat_nb.planning.mounts import is_within
-from moat_nb.planning.workspace_copy import directory_of
 from moat_nb.runtimes.registry import choose
+from moat_nb.sandbox.approval import demands
 from moat_nb.sandbox.comparison import GIT
+from moat_nb.sandbox.project import plan_project
 from moat_nb.sandbox.tree import Tree
 from moat_nb.sandbox.workspace_copy import Difference, WorkspaceCopy
 from moat_nb.sandbox.workspace_elsewhere import WorkspaceElsewhere, copies_elsewhere
@@ -128,7 +129,7 @@ def _copy(project: str, runtime: str | None) -> WorkspaceCopy:
 def _copies(project: str, runtime: str | None) -> tuple[WorkspaceCopy, WorkspaceElsewhere | None]:
     host = Host.current()
     config = load(project, home=host.home)
-    chosen, _ = choose(runtime, config, host, os.environ, ask=_was_started(config, host))
+    chosen, _ = choose(runtime, config, host, os.environ, ask=_is_approved(config, runtime))
     copy = WorkspaceCopy.of(config, host, chosen.capabilities.elsewhere, anyway=True)
     if copy is None:
         (source,) = (mount.source for mount in config.mounts if mount.target == WORKSPACE)
@@ -140,11 +141,10 @@ def _copies(project: str, runtime: str | None) -> tuple[WorkspaceCopy, Workspace
     return copy, WorkspaceElsewhere.of(copy, chosen)
 
 
-def _was_started(config: Config, host: Host) -> bool:
-    """Whether a start, which the user approved, made a copy on the machine that the file names."""
-    (source,) = (mount.source for mount in config.mounts if mount.target == WORKSPACE)
-    directory = directory_of(Path(os.path.realpath(source)), host, str(config.kernel.on))
-    return config.kernel.on is not None and directory.is_dir()
+def _is_approved(config: Config, runtime: str | None) -> bool:
+    """Whether the file, which may have changed since a start made the copy, asks no more than was
+    approved: another program on the same machine is more."""
+    return config.kernel.on is not None and not demands(plan_project(config, runtime))
 
 
 def _in_use(copy: WorkspaceCopy) -> bool:

@@ -195,10 +195,13 @@ with Sandbox.launch(".", approve=lambda demands: True) as box:
         try:
             connection = http.client.HTTPConnection("127.0.0.1", int(port), timeout=60)
             connection.request("GET", "/kept.txt", headers={{"Host": f"{{host}}:{{port}}"}})
-            print(connection.getresponse().read())
-            break
+            answer = connection.getresponse()
+            if answer.status == 200:  # the server there may not listen yet
+                print(answer.read())
+                break
         except OSError:
-            time.sleep(0.1)
+            pass
+        time.sleep(0.1)
 """
 
 

@@ -40,8 +40,9 @@ IDLE_SECONDS = 300.0
 MOST_NOISE = 256 << 10
 """Bytes that a login shell may print before our program does."""
 
-BEAT_SECONDS = 10.0
-"""So often the sandbox's machine hears of us; see ``carry.py``."""
+MOST_BEAT, LEAST_BEAT = 10.0, 1.0
+"""Seconds: so often the sandbox's machine hears of us, which listens in steps of five; see
+``carry.py``."""
 
 
 class RemoteStream(PipeStream):
@@ -50,12 +51,13 @@ class RemoteStream(PipeStream):
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         super().__init__(process)
-        self._early = b""
+        self._early, self._seconds = b"", MOST_BEAT
         self._over = threading.Event()
 
-    def begin(self, early: bytes) -> None:
-        """It carries a sandbox from here on, of which ``early`` has come already."""
-        self._early = early
+    def begin(self, early: bytes, beat: float) -> None:
+        """It carries a sandbox from here on, of which ``early`` has come already, and says each
+        ``beat`` seconds that we live."""
+        self._early, self._seconds = early, beat
         threading.Thread(target=self._beat, name="moat-beat", daemon=True).start()
 
     def send(self, data: bytes, timeout: float | None = None) -> None:
@@ -82,12 +84,13 @@ class RemoteStream(PipeStream):
         return ended.strip() if found else words
 
     def _beat(self) -> None:
-        while not self._over.wait(BEAT_SECONDS):
-            with contextlib.suppress(TimeoutError):
-                try:
-                    super().send(framed(b""), BEAT_SECONDS)
-                except (OSError, ValueError):
-                    return
+        while not self._over.wait(self._seconds):
+            try:
+                super().send(framed(b""), self._seconds)
+            except TimeoutError:
+                continue  # what is on the way is a sign of us, too
+            except (OSError, ValueError):
+                return
 
 
 class Connection:
@@ -170,9 +173,10 @@ class Connection:
             yield piece
         self._answer()
 
-    def become_stream(self) -> RemoteStream:
+    def become_stream(self, grace: float) -> RemoteStream:
+        """The stream of a sandbox that ends after ``grace`` seconds without a sign of us."""
         early, self._buffer = self._buffer, b""
-        self.stream.begin(early)
+        self.stream.begin(early, max(LEAST_BEAT, min(MOST_BEAT, grace / 4)))
         return self.stream
 
     # -------- bytes

@@ -179,7 +179,7 @@ class BubblewrapElsewhere(Runtime):
         except BaseException:
             connection.close()
             raise
-        stream = connection.become_stream()
+        stream = connection.become_stream(self.on.grace)
         carrier = Owner.of(stream.pid)
         sockets = Path(dict(spec.kernel.labels)[SOCKETS_LABEL])
         if carrier is not None:

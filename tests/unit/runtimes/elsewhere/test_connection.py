@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from moat_nb.errors import StartError
-from moat_nb.runtimes.elsewhere.connection import MOST_NOISE, Connection, idle, taken
+from moat_nb.runtimes.elsewhere.connection import MOST_NOISE, Connection, RemoteStream, idle, taken
+from moat_nb.runtimes.elsewhere.frames import framed
+from moat_nb.runtimes.pipes import spawn
 from tests.unit.runtimes.elsewhere.conftest import Connect
 
 
@@ -60,3 +62,19 @@ def test_a_connection_waits_for_the_next_question_unless_one_failed(
     other = taken(argv, there, "there")
     assert isinstance(other, Connection) and other.ask("facts") == 7
     other.close()
+
+
+def test_a_beat_that_had_to_wait_is_not_the_last_one() -> None:
+    """The pipe is full at first, so that no beat finds room."""
+    stream = RemoteStream(spawn(["sh", "-c", "sleep 1; exec cat"], {"PATH": "/usr/bin:/bin"}))
+    try:
+        full = b"x" * (64 << 10)
+        stream.send_as_it_is(full)
+        stream.begin(b"", 0.05)
+        came = b""
+        while len(came) < len(full) + 8:
+            came += stream.receive(60)
+        assert came.startswith(full + framed(b"") + framed(b""))
+    finally:
+        stream.kill()
+        stream.close()
