@@ -19,6 +19,12 @@ from moat_nb.sandbox.tree import PIECE, RESERVE, Entry, Tree
 __all__ = ["pack", "unpack"]
 
 LONGEST_PATH = 4096
+LONGEST_HEADER = 64 << 10
+"""Bytes of what stands before a member: its name, where a link leads, its times."""
+EXTENDING = (
+    *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
+    *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
+)
 MAX_PATHS = 64 << 20
 """Characters of all paths: so many are held in memory."""
 
@@ -74,7 +80,11 @@ def unpack(archive: Iterable[bytes], top: str, into: Path) -> dict[str, str]:
     reader = _Reader(archive)
     try:
         with tarfile.open(
-            fileobj=reader, mode="r|", encoding="utf-8", errors="surrogateescape"
+            fileobj=reader,
+            mode="r|",
+            encoding="utf-8",
+            errors="surrogateescape",
+            tarinfo=_Member,
         ) as tar:
             for count, member in enumerate(tar):
                 tar.members.clear()  # type: ignore[attr-defined] # which would hold all of them
@@ -82,11 +92,20 @@ def unpack(archive: Iterable[bytes], top: str, into: Path) -> dict[str, str]:
                     raise MoatError("there are more files than can be looked at")
                 if (path := _path(member.name, top)) is not None:
                     unpacking.make(tar, member, path, _path(member.linkname, top))
-    except (tarfile.TarError, ValueError, EOFError) as error:
+    except (tarfile.TarError, ValueError, EOFError, RecursionError) as error:
         raise MoatError(f"what came is no tar: {error}") from error
     if not reader.is_whole():
         raise MoatError("what came is no tar: its end is missing")
     return unpacking.failed
+
+
+class _Member(tarfile.TarInfo):
+    """tarfile holds a header that names another one whole in memory, however long it says it is."""
+
+    def _proc_member(self, tar: tarfile.TarFile) -> tarfile.TarInfo:
+        if self.type in EXTENDING and self.size > LONGEST_HEADER:
+            raise tarfile.ReadError(f"a header of {self.size} bytes")
+        return super()._proc_member(tar)  # type: ignore[misc,no-any-return]
 
 
 class _Unpacking:
@@ -119,7 +138,9 @@ class _Unpacking:
             elif member.islnk() and linked in self._files:
                 os.link(self._into / str(linked), place, follow_symlinks=False)
                 self._files.add(path)
-            elif member.isreg() and not member.issparse():
+            elif member.issparse():
+                self.failed[path] = "it came as a sparse file"
+            elif member.isreg():
                 _write(tar, member, place)
                 self._files.add(path)
         except (OSError, OverflowError) as error:  # a path, or a time, that this system has not

@@ -23,7 +23,7 @@ from moat_nb.runtimes.elsewhere.frames import (
     read_frame,
 )
 from moat_nb.runtimes.elsewhere.program import packed
-from moat_nb.runtimes.elsewhere.ways import waiting
+from moat_nb.runtimes.elsewhere.ways import QUEUING, waiting
 from moat_nb.runtimes.pipes import PipeStream, spawn
 from moat_nb.text.terminal import LOGGER, one_line
 
@@ -98,7 +98,7 @@ class Connection:
 
     def __init__(self, argv: Sequence[str], environ: Mapping[str, str], said: str) -> None:
         self.said, self._environ = said, environ
-        self._buffer = b""
+        self._buffer, self._queued = b"", argv[0] == QUEUING
         self.used = time.monotonic()
         self.stream = RemoteStream(spawn(argv, environ))
         try:
@@ -119,7 +119,7 @@ class Connection:
     def _wait_in_queue(self) -> None:
         """Until something comes, as long as Slurm says that it waits."""
         told = ""
-        while not self._buffer:
+        while self._queued and not self._buffer:
             try:
                 self._buffer = self.stream.receive(QUEUE_SECONDS)
             except TimeoutError:
@@ -189,7 +189,7 @@ class Connection:
             raise StartError(f"{self.said}: its answer is none: {wrong}") from wrong
         self.used = time.monotonic()
         if error is not None:
-            raise StartError(f"{self.said}: {error}")
+            raise StartError(f"{self.said}: {_bounded(str(error))}")
         return answer.get("value")
 
     def _send(self, data: bytes) -> None:
@@ -229,8 +229,16 @@ class Connection:
     def _lost(self, error: OSError | None) -> StartError:
         if isinstance(error, TimeoutError):
             return StartError(f"{self.said}: it does not answer")
-        words = " ".join(self.stream.last_words().split())
-        return StartError(f"{self.said}: {words}")
+        return StartError(f"{self.said}: {_bounded(self.stream.last_words())}")
+
+
+MOST_WORDS = 2000
+"""Characters of what a machine says went wrong."""
+
+
+def _bounded(words: str) -> str:
+    """In one line."""
+    return one_line(" ".join(words[:MOST_WORDS].split()))
 
 
 # ---------------------------------------------------------------- those that wait for a question

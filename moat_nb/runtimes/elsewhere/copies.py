@@ -33,9 +33,10 @@ _NAME = re.compile(r"moat[.-][A-Za-z0-9._-]{1,200}")
 FILL = ("tar", "-C", "/", "-x", "-f", "-")
 READ = (
     *("sh", "-c"),
-    f"cd / && chmod -R u+rwX {ARCHIVE_TOP} && exec tar -c -f - {ARCHIVE_TOP}",
+    f"cd / && {{ chmod -R u+rwX {ARCHIVE_TOP} 2>/dev/null; exec tar -c -f - {ARCHIVE_TOP}; }}",
 )
-"""What a sandbox has closed to itself would not come whole, and so never back."""
+"""What a sandbox has closed to itself would not come whole, and so never back; what chmod misses as
+it is removed, tar tells of."""
 
 
 class Copies:

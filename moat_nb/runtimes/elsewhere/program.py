@@ -26,7 +26,7 @@ OTHERS = ("packaging", "yaml")
 """Pure Python, by which a plan is read."""
 
 _BOOTSTRAP = f"""\
-import io, os, sys, tarfile
+import io, os, shutil, sys, tarfile, tempfile
 digest = sys.argv[1]
 if sys.version_info < (3, 10):
     sys.exit("its python is %d.%d, and 3.10 or newer is needed" % sys.version_info[:2])
@@ -40,9 +40,11 @@ if not os.path.isdir(place):
     data = sys.stdin.buffer.read(size)
     if len(data) != size:
         sys.exit("our program did not come whole")
-    new = place + ".%d" % os.getpid()
-    os.makedirs(home, mode=0o700, exist_ok=True)
-    os.mkdir(new, 0o700)
+    try:
+        os.makedirs(home, mode=0o700, exist_ok=True)
+        new = tempfile.mkdtemp(dir=home)
+    except OSError as error:
+        sys.exit("%s: %s; our program is kept there" % (home, error.strerror))
     with tarfile.open(fileobj=io.BytesIO(data)) as archive:
         if hasattr(tarfile, "data_filter"):
             archive.extraction_filter = tarfile.data_filter
@@ -50,7 +52,7 @@ if not os.path.isdir(place):
     try:
         os.rename(new, place)
     except OSError:  # another start's was first
-        sys.path.insert(0, new)
+        shutil.rmtree(new, ignore_errors=True)
 if os.stat(home).st_uid != os.getuid():
     sys.exit(home + " belongs to another user")
 sys.path.insert(0, place)

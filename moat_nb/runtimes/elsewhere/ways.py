@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from moat_nb.config.model import OtherMachine, SlurmJob
 from moat_nb.text.terminal import one_line
 
-__all__ = ["argv_of", "hint_of", "waiting"]
+__all__ = ["QUEUING", "argv_of", "hint_of", "waiting"]
 
 SSH = (
     *("ssh", "-T", "-e", "none", "-o", "BatchMode=yes", "-o", "ConnectTimeout=15"),
@@ -20,8 +20,10 @@ SSH = (
 
 EXPORTED = "HOME,USER,LOGNAME,PATH,LANG,XDG_DATA_HOME,XDG_CACHE_HOME"
 """Of the launcher's environment, which may hold secrets, no more goes to the node."""
+QUEUING = "srun"
+"""The program that may wait until there is a node."""
 SRUN = (
-    *("srun", "--unbuffered", "--ntasks=1", "--nodes=1", "--job-name=moat-nb", "--chdir=/"),
+    *(QUEUING, "--unbuffered", "--ntasks=1", "--nodes=1", "--job-name=moat-nb", "--chdir=/"),
     f"--export={EXPORTED}",
 )
 SQUEUE_SECONDS = 10.0

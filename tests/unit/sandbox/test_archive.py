@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import os
 import stat
 import tarfile
@@ -167,3 +168,22 @@ def test_a_file_that_the_disk_has_no_room_for_is_told(
     (packed,) = tar_of(member("w/huge"), member("w/l", LINK, "x"))
     assert unpack([packed], "w", into) == {"huge": "there is no room for its 0 MiB here"}
     assert [path.name for path in into.iterdir()] == ["l"]
+
+
+@pytest.mark.parametrize("kind", [tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE, tarfile.XGLTYPE])
+def test_a_header_is_not_read_into_memory_however_long_it_says_it_is(
+    tmp_path: Path, kind: bytes
+) -> None:
+    member = tarfile.TarInfo("top/x")
+    member.type, member.size = kind, 3 << 30
+    pieces = itertools.chain([member.tobuf()], itertools.repeat(bytes(1 << 16)))
+    with pytest.raises(MoatError, match="what came is no tar: a header of 3221225472 bytes"):
+        unpack(pieces, "top", tmp_path)
+
+
+def test_headers_of_headers_of_headers_are_no_tar(tmp_path: Path) -> None:
+    member = tarfile.TarInfo("././@LongLink")
+    member.type, member.size = tarfile.GNUTYPE_LONGNAME, 2
+    one = member.tobuf() + b"a\0".ljust(tarfile.BLOCKSIZE, b"\0")
+    with pytest.raises(MoatError, match="what came is no tar"):
+        unpack([one * 5000], "top", tmp_path)

@@ -78,3 +78,16 @@ def test_a_beat_that_had_to_wait_is_not_the_last_one() -> None:
     finally:
         stream.kill()
         stream.close()
+
+
+def test_what_went_wrong_there_is_told_in_one_line_of_some_length(connect: Connect) -> None:
+    script = "PROGRAM"
+    with pytest.raises(StartError) as error:
+        connect(script).ask("token", name="\n".join(["x"] * 9000))
+    assert len(str(error.value)) < 3000 and "\n" not in str(error.value)
+
+
+def test_nobody_but_srun_waits_in_a_queue(connect: Connect, monkeypatch) -> None:
+    monkeypatch.setattr("moat_nb.runtimes.elsewhere.connection.START_SECONDS", 0.5)
+    with pytest.raises(StartError, match="it does not answer"):
+        connect("echo srun: job 7 queued and waiting for resources >&2; exec sleep 100")
