@@ -211,6 +211,13 @@ class OtherMachine:
     def __str__(self) -> str:
         return "slurm" if self.slurm is not None else f"ssh://{self.ssh}"
 
+    @property
+    def wish(self) -> str:
+        """What names it, and its Python, as a word of `--runtime`; a Python that is no path is left
+        to the PATH there."""
+        scheme, _, host = str(self).partition("://")
+        return f"{scheme}://{host}{self.python}" if self.python.startswith("/") else str(self)
+
 
 @dataclass(frozen=True, kw_only=True)
 class KernelOptions:

@@ -29,7 +29,7 @@ from moat_nb.planning.mounts import (
 )
 from moat_nb.planning.resolve_mounts import forbidden
 
-__all__ = ["SYSTEM", "with_interpreter"]
+__all__ = ["SYSTEM", "search_path", "with_interpreter"]
 
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 """The host's own programs, which a sandbox without an image sees whole."""
@@ -49,6 +49,11 @@ PRIVATE = ("pip.conf", ".condarc", "condarc", ".netrc", "conda-meta")
 
 PRIVATE_SIZE = 1 << 20
 """Bytes of the tmpfs over a directory of those."""
+
+
+def search_path(host: Host) -> str:
+    """The ``PATH`` of a sandbox that is made of the host's programs: the interpreter's first."""
+    return f"{Path(host.executable).parent}:/usr/local/bin:/usr/bin:/bin"
 
 
 def with_interpreter(plan: MountPlan, where: str, host: Host) -> MountPlan:

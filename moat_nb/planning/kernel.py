@@ -17,7 +17,7 @@ from moat_nb.planning.caches import cache_binds, cache_environment, cache_proble
 from moat_nb.planning.capabilities import Capabilities
 from moat_nb.planning.elsewhere import on_volumes
 from moat_nb.planning.image import SKELETON, ImagePlan, image_plan
-from moat_nb.planning.interpreter import with_interpreter
+from moat_nb.planning.interpreter import search_path, with_interpreter
 from moat_nb.planning.lacks import lack_of, wanted
 from moat_nb.planning.layout import lay_out
 from moat_nb.planning.limits import MIB, Hardening, Limits, share
@@ -240,8 +240,7 @@ def _environment(
 ) -> tuple[tuple[str, str], ...]:
     env = {"HOME": HOME, "USER": NAME, "LOGNAME": NAME, "LANG": "C.UTF-8"}
     if on_host:
-        programs = str(Path(host.executable).parent)
-        env["PATH"] = f"{programs}:/usr/local/bin:/usr/bin:/bin"
+        env["PATH"] = search_path(host)
     if host.timezone:
         env["TZ"] = host.timezone
     # Many directories, as students' are, are not the launcher's own work.

@@ -111,6 +111,10 @@ class PipeStream(AttachStream):
         return f"{ended}: {words}" if words else ended
 
     @property
+    def runs(self) -> bool:
+        return self._process.poll() is None
+
+    @property
     def errors(self) -> bytes:
         """The tail of its stderr so far."""
         return bytes(self._tail)

@@ -6,7 +6,6 @@ import errno
 import io
 import itertools
 import os
-import shutil
 import tarfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -138,8 +137,6 @@ class _Unpacking:
             elif member.islnk() and linked in self._files:
                 os.link(self._into / str(linked), place, follow_symlinks=False)
                 self._files.add(path)
-            elif member.issparse():
-                self.failed[path] = "it came as a sparse file"
             elif member.isreg():
                 _write(tar, member, place)
                 self._files.add(path)
@@ -165,7 +162,12 @@ def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, place: Path) -> None:
     mode = 0o700 if member.mode & 0o100 else 0o600
     descriptor = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     with os.fdopen(descriptor, "wb") as file:
-        shutil.copyfileobj(source, file, PIECE)
+        while piece := source.read(PIECE):
+            if any(piece):
+                file.write(piece)
+            else:
+                file.seek(len(piece), os.SEEK_CUR)  # a hole, as it was there
+        file.truncate()
         file.flush()
         os.utime(file.fileno(), (member.mtime, member.mtime))
 

@@ -16,6 +16,7 @@ from moat_nb.config.model import (
     Config,
     KernelOptions,
     MountEntry,
+    OtherMachine,
     Rule,
     Service,
     VolumeEntry,
@@ -254,6 +255,8 @@ def _others(plan: LaunchPlan) -> Iterator[tuple[str, str]]:
     if (on := file.kernel.on) is not None:
         asked = "" if on.slurm is None else f" ({on.slurm})"
         words = f"{on}{asked}: a copy of the project goes there, and {on.python} there runs kernels"
+        if on.grace > OtherMachine.grace:
+            words += f", for {on.grace:g} s after the last sign of this machine"
         yield "another machine", words
     if file.kernel.gpus is not None:
         yield "GPUs", str(file.kernel.gpus)

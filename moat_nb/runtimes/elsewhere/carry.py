@@ -15,9 +15,9 @@ import time
 from collections.abc import Callable
 
 from moat_nb.runtimes.base import AttachStream
-from moat_nb.runtimes.elsewhere.frames import read_frame
+from moat_nb.runtimes.elsewhere.frames import exactly, framed, read_frame, write
 
-__all__ = ["carry", "exactly"]
+__all__ = ["carry"]
 
 TICK_SECONDS = 5.0
 """Silence is counted in these: no time counts in which this process itself did not run, as on a
@@ -34,22 +34,6 @@ def _end_job() -> None:
     if job is not None:
         with contextlib.suppress(OSError):
             subprocess.Popen(["scancel", job], stdin=subprocess.DEVNULL)
-
-
-def exactly(descriptor: int, wait: Callable[[], None] = lambda: None) -> Callable[[int], bytes]:
-    """What reads so many bytes; EOFError at the end. ``wait`` is called before each read."""
-
-    def read(size: int) -> bytes:
-        data = b""
-        while len(data) < size:
-            wait()
-            piece = os.read(descriptor, size - len(data))
-            if not piece:
-                raise EOFError
-            data += piece
-        return data
-
-    return read
 
 
 def carry(
@@ -93,15 +77,14 @@ def carry(
         stream.close()
 
     threading.Thread(target=take, name="moat-carry", daemon=True).start()
-    gone = False
     while data := stream.receive():
-        rest = memoryview(data)
+        # Before what tells of the death: who reads that asks why.
+        told = framed(b"") if stream.lacked_memory() else b""
         try:
-            while rest and not gone:
-                rest = rest[os.write(sink, rest) :]
+            write(sink, told + framed(data))
         except OSError:
-            gone = True
             stream.kill()
+            break
     words = stream.last_words()
     stream.close()
     return f"{words} ({why[0]})" if why else words

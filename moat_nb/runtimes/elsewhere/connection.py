@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import subprocess
 import threading
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -18,6 +20,7 @@ from moat_nb.runtimes.elsewhere.frames import (
     PIECE,
     SEND,
     START,
+    Frames,
     framed,
     pickled,
     read_frame,
@@ -46,18 +49,21 @@ MOST_BEAT, LEAST_BEAT = 10.0, 1.0
 
 
 class RemoteStream(PipeStream):
-    """The attach stream of a sandbox there. What is sent goes in frames, of which an empty one
-    says that we live."""
+    """The attach stream of a sandbox there, in frames: see ``frames.py``."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         super().__init__(process)
-        self._early, self._seconds = b"", MOST_BEAT
+        self._frames, self._came = Frames(), deque[bytes]()
+        self._carries, self._seconds = False, MOST_BEAT
+        self._lacked = 0
+        """How often it has lacked memory since this was last asked."""
         self._over = threading.Event()
 
     def begin(self, early: bytes, beat: float) -> None:
         """It carries a sandbox from here on, of which ``early`` has come already, and says each
         ``beat`` seconds that we live."""
-        self._early, self._seconds = early, beat
+        self._carries, self._seconds = True, beat
+        self._take(early)
         threading.Thread(target=self._beat, name="moat-beat", daemon=True).start()
 
     def send(self, data: bytes, timeout: float | None = None) -> None:
@@ -68,10 +74,31 @@ class RemoteStream(PipeStream):
         super().send(data, ANSWER_SECONDS)
 
     def receive(self, timeout: float | None = None) -> bytes:
-        if self._early:
-            early, self._early = self._early, b""
-            return early
-        return super().receive(timeout)
+        if not self._carries:
+            return super().receive(timeout)
+        give_up = None if timeout is None else time.monotonic() + timeout
+        while not self._came:
+            left = None if give_up is None else max(0.0, give_up - time.monotonic())
+            if timeout and left == 0.0:  # however many empty frames there are
+                raise TimeoutError("the sandbox says nothing")
+            if not (data := super().receive(left)):
+                return b""
+            self._take(data)
+        return self._came.popleft()
+
+    def _take(self, data: bytes) -> None:
+        try:
+            for frame in self._frames.feed(data):
+                if frame:
+                    self._came.append(frame)
+                else:
+                    self._lacked += 1
+        except ValueError:
+            self.kill()
+
+    def lacked_memory(self) -> bool:
+        lacked, self._lacked = self._lacked, 0
+        return lacked > 0
 
     def close(self) -> None:
         self._over.set()
@@ -141,6 +168,11 @@ class Connection:
         word, _, self._buffer = self._buffer.partition(MARK)[2].partition(b"\n")
         return word
 
+    @property
+    def is_there(self) -> bool:
+        """As far as can be known without a question; the program there waits for twice as long."""
+        return self.stream.runs and time.monotonic() - self.used < IDLE_SECONDS
+
     def close(self) -> None:
         self.stream.kill()
         self.stream.close()
@@ -149,12 +181,15 @@ class Connection:
 
     def ask(self, question: str, **arguments: Any) -> Any:
         """What is answered, as JSON has it."""
-        self._send(framed(pickled((question, arguments))))
+        self._question(question, arguments)
         return self._answer()
+
+    def _question(self, question: str, arguments: dict[str, Any]) -> None:
+        self._send(framed(pickled((question, arguments))))
 
     def put(self, question: str, pieces: Iterable[bytes], **arguments: Any) -> None:
         """Ask, with an archive behind the question."""
-        self._send(framed(pickled((question, arguments))))
+        self._question(question, arguments)
         pending = bytearray()
         for piece in pieces:
             pending += piece
@@ -168,7 +203,7 @@ class Connection:
 
     def get(self, question: str, **arguments: Any) -> Iterator[bytes]:
         """Ask for an archive; raises behind its last piece where it is not whole."""
-        self._send(framed(pickled((question, arguments))))
+        self._question(question, arguments)
         while piece := self._frame():
             yield piece
         self._answer()
@@ -243,16 +278,21 @@ def _bounded(words: str) -> str:
 
 # ---------------------------------------------------------------- those that wait for a question
 
-_idle: dict[tuple[str, ...], Connection] = {}
+_idle: dict[tuple[object, ...], Connection] = {}
 _lock = threading.Lock()
+
+
+def _key(argv: Sequence[str], environ: Mapping[str, str]) -> tuple[object, ...]:
+    """ssh goes by the environment, too, and a forked process has its parent's pipes."""
+    return os.getpid(), *argv, *sorted(environ.items())
 
 
 def taken(argv: Sequence[str], environ: Mapping[str, str], said: str) -> Connection:
     """A connection for the caller alone: one that waits, or a new one."""
     with _lock:
-        found = _idle.pop(tuple(argv), None)
+        found = _idle.pop(_key(argv, environ), None)
     if found is not None:
-        if time.monotonic() - found.used < IDLE_SECONDS:
+        if found.is_there:
             return found
         found.close()
     return Connection(argv, environ, said)
@@ -268,7 +308,7 @@ def idle(argv: Sequence[str], environ: Mapping[str, str], said: str) -> Iterator
         connection.close()  # what is on the way to us would be taken for the next answer
         raise
     with _lock:
-        before = _idle.pop(tuple(argv), None)
-        _idle[tuple(argv)] = connection
+        before = _idle.pop(_key(argv, environ), None)
+        _idle[_key(argv, environ)] = connection
     if before is not None:
         before.close()

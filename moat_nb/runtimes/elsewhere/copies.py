@@ -30,13 +30,15 @@ __all__ = ["Copies"]
 
 _NAME = re.compile(r"moat[.-][A-Za-z0-9._-]{1,200}")
 
-FILL = ("tar", "-C", "/", "-x", "-f", "-")
+OPEN = f"find {ARCHIVE_TOP} %s -exec chmod u+rwX {{}} ';' 2>/dev/null"
+"""What a sandbox has closed to itself would not come whole, and so never back, and nothing could be
+put there. find opens a directory once it has been opened up."""
+FILL = f"{OPEN % '-type d ! -perm -700'}; exec tar -x -f -"
 READ = (
-    *("sh", "-c"),
-    f"cd / && {{ chmod -R u+rwX {ARCHIVE_TOP} 2>/dev/null; exec tar -c -f - {ARCHIVE_TOP}; }}",
+    OPEN % r"\( -type d ! -perm -500 -o -type f ! -perm -400 \)"
+    + f"; exec tar -c -S -f - {ARCHIVE_TOP}"
 )
-"""What a sandbox has closed to itself would not come whole, and so never back; what chmod misses as
-it is removed, tar tells of."""
+"""-S: a file that a sandbox only says is large travels as what it holds."""
 
 
 class Copies:
@@ -122,7 +124,7 @@ class Copies:
             _refuse(stream, name, changing=True)
 
     @contextlib.contextmanager
-    def _sandboxed(self, name: str, command: tuple[str, ...]) -> Iterator[PipeStream]:
+    def _sandboxed(self, name: str, script: str) -> Iterator[PipeStream]:
         mount = Bind(source=str(self.directory(name)), target=f"/{ARCHIVE_TOP}")
         spec = ContainerSpec(
             name=f"moat-copy-{secrets.token_hex(4)}",
@@ -130,7 +132,7 @@ class Copies:
             project="",
             runtime="bubblewrap",
             image=None,
-            command=command,
+            command=("sh", "-c", script),
             user=self._user,
             env=(("PATH", "/usr/bin:/bin"), ("LC_ALL", "C.UTF-8")),
             workdir="/",

@@ -1,4 +1,7 @@
-"""Frames, in which the two ends talk until a sandbox's stream begins: a length, and so many bytes.
+"""Frames, in which the two ends talk: a length, and so many bytes.
+
+Of a sandbox's stream they are, too. An empty one says to the other machine that the launcher lives,
+and to the launcher that the sandbox has just lacked memory.
 
 What is here asks by name with pickled arguments, and what is there runs our own program; what comes
 back is JSON or bytes, and no part of it is believed to be short.
@@ -7,8 +10,9 @@ back is JSON or bytes, and no part of it is believed to be short.
 from __future__ import annotations
 
 import io
+import os
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -20,9 +24,12 @@ __all__ = [
     "PIECE",
     "SEND",
     "START",
+    "Frames",
+    "exactly",
     "framed",
     "pickled",
     "read_frame",
+    "write",
 ]
 
 HEADER = 4
@@ -72,3 +79,46 @@ def read_frame(read: Callable[[int], bytes]) -> bytes:
     if size > MOST_BYTES:
         raise ValueError(f"a frame of {size} bytes")
     return read(size)
+
+
+def exactly(descriptor: int, wait: Callable[[], None] = lambda: None) -> Callable[[int], bytes]:
+    """What reads so many bytes; EOFError at the end. ``wait`` is called before each read."""
+
+    def read(size: int) -> bytes:
+        data = bytearray()
+        while len(data) < size:
+            wait()
+            piece = os.read(descriptor, size - len(data))
+            if not piece:
+                raise EOFError
+            data += piece
+        return bytes(data)
+
+    return read
+
+
+def write(descriptor: int, data: bytes) -> None:
+    """All of it."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
+
+
+class Frames:
+    """Frames out of bytes that come in any pieces."""
+
+    def __init__(self) -> None:
+        self._pending = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """Those that are whole by now. ValueError for one that is too long."""
+        self._pending += data
+        while len(self._pending) >= HEADER:
+            size = int.from_bytes(self._pending[:HEADER], "big")
+            if size > MOST_BYTES:
+                raise ValueError(f"a frame of {size} bytes")
+            if len(self._pending) < HEADER + size:
+                return
+            frame = bytes(self._pending[HEADER : HEADER + size])
+            del self._pending[: HEADER + size]
+            yield frame

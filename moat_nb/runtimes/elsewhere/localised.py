@@ -8,7 +8,7 @@ from pathlib import Path
 
 from moat_nb.config.model import Config
 from moat_nb.host.machine import Host, User
-from moat_nb.planning.interpreter import with_interpreter
+from moat_nb.planning.interpreter import search_path, with_interpreter
 from moat_nb.planning.mounts import Bind, Mount, Volume, build
 from moat_nb.planning.spec import ContainerSpec
 
@@ -33,8 +33,7 @@ def localised(
 
     mounts = replace(spec.mounts, mounts=build(tuple(map(mount, spec.mounts))))
     place = "" if config is None else config.place("kernel.on")
-    programs = str(Path(host.executable).parent)
-    env = {"PATH": f"{programs}:/usr/local/bin:/usr/bin:/bin", **dict(spec.env)}
+    env = {"PATH": search_path(host), **dict(spec.env)}
     return replace(
         spec,
         runtime="bubblewrap",

@@ -151,7 +151,7 @@ class BubblewrapElsewhere(Runtime):
 
     def notices(self, spec: ContainerSpec, image: ImagePlan | None = None) -> tuple[str, ...]:
         if not self._may_ask:
-            asks = f"`moat-nb plan --runtime {self.where}` does"
+            asks = f"`moat-nb plan --runtime {self.on.wish}` does"
             return (f"{self.where} was not asked what it lacks: {asks}",)
         return tuple(f"{self.where}: {words}" for words in self._look(spec)["notices"])
 
@@ -175,16 +175,14 @@ class BubblewrapElsewhere(Runtime):
         self._refuse_unasked()
         connection = taken(self.argv, self._environ, self.where)
         try:
+            # First the note: what starts can be ended by it.
+            sockets = Path(dict(spec.kernel.labels)[SOCKETS_LABEL])
+            write_whole(sockets.parent / CARRIER, str(Owner.of(connection.stream.pid)))
             connection.ask("start", sandbox=spec, grace=self.on.grace)
         except BaseException:
             connection.close()
             raise
-        stream = connection.become_stream(self.on.grace)
-        carrier = Owner.of(stream.pid)
-        sockets = Path(dict(spec.kernel.labels)[SOCKETS_LABEL])
-        if carrier is not None:
-            write_whole(sockets.parent / CARRIER, str(carrier))
-        return SandboxStreams(kernel=stream)
+        return SandboxStreams(kernel=connection.become_stream(self.on.grace))
 
     def ask(self, question: str, **arguments: Any) -> Any:
         with self.connection() as connection:

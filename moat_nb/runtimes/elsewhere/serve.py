@@ -24,9 +24,9 @@ from moat_nb.planning.lacks import Lack
 from moat_nb.planning.mounts import Volume
 from moat_nb.planning.spec import ContainerSpec, SandboxSpec
 from moat_nb.runtimes.bubblewrap.runtime import Bubblewrap
-from moat_nb.runtimes.elsewhere.carry import carry, exactly
+from moat_nb.runtimes.elsewhere.carry import carry
 from moat_nb.runtimes.elsewhere.copies import Copies
-from moat_nb.runtimes.elsewhere.frames import ENDED, MARK, START, framed, read_frame
+from moat_nb.runtimes.elsewhere.frames import ENDED, MARK, START, exactly, framed, read_frame, write
 from moat_nb.runtimes.elsewhere.localised import localised
 
 __all__ = ["Server", "main"]
@@ -80,7 +80,7 @@ class Server:
             words = {"value": value}
         except (MoatError, OSError) as error:
             words = {"error": str(error)}
-        self._write(framed(json.dumps(words).encode()))
+        self._tell(json.dumps(words).encode())
 
     # -------- questions
 
@@ -145,27 +145,28 @@ class Server:
 
     def answer_get(self, name: str) -> None:
         try:
-            self._copies.get(name, lambda piece: self._write(framed(piece)))
+            self._copies.get(name, self._tell)
         finally:
-            self._write(framed(b""))
+            self._tell(b"")
 
     # -------- a sandbox
 
     def _start(self, sandbox: SandboxSpec, grace: float) -> None:
-        reaper = Reaper()
         with contextlib.ExitStack() as stack:
-            stack.callback(reaper.finish)
             try:
                 for mount in sandbox.kernel.mounts:
                     if isinstance(mount, Volume):
                         self._copies.have(mount.name)
                         self._copies.hold(mount.name, stack)
+                # The copy is in use until nothing is left of the sandbox.
+                reaper = Reaper()
+                stack.callback(reaper.finish)
                 spec = self._local(sandbox.kernel)
                 streams = self._runtime.start(SandboxSpec(kernel=spec), reaper)
             except (MoatError, OSError) as error:
-                self._write(framed(json.dumps({"error": str(error)}).encode()))
+                self._tell(json.dumps({"error": str(error)}).encode())
                 return
-            self._write(framed(json.dumps({"value": None}).encode()))
+            self._tell(json.dumps({"value": None}).encode())
             ended = carry(streams.kernel, self._source, self._sink, grace)
             sys.stderr.write(f"{ENDED}{ended}\n")
 
@@ -181,10 +182,8 @@ class Server:
         while piece := self._frame():
             yield piece
 
-    def _write(self, data: bytes) -> None:
-        rest = memoryview(data)
-        while rest:
-            rest = rest[os.write(self._sink, rest) :]
+    def _tell(self, data: bytes) -> None:
+        write(self._sink, framed(data))
 
 
 def _words(problem: Problem) -> dict[str, Any]:

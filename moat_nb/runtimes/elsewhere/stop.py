@@ -27,7 +27,8 @@ def is_running(state: SandboxState, sockets: Path, environ: Mapping[str, str]) -
 
 
 def end(state: SandboxState, sockets: Path, environ: Mapping[str, str]) -> bool:
-    """End the ssh; false when it had ended. Raises MoatError when it does not."""
+    """End the ssh; false when it had ended. Raises MoatError when it does not. The sandbox ends as
+    it hears of that: at once, or without a network within ``grace``."""
     import psutil
 
     carrier = _carrier(sockets)

@@ -13,10 +13,12 @@ from moat_nb.text.terminal import one_line
 __all__ = ["QUEUING", "argv_of", "hint_of", "waiting"]
 
 SSH = (
-    *("ssh", "-T", "-e", "none", "-o", "BatchMode=yes", "-o", "ConnectTimeout=15"),
+    *("ssh", "-T", "-a", "-x", "-e", "none", "-o", "ClearAllForwardings=yes"),
+    *("-o", "BatchMode=yes", "-o", "ConnectTimeout=15"),
     *("-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=2", "-o", "IPQoS=none"),
 )
-"""It asks nothing, and ends half a minute after the other machine."""
+"""It asks nothing, ends half a minute after the other machine, and takes nothing along that the
+user's settings would have every ssh take: no agent, no display, no ports."""
 
 EXPORTED = "HOME,USER,LOGNAME,PATH,LANG,XDG_DATA_HOME,XDG_CACHE_HOME"
 """Of the launcher's environment, which may hold secrets, no more goes to the node."""
@@ -34,14 +36,19 @@ def argv_of(on: OtherMachine, command: str) -> tuple[str, ...]:
     """What runs ``command``, a line for sh, there."""
     if on.slurm is not None:
         return (*SRUN, *_options(on.slurm), "sh", "-c", command)
-    host, _, port = on.ssh.partition(":")
-    by = ("-p", port) if port else ()
+    *by, host = _address(on)
     return (*SSH, *by, "--", host, command)
+
+
+def _address(on: OtherMachine) -> tuple[str, ...]:
+    """Words of ssh's, the host last."""
+    host, _, port = on.ssh.partition(":")
+    return ("-p", port, host) if port else (host,)
 
 
 def hint_of(on: OtherMachine) -> str:
     """How a user finds out why there is no answer."""
-    by = f"ssh {on.ssh.partition(':')[0]}" if on.slurm is None else "srun"
+    by = "srun" if on.slurm is not None else " ".join(("ssh", *_address(on)))
     return f"`{by} {on.python} -V` should answer without a question"
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -42,13 +44,22 @@ class Sandbox(AttachStream):
 @pytest.fixture
 def pipes() -> Iterator[tuple[int, int, int, int]]:
     """Of the launcher and of the sandbox's keeper: write, read, and the way back."""
-    ends = (*os.pipe(), *os.pipe())
-    yield ends[1], ends[0], ends[2], ends[3]
-    for descriptor in ends:
-        try:
-            os.close(descriptor)
-        except OSError:
-            continue
+    source, write = os.pipe()
+    read, sink = os.pipe()
+    kept = {end: os.fstat(end).st_ino for end in (write, source, read, sink)}
+
+    def close(end: int) -> None:
+        with contextlib.suppress(OSError):
+            if os.fstat(end).st_ino == kept[end]:  # not another's by now
+                os.close(end)
+
+    yield write, source, read, sink
+    close(write)
+    for thread in threading.enumerate():
+        if thread.name == "moat-carry":
+            thread.join()  # or it would read what the next test writes
+    for end in (source, read, sink):
+        close(end)
 
 
 def test_frames_are_carried_until_the_launcher_is_gone(pipes) -> None:
@@ -58,16 +69,44 @@ def test_frames_are_carried_until_the_launcher_is_gone(pipes) -> None:
         os.write(write, framed(data))
     os.close(write)
     assert carry(box, source, sink, 100) == "exit code 0 (its launcher is gone)"
-    assert box.heard == b"onetwo" and os.read(read, 100) == b"onetwo"
+    assert box.heard == b"onetwo"
+    assert os.read(read, 100) == framed(b"one") + framed(b"two")
 
 
-def test_silence_ends_it_and_a_beat_is_none(pipes, monkeypatch) -> None:
-    monkeypatch.setattr(carrying, "TICK_SECONDS", 0.01)
+class Clock:
+    """Stands for ``select``: each step of ``steps`` is a tick of silence, or a beat."""
+
+    def __init__(self, write: int, steps: str) -> None:
+        self._write, self.steps = write, iter(steps)
+
+    def select(self, source: list[int], *others: object) -> tuple[list[int], list[int], list[int]]:
+        if next(self.steps) == "-":
+            return [], [], []
+        os.write(self._write, framed(b""))
+        return source, [], []
+
+
+def test_silence_ends_it_and_a_beat_puts_that_off(pipes, monkeypatch) -> None:
     monkeypatch.setattr(carrying, "LEAVE_SECONDS", 0.0)
     write, source, _, sink = pipes
-    os.write(write, framed(b""))
-    words = carry(Sandbox(), source, sink, 0.03, leave=lambda code: None)
-    assert words == "exit code 0 (its launcher said nothing for 0.03 s)"
+    clock = Clock(write, "--b--b---and no further")
+    monkeypatch.setattr(carrying, "select", clock)
+    words = carry(Sandbox(), source, sink, 3 * carrying.TICK_SECONDS, leave=lambda code: None)
+    assert words == "exit code 0 (its launcher said nothing for 15 s)"
+    assert "".join(clock.steps) == "and no further"
+
+
+def test_the_launcher_is_told_of_memory_before_of_the_death(pipes) -> None:
+    write, source, read, sink = pipes
+
+    class Short(Sandbox):
+        def lacked_memory(self) -> bool:
+            return self.heard.endswith(b"died")
+
+    os.write(write, framed(b"died"))
+    os.close(write)
+    carry(Short(), source, sink, 100)
+    assert os.read(read, 100) == framed(b"") + framed(b"died")
 
 
 def test_a_launcher_that_reads_no_more_ends_it(pipes) -> None:

@@ -16,7 +16,7 @@ def test_a_plan_is_looked_at_there_with_its_places(config: Make, host, connect: 
     spec = plan_kernel(made, host, SSH).spec
     looked = connect().ask("look", spec=spec, config=made)
     (problem,) = (one for one in looked["problems"] if "base_image" in one["what"])
-    assert ":2:1" in problem["where"] or problem["where"].endswith("moat.yaml:1:1")
+    assert problem["where"] == made.place("base_image")
     user = f"user: {os.getuid()}:" if os.getuid() else "user: 5000:5000"
     assert looked["notices"][0].startswith(user)
 

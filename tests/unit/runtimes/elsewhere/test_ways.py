@@ -24,7 +24,7 @@ def test_a_job_has_what_the_file_asks_for_and_little_of_the_environment() -> Non
 
 def test_who_gets_no_answer_is_told_what_to_try() -> None:
     by_ssh = OtherMachine(ssh="me@gpu:22", python="python3.12")
-    assert hint_of(by_ssh) == "`ssh me@gpu python3.12 -V` should answer without a question"
+    assert hint_of(by_ssh) == "`ssh -p 22 me@gpu python3.12 -V` should answer without a question"
     assert hint_of(OtherMachine(slurm=SlurmJob())).startswith("`srun python3 -V` should")
 
 
