@@ -6,7 +6,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,27 +17,9 @@ from moat_nb.runtimes.docker.endpoint import endpoint_of
 from tests.egress.certificates import write_authority
 from tests.engine import PrivateEngine
 from tests.ordinary_user import ORDINARY
+from tests.sshd import sshd, write_ssh
 
 ADDRESS, TLS_PORT, SSH_PORT = "11.0.9.1", 2376, 2222
-
-SSHD = f"""\
-ListenAddress {ADDRESS}:{SSH_PORT}
-HostKey PLACE/host-key
-AuthorizedKeysFile PLACE/user-key.pub
-PidFile none
-StrictModes no
-UsePAM no
-PermitRootLogin prohibit-password
-"""
-SSH = f"""\
-Host gpu
-  HostName {ADDRESS}
-  Port {SSH_PORT}
-  User root
-  IdentityFile PLACE/user-key
-  UserKnownHostsFile PLACE/known
-  StrictHostKeyChecking accept-new
-"""
 
 RUN_SSHD = """\
 mount -t tmpfs moat-tests /run
@@ -94,7 +75,7 @@ def elsewhere(directory: Path, here: docker.DockerClient, image: str) -> Iterato
     directory.chmod(0o755)
     (directory / "run").mkdir()
     os.chown(directory / "run", ORDINARY.uid, ORDINARY.gid)
-    _write_keys(directory)
+    write_ssh(directory, ADDRESS, SSH_PORT)
     hosts, own = _certificates(directory)
     options = (
         *("--host", f"tcp://{ADDRESS}:{TLS_PORT}", "--tlsverify"),
@@ -108,7 +89,8 @@ def elsewhere(directory: Path, here: docker.DockerClient, image: str) -> Iterato
         client = docker.DockerClient(base_url=f"unix://{engine.socket}", timeout=300)
         undo.callback(client.close)
         client.api.load_image(here.api.get_image(image))
-        undo.enter_context(_sshd(engine, directory))
+        before = (*engine.on_its_machine, "unshare", "--mount", "sh", "-euc", RUN_SSHD, "sshd")
+        undo.enter_context(sshd(directory, before))
         made = Elsewhere(engine=engine, client=client, image=image, directory=directory)
         undo.callback(_end_forwarders, made)
         yield made
@@ -123,41 +105,6 @@ def _certificates(directory: Path) -> tuple[Path, Path]:
     for name in ("cert.pem", "key.pem"):
         shutil.copyfile(own, client / name)
     return hosts, own
-
-
-def _write_keys(directory: Path) -> None:
-    for name in ("host-key", "user-key"):
-        words = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(directory / name)]
-        subprocess.run(words, check=True)
-    for name, text in (("sshd_config", SSHD), ("ssh_config", SSH)):
-        (directory / name).write_text(text.replace("PLACE", str(directory)))
-    # It takes no file from the environment, and a user's own is in the user's home.
-    program = directory / "bin" / "ssh"
-    program.parent.mkdir()
-    real = shutil.which("ssh")
-    program.write_text(f'#!/bin/sh\nexec {real} -F "{directory}/ssh_config" "$@"\n')
-    program.chmod(0o755)
-
-
-@contextlib.contextmanager
-def _sshd(engine: PrivateEngine, directory: Path) -> Iterator[None]:
-    sshd = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin")
-    assert sshd is not None
-    serve = (sshd, "-D", "-e", "-f", str(directory / "sshd_config"))
-    argv = [*engine.on_its_machine, "unshare", "--mount", "sh", "-euc", RUN_SSHD, "sshd", *serve]
-    with (directory / "sshd.log").open("wb") as log:
-        process = subprocess.Popen(
-            ["setpriv", "--pdeathsig", "SIGKILL", *argv], stdin=subprocess.DEVNULL, stderr=log
-        )
-    with process:
-        try:
-            give_up = time.monotonic() + 60
-            while b"Server listening" not in (directory / "sshd.log").read_bytes():
-                assert process.poll() is None and time.monotonic() < give_up
-                time.sleep(0.05)
-            yield
-        finally:
-            process.kill()
 
 
 def _end_forwarders(made: Elsewhere) -> None:

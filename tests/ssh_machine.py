@@ -7,36 +7,16 @@ import contextlib
 import os
 import shlex
 import shutil
-import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.launchers_elsewhere import in_network_of
 from tests.ordinary_user import ORDINARY, command
+from tests.sshd import sshd, write_program, write_ssh
 
 PORT = 2222
-
-SSHD = f"""\
-ListenAddress 127.0.0.1:{PORT}
-HostKey PLACE/host-key
-AuthorizedKeysFile PLACE/user-key.pub
-PidFile none
-StrictModes no
-UsePAM no
-PermitRootLogin prohibit-password
-SetEnv XDG_DATA_HOME=PLACE/root/data XDG_CACHE_HOME=PLACE/root/cache
-"""
-SSH = f"""\
-Host gpu
-  HostName 127.0.0.1
-  Port {PORT}
-  User root
-  IdentityFile PLACE/user-key
-  UserKnownHostsFile PLACE/known
-  StrictHostKeyChecking accept-new
-"""
 
 BEGIN = """\
 ip link set lo up
@@ -76,8 +56,7 @@ class SshMachine:
             "XDG_RUNTIME_DIR": f"{self.directory}/home",
             "XDG_DATA_HOME": f"{self.directory}/home/data",
         }
-        enter = ["nsenter", "--net", f"--target={self.pid}", "env", "-u", "DOCKER_HOST"]
-        return [*enter, *(f"{name}={value}" for name, value in own.items())]
+        return in_network_of(self.pid, own)
 
     def python(self, user: str) -> str:
         """What kernels there run on, as ``root`` or as an ordinary ``user``."""
@@ -102,46 +81,20 @@ def ssh_machine(directory: Path) -> Iterator[SshMachine]:
     for name in ("bin", "home", "root", "user"):
         (directory / name).mkdir()
     os.chown(directory / "user", ORDINARY.uid, ORDINARY.gid)
-    _write_files(directory)
-    sshd = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin")
-    assert sshd is not None
-    serve = (sshd, "-D", "-e", "-f", str(directory / "sshd_config"))
+    data = f"XDG_DATA_HOME={directory}/root/data XDG_CACHE_HOME={directory}/root/cache"
+    write_ssh(directory, "127.0.0.1", PORT, more=f"SetEnv {data}")
+    _write_python(directory)
     begin = ("sh", "-euc", BEGIN, "begin", str(directory), str(directory.parent))
-    with (directory / "sshd.log").open("wb") as log:
-        process = subprocess.Popen(
-            ["setpriv", "--pdeathsig", "SIGKILL", "unshare", "--net", "--mount", *begin, *serve],
-            stdin=subprocess.DEVNULL,
-            stderr=log,
-        )
-    with process:
-        try:
-            give_up = time.monotonic() + 60
-            while b"Server listening" not in (directory / "sshd.log").read_bytes():
-                assert process.poll() is None and time.monotonic() < give_up
-                time.sleep(0.05)
+    try:
+        with sshd(directory, ("unshare", "--net", "--mount", *begin)) as process:
             yield SshMachine(directory=directory, pid=process.pid)
-        finally:
-            process.kill()
-    shutil.rmtree(directory)
+    finally:
+        shutil.rmtree(directory)
 
 
-def _write_files(directory: Path) -> None:
-    for name in ("host-key", "user-key"):
-        words = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(directory / name)]
-        subprocess.run(words, check=True)
-    for name, text in (("sshd_config", SSHD), ("ssh_config", SSH)):
-        (directory / name).write_text(text.replace("PLACE", str(directory)))
-    # It takes no file from the environment, and a user's own is in the user's home.
-    _program(
-        directory / "bin" / "ssh",
-        f'#!/bin/sh\nexec {shutil.which("ssh")} -F "{directory}/ssh_config" "$@"\n',
-    )
+def _write_python(directory: Path) -> None:
+    """Of an ordinary user, as whom nobody can log in: sshd knows users by name."""
     words, env = command([sys.executable])
     revealed = "\n".join(f"export {name}={shlex.quote(value)}" for name, value in env.items())
     text = AS_ORDINARY.replace("PLACE", str(directory)).replace("REVEALED", revealed)
-    _program(directory / "bin" / "python-of-user", text.replace("WORDS", shlex.join(words)))
-
-
-def _program(path: Path, text: str) -> None:
-    path.write_text(text)
-    path.chmod(0o755)
+    write_program(directory / "bin" / "python-of-user", text.replace("WORDS", shlex.join(words)))

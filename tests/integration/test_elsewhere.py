@@ -17,20 +17,12 @@ from tests.conftest import Engine, Project
 from tests.engine_elsewhere import Elsewhere, elsewhere
 from tests.integration.conftest import wait_until
 from tests.integration.test_sidecars import REDIS
-from tests.ordinary_user import ORDINARY, command
+from tests.launchers_elsewhere import BOX, KERNEL, LOOK, finished, write_files
+from tests.ordinary_user import command
 
 pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="only root can make a machine")
 
 WAYS = pytest.mark.parametrize("way", ["ssh", "tls"])
-
-LOOK = """\
-import os, subprocess
-print(sorted(os.listdir('.')), sorted(os.listdir('node_modules')))
-print(oct(os.stat('node_modules').st_mode & 0o7777), os.getuid() != 0)
-open('node_modules/program', 'w').write('#!/bin/sh\\necho native')
-os.chmod('node_modules/program', 0o755)
-print(subprocess.run(['node_modules/program'], capture_output=True, text=True).stdout)
-"""
 
 
 @pytest.fixture(scope="module")
@@ -48,11 +40,7 @@ def there(far: Elsewhere, project: Project) -> Iterator[Project]:
         text = f"name: far\nbase_image: {far.image}\nnetwork: {{policy: none}}\n"
         text += "mounts: [{source: ., target: /workspace, exclude: [node_modules, secret.txt]}]\n"
         made.append(project(text + "".join(f"{key}: {value}\n" for key, value in more.items())))
-        for name in ("kept.txt", "secret.txt", "gone.txt", "node_modules/host.js", "src/a.py"):
-            (made[-1] / name).parent.mkdir(exist_ok=True)
-            (made[-1] / name).write_text(f"{name} of the host\n")
-        for path in (made[-1], *made[-1].rglob("*")):
-            os.chown(path, ORDINARY.uid, ORDINARY.gid)
+        write_files(made[-1])
         return made[-1]
 
     yield make
@@ -75,15 +63,6 @@ def python(far: Elsewhere, way: str, *words: str) -> list[str]:
 
 def moat_nb(far: Elsewhere, way: str, *words: str) -> list[str]:
     return python(far, way, "-m", "moat_nb", *words)
-
-
-def finished(words: list[str], project: Path, code: int) -> tuple[str, str]:
-    """The stdout and the stderr of a launcher that was started in ``project``."""
-    done = subprocess.run(
-        words, capture_output=True, text=True, cwd=project, timeout=300, check=False
-    )
-    assert done.returncode == code, done.stdout + done.stderr
-    return done.stdout, done.stderr
 
 
 def run(far: Elsewhere, way: str, project: Path, *words: str, code: int = 0) -> str:
@@ -121,21 +100,6 @@ def test_a_project_is_copied_there_without_its_excludes_and_brought_back(far, th
     assert "there is a copy at" in told and "DOCKER_HOST=" in told
     run(far, way, project, "discard", "--yes")
     assert far.volumes == []
-
-
-KERNEL = """
-from jupyter_client.manager import start_new_kernel
-from moat_nb.cli.main import main
-
-assert main(["install"]) == 0
-manager, client = start_new_kernel(kernel_name="moat-far", startup_timeout=120)
-client.execute_interactive("n = 7; open('made', 'w').write('1')", timeout=60)
-manager.restart_kernel(now=True)
-client.wait_for_ready(timeout=120)
-client.execute_interactive("import os; print(os.listdir('.'), 'n' in dir())", timeout=60)
-client.stop_channels()
-manager.shutdown_kernel()
-"""
 
 
 @WAYS
@@ -182,34 +146,11 @@ def test_two_sandboxes_of_a_project_work_on_one_copy(far, there) -> None:
         assert first.communicate(timeout=100)[0] == "both\n"
 
 
-BOX = f"""
-import http.client, sys, time
-from moat_nb import Sandbox
-
-with Sandbox.launch(".", approve=lambda demands: True) as box:
-    print(box.run([sys.argv[1], "-c", {REDIS!r}], check=True).stdout)
-    server = box.spawn([sys.argv[1], "-m", "http.server", "3000"])
-    (url,) = box.urls.values()
-    host, port = url.removeprefix("http://").rstrip("/").split(":")
-    for _ in range(600):
-        try:
-            connection = http.client.HTTPConnection("127.0.0.1", int(port), timeout=60)
-            connection.request("GET", "/kept.txt", headers={{"Host": f"{{host}}:{{port}}"}})
-            answer = connection.getresponse()
-            if answer.status == 200:  # the server there may not listen yet
-                print(answer.read())
-                break
-        except OSError:
-            pass
-        time.sleep(0.1)
-"""
-
-
 def test_a_service_and_a_port_of_a_sandbox_there_are_reached(far, there, engine, services) -> None:
     far.client.api.load_image(engine.client.api.get_image(services.redis))
     keys = {"dependencies": "[redis@7]", "ports": "{web: 3000}"}
     project = there(**keys, services=f"{{redis: {{image: '{services.redis}'}}}}")
-    out, _ = finished(python(far, "tls", "-c", BOX, "python3"), project, 0)
+    out, _ = finished(python(far, "tls", "-c", BOX, "python3", REDIS), project, 0)
     assert "$1" in out and "kept.txt of the host" in out
 
 

@@ -6,7 +6,6 @@ import contextlib
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,8 +15,15 @@ import pytest
 
 from tests.conftest import Project
 from tests.integration.conftest import wait_until
-from tests.integration.test_elsewhere import LOOK
-from tests.ordinary_user import ORDINARY
+from tests.launchers_elsewhere import (
+    BOX,
+    KERNEL,
+    LOOK,
+    finished,
+    processes_of,
+    started,
+    write_files,
+)
 from tests.ssh_machine import SshMachine, ssh_machine
 
 pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="only root can make a machine")
@@ -45,20 +51,13 @@ class There:
     def words(self, *words: str) -> list[str]:
         return [*self._here, "-m", "moat_nb", *words]
 
-    def python(self, program: str, code: int = 0) -> tuple[str, str]:
-        return self._done([*self._here, "-c", program], code)
+    def python(self, program: str, *more: str) -> str:
+        return finished([*self._here, "-c", program, *more], self.project, 0)[0]
 
     def run(self, *words: str, code: int = 0) -> str:
         """What `moat-nb` prints here; what it says of its failure too."""
-        out, err = self._done(self.words(*words), code)
+        out, err = finished(self.words(*words), self.project, code)
         return out + (err if code else "")
-
-    def _done(self, words: list[str], code: int) -> tuple[str, str]:
-        done = subprocess.run(
-            words, capture_output=True, text=True, cwd=self.project, timeout=300, check=False
-        )
-        assert done.returncode == code, done.stdout + done.stderr
-        return done.stdout, done.stderr
 
     @property
     def kept(self) -> Path:
@@ -87,11 +86,7 @@ def there(machine: SshMachine, project: Project) -> Iterator[type]:
         text = f"name: far\nnetwork: {{policy: none}}\nkernel: {{on: {on}}}\n"
         text += "mounts: [{source: ., target: /workspace, exclude: [node_modules, secret.txt]}]\n"
         directory = project(text + "".join(f"{key}: {value}\n" for key, value in more.items()))
-        for name in ("kept.txt", "secret.txt", "gone.txt", "node_modules/host.js", "src/a.py"):
-            (directory / name).parent.mkdir(exist_ok=True)
-            (directory / name).write_text(f"{name} of the host\n")
-        for path in (directory, *directory.rglob("*")):
-            os.chown(path, ORDINARY.uid, ORDINARY.gid)
+        write_files(directory)
         made.append(There(machine, directory, user))
         if approved:
             made[-1].run("allow", "--yes")
@@ -134,10 +129,11 @@ def test_what_a_sandbox_puts_in_the_way_leads_nowhere_there(there) -> None:
     far = there("root")
     outside = far.machine.directory / "root" / "outside"
     outside.mkdir()
-    script = f"rm -r src && ln -s {outside} src && ln -s {outside}/x kept.txt 2>/dev/null; ls"
+    script = f"rm -r src kept.txt && ln -s {outside} src && ln -s {outside}/x kept.txt"
     far.run("run", "--", "sh", "-c", script)
-    (far.project / "src" / "new.py").write_text("new\n")
-    far.run("run", "--", "ls")
+    for name in ("src/new.py", "kept.txt"):
+        (far.project / name).write_text("new\n")
+    far.run("run", "--", "sh", "-c", "ls -l src kept.txt")
     assert list(outside.iterdir()) == []
     far.run("discard", "--yes")
     outside.rmdir()
@@ -154,80 +150,37 @@ def test_what_a_sandbox_has_closed_comes_back_too_and_the_next_one_starts(there,
     assert (far.project / "d/f").read_text() == "x\n"
 
 
-KERNEL = """
-from jupyter_client.manager import start_new_kernel
-from moat_nb.cli.main import main
-
-assert main(["install"]) == 0
-manager, client = start_new_kernel(kernel_name="moat-far", startup_timeout=120)
-client.execute_interactive("n = 7; open('made', 'w').write('1')", timeout=60)
-manager.restart_kernel(now=True)
-client.wait_for_ready(timeout=120)
-client.execute_interactive("import os; print(os.listdir('.'), 'n' in dir())", timeout=60)
-client.execute_interactive("print(len('x' * 10**7), 'y' * 10**6)", timeout=60)
-client.stop_channels()
-manager.shutdown_kernel()
-"""
-
-
 @USERS
 def test_a_kernel_that_a_client_starts_and_restarts_runs_there(there, user) -> None:
-    out, _ = there(user).python(KERNEL)
+    out = there(user).python(KERNEL)
     assert "'made'" in out and "] False" in out and "10000000 yyy" in out
 
 
-BOX = """
-import http.client, time
-from moat_nb import Sandbox
+def test_a_program_that_met_the_memory_limit_there_is_told_of_it(there) -> None:
+    far = there("root", container="{memory: 256}")
+    said = far.run("run", "--", "python3", "-c", "x = b'1' * (1 << 30)", code=137)
+    assert "out of memory" in said and "container.memory" in said
 
-with Sandbox.launch(".", approve=lambda demands: True) as box:
-    server = box.spawn(["python3", "-m", "http.server", "3000"])
-    (url,) = box.urls.values()
-    host, port = url.removeprefix("http://").rstrip("/").split(":")
-    for _ in range(600):
-        try:
-            connection = http.client.HTTPConnection("127.0.0.1", int(port), timeout=60)
-            connection.request("GET", "/kept.txt", headers={"Host": f"{host}:{port}"})
-            answer = connection.getresponse()
-            if answer.status == 200:  # the server there may not listen yet
-                print(answer.read())
-                break
-        except OSError:
-            pass
-        time.sleep(0.1)
-"""
+
+def test_a_file_that_only_says_it_is_large_keeps_nobody_waiting(there) -> None:
+    far = there("root")
+    script = "truncate -s 1000T large || truncate -s 10T large; echo 1 > small; chmod 444 small"
+    far.run("run", "--", "sh", "-c", script)
+    assert "small" in far.run("diff", "--names")
+    assert far.run("run", "--", "stat", "-c", "%a", "small") == "444\n"
+    far.run("pull", "small")
+    assert (far.project / "small").read_text() == "1\n"
 
 
 def test_a_port_of_a_sandbox_there_is_reached_here(there) -> None:
-    out, _ = there("user", ports="{web: 3000}").python(BOX)
+    out = there("user", ports="{web: 3000}").python(BOX, "python3")
     assert "kept.txt of the host" in out
-
-
-@contextlib.contextmanager
-def started(far: There) -> Iterator[subprocess.Popen[str]]:
-    """A `moat-nb run` whose sandbox runs; killed at the end."""
-    script = "echo runs; sleep 1000"
-    with subprocess.Popen(
-        far.words("run", "--", "sh", "-c", script),
-        cwd=far.project,
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    ) as launcher:
-        try:
-            assert launcher.stdout is not None
-            assert launcher.stdout.readline() == "runs\n"
-            assert far.running
-            yield launcher
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(launcher.pid, signal.SIGKILL)
 
 
 @USERS
 def test_nothing_runs_there_of_a_launcher_that_was_killed(there, user) -> None:
     far = there(user)
-    with started(far):
+    with started(far.words(), far.project):
         pass
     assert wait_until(lambda: far.running == [], seconds=60)
     far.run("discard", "--yes")  # nothing holds the copy
@@ -236,34 +189,20 @@ def test_nothing_runs_there_of_a_launcher_that_was_killed(there, user) -> None:
 
 def test_a_launcher_that_says_nothing_for_the_grace_has_nothing_there(there) -> None:
     far = there("root")
-    with started(far) as launcher:
-        stopped = _of_group(launcher.pid)
+    with started(far.words(), far.project) as launcher:
+        stopped = processes_of(launcher)
         try:
-            for pid in stopped:
-                os.kill(pid, signal.SIGSTOP)
+            for process in stopped:
+                process.suspend()
             assert wait_until(lambda: far.running == [], seconds=60)
         finally:
-            for pid in stopped:
-                os.kill(pid, signal.SIGKILL)  # one that is stopped outlives its parent
-
-
-def _of_group(leader: int) -> list[int]:
-    """All processes of a launcher's: ssh has a session of its own."""
-    found = subprocess.run(["ps", "-eo", "pid,ppid"], capture_output=True, text=True, check=True)
-    children: dict[int, list[int]] = {}
-    for line in found.stdout.splitlines()[1:]:
-        pid, parent = map(int, line.split())
-        children.setdefault(parent, []).append(pid)
-    every, pending = [], [leader]
-    while pending:
-        every.append(pending.pop())
-        pending += children.get(every[-1], [])
-    return every
+            for process in stopped:
+                process.kill()  # one that is stopped outlives its parent
 
 
 def test_a_sandbox_there_is_listed_and_stopped_by_another_process(there) -> None:
     far = there("root")
-    with started(far) as launcher:
+    with started(far.words(), far.project) as launcher:
         assert re.search(r"far +running .* ssh ", far.run("ps"))
         assert "stopped" in far.run("stop", str(far.project))
         assert wait_until(lambda: far.running == [], seconds=60)

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.launchers_elsewhere import in_network_of
+
 ADDRESS = "11.0.8.1"
 
 CONF = f"""\
@@ -60,8 +62,7 @@ class Cluster:
             "XDG_CACHE_HOME": f"{self.directory}/home/cache",
             "JUPYTER_DATA_DIR": f"{self.directory}/home/jupyter",
         }
-        enter = ["nsenter", "--net", f"--target={self.pid}", "env", "-u", "DOCKER_HOST"]
-        return [*enter, *(f"{name}={value}" for name, value in own.items())]
+        return in_network_of(self.pid, own)
 
     def slurm(self, *words: str) -> str:
         done = subprocess.run(

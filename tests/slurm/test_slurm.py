@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -15,7 +13,7 @@ import pytest
 
 from tests.conftest import Project
 from tests.integration.conftest import wait_until
-from tests.ordinary_user import ORDINARY
+from tests.launchers_elsewhere import KERNEL, finished, processes_of, started, write_files
 from tests.slurm.cluster import Cluster, cluster
 
 pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="only root can make a cluster")
@@ -35,12 +33,10 @@ def there(slurm: Cluster, project: Project) -> Iterator[Make]:
 
     def make(options: str = "{}") -> Path:
         on = f"{{slurm: {options}, python: {sys.executable}, grace: 10}}"
-        text = f"name: job\nnetwork: {{policy: none}}\nkernel: {{on: {on}}}\n"
+        text = f"name: far\nnetwork: {{policy: none}}\nkernel: {{on: {on}}}\n"
         text += "mounts: [{source: ., target: /workspace, exclude: [node_modules]}]\n"
         made = project(text)
-        (made / "kept.txt").write_text("kept\n")
-        for path in (made, *made.iterdir()):
-            os.chown(path, ORDINARY.uid, ORDINARY.gid)
+        write_files(made)
         moat_nb(slurm, made, "allow", "--yes")
         return made
 
@@ -54,14 +50,6 @@ def words(slurm: Cluster, *more: str) -> list[str]:
 
 def moat_nb(slurm: Cluster, project: Path, *more: str, code: int = 0) -> tuple[str, str]:
     return finished(words(slurm, "-m", "moat_nb", *more), project, code)
-
-
-def finished(argv: list[str], project: Path, code: int = 0) -> tuple[str, str]:
-    done = subprocess.run(
-        argv, capture_output=True, text=True, cwd=project, timeout=300, check=False
-    )
-    assert done.returncode == code, done.stdout + done.stderr
-    return done.stdout, done.stderr
 
 
 def test_the_demo_proves_on_a_node_what_it_proves_here_and_leaves_nothing(
@@ -78,31 +66,16 @@ def test_the_jobs_memory_is_the_nodes_and_what_changed_comes_back(
 ) -> None:
     project = there("{partition: all, mem: 1000, time: '10', cpus: 1}")
     out, err = moat_nb(slurm, project, "run", "--", "sh", "-c", "cat kept.txt; echo 1 > made")
-    assert out == "kept\n" and "500 MiB" in err
+    assert out == "kept.txt of the host\n" and "500 MiB" in err
     assert "made" in moat_nb(slurm, project, "diff", "--names")[0]
     moat_nb(slurm, project, "pull")
     assert (project / "made").read_text() == "1\n"
 
 
-KERNEL = """
-from jupyter_client.manager import start_new_kernel
-from moat_nb.cli.main import main
-
-assert main(["install"]) == 0
-manager, client = start_new_kernel(kernel_name="moat-job", startup_timeout=120)
-client.execute_interactive("n = 7; open('made', 'w').write('1')", timeout=60)
-manager.restart_kernel(now=True)
-client.wait_for_ready(timeout=120)
-client.execute_interactive("import os; print(os.listdir('.'), 'n' in dir())", timeout=60)
-client.stop_channels()
-manager.shutdown_kernel()
-"""
-
-
 def test_a_kernel_that_a_client_starts_and_restarts_runs_on_a_node(
     slurm: Cluster, there: Make
 ) -> None:
-    out, _ = finished(words(slurm, "-c", KERNEL), there())
+    out, _ = finished(words(slurm, "-c", KERNEL), there(), 0)
     assert "'made'" in out and "] False" in out
 
 
@@ -129,28 +102,8 @@ def test_what_slurm_refuses_and_what_a_job_waits_for_are_told(slurm: Cluster, th
             slurm.slurm("scancel", "--name=sleep")
 
 
-@contextlib.contextmanager
-def started(slurm: Cluster, project: Path) -> Iterator[subprocess.Popen[str]]:
-    """A `moat-nb run` whose sandbox runs; killed at the end."""
-    with subprocess.Popen(
-        words(slurm, "-m", "moat_nb", "run", "--", "sh", "-c", "echo runs; sleep 1000"),
-        cwd=project,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    ) as launcher:
-        try:
-            assert launcher.stdout is not None
-            assert launcher.stdout.readline() == "runs\n"
-            yield launcher
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(launcher.pid, signal.SIGKILL)
-
-
 def test_scancel_ends_the_sandbox_in_words(slurm: Cluster, there: Make) -> None:
-    with started(slurm, there()) as launcher:
+    with started(words(slurm, "-m", "moat_nb"), there()) as launcher:
         (job,) = slurm.jobs
         slurm.slurm("scancel", job.split()[0])
         _, err = launcher.communicate(timeout=60)
@@ -159,23 +112,15 @@ def test_scancel_ends_the_sandbox_in_words(slurm: Cluster, there: Make) -> None:
 
 def test_a_job_whose_srun_was_killed_ends_within_the_grace(slurm: Cluster, there: Make) -> None:
     """Both of srun's processes: the step would live on, with its stdin open."""
-    with started(slurm, there()) as launcher:
-        children = Path(f"/proc/{launcher.pid}/task").glob("*/children")
-        pending = [pid for path in children for pid in path.read_text().split()]
-        sruns = []
-        while pending:
-            pid = pending.pop()
-            if Path(f"/proc/{pid}/comm").read_text() == "srun\n":
-                sruns.append(int(pid))
-            for path in Path(f"/proc/{pid}/task").glob("*/children"):
-                pending += path.read_text().split()
+    with started(words(slurm, "-m", "moat_nb"), there()) as launcher:
+        sruns = [process for process in processes_of(launcher) if process.name() == "srun"]
         assert sruns
-        for pid in sruns:
-            os.kill(pid, signal.SIGKILL)
+        for process in sruns:
+            process.kill()
         assert wait_until(lambda: slurm.jobs == [], seconds=100), slurm.jobs
 
 
 def test_nothing_runs_of_a_launcher_that_was_killed(slurm: Cluster, there: Make) -> None:
-    with started(slurm, there()):
+    with started(words(slurm, "-m", "moat_nb"), there()):
         pass
     assert wait_until(lambda: slurm.jobs == [], seconds=100), slurm.jobs
