@@ -32,6 +32,7 @@ class Capabilities:
     memory: int | None = None
     """Bytes of RAM there; None where it is this machine's, or is not known."""
     cpus: int | None = None
+    """The same of its processors."""
     unasked: bool = False
     """Only a file names that machine, and nobody has approved it: nothing was asked of it."""
 

@@ -123,8 +123,8 @@ class RemoteStream(PipeStream):
 class Connection:
     """Methods raise StartError. Used by one thread at a time."""
 
-    def __init__(self, argv: Sequence[str], environ: Mapping[str, str], said: str) -> None:
-        self.said, self._environ = said, environ
+    def __init__(self, argv: Sequence[str], environ: Mapping[str, str], where: str) -> None:
+        self.where, self._environ = where, environ
         self._buffer, self._queued = b"", argv[0] == QUEUING
         self.used = time.monotonic()
         self.stream = RemoteStream(spawn(argv, environ))
@@ -141,7 +141,7 @@ class Connection:
             self._send(framed(packed().archive()))
             word = self._word(time.monotonic() + ANSWER_SECONDS)
         if word != START:
-            raise StartError(f"{self.said}: our program there said {one_line(repr(word))}")
+            raise StartError(f"{self.where}: our program there said {one_line(repr(word))}")
 
     def _wait_in_queue(self) -> None:
         """Until something comes, as long as Slurm says that it waits."""
@@ -155,7 +155,7 @@ class Connection:
                     return
                 if reason != told:
                     told = reason
-                    LOGGER.warning("%s: %s", self.said, reason)
+                    LOGGER.warning("%s: %s", self.where, reason)
                 continue
             if not self._buffer:
                 raise self._lost(None)
@@ -163,7 +163,7 @@ class Connection:
     def _word(self, until: float) -> bytes:
         while b"\n" not in self._buffer.partition(MARK)[2]:
             if len(self._buffer) > MOST_NOISE:
-                raise StartError(f"{self.said}: its shell prints without an end")
+                raise StartError(f"{self.where}: its shell prints without an end")
             self._more(until - time.monotonic())
         word, _, self._buffer = self._buffer.partition(MARK)[2].partition(b"\n")
         return word
@@ -221,10 +221,10 @@ class Connection:
             answer = json.loads(self._frame())
             error = answer.get("error")
         except (ValueError, AttributeError, RecursionError) as wrong:
-            raise StartError(f"{self.said}: its answer is none: {wrong}") from wrong
+            raise StartError(f"{self.where}: its answer is none: {wrong}") from wrong
         self.used = time.monotonic()
         if error is not None:
-            raise StartError(f"{self.said}: {_bounded(str(error))}")
+            raise StartError(f"{self.where}: {_bounded(str(error))}")
         return answer.get("value")
 
     def _send(self, data: bytes) -> None:
@@ -237,7 +237,7 @@ class Connection:
         try:
             return read_frame(self._exactly)
         except ValueError as error:
-            raise StartError(f"{self.said}: {error}") from error
+            raise StartError(f"{self.where}: {error}") from error
 
     def _exactly(self, size: int) -> bytes:
         until = time.monotonic() + ANSWER_SECONDS
@@ -263,8 +263,8 @@ class Connection:
 
     def _lost(self, error: OSError | None) -> StartError:
         if isinstance(error, TimeoutError):
-            return StartError(f"{self.said}: it does not answer")
-        return StartError(f"{self.said}: {_bounded(self.stream.last_words())}")
+            return StartError(f"{self.where}: it does not answer")
+        return StartError(f"{self.where}: {_bounded(self.stream.last_words())}")
 
 
 MOST_WORDS = 2000
@@ -287,7 +287,7 @@ def _key(argv: Sequence[str], environ: Mapping[str, str]) -> tuple[object, ...]:
     return os.getpid(), *argv, *sorted(environ.items())
 
 
-def taken(argv: Sequence[str], environ: Mapping[str, str], said: str) -> Connection:
+def taken(argv: Sequence[str], environ: Mapping[str, str], where: str) -> Connection:
     """A connection for the caller alone: one that waits, or a new one."""
     with _lock:
         found = _idle.pop(_key(argv, environ), None)
@@ -295,13 +295,13 @@ def taken(argv: Sequence[str], environ: Mapping[str, str], said: str) -> Connect
         if found.is_there:
             return found
         found.close()
-    return Connection(argv, environ, said)
+    return Connection(argv, environ, where)
 
 
 @contextlib.contextmanager
-def idle(argv: Sequence[str], environ: Mapping[str, str], said: str) -> Iterator[Connection]:
+def idle(argv: Sequence[str], environ: Mapping[str, str], where: str) -> Iterator[Connection]:
     """A connection to ask by, which waits for the next question afterwards."""
-    connection = taken(argv, environ, said)
+    connection = taken(argv, environ, where)
     try:
         yield connection
     except BaseException:
