@@ -8,7 +8,7 @@ PY := $(VENV)/bin/python
 # long one. The slowest are listed at the end.
 PARALLEL := --numprocesses=4 --dist=loadgroup --durations=20
 
-.PHONY: demo unit test check test-conformance test-engines test-stream test-grading test-hub test-scale test-slurm fuzz lint clean
+.PHONY: demo unit test check test-conformance test-engines test-stream test-grading test-hub test-scale test-slurm test-kubernetes fuzz lint clean
 
 demo: $(VENV)/.demo
 	@sh .ci/need bwrap:bubblewrap
@@ -20,7 +20,7 @@ unit: check
 
 test: check
 	@sh .ci/need bwrap:bubblewrap chromium:chromium dockerd:docker.io mmdebstrap:mmdebstrap slirp4netns:slirp4netns ip:iproute2 nsenter:util-linux curl:curl git:git node:nodejs npm:npm ssh:openssh-client sshd:openssh-server
-	MOAT_TEST_ATTACKS=docs/security.md $(VENV)/bin/pytest --ignore=tests/conformance --ignore=tests/grading --ignore=tests/hub --ignore=tests/slurm $(PARALLEL)
+	MOAT_TEST_ATTACKS=docs/security.md $(VENV)/bin/pytest --ignore=tests/conformance --ignore=tests/grading --ignore=tests/hub --ignore=tests/slurm --ignore=tests/kubernetes $(PARALLEL)
 
 check: $(VENV)/.test
 	@$(PY) -m compileall -q moat_nb
@@ -57,6 +57,11 @@ test-hub: $(VENV)/.test
 test-slurm: $(VENV)/.test
 	@sh .ci/need bwrap:bubblewrap slurmctld:slurmctld slurmd:slurmd srun:slurm-client munged:munge ip:iproute2 nsenter:util-linux setpriv:util-linux
 	$(VENV)/bin/pytest tests/slurm
+
+# A Kubernetes with two nodes, of its own, built from Debian's source package: as root.
+test-kubernetes: $(VENV)/.test
+	@sh .ci/need dockerd:docker.io mmdebstrap:mmdebstrap slirp4netns:slirp4netns ip:iproute2 nsenter:util-linux go:golang-go /usr/share/gocode/src/github.com/modern-go/reflect2:golang-github-modern-go-reflect2-dev dpkg-source:dpkg-dev etcd:etcd-server containerd:containerd /usr/lib/cni/ptp:containernetworking-plugins curl:curl
+	$(VENV)/bin/pytest tests/kubernetes
 
 # Leaks that 60 kernels one after another do not show.
 test-scale: $(VENV)/.test

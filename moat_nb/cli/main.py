@@ -118,11 +118,9 @@ def _init(arguments: argparse.Namespace) -> int:
 def _plan(arguments: argparse.Namespace) -> int:
     from moat_nb.cli.plan import plan
 
-    return plan(
-        arguments.directory,
-        arguments.runtime,
-        form="json" if arguments.json else "dockerfile" if arguments.dockerfile else "text",
-    )
+    forms = ("json", "dockerfile", "manifest")
+    form = next((form for form in forms if getattr(arguments, form)), "text")
+    return plan(arguments.directory, arguments.runtime, form=form)
 
 
 def _run(arguments: argparse.Namespace) -> int:

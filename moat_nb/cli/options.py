@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 __all__ = [
     "DIRECTORY",
     "DOCKERFILE",
+    "MANIFEST",
     "MOUNT",
     "RUNTIME",
     "SERVICE",
@@ -31,8 +32,8 @@ DIRECTORY: dict[str, Any] = {
 }
 RUNTIME: dict[str, Any] = {
     "metavar": "R",
-    "help": "docker, podman, bubblewrap, apple, ssh://HOST or slurm for bubblewrap there "
-    "(default: the file's, else what answers here)",
+    "help": "docker, podman, bubblewrap, apple, kubernetes, or ssh://HOST or slurm for bubblewrap "
+    "there (default: the file's, else what answers here)",
 }
 SERVICE: dict[str, Any] = {
     "metavar": "S",
@@ -48,6 +49,10 @@ MOUNT: dict[str, Any] = {
     "default": [],
     "metavar": "S:T[:ro]",
     "help": "show host path S at T as well; may be repeated",
+}
+MANIFEST: dict[str, Any] = {
+    "action": "store_true",
+    "help": "print the runtime's own words as YAML: of kubernetes the Pod",
 }
 DOCKERFILE: dict[str, Any] = {"action": "store_true", "help": "print the image's Dockerfile"}
 

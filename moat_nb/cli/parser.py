@@ -10,6 +10,7 @@ from moat_nb.cli.grade_command import add_grade_command
 from moat_nb.cli.machine_commands import add_machine_commands
 from moat_nb.cli.options import (
     DOCKERFILE,
+    MANIFEST,
     MOUNT,
     SERVICE,
     WHICH,
@@ -78,6 +79,7 @@ def _add_project_commands(commands: Commands) -> None:
     add_runtime(parser)
     add_json(parser)
     parser.add_argument("--dockerfile", **DOCKERFILE)
+    parser.add_argument("--manifest", **MANIFEST)
 
     parser = add(
         commands,

@@ -7,7 +7,9 @@ import os
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
+
+import yaml
 
 from moat_nb.cli.visible_secrets import tell
 from moat_nb.config.model import Config
@@ -60,13 +62,14 @@ class Rendered:
         return self.launch.image
 
 
-def plan(
-    directory: str, runtime: str | None, *, form: Literal["text", "json", "dockerfile"]
-) -> int:
+def plan(directory: str, runtime: str | None, *, form: str) -> int:
+    """``form``: text, json, dockerfile or manifest."""
     found = make(directory, runtime)
     tell(found.launch)
     if form == "json":
         print(json.dumps(plan_as_json(found), indent=2))
+    elif form == "manifest":
+        print(yaml.safe_dump(found.rendered, sort_keys=False, allow_unicode=True), end="")
     elif form == "text":
         print(plan_as_text(found))
         _tell_if_it_cannot_start(found.launch.runtime)

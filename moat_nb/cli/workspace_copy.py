@@ -144,7 +144,7 @@ def _copies(project: str, runtime: str | None) -> tuple[WorkspaceCopy, Workspace
 def _is_approved(config: Config, runtime: str | None) -> bool:
     """Whether the file, which may have changed since a start made the copy, asks no more than was
     approved: another program on the same machine is more."""
-    return config.kernel.on is not None and not demands(plan_project(config, runtime))
+    return config.kernel.names_machine and not demands(plan_project(config, runtime))
 
 
 def _in_use(copy: WorkspaceCopy) -> bool:

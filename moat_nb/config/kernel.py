@@ -8,11 +8,13 @@ from typing import Literal, TypeAlias, get_args
 
 from moat_nb.config.cursor import Cursor
 from moat_nb.config.custom_services import SERVICES
+from moat_nb.config.kubernetes import KubernetesKeys, cluster_options
 from moat_nb.config.model import Dependency, KernelOptions
 from moat_nb.config.other_machine import ON, other_machine
 from moat_nb.config.requirement import requirement
 from moat_nb.config.services import skipped
 from moat_nb.config.shapes import (
+    Block,
     Boolean,
     Choice,
     Either,
@@ -73,6 +75,7 @@ class KernelKeys(Keys):
         ON,
         "Another machine, which ssh leads to or Slurm gives, where bubblewrap runs the sandbox.",
     )
+    kubernetes = key(Block(KubernetesKeys), "Where, and as what, runtime: kubernetes makes pods.")
     workspace = key(
         Choice[_Workspace](options=get_args(_Workspace)),
         "notebook: /workspace is the directory that a kernel is started in, and nothing above it.",
@@ -189,6 +192,7 @@ def kernel(cursor: Cursor, dependencies: Sequence[Dependency]) -> KernelOptions:
     return KernelOptions(
         runtime=None if runtime == "auto" else runtime,
         on=other_machine(fields.at(KernelKeys.on), runtime),
+        kubernetes=cluster_options(fields.at(KernelKeys.kubernetes), runtime),
         workspace=fields.read(KernelKeys.workspace),
         packages=_requirements(fields.at(KernelKeys.packages)),
         requirements=fields.read(KernelKeys.requirements),

@@ -220,12 +220,46 @@ class OtherMachine:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ClusterOptions:
+    """``kernel.kubernetes``: where, and as what, pods are made."""
+
+    context: str | None = None
+    """Of the kubeconfig; None for its current one."""
+    namespace: str | None = None
+    """None for the context's."""
+    network: Literal["proved", "unenforced"] = "proved"
+    """Whether a start is refused where the cluster lets a pod out."""
+    grace: float = 120.0
+    """Seconds without a sign of the launcher after which a pod ends by itself."""
+    registry: str | None = None
+    """Where images go that are built for it, ``HOST/PATH``."""
+    storage_class: str | None = None
+    """None for the cluster's default."""
+    storage_mb: int = 10_240
+    """Of each volume."""
+    service_account: str | None = None
+    """Whose token no pod gets."""
+    runtime_class: str | None = None
+    image_pull_secrets: tuple[str, ...] = ()
+    node_selector: tuple[tuple[str, str], ...] = ()
+    tolerations: tuple[tuple[tuple[str, str], ...], ...] = ()
+    """Each as its fields."""
+    resources: tuple[tuple[str, str], ...] = ()
+    """Limits beside those of ``container``, such as ``nvidia.com/gpu``."""
+
+    def __str__(self) -> str:
+        context = self.context or "the current context"
+        return f"{context}, namespace {self.namespace or 'of the context'}"
+
+
+@dataclass(frozen=True, kw_only=True)
 class KernelOptions:
     """Our own keys, under ``kernel:``; the defaults are moat-yaml's."""
 
     runtime: str | None = None
     on: OtherMachine | None = None
     """None for this machine."""
+    kubernetes: ClusterOptions | None = None
     workspace: Literal["project", "notebook"] = "project"
     """Whether each kernel has the project's workspace, or the directory that it is started in."""
     packages: tuple[str, ...] = ()
@@ -271,6 +305,17 @@ class KernelOptions:
     transport: Literal["auto", "ipc", "tcp", "stream"] = "auto"
     where: dict[str, str] = field(default_factory=dict, compare=False, repr=False)
     """``file:line:column`` of each key that the file gives."""
+
+    @property
+    def names_machine(self) -> bool:
+        """Whether the file chooses another machine, or a cluster, which wants approval."""
+        cluster = self.runtime == "kubernetes" or self.kubernetes is not None
+        return cluster or self.on is not None
+
+    @property
+    def unenforced(self) -> bool:
+        """Whether a network that leads out is no reason to refuse a start."""
+        return self.kubernetes is not None and self.kubernetes.network == "unenforced"
 
     @property
     def forked(self) -> bool:

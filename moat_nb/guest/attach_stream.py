@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any, Dict, List, Optional
 
+from . import leash, protocol
 from .messages import Decoder, encode
 from .process import CHUNK, set_dumpable
 
@@ -13,14 +14,16 @@ LONGEST_LINE = 64 << 20
 
 
 class AttachStream:
-    def __init__(self, source: int, sink: int) -> None:
+    def __init__(self, source: int, sink: int, grace: float = 0.0) -> None:
+        """``grace``: seconds without a word of the launcher's after which all ends; 0 for none."""
         self.source = source
         self.sink = sink
+        self.grace = grace
         self.decoder = Decoder(LONGEST_LINE)
         os.set_blocking(source, False)
 
     @classmethod
-    def take(cls) -> AttachStream:
+    def take(cls, grace: float) -> AttachStream:
         """Move stdin and stdout out of the way of everything that is started from here, and out of
         the reach of the kernels, which run as the same user."""
         import fcntl
@@ -31,7 +34,7 @@ class AttachStream:
         os.dup2(null, 0)
         os.close(null)
         os.dup2(2, 1)
-        return cls(source, sink)
+        return cls(source, sink, grace)
 
     def send(self, kind: str, body: Optional[bytes] = None, **fields: Any) -> None:
         data = encode(kind, body, **fields)
@@ -39,9 +42,16 @@ class AttachStream:
             data = data[os.write(self.sink, data) :]
 
     def messages(self) -> Optional[List[Dict[str, Any]]]:
-        """Those that have come whole, perhaps none; None at the stream's end."""
+        """Those that have come whole, perhaps none; None at the end, also one that is told."""
         try:
             data = os.read(self.source, CHUNK)
         except BlockingIOError:
             return []
-        return list(self.decoder.feed(data)) if data else None
+        if not data:
+            return None
+        if self.grace:
+            leash.renew(self.grace)
+        found = list(self.decoder.feed(data))
+        if any(message["type"] == protocol.END for message in found):
+            return None
+        return [message for message in found if message["type"] != protocol.ALIVE]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import sys
 
+from . import leash
 from .attach_stream import AttachStream
 from .kernel import run_kernel
 from .loop import Guest
@@ -14,10 +16,21 @@ from .settings import Settings
 from .spare import run_spare
 
 
+def load_all() -> None:
+    """Now, as where the guest has come by the stream its files are the kernels' user's."""
+    for name in os.listdir(os.path.dirname(__file__)):
+        module, extension = os.path.splitext(name)
+        if extension == ".py" and not module.startswith("__"):
+            importlib.import_module("." + module, __package__)
+
+
 def main() -> None:
     settings = Settings.from_argv(sys.argv[1:])
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    guest = Guest(settings, AttachStream.take())
+    if settings.grace:
+        load_all()
+        leash.begin(settings.grace)
+    guest = Guest(settings, AttachStream.take(settings.grace))
     try:
         code = guest.run()
     except BecomeKernel as kernel:

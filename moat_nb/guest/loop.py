@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Tuple
 from . import port_forward, protocol, skeleton, spaces, venv
 from .attach_stream import AttachStream
 from .kernel import may_fork, preload
+from .outside import Attempt, take_cluster
 from .process import (
     CHUNK,
     Ends,
@@ -44,6 +45,7 @@ class Guest:
         self.settings = settings
         self.attach_stream = attach_stream
         self.send = attach_stream.send
+        self.targets = take_cluster(os.environ) if settings.grace else []
         self.environ = dict(os.environ)  # as it was: imports add to it
         if settings.venv:
             self.environ.update(venv.make(settings.venv, os.environ))
@@ -74,6 +76,8 @@ class Guest:
         if self.settings.skeleton is not None:
             ways = {mount.path for mount in mounts if mount.kind == "way"}
             skeleton.fill(*self.settings.skeleton, ways)
+        # Answers come while the kernels' modules are imported.
+        attempt = Attempt(self.targets) if self.settings.closed else None
         version = list(sys.version_info[:3])
         self.send(protocol.READY, mounts=proofs, sources=sources(mounts), python=version)
         self.watch_fds()
@@ -82,6 +86,9 @@ class Guest:
             if not self.read_launcher():
                 return 0
         self.import_error = preload(self.settings.preload, self.settings.in_no_hurry)
+        if attempt is not None:
+            tried, reached = attempt.found()
+            self.send(protocol.OUTSIDE, tried=tried, reached=reached)
         while True:
             self.beat()
             for descriptor, event in self.poll.poll(self.patience() * 1000):
@@ -386,6 +393,6 @@ class Guest:
 
 
 HANDLERS: Dict[str, Callable[..., None]] = {
-    kind: getattr(Guest, "on_" + kind) for kind in protocol.TO_GUEST
+    kind: getattr(Guest, "on_" + kind) for kind in protocol.TO_GUEST - protocol.OF_STREAM
 }
 """What is done with each message; its fields are the arguments."""

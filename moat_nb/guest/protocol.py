@@ -21,6 +21,8 @@ To the guest:
     vitals {id}              ask for the kernels' memory and CPU
     spaces {id}              ask which places are full
     file   {path, size}      make this file, of the bytes that follow
+    end    {}                as the end of stdin, where that may not be seen
+    alive  {}                the launcher lives; where it is elsewhere, a few times in each grace
 From the guest:
     ready    {mounts, sources, python}   the excludes' promises hold; sources: what is mounted at
                                          each mount point, [device, path in its filesystem,
@@ -37,6 +39,8 @@ From the guest:
                                          a full one may be why
     installed {packages}     what is installed in the sandbox's own virtual environment now:
                              [[name of its .dist-info, whether it was asked for]]
+    outside  {tried, reached}            where the network was to be closed: what was tried, and
+                                         what of that answered
     mount_lost {path}                    an exclude came undone
     usage    {id, mounts}                the answer: [{path, mode, size, used}], in bytes
     proved   {id, mounts, sources}       the answer to prove, as in ready
@@ -78,6 +82,8 @@ INPUT_TAKEN = "input_taken"
 EXITED = "exited"
 ALIVE = "alive"
 INSTALLED = "installed"
+END = "end"
+OUTSIDE = "outside"
 MOUNT_LOST = "mount_lost"
 PROVED = "proved"
 
@@ -92,11 +98,13 @@ PROXY = "proxy"
 
 OF_TUNNEL = frozenset({OPEN, DATA, WINDOW, EOF, RESET})
 TO_GUEST = frozenset(
-    {SPAWN, SPARE, INPUT, RESIZE, SIGNAL, NOTE, USAGE, PROVE, VITALS, SPACES, FILE}
+    {SPAWN, SPARE, INPUT, RESIZE, SIGNAL, NOTE, USAGE, PROVE, VITALS, SPACES, FILE, ALIVE, END}
 )
+OF_STREAM = frozenset({ALIVE, END})
+"""Of those, what the attach stream itself takes."""
 FROM_GUEST = frozenset(
     {
         *(READY, REFUSED, SPAWNED, FAILED, SPARE, OUTPUT, INPUT_TAKEN, EXITED, MOUNT_LOST),
-        *(USAGE, PROVED, VITALS, SPACES, ALIVE, INSTALLED),
+        *(USAGE, PROVED, VITALS, SPACES, ALIVE, INSTALLED, OUTSIDE),
     }
 )

@@ -83,6 +83,11 @@ class Settings(NamedTuple):
     is said there; empty where the launcher's own socket is mounted."""
     files: int = 0
     """How many files the launcher sends, before anything is imported that may read one."""
+    grace: float = 0.0
+    """Seconds without a sign of the launcher after which the sandbox ends; 0 where the end of stdin
+    tells of its death, whatever it is."""
+    closed: bool = False
+    """The network that the sandbox has must lead nowhere, which is tried before any kernel runs."""
     sockets: str = ""
     """Where the sockets for ``ports`` are made: each start's own, so a word of its own."""
 
@@ -108,6 +113,8 @@ class Settings(NamedTuple):
             "ports": list(self.ports),
             "proxy_socket": self.proxy_socket,
             "files": self.files,
+            "grace": self.grace,
+            "closed": self.closed,
         }
         text = json.dumps(words)
         argv = [text[at : at + LONGEST_WORD] for at in range(0, len(text), LONGEST_WORD)]
@@ -135,6 +142,8 @@ class Settings(NamedTuple):
             ports=tuple(words["ports"]),
             proxy_socket=words["proxy_socket"],
             files=words["files"],
+            grace=words["grace"],
+            closed=words["closed"],
             sockets=sockets,
             in_no_hurry=IN_NO_HURRY in argv,
         )

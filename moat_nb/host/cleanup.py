@@ -57,6 +57,8 @@ def clean(tasks: list[dict[str, Any]], linger: float) -> None:
         try:
             if task["kind"] == "container":
                 remove_container(task["socket"], task["name"], settled)
+            elif task["kind"] == "command":
+                run_command(task["argv"], task["env"], settled)
             elif task["kind"] == "directory":
                 remove_tree(task["path"])
             elif task["kind"] == "cgroup":
@@ -105,6 +107,17 @@ def remove_container(engine: str, name: str, settled: float) -> None:
         if status == http.client.NOT_FOUND and time.monotonic() >= settled:
             return
         time.sleep(0.02 if time.monotonic() >= settled else 0.2)
+
+
+def run_command(argv: list[str], environ: dict[str, str], settled: float) -> None:
+    """Run what removes something, once more after ``settled`` of the monotonic clock."""
+    while True:
+        late = time.monotonic() >= settled
+        pid = os.posix_spawn(argv[0], argv, environ)
+        os.waitpid(pid, 0)
+        if late:
+            return
+        time.sleep(max(0.0, settled - time.monotonic()))
 
 
 def remove_cgroup(path: str) -> None:
@@ -242,7 +255,7 @@ def main() -> None:
         # A service manager signals all of the launcher's processes at once; this one must
         # outlive the launcher.
         _signal.signal(signum, _signal.SIG_IGN)
-    tasks = []
+    tasks: list[dict[str, Any]] = []
     launcher_died = True
     for line in sys.stdin.buffer:
         if not line.endswith(b"\n"):
@@ -250,6 +263,8 @@ def main() -> None:
         task = read_task(line)
         if task["kind"] == "launcher_done":
             launcher_died = False
+        elif task["kind"] == "gone":
+            tasks = [each for each in tasks if each.get("argv") != task["argv"]]
         else:
             tasks.append(task)
     clean(tasks, linger=LINGER_SECONDS if launcher_died else 0)

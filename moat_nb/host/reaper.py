@@ -7,6 +7,7 @@ import contextlib
 import subprocess
 import sys
 import threading
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from moat_nb.host import cleanup
@@ -34,6 +35,20 @@ class Reaper:
     def container(self, socket_path: str, name: str) -> None:
         """A container called ``name`` is about to be made by the engine at a unix socket."""
         self._tell({"kind": "container", "socket": socket_path, "name": name})
+
+    def command(self, argv: Sequence[str], environ: Mapping[str, str]) -> Callable[[], None]:
+        """What ``argv`` removes is about to be made; what is returned says that it is gone."""
+        words = {name: value for name, value in environ.items() if "\0" not in name + value}
+        task = {"kind": "command", "argv": list(argv), "env": words}
+        self._tell(task)
+
+        def gone() -> None:
+            with self._lock:
+                if task in self._tasks:
+                    self._tasks.remove(task)
+            self._tell({"kind": "gone", "argv": task["argv"]})
+
+        return gone
 
     def directory(self, path: str) -> None:
         """A directory is about to be made; it is removed with its contents."""

@@ -29,6 +29,12 @@ class Capabilities:
     """How to name the machine that it is on, which has none of this one's files; empty for this
     one."""
 
+    grace: float = 0.0
+    """Seconds without a sign of the launcher after which a sandbox there must end by itself; 0
+    where the end of its stdin is enough."""
+    has_network: bool = False
+    """Every sandbox has a network there, and only that itself can keep it from leading out."""
+
     memory: int | None = None
     """Bytes of RAM there; None where it is this machine's, or is not known."""
     cpus: int | None = None

@@ -62,13 +62,13 @@ def plan_kernel(
     ``kernels``: whether the guest imports what they need ahead of the first.
     """
     host = replace(host, memory=runtime.memory or host.memory, cpus=runtime.cpus or host.cpus)
-    problems = [*_refused(config, runtime)]
+    limits = limits_of(config, host)
+    problems = [*_refused(config, runtime), *_too_large(config, limits)]
     network = plan_network(config, trust=host.trust)
     ports = plan_ports(config, network.egress)
     problems += (*network.problems, *ports.problems)
     tunnel = config.kernel.transport == "stream" or not runtime.shares_unix_sockets
-    limits = limits_of(config, host)
-    problems += _too_large(config, limits)
+    closed = runtime.has_network and network.network == "none" and not config.kernel.unenforced
     mounts, image = MountPlan(mounts=()), None
     with collected(problems):
         mounts = _mounts(config, host, runtime, limits)
@@ -85,7 +85,9 @@ def plan_kernel(
         command=(
             host.executable if runtime.on_this_host else "python3",
             GUEST_PATH,
-            *_guest_settings(mounts, limits, image, config, network, kernels, tunnel).to_argv(),
+            *_guest_settings(mounts, limits, image, config, network, kernels, tunnel)
+            ._replace(grace=runtime.grace, closed=closed)
+            .to_argv(),
         ),
         user=user,
         accounts=runtime.images and runtime.binds_files and not runtime.elsewhere,
@@ -103,13 +105,12 @@ def plan_kernel(
         dns=config.container.dns if network.network == "bridge" else (),
         ports=ports.ports,
         tunnel=tunnel,
+        grace=runtime.grace,
+        closed=closed,
         notices=(
             *network.notices,
             *mounts.notices,
-            *copy_notices(config, runtime.elsewhere),
-            *(() if runtime.unknown_user else _user_notices(config, user, host)),
-            *_cpu_notices(config, host),
-            *(image.notices if image is not None else ()),
+            *_notices(config, host, runtime, user, image),
         ),
     )
     return KernelPlan(spec=spec, image=image, problems=tuple(problems))
@@ -255,6 +256,17 @@ def _environment(
 def _ulimits(config: Config) -> tuple[tuple[str, int, int], ...]:
     named = {limit[0]: limit for limit in (*Limits(memory=0).ulimits, *config.container.ulimits)}
     return tuple(sorted(named.values()))
+
+
+def _notices(
+    config: Config, host: Host, runtime: Capabilities, user: User, image: ImagePlan | None
+) -> Iterator[str]:
+    yield from copy_notices(config, runtime.elsewhere)
+    if not runtime.unknown_user:
+        yield from _user_notices(config, user, host)
+    yield from _cpu_notices(config, host)
+    if image is not None:
+        yield from image.notices
 
 
 def _user_notices(config: Config, user: User, host: Host) -> Iterator[str]:

@@ -107,6 +107,10 @@ class ContainerSpec:
     """By name, the ports inside that lead here from ports of this machine."""
     tunnel: bool = False
     """The attach stream carries all connections: launcher and sandbox share no directory."""
+    grace: float = 0.0
+    """Seconds without a sign of the launcher after which it ends by itself; 0 for none."""
+    closed: bool = False
+    """It has a network, which must lead nowhere: the guest tries."""
     elsewhere: bool = False
     """Its machine has none of this one's files: the guest travels with the container."""
     labels: tuple[tuple[str, str], ...] = ()

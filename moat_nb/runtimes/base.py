@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 __all__ = [
     "ARCHIVE_TOP",
     "BRIDGES",
+    "FILL",
+    "READ",
     "UNLIMITED_FILES",
     "AttachStream",
     "Availability",
@@ -46,6 +48,16 @@ UNLIMITED_FILES = "an exclude's size is limited, but not the number of files in 
 
 ARCHIVE_TOP = "workspace"
 """The directory at the top of each archive that goes to or comes from a volume."""
+
+_OPEN = f"find {ARCHIVE_TOP} %s -exec chmod u+rwX {{}} ';' 2>/dev/null"
+"""What a sandbox has closed to itself would not come whole, and so never back, and nothing could be
+put there. find opens a directory once it has been opened up."""
+FILL = f"{_OPEN % '-type d ! -perm -700'}; exec tar -x -f -"
+READ = (
+    _OPEN % r"\( -type d ! -perm -500 -o -type f ! -perm -400 \)"
+    + f"; exec tar -c -S -f - {ARCHIVE_TOP}"
+)
+"""-S: a file that a sandbox only says is large travels as what it holds."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,11 +15,12 @@ from moat_nb.runtimes.bubblewrap.runtime import Bubblewrap
 from moat_nb.runtimes.docker.endpoint import VARIABLES as ENGINE_VARIABLES
 from moat_nb.runtimes.docker.runtime import Docker
 from moat_nb.runtimes.elsewhere.runtime import BubblewrapElsewhere
+from moat_nb.runtimes.kubernetes.runtime import Kubernetes
 
 __all__ = ["ENGINE_VARIABLES", "RUNTIMES", "choose"]
 
 
-SLURM = "slurm"
+SLURM, KUBERNETES = "slurm", "kubernetes"
 SCHEMES = ("ssh://", "slurm://")
 
 RUNTIMES: dict[str, Callable[[Host, Mapping[str, str]], Runtime]] = {
@@ -53,7 +54,8 @@ def choose(
         (None if elsewhere else config.runtime, "runtime"),
     ):
         if name is not None and name != "auto":
-            return _named(name, host, environ), f"runtime: {name} ({source})"
+            approved = ask or wish is not None
+            return _named(name, config, host, environ, approved), f"runtime: {name} ({source})"
     engine = Docker("docker", environ)
     found = engine.available()
     if found.named and not found.usable:
@@ -69,16 +71,18 @@ def choose(
     return Bubblewrap(host), f"runtime: bubblewrap (no engine answers: {found.detail}{note})"
 
 
-def _named(name: str, host: Host, environ: Mapping[str, str]) -> Runtime:
-    if name == "kubernetes":
-        raise RuntimeUnavailable(
-            "kubernetes: not supported yet; use docker, podman, bubblewrap or apple"
-        )
+def _named(
+    name: str, config: Config, host: Host, environ: Mapping[str, str], approved: bool
+) -> Runtime:
+    if name == KUBERNETES:
+        made = Kubernetes(config, environ, ask=approved)
+        return _answering(made) if approved else made
     if name == SLURM or name.startswith(SCHEMES):
         return _asked(_machine(name), environ)
     if name not in RUNTIMES:
         raise RuntimeUnavailable(
-            f"{name}: no such runtime; there are {', '.join(RUNTIMES)}, ssh://HOST and slurm"
+            f"{name}: no such runtime; there are {', '.join(RUNTIMES)}, kubernetes, ssh://HOST "
+            "and slurm"
         )
     return RUNTIMES[name](host, environ)
 
@@ -99,8 +103,11 @@ def _machine(name: str) -> OtherMachine:
 
 
 def _asked(machine: OtherMachine, environ: Mapping[str, str]) -> Runtime:
-    """Nothing can be planned for a machine that does not answer. Raises RuntimeUnavailable."""
-    made = BubblewrapElsewhere(machine, environ)
+    return _answering(BubblewrapElsewhere(machine, environ))
+
+
+def _answering(made: Runtime) -> Runtime:
+    """Nothing can be planned for what does not answer. Raises RuntimeUnavailable."""
     found = made.available()
     if not found.usable:
         raise RuntimeUnavailable("; ".join(filter(None, (found.detail, found.hint))))

@@ -24,6 +24,7 @@ _MODULES = {
     "apple": "moat_nb.runtimes.apple",
     "ssh": _ELSEWHERE,
     "slurm": _ELSEWHERE,
+    "kubernetes": "moat_nb.runtimes.kubernetes.stop",
 }
 """Imported when a sandbox is one of theirs: all together take as long as the rest of `ps`."""
 

@@ -6,6 +6,7 @@ length limit, a field a type and a range, and whatever does not fit ends the san
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -54,6 +55,8 @@ SEND_SECONDS = 30.0
 """For a message to be taken by the guest, which reads at once when nothing is wrong."""
 SPAWN_SECONDS = 180.0
 """From the order to the process, which waits for the guest's imports too."""
+MOST_BEAT = 10.0
+"""Seconds from one sign of life to the next."""
 END_SECONDS = 2.0
 """For the attach stream to end, once its sandbox was killed."""
 
@@ -85,6 +88,8 @@ class GuestClient:
         self._sending = threading.Lock()
         self._ended = threading.Lock()
         """Taken for good by who tells of the end."""
+        self._over = threading.Event()
+        """It has ended."""
         self._counter = 0
         self._broken: str | None = None
         self.abandoned: str | None = None
@@ -96,6 +101,8 @@ class GuestClient:
         """Why, set by who is about to end it, so that its end needs no other reason."""
         self.gone: str | None = None
         self.ready: Future[tuple[MountProof, ...]] = Future()
+        self.outside: Future[tuple[tuple[str, ...], tuple[str, ...]]] = Future()
+        """What was tried of the network that is to be closed, and what answered."""
         self.on_tunnel: Callable[[dict[str, Any]], None] = _no_tunnel
         """Takes what the guest says of channels."""
         self.spare_ready = threading.Event()
@@ -136,6 +143,19 @@ class GuestClient:
             raise SandboxGone(self.gone or f"the sandbox has ended: {error}") from error
         finally:
             self._sending.release()
+
+    def beat(self, grace: float) -> None:
+        """Say that we live, as long as it does, which ends after so many seconds without."""
+        seconds = min(MOST_BEAT, grace / 4)
+
+        def beats() -> None:
+            with contextlib.suppress(SandboxGone):
+                while not self._over.wait(seconds):
+                    # What is on the way already is a sign of us, too.
+                    with contextlib.suppress(TimeoutError):
+                        self._send(encode(protocol.ALIVE), seconds)
+
+        threading.Thread(target=beats, name="moat-beat", daemon=True).start()
 
     def abandon(self, reason: str) -> None:
         """Kill the sandbox, as the guest does not do what it must; returns in a few seconds, with
@@ -295,6 +315,9 @@ class GuestClient:
             self.spare_ready.set()
         elif kind == protocol.ALIVE:
             self._patience = SILENCE_SECONDS
+        elif kind == protocol.OUTSIDE:
+            tried, reached = message["tried"], message["reached"]
+            self.outside.set_result((_places(tried), _places(reached)))
         elif kind == protocol.INSTALLED:
             self._on_event("installed", installed.as_text(message["packages"]))
         else:
@@ -352,13 +375,23 @@ class GuestClient:
         told = reason in (self.stopping, self.abandoned)
         words = "" if told else last_lines(self._attach_stream.last_words(), ENGINE_LINES)
         self.gone = f"{reason}: {words}" if words else reason
+        self._over.set()
         if not self.ready.done():
             self.ready.set_exception(StartError(self.gone))
+        if not self.outside.done():
+            self.outside.set_exception(StartError(self.gone))
         for process in list(self._processes.values()):
             process.ended(-int(signal.SIGKILL))
         for answer in list(self._answers.values()):
             answer.set_exception(SandboxGone(self.gone))
         self._on_event("gone", self.gone)
+
+
+MOST_PLACES = 20
+
+
+def _places(found: Any) -> tuple[str, ...]:
+    return tuple(text(place, 100) for place in found[:MOST_PLACES])
 
 
 def _no_tunnel(message: dict[str, Any]) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from moat_nb.config.model import (
     WORKSPACE,
+    ClusterOptions,
     Config,
     KernelOptions,
     MountEntry,
@@ -130,6 +131,9 @@ PLACES = {
     "port": "ports",
     "GPUs": "kernel.gpus",
     "another machine": "kernel.on",
+    "cluster": "kernel.kubernetes",
+    "cluster's network": "kernel.kubernetes",
+    "registry": "kernel.kubernetes",
     "protect": "kernel.protect",
     "unprotect": "kernel.unprotect",
     "name server": "container.dns",
@@ -258,11 +262,41 @@ def _others(plan: LaunchPlan) -> Iterator[tuple[str, str]]:
         if on.grace > OtherMachine.grace:
             words += f", for {on.grace:g} s after the last sign of this machine"
         yield "another machine", words
+    yield from _cluster(file.kernel)
     if file.kernel.gpus is not None:
         yield "GPUs", str(file.kernel.gpus)
     for server in file.container.dns if file.network.policy == "bridge" else ():
         yield "name server", server
     yield from _users(plan, file.wanted_services)
+
+
+def _cluster(kernel: KernelOptions) -> Iterator[tuple[str, str]]:
+    """By what a file says; what an option says is the user's own."""
+    options = kernel.kubernetes
+    if kernel.runtime != "kubernetes" and options is None:
+        return
+    options = options or ClusterOptions()
+    yield "cluster", f"{options}: pods run there, with a copy of the project"
+    if options.network == "unenforced":
+        yield "cluster's network", "pods may reach whatever the cluster lets them"
+    if options.registry is not None:
+        yield "registry", f"{options.registry}: images that are built are pushed there"
+    asked = {
+        "runs as": options.service_account,
+        "runtime class": options.runtime_class,
+        "pull secrets": ", ".join(options.image_pull_secrets),
+        "nodes": ", ".join("=".join(label) for label in options.node_selector),
+        "taints": "; ".join(" ".join(map("=".join, each)) for each in options.tolerations),
+        "resources": ", ".join("=".join(each) for each in options.resources),
+        "storage class": options.storage_class,
+    }
+    if options.grace > ClusterOptions.grace:
+        asked["for so many seconds after the last sign of this machine"] = f"{options.grace:g}"
+    if options.storage_mb > ClusterOptions.storage_mb:
+        asked["storage (MB)"] = str(options.storage_mb)
+    for name, value in asked.items():
+        if value:
+            yield "cluster", f"{name}: {value}"
 
 
 def _users(plan: LaunchPlan, services: Iterable[Service]) -> Iterator[tuple[str, str]]:

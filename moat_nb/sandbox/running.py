@@ -33,6 +33,7 @@ from moat_nb.sandbox.kernel_user import check_volumes, give_volumes, write_accou
 from moat_nb.sandbox.mount_check import Inode, inodes_of, verify_mounts
 from moat_nb.sandbox.mount_points import make_mount_points
 from moat_nb.sandbox.mount_proof import MountProof
+from moat_nb.sandbox.network_proof import prove_closed
 from moat_nb.sandbox.ports import OpenPorts
 from moat_nb.sandbox.project import LaunchPlan
 from moat_nb.sandbox.protected_watch import ProtectedWatch
@@ -188,6 +189,8 @@ class RunningSandbox:
         self.sidecars.attach(sandbox.sidecars, streams.sidecars, self.run_dir)
         places = tuple(spaces(self.plan.spec.mounts, self.plan.spec.limits))
         self._guest = GuestClient(self.attach_stream, self._hear, places)
+        if self.spec.grace:
+            self._guest.beat(self.spec.grace)
         if self.spec.tunnel:
             self._open_tunnel(self._guest)
         try:
@@ -197,6 +200,8 @@ class RunningSandbox:
         if give_volumes(self.plan.runtime, self.spec, proofs, self.reaper):
             proofs = self._guest.prove()
         self._check(proofs)
+        if self.spec.closed:
+            prove_closed(*self._guest.outside.result(timeout=START_TIMEOUT))
 
     def _open_tunnel(self, guest: GuestClient) -> None:
         proxy = None if self.proxy is None else self.run_dir.proxy_socket

@@ -22,23 +22,13 @@ from moat_nb.host.whole_file import write_whole
 from moat_nb.planning.limits import Limits
 from moat_nb.planning.mounts import Bind, MountPlan
 from moat_nb.planning.spec import ContainerSpec, SandboxSpec
-from moat_nb.runtimes.base import ARCHIVE_TOP
+from moat_nb.runtimes.base import ARCHIVE_TOP, FILL, READ
 from moat_nb.runtimes.bubblewrap.runtime import Bubblewrap
 from moat_nb.runtimes.pipes import PipeStream
 
 __all__ = ["Copies"]
 
 _NAME = re.compile(r"moat[.-][A-Za-z0-9._-]{1,200}")
-
-OPEN = f"find {ARCHIVE_TOP} %s -exec chmod u+rwX {{}} ';' 2>/dev/null"
-"""What a sandbox has closed to itself would not come whole, and so never back, and nothing could be
-put there. find opens a directory once it has been opened up."""
-FILL = f"{OPEN % '-type d ! -perm -700'}; exec tar -x -f -"
-READ = (
-    OPEN % r"\( -type d ! -perm -500 -o -type f ! -perm -400 \)"
-    + f"; exec tar -c -S -f - {ARCHIVE_TOP}"
-)
-"""-S: a file that a sandbox only says is large travels as what it holds."""
 
 
 class Copies:

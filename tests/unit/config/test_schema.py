@@ -25,6 +25,7 @@ from moat_nb.errors import ConfigError
 from tests.unit.config import (
     test_dependencies,
     test_kernel,
+    test_kubernetes,
     test_mounts,
     test_network,
     test_other_machine,
@@ -42,6 +43,7 @@ VALIDATOR = Draft7Validator(SCHEMA)
 BEYOND = {
     "more than one place of the file": (
         "bubblewrap runs what kernel.on starts",
+        "kernel.kubernetes is for runtime: kubernetes",
         "is given, but",
         "is given twice",
         "is in env and in secrets",
@@ -160,6 +162,7 @@ WRONG = [
         for template, test in (
             ("container: {%s}", test_values.test_a_wrong_limit_is_refused),
             ("kernel: {on: %s}", test_other_machine.test_what_names_none_is_refused),
+            ("kernel: {kubernetes: %s}", test_kubernetes.test_what_is_none_is_refused),
             ("network: {%s}", test_network.test_a_wrong_network_is_refused),
             (
                 "name: x\nvolumes: [%s]",

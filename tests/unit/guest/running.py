@@ -45,6 +45,7 @@ class Guest:
         ports: Sequence[int] = (),
         proxy_socket: str = "",
         files: int = 0,
+        grace: float = 0.0,
     ) -> None:
         self.directory = directory
         self.stderr = directory / "guest.stderr"
@@ -55,6 +56,7 @@ class Guest:
             sockets=str(directory) if ports else "",
             proxy_socket=proxy_socket,
             files=files,
+            grace=grace,
         )
         command = shlex.join([python, str(GUEST), *settings.to_argv()])
         with self.stderr.open("wb") as stderr:

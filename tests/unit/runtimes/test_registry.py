@@ -74,11 +74,10 @@ def test_an_engine_that_answers_is_chosen_and_said(
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("kubernetes", "kubernetes: not supported yet; use docker, podman, bubblewrap or apple"),
         (
             "dokcer",
             "dokcer: no such runtime; there are docker, podman, bubblewrap, apple, "
-            "ssh://HOST and slurm",
+            "kubernetes, ssh://HOST and slurm",
         ),
     ],
 )

@@ -30,7 +30,7 @@ def sandbox_state(runtime: str) -> SandboxState:
 
 
 def test_each_runtime_has_a_module_with_both() -> None:
-    assert _MODULES.keys() == {*RUNTIMES, "ssh", "slurm"}
+    assert _MODULES.keys() == {*RUNTIMES, "ssh", "slurm", "kubernetes"}
     for module in map(import_module, _MODULES.values()):
         assert {"end", "is_running"} <= set(module.__all__)
 

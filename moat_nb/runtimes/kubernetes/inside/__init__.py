@@ -1,0 +1,1 @@
+"""Programs that run in a pod: their text goes there as an argument, and nothing imports them."""

@@ -1,0 +1,78 @@
+"""A pod whose launcher is another process: is it there, and its end. Run as a program it ends one
+whose launcher has died."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from moat_nb.config.model import ClusterOptions
+from moat_nb.errors import MoatError
+from moat_nb.host.run_directory import SandboxState
+from moat_nb.runtimes.kubernetes.cluster import Cluster
+
+__all__ = ["NOTE", "end", "is_running", "owner_of"]
+
+NOTE = "pod"
+"""A start's note of what it made where, beside the sockets' directory."""
+
+GIVE_UP_SECONDS = 300.0
+"""For an API that is away for a while."""
+
+
+def owner_of() -> str:
+    """A label's value: this user of this machine."""
+    text = f"{os.uname().nodename}\n{os.getuid()}\n{Path.home()}"
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def is_running(state: SandboxState, sockets: Path, environ: Mapping[str, str]) -> bool:
+    found = _noted(sockets, environ)
+    if found is None:
+        return False
+    cluster, name = found
+    pod = cluster.pod(name)
+    return pod is not None and pod.get("status", {}).get("phase") in ("Pending", "Running")
+
+
+def end(state: SandboxState, sockets: Path, environ: Mapping[str, str]) -> bool:
+    """Delete the pod; false when it had ended. Raises MoatError."""
+    found = _noted(sockets, environ)
+    if found is None or not is_running(state, sockets, environ):
+        return False
+    cluster, name = found
+    return cluster.delete_pod(name, at_once=True)
+
+
+def _noted(sockets: Path, environ: Mapping[str, str]) -> tuple[Cluster, str] | None:
+    try:
+        return _of(json.loads((sockets.parent / NOTE).read_text()), environ)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _of(note: Mapping[str, str], environ: Mapping[str, str]) -> tuple[Cluster, str]:
+    options = ClusterOptions(context=note["context"], namespace=note["namespace"])
+    return Cluster(options, environ), note["pod"]
+
+
+def main(note: str) -> None:
+    cluster, name = _of(json.loads(note), os.environ)
+    give_up = time.monotonic() + GIVE_UP_SECONDS
+    while True:
+        try:
+            cluster.delete_pod(name, at_once=True)
+            return
+        except MoatError as error:
+            if time.monotonic() > give_up:
+                sys.exit(str(error))
+            time.sleep(1)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
