@@ -11,15 +11,24 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from moat_nb.config.model import ClusterOptions
 from moat_nb.errors import MoatError
 from moat_nb.host.machine import Host
-from moat_nb.host.run_directory import Owner, base_directory, sandbox_states, sweep
+from moat_nb.host.run_directory import (
+    Owner,
+    base_directory,
+    is_alive,
+    sandbox_states,
+    sweep,
+)
 from moat_nb.planning.caches import directory_of
 from moat_nb.planning.image import IMAGE_LABEL, REPOSITORY
 from moat_nb.planning.spec import SOCKETS_LABEL
 from moat_nb.planning.workspace_copy import tree_of
 from moat_nb.runtimes.docker.engine import connect, engine_errors
 from moat_nb.runtimes.docker.runtime import Docker
+from moat_nb.runtimes.kubernetes.cluster import Cluster
+from moat_nb.runtimes.kubernetes.stop import abandoned as abandoned_pods
 from moat_nb.sandbox.approval import Records
 from moat_nb.text.tables import amount
 from moat_nb.text.terminal import one_line
@@ -33,7 +42,7 @@ STARTING_SECONDS = 24 * 3600
 """A start without a note for a day is none: the longest build of an image takes hours."""
 
 
-def clean(*, images: bool, caches: bool = False) -> int:
+def clean(*, images: bool, caches: bool = False, runtime: str | None = None) -> int:
     """Say each thing that was removed, or that there was none."""
     base = base_directory(os.environ, os.getuid())
     done = [f"directory {base / id}" for id in sweep(base)]
@@ -48,6 +57,8 @@ def clean(*, images: bool, caches: bool = False) -> int:
         print(f"{words}; `moat-nb discard` removes that of the project here")
     for socket, elsewhere in _engines():
         done += _clean_engine(socket, base, images, elsewhere=elsewhere)
+    if runtime is not None:
+        done += _clean_cluster(runtime)
     print("\n".join(f"removed {one_line(what)}" for what in done) or "nothing to remove")
     return 0
 
@@ -111,6 +122,17 @@ def _clean_engine(socket: str, base: Path, images: bool, *, elsewhere: bool) -> 
     return done
 
 
+def _clean_cluster(runtime: str) -> list[str]:
+    """The pods of the current context that are left of this user's. Raises MoatError."""
+    if runtime != "kubernetes":
+        raise MoatError(f"--runtime {runtime}: only a cluster wants to be named (kubernetes)")
+    cluster = Cluster(ClusterOptions(), os.environ)
+    found = [*abandoned_pods(cluster)]
+    for name in found:
+        cluster.delete_pod(name, at_once=True)
+    return [f"pod {name} of {cluster.where}" for name in found]
+
+
 def _attempt(what: str, remove: Callable[[], object]) -> Iterator[str]:
     from docker.errors import APIError
 
@@ -144,13 +166,8 @@ def abandoned(
         owner = container["Labels"]["moat.nb.owner"]
         if elsewhere and (own is None or not owner.endswith(f":{own.boot}")):
             continue
-        if ours and not _alive(owner):
+        if ours and not is_alive(owner):
             yield container
-
-
-def _alive(owner: str) -> bool:
-    pid, _, _ = owner.partition(":")
-    return pid.isdigit() and str(Owner.of(int(pid))) == owner
 
 
 def our_images(images: Iterable[Mapping[str, Any]]) -> dict[str, int]:

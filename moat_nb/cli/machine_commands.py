@@ -20,6 +20,9 @@ def add_machine_commands(commands: Commands) -> None:
         "--cache", action="store_true", help="what kernel.cache kept for projects, too"
     )
     parser.add_argument("--images", action="store_true", help="the images that were built, too")
+    parser.add_argument(
+        "--runtime", metavar="R", help="kubernetes: pods of the current context, too"
+    )
 
     parser = add(
         commands,

@@ -293,7 +293,7 @@ def _completion(arguments: argparse.Namespace) -> int:
 def _clean(arguments: argparse.Namespace) -> int:
     from moat_nb.cli.clean import clean
 
-    return clean(images=arguments.images, caches=arguments.cache)
+    return clean(images=arguments.images, caches=arguments.cache, runtime=arguments.runtime)
 
 
 def _doctor(arguments: argparse.Namespace) -> int:

@@ -45,6 +45,7 @@ __all__ = [
     "RunDir",
     "SandboxState",
     "base_directory",
+    "is_alive",
     "make_base",
     "sandbox_states",
     "sweep",
@@ -93,6 +94,12 @@ class Owner:
 
     def __str__(self) -> str:
         return f"{self.pid}:{self.start}:{self.boot}"
+
+
+def is_alive(owner: str) -> bool:
+    """Whether the process is there that was written down as ``owner``."""
+    pid, _, _ = owner.partition(":")
+    return pid.isdigit() and str(Owner.of(int(pid))) == owner
 
 
 class Made(NamedTuple):

@@ -29,14 +29,15 @@ from moat_nb.planning.mount_paths import hidden, hidden_files
 from moat_nb.planning.mounts import Bind, Mount, MountPlan, Tmpfs, Volume, is_below
 from moat_nb.planning.network import way_out_variables
 from moat_nb.planning.service_checks import service_problems
-from moat_nb.planning.spec import LABEL, ContainerSpec
+from moat_nb.planning.spec import SERVICE_LABEL, ContainerSpec
 
-__all__ = ["END_OF_MOUNTS", "ENTRYPOINT", "SidecarPlan", "plan_services"]
+__all__ = ["BEGIN", "END", "END_OF_MOUNTS", "ENTRYPOINT", "SidecarPlan", "plan_services"]
 
 ENTRYPOINT = "<the image's entrypoint>"
 """Stands in a plan's command for words that only the image says, once it is there."""
 
 WRAPPER = """\
+IFS= read -r _moat_line || exit 0
 while IFS= read -r _moat_line; do printf '%s\\n' "$_moat_line"; done </proc/self/mountinfo
 echo "$1"; shift
 _moat_signal=$1; shift
@@ -53,7 +54,7 @@ exec 3<&0
 printf '%s' "$_moat_input" | "$@" 2>&1 3<&- &
 _moat_child=$!
 {
-  while read -r _moat_line; do :; done
+  while read -r _moat_line && [ "$_moat_line" != end ]; do :; done
   kill -"$_moat_signal" "$_moat_child"; sleep 5; kill -KILL "$_moat_child"
 } <&3 >/dev/null 2>&1 &
 unset _moat_input _moat_script
@@ -61,12 +62,16 @@ wait "$_moat_child"
 """
 """The attach stream of a container that has no guest: it ends its program when stdin does.
 
-It shows its mounts before anything of the image runs; then it reads, in a number of lines that the
-first line says, assignments for the entrypoint's environment, so that no secret stands in a command
-line or in the engine's own record. Its arguments: the line that ends the mounts, the signal that
-stops the program, and the program. POSIX sh, and of programs only ``sleep``. Its variables have a
-prefix, as any other name may be one of the service's or the image's own.
+It shows its mounts when it hears a line, before anything of the image runs; then it reads, in a
+number of lines that the first line says, assignments for the entrypoint's environment, so that no
+secret stands in a command line or in the engine's own record. A line ``end`` is as the end of
+stdin, which not every way to attach can tell. Its arguments: the line that ends the mounts, the
+signal that stops the program, and the program. POSIX sh, and of programs only ``sleep``. Its
+variables have a prefix, as any other name may be one of the service's or the image's own.
 """
+
+BEGIN, END = b"\n", b"end\n"
+"""What the wrapper hears first, and last."""
 
 END_OF_MOUNTS = "moat: these are the mounts"
 
@@ -236,7 +241,7 @@ def _plan(
         network="sandbox",
         egress=kernel.egress if entry.models else None,
         trust=kernel.trust if entry.models else (),
-        labels=((f"{LABEL}.service", service.name),),
+        labels=((SERVICE_LABEL, service.name),),
     )
     return SidecarPlan(
         spec=spec,

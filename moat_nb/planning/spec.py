@@ -20,6 +20,7 @@ __all__ = [
     "GUEST_PATH",
     "HOME",
     "LABEL",
+    "SERVICE_LABEL",
     "SOCKETS_LABEL",
     "VENV",
     "ContainerSpec",
@@ -34,6 +35,7 @@ VENV = f"{HOME}/.venv"
 """The sandbox's own virtual environment, which the guest makes: installers write there."""
 
 LABEL = "moat.nb"
+SERVICE_LABEL = f"{LABEL}.service"
 SOCKETS_LABEL = f"{LABEL}.sockets"
 """Of a container that does not mount the sockets' directory: which one is its start's."""
 

@@ -20,7 +20,7 @@ from moat_nb.guest.mountinfo import NOTHING, read_table
 from moat_nb.host.rotating_log import BoundedLog
 from moat_nb.planning.builtin_services import ServiceInputs
 from moat_nb.planning.mounts import EmptyFile
-from moat_nb.planning.services import END_OF_MOUNTS, SidecarPlan
+from moat_nb.planning.services import BEGIN, END_OF_MOUNTS, SidecarPlan
 from moat_nb.planning.spec import ContainerSpec
 from moat_nb.runtimes.base import AttachStream
 from moat_nb.sandbox.model_pull import Pull
@@ -101,6 +101,7 @@ class Sidecar:
         Raises Cancelled when ``cancelled`` is set while its first words are waited for.
         """
         attach_stream = self.stream.result()
+        self._send(attach_stream, BEGIN)
         give_up = time.monotonic() + MOUNTS_SECONDS
         while not self._shown.wait(LOOK_SECONDS):
             if cancelled.is_set():
@@ -110,8 +111,11 @@ class Sidecar:
         if self.gone is not None:
             raise StartError(self.describe("did not start"))
         self._prove()
+        self._send(attach_stream, _lines(self._handover))
+
+    def _send(self, attach_stream: AttachStream, data: bytes) -> None:
         try:
-            attach_stream.send(_lines(self._handover))
+            attach_stream.send(data)
         except OSError as error:
             raise StartError(self.describe(f"ended before its program ran: {error}")) from error
 

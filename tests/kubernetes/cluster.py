@@ -174,14 +174,13 @@ class Cluster:
             }
         )
 
-    def load(self, archive: Path, node: str) -> None:
-        """Have a node know the images of a tar."""
-        ctr = (*self.inside, "ctr", "--namespace", "k8s.io", "--address")
-        subprocess.run(
-            [*ctr, f"{self.directory}/{node}/containerd.sock", "images", "import", str(archive)],
-            check=True,
-            capture_output=True,
-        )
+    def load(self, archive: Path, node: str, name: str = "", more: str = "") -> None:
+        """Have a node know the images of a tar, and that called ``name`` as ``more``, too."""
+        socket = f"{self.directory}/{node}/containerd.sock"
+        ctr = [*self.inside, "ctr", "--namespace", "k8s.io", "--address", socket, "images"]
+        subprocess.run([*ctr, "import", str(archive)], check=True, capture_output=True)
+        if more:
+            subprocess.run([*ctr, "tag", name, more], check=True, capture_output=True)
 
 
 @contextlib.contextmanager

@@ -26,10 +26,18 @@ from tests.launchers_elsewhere import (
     started,
     write_files,
 )
+from tests.service_images import ServiceImages
 
 pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="only root can make a cluster")
 
 Make = Callable[..., Path]
+
+POSTGRES = "docker.io/library/postgres:17"
+ASKS_POSTGRES = """import os, socket, struct
+s = socket.create_connection((os.environ["MOAT_POSTGRES_HOST"], 5432))
+s.sendall(struct.pack("!ii", 8, 80877103))
+print(s.recv(1), "MOAT_POSTGRES_PASSWORD" in os.environ)"""
+"""Whether it speaks TLS, which a server answers with one letter."""
 
 PROVED = "the cluster does not keep the pod from others"
 
@@ -142,6 +150,37 @@ def test_a_port_of_a_pod_is_reached_here_and_its_volumes_last(
     for expected in ("b'1\\n'", "b'11\\n'"):
         out, _ = finished(words(kubernetes, "-c", BOX, "python3", program), project, 0)
         assert expected in out and "kept.txt of the host" in out
+
+
+def test_a_database_beside_the_kernel_is_a_container_of_its_pod(
+    kubernetes: Cluster, there: Make, services: ServiceImages, run_directory: Path, engine: Engine
+) -> None:
+    archive = run_directory / "postgres.tar"
+    with archive.open("wb") as file:
+        file.writelines(engine.client.api.get_image(services.postgres))
+    kubernetes.load(archive, CLOSED, f"docker.io/{services.postgres}", POSTGRES)
+    archive.unlink()
+    project = there(dependencies="[postgres@17]")
+    assert run(kubernetes, project, f"python3 -c '{ASKS_POSTGRES}'") == "b'N' True\n"
+    kept = "{postgres: {volumes: [{name: pg, target: /var/lib/postgresql/data}]}}"
+    more = f"kernel: {{runtime: kubernetes, kubernetes: {{grace: 10}}, services: {kept}}}"
+    file = project / "moat.yaml"
+    file.write_text(re.sub("kernel:.*", more, file.read_text()))
+    moat_nb(kubernetes, project, "allow", "--yes")
+    for _ in range(2):
+        assert run(kubernetes, project, f"python3 -c '{ASKS_POSTGRES}'") == "b'N' True\n"
+
+
+def test_what_killed_launchers_left_is_cleaned(kubernetes: Cluster, there: Make) -> None:
+    with started(words(kubernetes, "-m", "moat_nb"), there()) as launcher:
+        for process in reversed(processes_of(launcher)):
+            process.kill()  # its reaper too
+    assert wait_until(
+        lambda: set(kubernetes.pods().values()) <= {"Succeeded", "Failed"}, seconds=60
+    )
+    assert len(kubernetes.pods()) == 1
+    said = moat_nb(kubernetes, there(), "clean", "--runtime", "kubernetes")
+    assert "removed pod moat-far-" in said
 
 
 def test_only_what_the_rules_allow_is_reached_and_by_the_launcher(

@@ -160,6 +160,8 @@ class Cluster:
                 for found in changes:
                     if is_running(found, container):
                         return
+                    if has_ended(found, container):
+                        raise StartError(f"{name}: {how_it_ended(found)}")
                     version = found["metadata"]["resourceVersion"]
                     before = why
                     why, hopeless = why_it_waits(found)
@@ -189,7 +191,7 @@ class Cluster:
                 except StopIteration:
                     return
                 found: dict[str, Any] = event["object"]
-                if event["type"] == "DELETED" or has_ended(found):
+                if event["type"] == "DELETED":
                     raise StartError(f"{name}: {how_it_ended(found) or 'the pod was deleted'}")
                 if event["type"] != "ERROR":  # a version that is too old, say
                     yield found
@@ -199,7 +201,14 @@ class Cluster:
         return self._deleted(self.api.delete_namespaced_pod, name, 0 if at_once else 1)
 
     def run(self, pod: str, container: str, argv: tuple[str, ...]) -> WSClient:
-        """A program's stream."""
+        """The stream of a program that is started in a container."""
+        return self._stream("exec", pod, container, command=list(argv))
+
+    def attach(self, pod: str, container: str) -> WSClient:
+        """The stream of a container's first program, without what it said before."""
+        return self._stream("attach", pod, container)
+
+    def _stream(self, how: str, pod: str, container: str, **more: Any) -> WSClient:
         from kubernetes.client import ApiClient, CoreV1Api
         from kubernetes.stream import stream
 
@@ -207,10 +216,10 @@ class Cluster:
         own = CoreV1Api(ApiClient(self._client.configuration))
         made: WSClient = self._asked(
             lambda: stream(
-                own.connect_get_namespaced_pod_exec,
+                getattr(own, f"connect_get_namespaced_pod_{how}"),
                 *(pod, self.namespace),
                 container=container,
-                command=list(argv),
+                **more,
                 stdin=True,
                 stdout=True,
                 stderr=True,
@@ -273,11 +282,12 @@ class Cluster:
             raise self._words(error) from error
 
     def _words(self, error: Exception) -> StartError:
-        status, body = getattr(error, "status", None), getattr(error, "body", None)
-        said = ""
+        status, said = getattr(error, "status", None), getattr(error, "reason", None) or str(error)
+        # A stream's refusal has it behind its headers.
+        body = getattr(error, "body", None) or said[max(0, said.find('{"kind":"Status"')) :]
         with contextlib.suppress(ValueError, TypeError, KeyError, AttributeError):
-            said = json.loads(body or "")["message"]
-        said = said or getattr(error, "reason", None) or str(error)
+            found = json.loads(body)
+            said, status = found["message"], status or found.get("code")
         words = f"{self.where}: {one_line(' '.join(str(said)[:MOST_WORDS].split()))}"
         if status == 404:
             return Missing(words)

@@ -24,13 +24,20 @@ MOST = 1000
 """Characters of one reason."""
 
 
-def has_ended(pod: dict[str, Any]) -> bool:
-    return pod.get("status", {}).get("phase") in ("Failed", "Succeeded")
+def has_ended(pod: dict[str, Any], container: str) -> bool:
+    """Whether that container of it has, or all of it."""
+    phase = pod.get("status", {}).get("phase")
+    return phase in ("Failed", "Succeeded") or "terminated" in _state(pod, container)
 
 
 def is_running(pod: dict[str, Any], container: str) -> bool:
+    return "running" in _state(pod, container)
+
+
+def _state(pod: dict[str, Any], container: str) -> dict[str, Any]:
     states = {each["name"]: each for each in pod.get("status", {}).get("containerStatuses", ())}
-    return "running" in states.get(container, {}).get("state", {})
+    found: dict[str, Any] = states.get(container, {}).get("state", {})
+    return found
 
 
 def why_it_waits(pod: dict[str, Any]) -> tuple[str, bool]:

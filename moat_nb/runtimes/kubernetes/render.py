@@ -15,7 +15,7 @@ from moat_nb.host.machine import User
 from moat_nb.planning.limits import MIB
 from moat_nb.planning.mounts import Mount, Tmpfs, Volume
 from moat_nb.planning.network import HOSTNAME
-from moat_nb.planning.spec import LABEL, ContainerSpec, SandboxSpec
+from moat_nb.planning.spec import LABEL, SERVICE_LABEL, ContainerSpec, SandboxSpec
 from moat_nb.runtimes.base import ARCHIVE_TOP
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "TOKEN",
     "PodOptions",
     "claim",
+    "container_name",
     "copier",
     "object_name",
     "pod",
@@ -96,6 +97,7 @@ def pod(sandbox: SandboxSpec, options: PodOptions) -> Words:
     kernel = sandbox.kernel
     volumes: Words = {}
     containers = [_kernel(kernel, options.cluster, volumes)]
+    containers += [_sidecar(spec, options.cluster, volumes) for spec in sandbox.sidecars]
     lifetime = options.lifetime
     deadline = DEADLINE_SECONDS if lifetime is None else int(lifetime) + LATE_SECONDS
     words = {
@@ -111,7 +113,18 @@ def pod(sandbox: SandboxSpec, options: PodOptions) -> Words:
         # A name server that a closed network keeps it from is not waited for.
         brief = [{"name": "timeout", "value": "1"}, {"name": "attempts", "value": "1"}]
         words["dnsConfig"] = {"options": brief}
-    return _object("Pod", object_name(kernel.name), kernel, options, words)
+    mounts = (mount for spec in sandbox.containers for mount in spec.mounts)
+    uses = {uses_label(mount.name): "1" for mount in mounts if isinstance(mount, Volume)}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": object_name(kernel.name),
+            "labels": {ROLE: KERNEL, OWNER: options.owner, **uses},
+            "annotations": dict(kernel.labels),
+        },
+        "spec": words,
+    }
 
 
 def copier(claim_name: str, image: str, user: User, options: PodOptions, name: str) -> Words:
@@ -167,21 +180,6 @@ def claim(name: str, options: ClusterOptions, owner: str, token: str = "") -> Wo
     }
 
 
-def _object(kind: str, name: str, spec: ContainerSpec, options: PodOptions, words: Words) -> Words:
-    claims = (mount.name for mount in spec.mounts if isinstance(mount, Volume))
-    uses = {uses_label(name): "1" for name in claims}
-    return {
-        "apiVersion": "v1",
-        "kind": kind,
-        "metadata": {
-            "name": name,
-            "labels": {ROLE: KERNEL, OWNER: options.owner, **uses},
-            "annotations": dict(spec.labels),
-        },
-        "spec": words,
-    }
-
-
 def _shared(user: User, options: ClusterOptions) -> Words:
     words: Words = {
         "restartPolicy": "Never",
@@ -213,6 +211,11 @@ def _security() -> Words:
     }
 
 
+def container_name(spec: ContainerSpec) -> str:
+    """In its pod."""
+    return KERNEL if spec.role == "kernel" else object_name(dict(spec.labels)[SERVICE_LABEL])
+
+
 def _kernel(spec: ContainerSpec, options: ClusterOptions, volumes: Words) -> Words:
     guest, *words = spec.command[1:]
     boot = (spec.command[0], "-c", _text("boot"), MEETING, json.dumps(spec.limits.ulimits), guest)
@@ -220,17 +223,36 @@ def _kernel(spec: ContainerSpec, options: ClusterOptions, volumes: Words) -> Wor
         Tmpfs(target=PLACE, size=PLACE_SIZE, role="sockets"),
         Tmpfs(target="/dev/shm", size=spec.limits.shm, role="tmp"),
     )
-    mounts = [*spec.mounts, *own]
-    return {
-        "name": KERNEL,
+    words = [*boot, *words]
+    return _container(spec, words, options, [*spec.mounts, *own], volumes)
+
+
+def _sidecar(spec: ContainerSpec, options: ClusterOptions, volumes: Words) -> Words:
+    """Its stdin is held by one attach, whose end ends it."""
+    shm = Tmpfs(target="/dev/shm", size=spec.limits.shm, role="tmp")
+    words = _container(spec, [*spec.command], options, [*spec.mounts, shm], volumes)
+    user = {"runAsUser": spec.user.uid, "runAsGroup": spec.user.gid}
+    words["securityContext"] |= user
+    return {**words, "stdin": True, "stdinOnce": True}
+
+
+def _container(
+    spec: ContainerSpec,
+    command: list[str],
+    options: ClusterOptions,
+    mounts: list[Mount],
+    volumes: Words,
+) -> Words:
+    words = {
+        "name": container_name(spec),
         "image": spec.image,
-        "command": [*boot, *words],
-        "workingDir": spec.workdir,
+        "command": command,
         "env": [{"name": name, "value": value} for name, value in spec.env],
         "securityContext": _security(),
-        "resources": _resources(spec, options),
+        "resources": _resources(spec, options if spec.role == "kernel" else ClusterOptions()),
         "volumeMounts": list(_mounted(mounts, volumes)),
     }
+    return {**words, "workingDir": spec.workdir} if spec.workdir else words
 
 
 def _resources(spec: ContainerSpec, options: ClusterOptions) -> Words:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import functools
 import io
-import json
 import sys
 import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -23,19 +23,22 @@ from moat_nb.planning.capabilities import Capabilities
 from moat_nb.planning.image import ImagePlan, image_plan
 from moat_nb.planning.kernel import kernel_user
 from moat_nb.planning.mounts import Volume
+from moat_nb.planning.services import END
 from moat_nb.planning.spec import SOCKETS_LABEL, ContainerSpec, SandboxSpec
 from moat_nb.runtimes.base import AttachStream, Availability, Runtime, SandboxStreams
 from moat_nb.runtimes.kubernetes.cluster import Cluster
+from moat_nb.runtimes.kubernetes.containers import PodContainers
 from moat_nb.runtimes.kubernetes.ended import how_it_ended
 from moat_nb.runtimes.kubernetes.push import pushed
 from moat_nb.runtimes.kubernetes.render import (
     BRIDGE,
     KERNEL,
     PodOptions,
+    container_name,
     object_name,
     pod,
 )
-from moat_nb.runtimes.kubernetes.stop import NOTE, owner_of
+from moat_nb.runtimes.kubernetes.stop import NOTE, deletion, note_of, owner_of
 from moat_nb.runtimes.kubernetes.stream import PodStream
 from moat_nb.runtimes.kubernetes.volumes import Claims
 from moat_nb.text.progress import Progress, Silent
@@ -60,12 +63,12 @@ class Kubernetes(Runtime):
         self._may_ask = ask
         self.options = config.kernel.kubernetes or ClusterOptions()
         self.cluster = Cluster(self.options, environ)
+        self._containers = PodContainers(self.cluster, environ)
 
     @property
     def capabilities(self) -> Capabilities:
         return Capabilities(
             name="kubernetes",
-            sidecars=False,
             shares_unix_sockets=False,
             own_mount_table=True,
             elsewhere=self.cluster.where,
@@ -85,10 +88,14 @@ class Kubernetes(Runtime):
         )
 
     @property
+    def containers(self) -> PodContainers:
+        return self._containers
+
+    @property
     def volumes(self) -> Claims:
         self._refuse_unasked()
         user = kernel_user(self._config, Host.current())
-        return Claims(self.cluster, self.pods, user, self._image)
+        return Claims(self.cluster, self.pods, user, self._image, self._environ)
 
     @functools.cache  # noqa: B019 - a runtime lives as long as its plan
     def _image(self) -> str:
@@ -157,7 +164,8 @@ class Kubernetes(Runtime):
         return bool(image.dockerfile) and not has_it
 
     def render(self, spec: SandboxSpec) -> tuple[Any, ...]:
-        return (pod(spec, self.pods),)
+        words = pod(spec, self.pods)
+        return (words, *words["spec"]["containers"][1:])
 
     # -------- a start
 
@@ -165,12 +173,16 @@ class Kubernetes(Runtime):
         self._refuse_unasked()
         kernel = spec.kernel
         name = object_name(kernel.name)
-        self._have_claims(kernel)
+        for each in spec.containers:
+            if each.user.uid == 0:
+                raise StartError(f"{each.name}: a Pod runs nothing as root; name another user")
+            self._have_claims(each)
+            self._containers.place(each.name, name, container_name(each))
         # First the note: what starts can be ended by it.
-        note = {"context": self.options.context, "namespace": self.cluster.namespace, "pod": name}
+        note = note_of(self.cluster, name)
         sockets = Path(dict(kernel.labels)[SOCKETS_LABEL])
-        write_whole(sockets.parent / NOTE, json.dumps(note))
-        done = reaper.command(_deletion(note), self._environ)
+        write_whole(sockets.parent / NOTE, note)
+        done = reaper.command(deletion(note), self._environ)
         try:
             made = self.cluster.make_pod(pod(spec, self.pods))
             self.cluster.until_it_runs(made, KERNEL)
@@ -178,7 +190,16 @@ class Kubernetes(Runtime):
         except BaseException:
             self.cluster.delete_pod(name, at_once=True)
             raise
-        return SandboxStreams(kernel=stream)
+        pool = ThreadPoolExecutor(len(spec.sidecars) or 1, thread_name_prefix="moat-sidecar")
+        sidecars = [pool.submit(self._attach, made, each) for each in spec.sidecars]
+        pool.shutdown(wait=False)
+        return SandboxStreams(kernel=stream, sidecars=tuple(sidecars))
+
+    def _attach(self, made: dict[str, Any], spec: ContainerSpec) -> AttachStream:
+        name, container = made["metadata"]["name"], container_name(spec)
+        self.cluster.until_it_runs(made, container)
+        client = self.cluster.attach(name, container)
+        return PodStream(client, END, lambda at_once: None, self._why(name), patient=False)
 
     def _have_claims(self, spec: ContainerSpec) -> None:
         for mount in spec.mounts:
@@ -188,7 +209,7 @@ class Kubernetes(Runtime):
             if not there and mount.copy_of:
                 raise StartError(f"the copy of {mount.copy_of} is another now; start it again")
             if not there:
-                self.volumes.make_empty(mount.name)
+                self.volumes.make_empty(mount.name, spec.user)
 
     def _stream(self, name: str, done: Any) -> AttachStream:
         client = self.cluster.run(name, KERNEL, BRIDGE)
@@ -197,14 +218,7 @@ class Kubernetes(Runtime):
             self.cluster.delete_pod(name, at_once=at_once)
             done()
 
-        def why() -> str:
-            try:
-                found = self.cluster.pod(name)
-            except StartError as error:
-                return str(error)
-            return "the pod was deleted" if found is None else how_it_ended(found)
-
-        stream = PodStream(client, encode(protocol.END), end, why)
+        stream = PodStream(client, encode(protocol.END), end, self._why(name))
         try:
             packed = _guest()
             stream.send(len(packed).to_bytes(8, "big") + packed)
@@ -214,14 +228,21 @@ class Kubernetes(Runtime):
             raise StartError(f"{name}: {words}") from error
         return stream
 
+    def _why(self, name: str) -> Callable[[], str]:
+        """Asks how a pod has ended, in words."""
+
+        def why() -> str:
+            try:
+                found = self.cluster.pod(name)
+            except StartError as error:
+                return str(error)
+            return "the pod was deleted" if found is None else how_it_ended(found)
+
+        return why
+
     def _refuse_unasked(self) -> None:
         if not self._may_ask:
             raise StartError(f"{self.cluster.where}: nobody has approved it; run `moat-nb allow`")
-
-
-def _deletion(note: Mapping[str, Any]) -> list[str]:
-    """A command that removes a pod when its launcher has died."""
-    return [sys.executable, "-m", "moat_nb.runtimes.kubernetes.stop", json.dumps(note)]
 
 
 @functools.cache

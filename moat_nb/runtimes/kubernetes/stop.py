@@ -8,15 +8,16 @@ import json
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from moat_nb.config.model import ClusterOptions
 from moat_nb.errors import MoatError
-from moat_nb.host.run_directory import SandboxState
+from moat_nb.host.run_directory import SandboxState, is_alive
 from moat_nb.runtimes.kubernetes.cluster import Cluster
+from moat_nb.runtimes.kubernetes.render import OWNER
 
-__all__ = ["NOTE", "end", "is_running", "owner_of"]
+__all__ = ["NOTE", "abandoned", "deletion", "end", "is_running", "note_of", "owner_of"]
 
 NOTE = "pod"
 """A start's note of what it made where, beside the sockets' directory."""
@@ -29,6 +30,16 @@ def owner_of() -> str:
     """A label's value: this user of this machine."""
     text = f"{os.uname().nodename}\n{os.getuid()}\n{Path.home()}"
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def note_of(cluster: Cluster, pod: str) -> str:
+    words = {"context": cluster.context, "namespace": cluster.namespace, "pod": pod}
+    return json.dumps(words)
+
+
+def deletion(note: str) -> list[str]:
+    """A command that removes a pod whose launcher has died."""
+    return [sys.executable, "-m", "moat_nb.runtimes.kubernetes.stop", note]
 
 
 def is_running(state: SandboxState, sockets: Path, environ: Mapping[str, str]) -> bool:
@@ -49,6 +60,16 @@ def end(state: SandboxState, sockets: Path, environ: Mapping[str, str]) -> bool:
     return cluster.delete_pod(name, at_once=True)
 
 
+def abandoned(cluster: Cluster) -> Iterator[str]:
+    """The pods of this user of this machine that have ended, or whose launcher is dead."""
+    for pod in cluster.pods(f"{OWNER}={owner_of()}"):
+        meta = pod["metadata"]
+        launcher = meta.get("annotations", {}).get(OWNER, "")
+        ended = pod.get("status", {}).get("phase") in ("Failed", "Succeeded")
+        if ended or (launcher and not is_alive(launcher)):
+            yield str(meta["name"])
+
+
 def _noted(sockets: Path, environ: Mapping[str, str]) -> tuple[Cluster, str] | None:
     try:
         return _of(json.loads((sockets.parent / NOTE).read_text()), environ)
@@ -57,8 +78,8 @@ def _noted(sockets: Path, environ: Mapping[str, str]) -> tuple[Cluster, str] | N
 
 
 def _of(note: Mapping[str, str], environ: Mapping[str, str]) -> tuple[Cluster, str]:
-    options = ClusterOptions(context=note["context"], namespace=note["namespace"])
-    return Cluster(options, environ), note["pod"]
+    context, namespace, pod = (str(note[name]) for name in ("context", "namespace", "pod"))
+    return Cluster(ClusterOptions(context=context, namespace=namespace), environ), pod
 
 
 def main(note: str) -> None:

@@ -42,7 +42,11 @@ class PodStream(AttachStream):
         farewell: bytes,
         end: Callable[[bool], object],
         why: Callable[[], str],
+        *,
+        patient: bool = True,
     ) -> None:
+        """``patient``: :meth:`close` waits for its end; else it is told of it, and who reads hears
+        of the end and closes it once more."""
         self._client, self._farewell = client, farewell
         self._socket = client.sock
         self._socket.settimeout(PIECE_SECONDS)
@@ -50,7 +54,8 @@ class PodStream(AttachStream):
         self._stderr, self._status = bytearray(), bytearray()
         self._sending, self._closing = threading.Lock(), threading.Lock()
         self._over = threading.Event()
-        self._closed = False
+        self._patient = patient
+        self._told = self._closed = False
 
     def send(self, data: bytes, timeout: float | None = None) -> None:
         from websocket import WebSocketException
@@ -120,17 +125,18 @@ class PodStream(AttachStream):
 
     def close(self) -> None:
         with self._closing:
-            if self._closed:
-                return
-            self._closed = True
-            if not self._over.is_set():
+            if not self._told and not self._over.is_set():
                 with contextlib.suppress(OSError):
                     self.send(self._farewell, END_SECONDS)
+            self._told = True
+            if self._patient:
                 self._over.wait(END_SECONDS)
-            self._over.set()
-            self._shut()
-            with contextlib.suppress(Exception):
-                self._end(False)
+                self._over.set()
+            if self._over.is_set() and not self._closed:
+                self._closed = True
+                self._shut()
+                with contextlib.suppress(Exception):
+                    self._end(False)
 
     def _shut(self) -> None:
         """Who receives in another thread hears of it."""

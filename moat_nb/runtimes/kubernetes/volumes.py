@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from moat_nb.errors import StartError
 from moat_nb.host.machine import User
+from moat_nb.host.reaper import Reaper
 from moat_nb.runtimes.base import ARCHIVE_TOP, FILL, READ, Volumes
 from moat_nb.runtimes.kubernetes.cluster import Cluster
 from moat_nb.runtimes.kubernetes.render import (
@@ -21,6 +22,7 @@ from moat_nb.runtimes.kubernetes.render import (
     object_name,
     uses_label,
 )
+from moat_nb.runtimes.kubernetes.stop import deletion, note_of
 from moat_nb.runtimes.kubernetes.stream import PodStream
 
 __all__ = ["Claims"]
@@ -44,11 +46,16 @@ class Claims(Volumes):
     """Methods raise StartError."""
 
     def __init__(
-        self, cluster: Cluster, options: PodOptions, user: User, image: Callable[[], str]
+        self,
+        cluster: Cluster,
+        options: PodOptions,
+        user: User,
+        image: Callable[[], str],
+        environ: Mapping[str, str],
     ) -> None:
         """``image`` is what kernels of ``user`` run in, and has tar; raises ImageError."""
         self._cluster, self._options = cluster, options
-        self._user, self._image = user, image
+        self._user, self._image, self._environ = user, image, environ
 
     def owner(self, user: User) -> User:
         return self._user
@@ -71,10 +78,11 @@ class Claims(Volumes):
         options = self._options
         self._cluster.make_claim(claim(name, options.cluster, options.owner, token))
 
-    def make_empty(self, name: str) -> None:
-        """One that nobody fills."""
+    def make_empty(self, name: str, user: User) -> None:
+        """One that nobody fills, for who runs as ``user``."""
         self.make(name, "")
-        with self._held(name, ("mkdir", "-p", f"{COPIED}/{ARCHIVE_TOP}")) as stream:
+        own = Claims(self._cluster, self._options, user, self._image, self._environ)
+        with own._held(name, ("mkdir", "-p", f"{COPIED}/{ARCHIVE_TOP}")) as stream:
             while stream.receive():
                 pass
             _refuse(stream, name)
@@ -105,6 +113,8 @@ class Claims(Volumes):
     def _held(self, name: str, argv: tuple[str, ...]) -> Iterator[PodStream]:
         pod = f"moat-copier-{secrets.token_hex(4)}"
         words = copier(object_name(name), self._image(), self._user, self._options, pod)
+        reaper = Reaper()
+        done = reaper.command(deletion(note_of(self._cluster, pod)), self._environ)
         try:
             self._cluster.until_it_runs(self._cluster.make_pod(words), COPIER)
             client = self._cluster.run(pod, COPIER, argv)
@@ -115,6 +125,8 @@ class Claims(Volumes):
                 stream.kill()
         finally:
             self._cluster.delete_pod(pod, at_once=True)
+            done()
+            reaper.finish()
 
 
 def _of_size(archive: Iterable[bytes]) -> Iterator[bytes]:

@@ -8,8 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from moat_nb.host.run_directory import SandboxState
-from moat_nb.runtimes.kubernetes.stop import NOTE, end, is_running, owner_of
+from moat_nb.config.model import ClusterOptions
+from moat_nb.host.run_directory import Owner, SandboxState
+from moat_nb.runtimes.kubernetes.cluster import Cluster
+from moat_nb.runtimes.kubernetes.stop import NOTE, abandoned, end, is_running, owner_of
 from tests.unit.runtimes.kubernetes.api import Api
 
 STATE = SandboxState.__new__(SandboxState)
@@ -48,6 +50,27 @@ def test_a_reaper_deletes_it_by_a_command(api: Api, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "moat_nb.runtimes.kubernetes.stop", note(tmp_path)]
     subprocess.run(command, env=environ, check=True)
     assert api.asked == [("DELETE", PLACE, None)]
+
+
+def test_what_is_left_are_this_users_pods_that_ended_or_whose_launcher_is_dead(
+    api: Api, tmp_path: Path
+) -> None:
+    own = str(Owner.of(os.getpid()))
+    pods = [
+        ("a", "Failed", own),
+        ("b", "Running", own),
+        ("c", "Running", "1:1:x"),
+        ("d", "Running", ""),
+    ]
+    items = [
+        {
+            "metadata": {"name": name, "annotations": {"moat.nb.owner": owner}},
+            "status": {"phase": phase},
+        }
+        for name, phase, owner in pods
+    ]
+    api.answers["GET", "/pods"] = 200, {"items": items}
+    assert [*abandoned(Cluster(ClusterOptions(), api.config(tmp_path)))] == ["a", "c"]
 
 
 def test_an_owner_is_a_labels_value() -> None:

@@ -23,7 +23,7 @@ CLAIM = "/persistentvolumeclaims/moat.workspace.0"
 def claims(api: Api, tmp_path: Path) -> Claims:
     options = PodOptions(cluster=ClusterOptions(), owner="o")
     cluster = Cluster(ClusterOptions(), api.config(tmp_path))
-    return Claims(cluster, options, User(1, 2), lambda: "i:1")
+    return Claims(cluster, options, User(1, 2), lambda: "i:1", {})
 
 
 def test_an_archive_comes_whole_whatever_its_pieces(tmp_path: Path) -> None:
