@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from moat_nb.config.model import ClusterOptions
-from moat_nb.errors import MoatError
+from moat_nb.errors import MoatError, StartError
 from moat_nb.host.run_directory import SandboxState, is_alive
 from moat_nb.runtimes.kubernetes.cluster import Cluster
 from moat_nb.runtimes.kubernetes.render import OWNER
@@ -89,10 +89,12 @@ def main(note: str) -> None:
         try:
             cluster.delete_pod(name, at_once=True)
             return
-        except MoatError as error:
+        except StartError as error:
             if time.monotonic() > give_up:
                 sys.exit(str(error))
             time.sleep(1)
+        except MoatError as error:  # there is no way to it, and no time brings one
+            sys.exit(str(error))
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ PLACE = "/api/v1/namespaces/ada/pods/p"
 
 
 def note(directory: Path) -> str:
-    text = json.dumps({"context": None, "namespace": "ada", "pod": "p"})
+    text = json.dumps({"context": "tests", "namespace": "ada", "pod": "p"})
     (directory / NOTE).write_text(text)
     return text
 
