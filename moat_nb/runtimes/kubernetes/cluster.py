@@ -6,6 +6,7 @@ import contextlib
 import functools
 import json
 import os
+import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
@@ -71,6 +72,15 @@ class Cluster:
         self._options = options
         self._environ = environ
 
+    @classmethod
+    def of(cls, options: ClusterOptions, environ: Mapping[str, str]) -> Cluster:
+        """One for all sandboxes of this process that are made alike: it keeps its connections, and
+        knows that it answers."""
+        made = cls(options, environ)
+        key = (os.getpid(), options.context, options.namespace, made._files, *made._times)
+        with _lock:
+            return _known.setdefault(key, made)
+
     @property
     def where(self) -> str:
         """How to name it. Raises RuntimeUnavailable."""
@@ -88,6 +98,13 @@ class Cluster:
     def _files(self) -> str:
         home = self._environ.get("HOME") or Path.home()
         return self._environ.get("KUBECONFIG") or f"{home}/.kube/config"
+
+    @property
+    def _times(self) -> Iterator[float]:
+        """A kubeconfig that was written anew is another one."""
+        for file in self._files.split(os.pathsep):
+            with contextlib.suppress(OSError):
+                yield Path(file).stat().st_mtime
 
     @property
     def _within(self) -> bool:
@@ -130,6 +147,7 @@ class Cluster:
 
     # -------- questions
 
+    @functools.cached_property
     def version(self) -> str:
         from kubernetes.client import VersionApi
 
@@ -294,6 +312,10 @@ class Cluster:
         if status == 403 and "quota" not in words:
             words += "; docs/kubernetes.md has the Role that a launcher needs"
         return StartError(words)
+
+
+_known: dict[tuple[object, ...], Cluster] = {}
+_lock = threading.Lock()
 
 
 class Missing(StartError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
 import re
 from collections.abc import Iterator
@@ -37,6 +38,9 @@ __all__ = [
 
 HERE = Path(__file__).parent
 PLACE = "/run/moat"
+PLAIN = re.compile(r"[a-z0-9]+([.-][a-z0-9]+)*")
+MOST_NAME = 50
+"""Characters: a label has 63, and says more than the name."""
 MEETING = f"{PLACE}/stream"
 """Where the first program meets who carries the stream."""
 PLACE_SIZE = 16 * MIB
@@ -82,9 +86,13 @@ BRIDGE = _bridge()
 
 
 def object_name(name: str) -> str:
-    """``name`` in the characters that Kubernetes allows, and not longer than a label's value."""
-    plain = re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-.")
-    return plain if len(plain) <= 63 else f"{plain[:40]}-{plain[-22:].lstrip('-.')}"
+    """``name`` in the characters that Kubernetes allows, and short enough for a label; no two
+    names become one."""
+    plain = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+    if PLAIN.fullmatch(name) and len(name) <= MOST_NAME:
+        return name
+    digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+    return f"{plain[: MOST_NAME - 9].rstrip('-')}-{digest}"
 
 
 def uses_label(volume: str) -> str:

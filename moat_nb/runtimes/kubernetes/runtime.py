@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import io
 import sys
@@ -62,7 +63,7 @@ class Kubernetes(Runtime):
         self._environ = dict(environ)
         self._may_ask = ask
         self.options = config.kernel.kubernetes or ClusterOptions()
-        self.cluster = Cluster(self.options, environ)
+        self.cluster = Cluster.of(self.options, environ)
         self._containers = PodContainers(self.cluster, environ)
 
     @property
@@ -110,7 +111,7 @@ class Kubernetes(Runtime):
         if not self._may_ask:
             return Availability(usable=True, detail="not asked, as nobody has approved it yet")
         try:
-            name = self.cluster.version()
+            name = self.cluster.version
         except MoatError as error:
             hint = "`kubectl version` should answer"
             return Availability(usable=False, detail=str(error), hint=hint, named=True)
@@ -188,7 +189,8 @@ class Kubernetes(Runtime):
             self.cluster.until_it_runs(made, KERNEL)
             stream = self._stream(name, done)
         except BaseException:
-            self.cluster.delete_pod(name, at_once=True)
+            with contextlib.suppress(MoatError):  # the reaper goes on
+                self.cluster.delete_pod(name, at_once=True)
             raise
         pool = ThreadPoolExecutor(len(spec.sidecars) or 1, thread_name_prefix="moat-sidecar")
         sidecars = [pool.submit(self._attach, made, each) for each in spec.sidecars]

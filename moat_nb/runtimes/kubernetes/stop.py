@@ -47,7 +47,10 @@ def is_running(state: SandboxState, sockets: Path, environ: Mapping[str, str]) -
     if found is None:
         return False
     cluster, name = found
-    pod = cluster.pod(name)
+    try:
+        pod = cluster.pod(name)
+    except MoatError:
+        return True  # only its launcher can tell
     return pod is not None and pod.get("status", {}).get("phase") in ("Pending", "Running")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -54,7 +55,7 @@ def test_a_cluster_that_is_away_is_an_error(tmp_path: Path) -> None:
     api = Api()
     api.port = 9  # discard, where nobody listens
     with pytest.raises(StartError, match=r"Kubernetes \(tests"):
-        Cluster(ClusterOptions(), api.config(tmp_path)).version()
+        _ = Cluster(ClusterOptions(), api.config(tmp_path)).version
 
 
 def test_what_it_refuses_is_told_in_its_words(api: Api, cluster: Cluster) -> None:
@@ -64,6 +65,15 @@ def test_what_it_refuses_is_told_in_its_words(api: Api, cluster: Cluster) -> Non
     api.answers["POST", "/pods"] = 403, {"message": "exceeded quota: few"}
     with pytest.raises(StartError, match=r"exceeded quota: few$"):
         cluster.make_pod({})
+
+
+def test_one_is_for_all_that_are_made_alike(api: Api, tmp_path: Path) -> None:
+    environ, options = api.config(tmp_path), ClusterOptions(grace=1)
+    made = Cluster.of(options, environ)
+    assert Cluster.of(ClusterOptions(storage_mb=1), environ) is made
+    assert Cluster.of(ClusterOptions(namespace="x"), environ) is not made
+    os.utime(tmp_path / "config", (1, 1))
+    assert Cluster.of(options, environ) is not made
 
 
 def test_what_is_not_there_is_no_error(cluster: Cluster) -> None:

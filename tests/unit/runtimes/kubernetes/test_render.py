@@ -115,12 +115,12 @@ def test_a_pod_as_a_whole() -> None:
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {
-            "name": "moat-my-project-0123abcd",
+            "name": "moat-my-project-0123abcd-7a958e2a",
             "labels": {
                 "moat.nb.role": "kernel",
                 "moat.nb.owner": "0123",
                 "moat.nb.uses.moat.workspace.0123": "1",
-                "moat.nb.uses.moat-p-db": "1",
+                "moat.nb.uses.moat-p-db-a50877a4": "1",
             },
             "annotations": {"moat.nb.project": "/home/ada/p"},
         },
@@ -147,7 +147,7 @@ def test_a_pod_as_a_whole() -> None:
                 "options": [{"name": "timeout", "value": "1"}, {"name": "attempts", "value": "1"}]
             },
             "volumes": [
-                {"name": "volume-0", "persistentVolumeClaim": {"claimName": "moat-p-db"}},
+                {"name": "volume-0", "persistentVolumeClaim": {"claimName": "moat-p-db-a50877a4"}},
                 {
                     "name": "volume-1",
                     "persistentVolumeClaim": {"claimName": "moat.workspace.0123"},
@@ -181,8 +181,10 @@ def test_only_who_fills_a_volume_has_its_group() -> None:
     ("name", "expected"),
     [
         ("moat.workspace.0123", "moat.workspace.0123"),
-        ("moat-Ä_b-01", "moat-b-01"),
-        ("x" * 70 + "-0123abcd", "x" * 40 + "-" + "x" * 13 + "-0123abcd"),
+        ("moat-p-db", "moat-p-db"),
+        ("moat-P-db", "moat-p-db-a50877a4"),
+        ("moat-p_db", "moat-p-db-ecaa2ae7"),
+        ("x" * 70, "x" * 41 + "-c71bd109"),
     ],
 )
 def test_a_name_is_one_that_kubernetes_takes(name: str, expected: str) -> None:
