@@ -160,7 +160,8 @@ def test_a_database_beside_the_kernel_is_a_container_of_its_pod(
         file.writelines(engine.client.api.get_image(services.postgres))
     kubernetes.load(archive, CLOSED, f"docker.io/{services.postgres}", POSTGRES)
     archive.unlink()
-    project = there(dependencies="[postgres@17]")
+    given = "{postgres: {env: {POSTGRES_PASSWORD: of-the-file}}}"
+    project = there(dependencies="[postgres@17]", services=given)
     assert run(kubernetes, project, f"python3 -c '{ASKS_POSTGRES}'") == "b'N' True\n"
     kept = "{postgres: {volumes: [{name: pg, target: /var/lib/postgresql/data}]}}"
     more = f"kernel: {{runtime: kubernetes, kubernetes: {{grace: 10}}, services: {kept}}}"
