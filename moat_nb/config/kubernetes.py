@@ -75,7 +75,8 @@ class KubernetesKeys(Keys):
     node_selector = key(MapOf(names=_LABEL, value=_VALUE), "Labels that a node must have.")
     tolerations = key(ListOf(item=Block(_TolerationKeys)), "Taints of nodes that are no obstacle.")
     resources = key(
-        MapOf(names=_LABEL, value=_QUANTITY), "Further limits, such as nvidia.com/gpu: 1."
+        MapOf(names=_LABEL, value=_QUANTITY),
+        "memory and cpu: what a node must have free; others, such as nvidia.com/gpu: limits.",
     )
 
 

@@ -245,7 +245,8 @@ class ClusterOptions:
     tolerations: tuple[tuple[tuple[str, str], ...], ...] = ()
     """Each as its fields."""
     resources: tuple[tuple[str, str], ...] = ()
-    """Limits beside those of ``container``, such as ``nvidia.com/gpu``."""
+    """``memory`` and ``cpu``: what a node must have free; others, such as ``nvidia.com/gpu``, are
+    limits beside those of ``container``."""
 
     def __str__(self) -> str:
         context = self.context or "the current context"

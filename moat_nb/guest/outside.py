@@ -12,10 +12,10 @@ import socket
 import time
 from typing import Dict, List, MutableMapping, Tuple
 
-SECONDS = 0.6
-"""For an answer, which takes a millisecond inside a cluster."""
 TRIES = (0.0, 0.2, 0.4)
-"""When something is sent, so that one packet that is lost decides nothing."""
+"""Seconds, when something is sent, so that one packet that is lost decides nothing."""
+AFTER = 0.2
+"""For an answer to the last, which takes a millisecond inside a cluster."""
 
 CLUSTER = "KUBERNETES_"
 API = ("KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT")
@@ -55,20 +55,28 @@ class Attempt:
     def __init__(self, targets: List[Target]) -> None:
         self.targets = targets
         self.begun = time.monotonic()
-        self.sent = 0
+        self.sent, self.last = 0, 0.0
         self.sockets: Dict[int, Tuple[socket.socket, Target]] = {}
         self.poll = select.poll()
         self.reached: Dict[str, None] = {}
         self._send()
 
     def answered(self) -> List[str]:
-        """What answered, once everything had the time to; empty where nothing can be reached."""
-        while self.targets and time.monotonic() < self.begun + SECONDS:
-            due = self.begun + (TRIES[self.sent] if self.sent < len(TRIES) else SECONDS)
+        """What answered, once everything had the time to; empty where nothing can be reached.
+
+        However late it is called, all is sent, and listened to for a while behind the last.
+        """
+        listened = not self.targets
+        while not listened:
+            due = self.begun + TRIES[self.sent] if self.sent < len(TRIES) else self.last + AFTER
+            # At least once, also when that has passed: what came meanwhile waits here.
             for descriptor, _ in self.poll.poll(max(0.0, due - time.monotonic()) * 1000):
                 self._hear(descriptor)
-            if self.sent < len(TRIES) and time.monotonic() >= due:
+            late = time.monotonic() >= due
+            if late and self.sent < len(TRIES):
                 self._send()
+            elif late:
+                listened = True
         for each, _ in self.sockets.values():
             each.close()
         return list(self.reached)
@@ -79,10 +87,15 @@ class Attempt:
 
     def _send(self) -> None:
         self.sent += 1
+        self.last = time.monotonic()
         for target in self.targets:
             kind, address, port = target
             family = socket.AF_INET6 if ":" in address else socket.AF_INET
-            made = socket.socket(family, socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM)
+            how = socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM
+            try:
+                made = socket.socket(family, how)
+            except OSError:  # there is no such network here
+                continue
             made.setblocking(False)
             self.sockets[made.fileno()] = made, target
             error = made.connect_ex((address, port))

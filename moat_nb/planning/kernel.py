@@ -92,7 +92,7 @@ def plan_kernel(
         user=user,
         accounts=runtime.images and runtime.binds_files and not runtime.elsewhere,
         elsewhere=bool(runtime.elsewhere),
-        env=_environment(config, host, network, on_host=runtime.on_this_host),
+        env=_environment(config, host, network, runtime),
         workdir=WORKSPACE,
         mounts=mounts,
         limits=limits,
@@ -237,10 +237,10 @@ def _guest_settings(
 
 
 def _environment(
-    config: Config, host: Host, network: NetworkPlan, *, on_host: bool
+    config: Config, host: Host, network: NetworkPlan, runtime: Capabilities
 ) -> tuple[tuple[str, str], ...]:
     env = {"HOME": HOME, "USER": NAME, "LOGNAME": NAME, "LANG": "C.UTF-8"}
-    if on_host:
+    if runtime.on_this_host:
         env["PATH"] = search_path(host)
     if host.timezone:
         env["TZ"] = host.timezone
@@ -249,7 +249,8 @@ def _environment(
     env.update(git_variables(host.home if own else None))
     env.update(network.env)
     env.update(cache_environment(config))
-    env.update(config.env)
+    if not runtime.has_network:  # else the guest, which proves it, takes nothing that a file says
+        env.update(config.env)
     return tuple(sorted(env.items()))
 
 

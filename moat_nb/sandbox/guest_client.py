@@ -373,7 +373,9 @@ class GuestClient:
         if not self._ended.acquire(blocking=False):
             return
         told = reason in (self.stopping, self.abandoned)
-        words = "" if told else last_lines(self._attach_stream.last_words(), ENGINE_LINES)
+        words = ""
+        with contextlib.suppress(Exception):  # whatever: who waits must hear of the end
+            words = "" if told else last_lines(self._attach_stream.last_words(), ENGINE_LINES)
         self.gone = f"{reason}: {words}" if words else reason
         self._over.set()
         if not self.ready.done():

@@ -262,7 +262,7 @@ def _others(plan: LaunchPlan) -> Iterator[tuple[str, str]]:
         if on.grace > OtherMachine.grace:
             words += f", for {on.grace:g} s after the last sign of this machine"
         yield "another machine", words
-    yield from _cluster(file.kernel)
+    yield from _cluster(file, plan.runtime.capabilities.elsewhere)
     if file.kernel.gpus is not None:
         yield "GPUs", str(file.kernel.gpus)
     for server in file.container.dns if file.network.policy == "bridge" else ():
@@ -270,22 +270,24 @@ def _others(plan: LaunchPlan) -> Iterator[tuple[str, str]]:
     yield from _users(plan, file.wanted_services)
 
 
-def _cluster(kernel: KernelOptions) -> Iterator[tuple[str, str]]:
-    """By what a file says; what an option says is the user's own."""
-    options = kernel.kubernetes
-    if kernel.runtime != "kubernetes" and options is None:
+def _cluster(file: Config, where: str) -> Iterator[tuple[str, str]]:
+    """By what a file says; what an option says is the user's own. Of what keeps a pod closer each
+    value is another one, also none."""
+    options = file.kernel.kubernetes
+    if file.kernel.runtime != "kubernetes" and options is None:
         return
     options = options or ClusterOptions()
-    yield "cluster", f"{options}: pods run there, with a copy of the project"
+    yield "cluster", f"{where or options}: pods run there, with a copy of the project"
+    yield "cluster", f"image: {file.base_image or 'one that is built'}"
     if options.network == "unenforced":
         yield "cluster's network", "pods may reach whatever the cluster lets them"
     if options.registry is not None:
         yield "registry", f"{options.registry}: images that are built are pushed there"
     asked = {
-        "runs as": options.service_account,
-        "runtime class": options.runtime_class,
+        "runs as": options.service_account or "the namespace's default account",
+        "runtime class": options.runtime_class or "the cluster's own",
         "pull secrets": ", ".join(options.image_pull_secrets),
-        "nodes": ", ".join("=".join(label) for label in options.node_selector),
+        "nodes": ", ".join("=".join(label) for label in options.node_selector) or "any",
         "taints": "; ".join(" ".join(map("=".join, each)) for each in options.tolerations),
         "resources": ", ".join("=".join(each) for each in options.resources),
         "storage class": options.storage_class,

@@ -287,9 +287,10 @@ class RunningSandbox:
 
     @property
     def env(self) -> dict[str, str]:
-        """What each process in the sandbox gets beside its own: secrets, and where sidecars and its
-        own ports are."""
-        return {**self.secrets, **self.sidecars.kernel_env, **self.ports.env}
+        """What each process in the sandbox gets beside its own: the file's, secrets, and where
+        sidecars and its own ports are."""
+        given = dict(self.plan.config.env)
+        return {**given, **self.secrets, **self.sidecars.kernel_env, **self.ports.env}
 
     @property
     def guest(self) -> GuestClient:

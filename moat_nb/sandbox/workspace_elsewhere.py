@@ -256,5 +256,8 @@ def _entries(tree: Tree) -> dict[str, Entry]:
     try:
         found = {path: entry for path, entry, _ in tree.entries(lambda path: False, budget)}
     except Over:
-        raise MoatError(f"{tree.top} has more files than can be looked at") from None
+        raise MoatError(
+            f"{tree.top} has more files, or deeper directories, than can be looked at: have a "
+            "sandbox remove them, or `moat-nb discard`"
+        ) from None
     return {path: entry for path, entry in found.items() if path not in tree.closed}

@@ -225,6 +225,18 @@ def test_a_restart_keeps_what_was_installed_into_the_excludes(
         assert "NameError" in run(client, "n")
 
 
+def test_a_kernel_in_a_dead_ones_place_is_not_told_to_end(installed: Installed) -> None:
+    """A manager asks a kernel to end before each restart, also one that is dead."""
+    with connected(installed) as (manager, client):
+        client.execute("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
+        assert wait_until(lambda: not manager.is_alive(), 60)
+        manager.restart_kernel(now=False)
+        client.wait_for_ready(timeout=300)
+        for _ in range(3):
+            assert run(client, "print('alive')") == "alive\n"
+        assert manager.is_alive()
+
+
 def test_an_interrupt_reaches_what_a_cell_started_too(installed: Installed) -> None:
     with connected(installed) as (manager, client):
         interrupt_at(installed.project / "started", manager)

@@ -29,6 +29,7 @@ from moat_nb.jupyter.relay.options import NO_SPACE, RelayOptions
 from moat_nb.jupyter.relay.sockets import (
     BREAK_MILLISECONDS,
     CONNECT_MILLISECONDS,
+    DRAIN_SECONDS,
     HEARD_SECONDS,
     LAST_MILLISECONDS,
     ClientSockets,
@@ -42,9 +43,6 @@ from moat_nb.jupyter.relay.wire import Message, Signer, header_of, own_parts, re
 from moat_nb.jupyter.relay.work import Asked, Work
 
 __all__ = ["Relay"]
-
-DRAIN_SECONDS = 1.0
-"""For what a kernel sent before it died: what it left behind may send on and on."""
 
 
 class Relay:
@@ -120,6 +118,7 @@ class Relay:
             command = json.loads(line)
             if "connect" in command:
                 self._leave_kernel()
+                self._clients.keep_early()
                 if self._clients.shell in self._handlers:  # what came was held
                     self._forget(self._clients.shell)
                 self._to_kernel = Signer(command["key"].encode())
@@ -169,6 +168,8 @@ class Relay:
         self._handle(kernel.iopub, self._from, kernel.iopub, clients.iopub, "iopub")
         for channel, monitor in kernel.monitors.items():
             self._handle(monitor, self._look_at, channel)
+        for frames in clients.take_early():
+            self._pass_on(frames, clients.control, kernel.control)
         self._handle(clients.heartbeat, beat, clients.heartbeat, kernel.heartbeat)
         self._handle(kernel.heartbeat, beat, kernel.heartbeat, clients.heartbeat)
 
@@ -177,9 +178,8 @@ class Relay:
         assert self._kernel is not None
         shell = self._kernel.shell
         self._handle(self._clients.shell, self._to, self._clients.shell, shell)
-        held, self._held = self._held, []
-        for frames in held:
-            self._pass_on(frames, self._clients.shell, shell)
+        while self._held:
+            self._pass_on(self._held.pop(0), self._clients.shell, shell)
 
     def _handle(self, socket: Socket, handler: Callable[..., object], *arguments: Any) -> None:
         self._handlers[socket] = functools.partial(handler, *arguments)

@@ -19,6 +19,7 @@ from moat_nb.sandbox.connection import PORTS
 __all__ = [
     "BREAK_MILLISECONDS",
     "CONNECT_MILLISECONDS",
+    "DRAIN_SECONDS",
     "HEARD_SECONDS",
     "LAST_MILLISECONDS",
     "MESSAGE_LIMIT",
@@ -61,6 +62,10 @@ BATCH, BATCH_SECONDS = 64, 0.1
 long."""
 
 
+DRAIN_SECONDS = 1.0
+"""For what a kernel sent before it died: what it left behind may send on and on."""
+
+
 class ClientSockets:
     """Bound where clients connect, for as long as the relay lives."""
 
@@ -72,6 +77,7 @@ class ClientSockets:
         self.stdin = self._bind(zmq.ROUTER, "stdin_port")
         self.heartbeat = self._bind(zmq.ROUTER, "hb_port")
         self.iopub = self._bind(zmq.XPUB, "iopub_port")
+        self._early: list[list[bytes]] = []
 
     def _bind(self, kind: int, port: str) -> zmq.Socket[bytes]:
         client = self._client
@@ -91,6 +97,16 @@ class ClientSockets:
         separator = "-" if client["transport"] == "ipc" else ":"
         socket.bind(f"{client['transport']}://{client['ip']}{separator}{client[port]}")
         return socket
+
+    def keep_early(self) -> None:
+        """What was asked on control before a kernel was ordered, for that one; but no end, which
+        was asked of the one before and is not for its successor."""
+        asked = received(self.control)
+        self._early += [frames for frames in asked if not any(map(_asks_for_end, frames))]
+
+    def take_early(self) -> list[list[bytes]]:
+        early, self._early = self._early, []
+        return early
 
 
 class KernelSockets:
@@ -235,3 +251,8 @@ def beat(here: Socket, there: Socket) -> None:
     for frames in received(here):
         with contextlib.suppress(zmq.ZMQError):
             there.send_multipart(frames, zmq.NOBLOCK)
+
+
+def _asks_for_end(frame: bytes) -> bool:
+    """Whether it is such a request's header."""
+    return b'"msg_type"' in frame and b'"shutdown_request"' in frame

@@ -47,6 +47,8 @@ def serve(
     plan = plan_project(config, runtime, host=host)
     before(plan)
     approved = check(plan, approve)
+    if plan.runtime.capabilities.unasked:
+        plan = plan_project(config, runtime, host=host, ask=True)
     of_copy = copy_notices(plan.config, plan.runtime.capabilities.elsewhere)
     limits = plan.runtime.notices(plan.spec, plan.image)
     for words in (*plan.without, *limits, *of_copy):

@@ -120,6 +120,9 @@ class Workspace:
         planned = partial(plan_project, runtime=self._runtime, kernels=False)
         made = planned(bare(file or self._config))
         check_again(made, self._approved)
+        if made.runtime.capabilities.unasked:
+            planned = partial(planned, ask=True)
+            made = planned(made.file)
         return with_fresh_copy(made, planned, Silent)
 
     @property

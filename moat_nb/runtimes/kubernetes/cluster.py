@@ -42,8 +42,10 @@ MOST_WORDS = 1000
 PENDING_SECONDS = 600.0
 """For a node to be found and the image to be there, each change of which is told."""
 
-BROKEN = (TypeError, AttributeError, KeyError, ValueError, OSError)
-"""What the library raises of a kubeconfig that is none."""
+BROKEN = (TypeError, AttributeError, KeyError, ValueError, OSError, RecursionError)
+"""What the library raises of a kubeconfig, or of an answer, that is none."""
+MOST_ANSWER = 64 << 20
+"""Bytes."""
 
 _T = TypeVar("_T")
 
@@ -152,10 +154,8 @@ class Cluster:
         from kubernetes.client import VersionApi
 
         api = VersionApi(self._client)
-        found: Any = self._asked(
-            lambda: api.get_code(_preload_content=False, _request_timeout=LOOK_SECONDS)
-        )
-        return one_line(str(json.loads(found.data)["gitVersion"]))
+        found = self._json(api.get_code, _request_timeout=LOOK_SECONDS)
+        return one_line(str(found.get("gitVersion")))[:100]
 
     def make_pod(self, words: dict[str, Any]) -> dict[str, Any]:
         return self._json(self.api.create_namespaced_pod, self.namespace, words)
@@ -166,7 +166,7 @@ class Cluster:
     def pods(self, labels: str) -> list[dict[str, Any]]:
         """Those that a label selector names."""
         found = self._json(self.api.list_namespaced_pod, self.namespace, label_selector=labels)
-        return list(found["items"])
+        return [each for each in found.get("items") or () if isinstance(each, dict)]
 
     def until_it_runs(self, pod: dict[str, Any], container: str) -> None:
         """Returns when that container of a pod that was made runs; tells what it waits for."""
@@ -180,13 +180,13 @@ class Cluster:
                         return
                     if has_ended(found, container):
                         raise StartError(f"{name}: {how_it_ended(found)}")
-                    version = found["metadata"]["resourceVersion"]
                     before = why
                     why, hopeless = why_it_waits(found)
                     if why and why != before:
                         LOGGER.warning("%s: %s", self.where, why)
                     if hopeless:
                         break
+            version = ""  # as it is then: an older one may be forgotten
             time.sleep(BETWEEN_SECONDS)
         raise StartError(f"{name}: {why or 'it does not start'}")
 
@@ -198,7 +198,7 @@ class Cluster:
             self.api.list_namespaced_pod,
             self.namespace,
             field_selector=f"metadata.name={name}",
-            resource_version=version,
+            **({"resource_version": version} if version else {}),
             timeout_seconds=WATCH_SECONDS,
             deserialize=False,
         )
@@ -208,6 +208,10 @@ class Cluster:
                     event = self._asked(lambda: next(events))
                 except StopIteration:
                     return
+                except StartError:
+                    if version:
+                        return  # once more, with what is there now
+                    raise
                 found: dict[str, Any] = event["object"]
                 if event["type"] == "DELETED":
                     raise StartError(f"{name}: {how_it_ended(found) or 'the pod was deleted'}")
@@ -270,13 +274,18 @@ class Cluster:
     # -------- answers
 
     def _json(self, call: Callable[..., Any], *arguments: Any, **more: Any) -> dict[str, Any]:
-        answer = self._asked(
-            lambda: call(
-                *arguments, _preload_content=False, _request_timeout=ANSWER_SECONDS, **more
-            )
-        )
-        found: dict[str, Any] = json.loads(answer.data)
-        return found
+        def answer() -> Any:
+            options = {"_preload_content": False, "_request_timeout": ANSWER_SECONDS, **more}
+            found = call(*arguments, **options)
+            try:
+                return json.loads(found.read(MOST_ANSWER))
+            finally:
+                found.release_conn()
+
+        made = self._asked(answer)
+        if not isinstance(made, dict):
+            raise StartError(f"{self.where}: its answer is none of Kubernetes'")
+        return made
 
     def _there(self, call: Callable[..., Any], *arguments: Any) -> dict[str, Any] | None:
         with contextlib.suppress(Missing):
@@ -296,14 +305,14 @@ class Cluster:
 
         try:
             return ask()
-        except (ApiException, HTTPError, OSError) as error:
+        except (ApiException, HTTPError, *BROKEN) as error:
             raise self._words(error) from error
 
     def _words(self, error: Exception) -> StartError:
         status, said = getattr(error, "status", None), getattr(error, "reason", None) or str(error)
         # A stream's refusal has it behind its headers.
         body = getattr(error, "body", None) or said[max(0, said.find('{"kind":"Status"')) :]
-        with contextlib.suppress(ValueError, TypeError, KeyError, AttributeError):
+        with contextlib.suppress(*BROKEN):
             found = json.loads(body)
             said, status = found["message"], status or found.get("code")
         words = f"{self.where}: {one_line(' '.join(str(said)[:MOST_WORDS].split()))}"

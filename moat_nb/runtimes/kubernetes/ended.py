@@ -73,8 +73,8 @@ def _ends(pod: dict[str, Any]) -> Iterator[str]:
         if ended.get("reason") == "OOMKilled":
             yield f"{each['name']}: out of memory (OOMKilled), by the limit of container.memory"
         elif ended.get("exitCode"):
-            what = f"{each['name']}: exit code {ended['exitCode']}"
-            yield _sentence(what, ended.get("message"))
+            # What it wrote of its end is the sandbox's own word.
+            yield one_line(f"{each['name']}: exit code {ended['exitCode']}")
 
 
 def _sentence(what: str, more: Any) -> str:

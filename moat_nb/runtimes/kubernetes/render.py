@@ -43,6 +43,9 @@ MOST_NAME = 50
 """Characters: a label has 63, and says more than the name."""
 MEETING = f"{PLACE}/stream"
 """Where the first program meets who carries the stream."""
+TERMINATION = "/root/moat-ended"
+"""Each container has a file of its node's, which nothing limits, at this path: where its user may
+not go, in images where /root is root's."""
 PLACE_SIZE = 16 * MIB
 
 COPIED = "/copy"
@@ -226,7 +229,8 @@ def container_name(spec: ContainerSpec) -> str:
 
 def _kernel(spec: ContainerSpec, options: ClusterOptions, volumes: Words) -> Words:
     guest, *words = spec.command[1:]
-    boot = (spec.command[0], "-c", _text("boot"), MEETING, json.dumps(spec.limits.ulimits), guest)
+    limits = json.dumps(spec.limits.ulimits)
+    boot = (spec.command[0], "-I", "-c", _text("boot"), MEETING, limits, guest)
     own = (
         Tmpfs(target=PLACE, size=PLACE_SIZE, role="sockets"),
         Tmpfs(target="/dev/shm", size=spec.limits.shm, role="tmp"),
@@ -256,6 +260,7 @@ def _container(
         "image": spec.image,
         "command": command,
         "env": [{"name": name, "value": value} for name, value in spec.env],
+        "terminationMessagePath": TERMINATION,
         "securityContext": _security(),
         "resources": _resources(spec, options if spec.role == "kernel" else ClusterOptions()),
         "volumeMounts": list(_mounted(mounts, volumes)),
@@ -264,12 +269,14 @@ def _container(
 
 
 def _resources(spec: ContainerSpec, options: ClusterOptions) -> Words:
-    limits = {"memory": str(spec.limits.memory), **dict(options.resources)}
+    limits = {"memory": str(spec.limits.memory)}
+    least = {"memory": str(min(spec.limits.memory, LEAST_MEMORY)), "cpu": LEAST_CPU}
+    for name, amount in options.resources:
+        (least if name in least else limits)[name] = amount
     if spec.limits.cpus is not None:
         limits["cpu"] = f"{round(spec.limits.cpus * 1000)}m"
     if isinstance(spec.gpus, int):
         limits["nvidia.com/gpu"] = str(spec.gpus)
-    least = {"memory": str(min(spec.limits.memory, LEAST_MEMORY)), "cpu": LEAST_CPU}
     if spec.limits.cpus is not None and spec.limits.cpus < 0.1:
         least["cpu"] = limits["cpu"]
     return {"limits": limits, "requests": least}

@@ -7,6 +7,7 @@ import functools
 import io
 import sys
 import tarfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -49,6 +50,9 @@ __all__ = ["Kubernetes"]
 
 MEMORY = 8 << 30
 """What the default limit is half of: no machine is chosen yet."""
+TOLD_SECONDS = 4.0
+"""For a node to tell how a container ended, each second or two."""
+
 OPEN = (
     "network: kernel.kubernetes.network is unenforced: the pod may reach whatever its cluster lets "
     "it, past the rules of network:"
@@ -234,11 +238,17 @@ class Kubernetes(Runtime):
         """Asks how a pod has ended, in words."""
 
         def why() -> str:
-            try:
-                found = self.cluster.pod(name)
-            except StartError as error:
-                return str(error)
-            return "the pod was deleted" if found is None else how_it_ended(found)
+            give_up = time.monotonic() + TOLD_SECONDS
+            while True:
+                try:
+                    found = self.cluster.pod(name)
+                except StartError as error:
+                    return str(error)
+                if found is None:
+                    return "the pod was deleted"
+                if (words := how_it_ended(found)) or time.monotonic() > give_up:
+                    return words
+                time.sleep(0.3)
 
         return why
 

@@ -28,6 +28,8 @@ STDERR_TAIL = 64 << 10
 MOST_STATUS = 64 << 10
 PIECE_SECONDS = 30.0
 """For a message to come whole, once it has begun."""
+MORE_SECONDS = 1.0
+"""Past its time, for who receives to come by messages that are nothing for it."""
 END_SECONDS = 3.0
 """For the guest to end, once its stdin has."""
 
@@ -55,7 +57,8 @@ class PodStream(AttachStream):
         self._sending, self._closing = threading.Lock(), threading.Lock()
         self._over = threading.Event()
         self._patient = patient
-        self._told = self._closed = False
+        self._told = self._closed = self._ended_itself = False
+        self._words: str | None = None
 
     def send(self, data: bytes, timeout: float | None = None) -> None:
         from websocket import WebSocketException
@@ -83,6 +86,8 @@ class PodStream(AttachStream):
                 raise TimeoutError("the sandbox says nothing")
             if data := self._message():
                 return data
+            if give_up is not None and time.monotonic() > give_up + MORE_SECONDS:
+                raise TimeoutError("the sandbox says nothing")  # but on stderr
         return b""
 
     @property
@@ -125,6 +130,8 @@ class PodStream(AttachStream):
 
     def close(self) -> None:
         with self._closing:
+            if not self._told:
+                self._ended_itself = self._over.is_set()
             if not self._told and not self._over.is_set():
                 with contextlib.suppress(OSError):
                     self.send(self._farewell, END_SECONDS)
@@ -134,6 +141,8 @@ class PodStream(AttachStream):
                 self._over.set()
             if self._over.is_set() and not self._closed:
                 self._closed = True
+                if self._ended_itself:
+                    self._words = self._why()  # while there is a pod to be asked
                 self._shut()
                 with contextlib.suppress(Exception):
                     self._end(False)
@@ -159,7 +168,7 @@ class PodStream(AttachStream):
             return None
 
     def last_words(self) -> str:
-        words = [self._why()]
+        words = [self._why() if self._words is None else self._words]
         if self.exit_code is None:  # else the message repeats the command
             with contextlib.suppress(ValueError, AttributeError):
                 words.append(str(json.loads(self._status).get("message") or ""))

@@ -54,3 +54,16 @@ def test_silence_is_no_answer() -> None:
 
 def test_where_there_is_nothing_to_try_nothing_answers() -> None:
     assert Attempt([]).answered() == []
+
+
+def test_what_answered_long_ago_is_heard_however_late_it_is_asked() -> None:
+    """Imports may take longer than any answer."""
+    with socket.socket() as server, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        other.bind(("127.0.0.1", 0))
+        targets = [("tcp", *server.getsockname()), ("udp", *other.getsockname())]
+        attempt = Attempt(targets)
+        attempt.begun -= 1000
+        assert attempt.answered() == [named(targets[0])]
+        assert attempt.sent == len(outside.TRIES)

@@ -1,12 +1,9 @@
 """The first program of a pod: it waits for who carries its launcher's stream, takes that stream as
 its own, has the guest's files come by it, and becomes the guest.
 
-Its text is an argument of ``python3 -c``, so it needs no file. Python >= 3.8.
+Its text is an argument of ``python3 -I -c``, so it needs no file, and nothing of the workspace is
+imported. Python >= 3.8.
 """
-
-import sys
-
-sys.path.pop(0)  # the workspace, of which nothing is to be imported
 
 import array
 import io
@@ -15,6 +12,7 @@ import os
 import resource
 import runpy
 import socket
+import sys
 import tarfile
 
 SECONDS = 60
@@ -43,6 +41,9 @@ def main(meeting: str, limits: str, guest: str) -> None:
             assert content is not None
             with open(os.path.join(guest, os.path.basename(member.name)), "wb") as file:
                 file.write(content.read())
+    # The image's own, which -I leaves out; what is the workspace's stays out.
+    given = os.environ.get("PYTHONPATH", "").split(":")
+    sys.path[:0] = [path for path in given if path.startswith("/") and path[:10] != "/workspace"]
     sys.argv[:] = [guest, *sys.argv[4:]]
     runpy.run_path(guest, run_name="__main__")
 

@@ -78,8 +78,8 @@ def test_a_pod_as_a_whole() -> None:
     words = rendered()
     (container,) = words["spec"].pop("containers")
     command = container.pop("command")
-    assert command[:2] == ["python3", "-c"] and "the first program" in command[2].lower()
-    assert command[3:] == [
+    assert command[:3] == ["python3", "-I", "-c"] and "first program" in command[3].lower()
+    assert command[4:] == [
         *("/run/moat/stream", '[["core", 0, 0], ["nofile", 4096, 4096]]'),
         *("/run/moat/guest", "{}", "--sockets=/s"),
     ]
@@ -88,6 +88,7 @@ def test_a_pod_as_a_whole() -> None:
         "image": "example.org/p:1",
         "workingDir": "/workspace",
         "env": [{"name": "A", "value": "b=c d"}, {"name": "HOME", "value": "/home/moatuser"}],
+        "terminationMessagePath": "/root/moat-ended",
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "capabilities": {"drop": ["ALL"]},

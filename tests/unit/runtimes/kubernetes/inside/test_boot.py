@@ -36,7 +36,7 @@ def packed(text: str) -> bytes:
 
 def start(program: str, *words: str, cwd: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-c", (PROGRAMS / f"{program}.py").read_text(), *words],
+        [sys.executable, "-I", "-c", (PROGRAMS / f"{program}.py").read_text(), *words],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
