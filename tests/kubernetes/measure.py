@@ -27,7 +27,7 @@ CHILD = "--child"
 def project(place: Path, name: str, image: str, size: int = 0) -> Path:
     made = place / name
     made.mkdir(parents=True)
-    kernel = "kernel: {runtime: kubernetes, kubernetes: {grace: 60}}"
+    kernel = "kernel: {runtime: kubernetes, kubernetes: {grace: 60, resources: {cpu: 10m}}}"
     limits = "container: {memory: 512}"
     text = f"name: {name}\nbase_image: {image}\nnetwork: {{policy: none}}\n{kernel}\n{limits}\n"
     (made / "moat.yaml").write_text(text)
@@ -82,7 +82,8 @@ def floor(timed: Timed, api: Any, image: str) -> None:
 
 
 def sandboxed(timed: Timed, directory: Path) -> None:
-    from moat_nb import Kernel, Sandbox
+    from moat_nb import Sandbox
+    from moat_nb.jupyter.kernel_manager import Kernel
 
     begun = time.monotonic()
     with Sandbox.launch(directory, approve=lambda demands: True, pooled=False) as box:
