@@ -15,7 +15,6 @@ from moat_nb.runtimes.bubblewrap.runtime import Bubblewrap
 from moat_nb.runtimes.docker.endpoint import VARIABLES as ENGINE_VARIABLES
 from moat_nb.runtimes.docker.runtime import Docker
 from moat_nb.runtimes.elsewhere.runtime import BubblewrapElsewhere
-from moat_nb.runtimes.kubernetes.runtime import Kubernetes
 
 __all__ = ["ENGINE_VARIABLES", "RUNTIMES", "choose"]
 
@@ -75,6 +74,8 @@ def _named(
     name: str, config: Config, host: Host, environ: Mapping[str, str], approved: bool
 ) -> Runtime:
     if name == KUBERNETES:
+        from moat_nb.runtimes.kubernetes.runtime import Kubernetes  # no other start waits for it
+
         made = Kubernetes(config, environ, ask=approved)
         return _answering(made) if approved else made
     if name == SLURM or name.startswith(SCHEMES):
