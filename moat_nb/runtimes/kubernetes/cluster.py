@@ -171,7 +171,7 @@ class Cluster:
     def until_it_runs(self, pod: dict[str, Any], container: str) -> None:
         """Returns when that container of a pod that was made runs; tells what it waits for."""
         name, version = pod["metadata"]["name"], pod["metadata"]["resourceVersion"]
-        why, hopeless = "", False
+        before, why, hopeless = "", "", False
         give_up = time.monotonic() + PENDING_SECONDS
         while time.monotonic() < give_up and not hopeless:
             with contextlib.closing(self._changes(name, version)) as changes:
@@ -180,15 +180,17 @@ class Cluster:
                         return
                     if has_ended(found, container):
                         raise StartError(f"{name}: {how_it_ended(found)}")
-                    before = why
-                    why, hopeless = why_it_waits(found)
-                    if why and why != before:
+                    now, hopeless = why_it_waits(found)
+                    if now and now != why:
+                        before, why = why, now
                         LOGGER.warning("%s: %s", self.where, why)
                     if hopeless:
                         break
             version = ""  # as it is then: an older one may be forgotten
             time.sleep(BETWEEN_SECONDS)
-        raise StartError(f"{name}: {why or 'it does not start'}")
+        # A pull that is given up no more says what it failed of.
+        words = "; ".join(filter(None, (before, why))) or "it does not start"
+        raise StartError(f"{name}: {words}")
 
     def _changes(self, name: str, version: str) -> Generator[dict[str, Any], None, None]:
         """A pod as it is after each change since a version, for a while."""

@@ -145,12 +145,14 @@ class Kubernetes(Runtime):
             yield "kernel.pids", PIDS, "take it out"
         if spec.dns:
             yield "container.dns", "a Pod has its cluster's name servers", "take it out"
-        if self._is_built(image_plan(config)) and self.options.registry is None:
+        image = image_plan(config)
+        if self._is_built(image) and self.options.registry is None:
             hint = (
-                "name a registry that the nodes pull from, or a base_image that has all that is "
-                "asked for"
+                "name a registry that the nodes pull from (kernel.kubernetes.registry), or a "
+                "base_image that has it all, and take out what it has"
             )
-            yield "kernel.kubernetes", "an image must be built, and no registry is named", hint
+            what = f"an image must be built, for {_asked(image, config)}, and no registry is named"
+            yield "kernel.kubernetes", what, hint
 
     def notices(self, spec: ContainerSpec, image: ImagePlan | None = None) -> tuple[str, ...]:
         words = [OPEN] if self.options.network == "unenforced" else []
@@ -255,6 +257,13 @@ class Kubernetes(Runtime):
     def _refuse_unasked(self) -> None:
         if not self._may_ask:
             raise StartError(f"{self.cluster.where}: nobody has approved it; run `moat-nb allow`")
+
+
+def _asked(image: ImagePlan, config: Config) -> str:
+    """What a build is for."""
+    own = [] if config.base_image is not None else ["want of a base_image"]
+    python = [] if image.python is None else [f"python@{image.python.version}"]
+    return ", ".join((*own, *python, *image.requirements, *image.network_steps, *image.proved))
 
 
 @functools.cache

@@ -90,7 +90,9 @@ def test_a_pod_is_waited_for_until_it_runs(api: Api, cluster: Cluster) -> None:
 
 
 def test_a_pod_that_will_never_run_is_not_waited_for(api: Api, cluster: Cluster) -> None:
-    gone = pod("waiting", reason="ImagePullBackOff", message="no such image")
-    api.answers["WATCH", "/pods"] = 200, [{"type": "MODIFIED", "object": gone}]
-    with pytest.raises(StartError, match=r"p: ImagePullBackOff.*: no such image"):
+    cause = pod("waiting", reason="ErrImagePull", message="no such image")
+    gone = pod("waiting", reason="ImagePullBackOff", message="back-off")
+    events = [{"type": "MODIFIED", "object": each} for each in (cause, gone)]
+    api.answers["WATCH", "/pods"] = 200, events
+    with pytest.raises(StartError, match=r"p: ErrImagePull.*no such image; ImagePullBackOff"):
         cluster.until_it_runs(MADE, "kernel")

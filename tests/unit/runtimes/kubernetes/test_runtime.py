@@ -70,7 +70,7 @@ def test_a_network_is_proved_where_the_rules_say_so(
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (CLUSTER, "kernel.kubernetes: an image must be built, and no registry is named"),
+        (CLUSTER, "an image must be built, for want of a base_image, ipykernel>=6, and no"),
         (BASE + "kernel: {runtime: kubernetes, pids: 100}\n", "kernel.pids: how many processes"),
         (BASE + "kernel: {runtime: kubernetes, gpus: all}\n", "kernel.gpus: all"),
         (BASE + "kernel: {runtime: kubernetes, isolation: gvisor}\n", "its runtime class says"),
@@ -78,7 +78,10 @@ def test_a_network_is_proved_where_the_rules_say_so(
             BASE + CLUSTER + "network: {policy: bridge}\ncontainer: {dns: [192.0.2.1]}\n",
             "container.dns: a Pod has its cluster's name servers",
         ),
-        (BASE + "dependencies: ['pip:six']\n" + CLUSTER, "an image must be built"),
+        (
+            BASE + "dependencies: ['pip:six']\n" + CLUSTER,
+            "must be built, for ipykernel>=6, six, and no",
+        ),
     ],
 )
 def test_what_a_pod_cannot_have_is_refused(
