@@ -12,13 +12,15 @@ from typing import Any, Literal
 
 from moat_nb.cli.advisories import affecting, version_of
 from moat_nb.cli.doctor_network import examine as network
-from moat_nb.errors import MoatError
+from moat_nb.config.model import ClusterOptions
+from moat_nb.errors import MoatError, RuntimeUnavailable
 from moat_nb.host.machine import Host
 from moat_nb.host.run_directory import LONGEST_SOCKET, SOCKET_PATH_LIMIT, base_directory
 from moat_nb.runtimes.base import UNLIMITED_FILES
 from moat_nb.runtimes.bubblewrap import etc
 from moat_nb.runtimes.bubblewrap.runtime import UNLIMITED, Bubblewrap
 from moat_nb.runtimes.docker.engine import connect, engine_errors, unlimited
+from moat_nb.runtimes.kubernetes.cluster import Cluster
 from moat_nb.runtimes.registry import RUNTIMES
 from moat_nb.text.summary import Badge, Cell, Level, Summary, Table, as_html
 from moat_nb.text.tables import wrap
@@ -94,6 +96,7 @@ def examine(host: Host, environ: Mapping[str, str]) -> Iterator[Finding]:
             usable.add(name)
         if found.usable and found.socket:
             engines.setdefault(found.socket, name)
+    yield from _cluster(environ)
     for socket, name in engines.items():
         yield from _ask_engine(name, socket)
     if "bubblewrap" in usable:
@@ -121,6 +124,19 @@ def findings_as_text(findings: Iterable[Finding]) -> str:
         if finding.hint:
             lines.append(wrap(finding.hint, " " * len(first) + "> ", " " * len(first) + "  "))
     return "\n".join(lines)
+
+
+def _cluster(environ: Mapping[str, str]) -> Iterator[Finding]:
+    """The one that a kubeconfig names, which is not asked: that may run programs, and take long."""
+    cluster = Cluster(ClusterOptions(), environ)
+    if not cluster.is_named:
+        return
+    try:
+        detail, hint = f"{cluster.where}; not asked", "`moat-nb plan --runtime kubernetes` asks it"
+    except RuntimeUnavailable as error:
+        detail, hint = str(error), ""
+    verdict: Literal["ok", "no"] = "ok" if hint else "no"
+    yield Finding(group="kubernetes", subject="context", verdict=verdict, detail=detail, hint=hint)
 
 
 # ---------------------------------------------------------------- engines

@@ -113,6 +113,11 @@ class Cluster:
         """Whether there is no kubeconfig, so that it can only be the cluster that we are in."""
         return not any(Path(file).exists() for file in self._files.split(os.pathsep))
 
+    @property
+    def is_named(self) -> bool:
+        """Whether there is a kubeconfig, or this process is in a pod."""
+        return not self._within or OWN_NAMESPACE.exists()
+
     @functools.cached_property
     def _context(self) -> tuple[str, str]:
         """Its name and its namespace; runs none of the kubeconfig's programs."""

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from moat_nb.cli.doctor import Finding, describe_engine, exit_code, findings_as_text
+from moat_nb.cli.doctor import Finding, _cluster, describe_engine, exit_code, findings_as_text
 from moat_nb.runtimes.base import UNLIMITED_FILES
 
 NOWHERE = {**os.environ, "DOCKER_HOST": "unix:///nonexistent/docker.sock"}
@@ -97,6 +97,20 @@ def test_an_engine_that_cannot_limit_something_is_warned_of_by_its_name():
     (limits,) = (f for f in found if f.subject == "limits")
     assert limits.verdict == "warn"
     assert limits.detail.endswith("it cannot limit processes")
+
+
+def test_a_cluster_is_named_where_a_kubeconfig_is_and_not_asked(tmp_path):
+    (tmp_path / "config").write_text(
+        "current-context: c\nclusters: [{name: x, cluster: {server: 'http://127.0.0.1:9'}}]\n"
+        "users: []\ncontexts: [{name: c, context: {cluster: x, user: u, namespace: n}}]\n"
+    )
+    environ = {"KUBECONFIG": str(tmp_path / "config"), "HOME": str(tmp_path)}
+    (found,) = _cluster(environ)
+    assert found.detail == "Kubernetes (c, namespace n); not asked" and found.verdict == "ok"
+    assert [*_cluster({"HOME": str(tmp_path)})] == []
+    (tmp_path / "config").write_text("[")
+    (broken,) = _cluster(environ)
+    assert broken.verdict == "no"
 
 
 def finding(group, verdict):
