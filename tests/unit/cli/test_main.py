@@ -20,7 +20,8 @@ def test_all_problems_of_a_file_are_shown_one_a_line_without_a_traceback(tmp_pat
 def test_a_reader_that_went_away_ends_it_quietly(directory):
     read, write = os.pipe()
     os.close(read)
-    words = ("plan", directory, "--runtime", "docker")
+    # With nothing to say on stderr, should a child of another thread's hold the pipe for a moment.
+    words = ("plan", directory, "--runtime", "docker", "--json")
     done = moat(*words, capture_output=False, stdout=write, stderr=subprocess.PIPE)
     os.close(write)
     assert (done.returncode, done.stderr) == (141, "")
